@@ -1,0 +1,5 @@
+"""bidsreg: diffeomorphic T1w/T2w registration of BIDS datasets with MIND descriptors and a Neural ODE."""
+
+from importlib.metadata import version
+
+__version__ = version('bidsreg')

@@ -1,0 +1,86 @@
+"""The methods by name, as frozen dataclasses. No torch here, so that command lines can list them at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Everything that decides a registration's result, apart from the images and the seed.
+
+    Attributes
+    ----------
+    name : str
+        What the user calls it.
+    similarity, velocity, regulariser : str
+        Keys of the registries in :mod:`.similarity`, :mod:`.velocity` and :mod:`.regularity`.
+    solver : str
+        A torchdiffeq method with fixed steps, ``'euler'`` or ``'rk4'``.
+    time_steps : int
+        Solver steps over t in [0, 1] during the optimisation; the written fields take four times as many.
+    levels : tuple of (float, int)
+        Image grid spacing in mm, coarse to fine, and how many iterations on it.
+    velocity_spacing : float
+        Spacing in mm of the grid on which the velocity lives.
+    velocity_smoothing : float
+        Standard deviation in mm of the Gaussian that smooths the velocity.
+    regularity_weight : float
+        Weight of the regulariser. H1 is dimensionless (mm/mm), so the weight means the same on every grid.
+    learning_rate : float
+        Step of Adam on the network's parameters.
+    channels : int
+        Width of the velocity network.
+    slope_tolerance : float
+        A level stops early when its loss falls by less than this fraction over ten iterations.
+    """
+
+    name: str
+    similarity: str = 'mind'
+    velocity: str = 'node'
+    regulariser: str = 'h1'
+    solver: str = 'rk4'
+    time_steps: int = 2
+    levels: tuple[tuple[float, int], ...] = ((4.0, 60), (2.0, 40), (1.0, 30))
+    velocity_spacing: float = 4.0
+    velocity_smoothing: float = 4.0
+    regularity_weight: float = 1.0
+    learning_rate: float = 0.02
+    channels: int = 8
+    slope_tolerance: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if sum(n for _, n in self.levels) > 300:
+            raise ValueError(f'{self.name}: at most 300 iterations in all, not {self.levels}')
+
+    def at_resolution(self, finest: float) -> Preset:
+        """Levels finer than `finest` (mm) are worked at `finest`."""
+        levels = tuple((max(spacing, finest), n) for spacing, n in self.levels)
+        return dataclasses.replace(self, levels=levels)
+
+    def sloppy(self) -> Preset:
+        """A quick look for tests: no level finer than 2 mm, a third of the iterations."""
+        return dataclasses.replace(self, levels=tuple((h, max(n // 3, 5)) for h, n in self.levels if h >= 2))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as JSON-ready values."""
+        return dataclasses.asdict(self)
+
+
+PRESETS: dict[str, Preset] = {p.name: p for p in (Preset(name='node-mind'),)}
+
+
+def preset(name: str) -> Preset:
+    """Look a preset up by name.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name; the message lists those there are.
+    """
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise ValueError(f"unknown method '{name}'; known are: {', '.join(PRESETS)}") from None
