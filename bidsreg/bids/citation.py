@@ -1,0 +1,116 @@
+"""The methods of a run in words that can go into a paper, with versions and references."""
+
+from __future__ import annotations
+
+import textwrap
+import typing
+from importlib.metadata import PackageNotFoundError, version
+
+from bidsreg import __version__
+
+if typing.TYPE_CHECKING:
+    from bidsreg.settings import Settings
+
+REFERENCES = {
+    'ants': 'Avants BB, Tustison NJ, Song G, Cook PA, Klein A, Gee JC (2011). A reproducible evaluation of ANTs '
+    'similarity metric performance in brain image registration. NeuroImage 54:2033-2044. '
+    'doi:10.1016/j.neuroimage.2010.09.025',
+    'node': 'Chen RTQ, Rubanova Y, Bettencourt J, Duvenaud D (2018). Neural ordinary differential equations. '
+    'Advances in Neural Information Processing Systems 31. arXiv:1806.07366',
+    'deepbet': 'Fisch L, Zumdick S, Barkhau C, et al. (2024). deepbet: Fast brain extraction of T1-weighted MRI using '
+    'convolutional neural networks. Computers in Biology and Medicine 179:108845. '
+    'doi:10.1016/j.compbiomed.2024.108845',
+    'nipype': 'Gorgolewski K, Burns CD, Madison C, et al. (2011). Nipype: a flexible, lightweight and extensible '
+    'neuroimaging data processing framework in Python. Frontiers in Neuroinformatics 5:13. '
+    'doi:10.3389/fninf.2011.00013',
+    'bids': 'Gorgolewski KJ, Auer T, Calhoun VD, et al. (2016). The brain imaging data structure, a format for '
+    'organizing and describing outputs of neuroimaging experiments. Scientific Data 3:160044. '
+    'doi:10.1038/sdata.2016.44',
+    'mind': 'Heinrich MP, Jenkinson M, Bhushan M, et al. (2012). MIND: Modality independent neighbourhood descriptor '
+    'for multi-modal deformable registration. Medical Image Analysis 16:1423-1435. '
+    'doi:10.1016/j.media.2012.05.008',
+    'n4': 'Tustison NJ, Avants BB, Cook PA, et al. (2010). N4ITK: improved N3 bias correction. IEEE Transactions on '
+    'Medical Imaging 29:1310-1320. doi:10.1109/TMI.2010.2046908',
+    'nodeo': 'Wu Y, Jiahao TZ, Wang J, Yushkevich PA, Hsieh MA, Gee JC (2022). NODEO: a neural ordinary differential '
+    'equation based optimization framework for deformable image registration. IEEE/CVF Conference on Computer Vision '
+    'and Pattern Recognition, 20804-20813. arXiv:2108.03443',
+}
+
+_MASKS = {
+    'auto': 'The brain in each T1-weighted scan was extracted with deepbet{deepbet} (Fisch et al. 2024), unless the '
+    'scan was skull-stripped already or a mask was provided',
+    'force': 'The brain in each T1-weighted scan was extracted with deepbet{deepbet} (Fisch et al. 2024), unless a '
+    'mask was provided',
+    'skip': 'The T1-weighted scans were taken as skull-stripped, unless a mask was provided',
+}
+
+
+def methods_text(settings: Settings) -> str:
+    """Describe what a run does, in Markdown.
+
+    Parameters
+    ----------
+    settings
+        What the run was asked to do.
+
+    Returns
+    -------
+    str
+        Paragraphs to copy (released to the public domain), and the references they name.
+
+    """
+    used = ['bids', 'nipype', 'ants']
+    if settings.skull_strip != 'skip':
+        used.append('deepbet')
+    masks = _MASKS[settings.skull_strip].format(deepbet=_version('deepbet'))
+    bias = 'The intensity inhomogeneity of the scans was not corrected.'
+    if settings.bias_correction == 'n4':
+        used.append('n4')
+        bias = 'Both scans were corrected for intensity inhomogeneity with N4 (Tustison et al. 2010).'
+    deformable, names = _deformable(settings)
+    used += names
+    references = '\n'.join(f'- {REFERENCES[key]}' for key in sorted(used, key=lambda key: REFERENCES[key]))
+    paragraph = (
+        f'T2-weighted scans were registered to the T1-weighted scans of the same person with bidsreg {__version__}, '
+        f'a BIDS App (Gorgolewski et al. 2016) built on Nipype{_version("nipype")} (Gorgolewski et al. 2011). '
+        f'{masks}; it was carried over to the T2-weighted scan by a rigid alignment. {bias} '
+        f'The scans were aligned with ANTs (ANTsPy{_version("antspyx")}; Avants et al. 2011), maximising mutual '
+        f'information: rigidly, then with an affine transform inside the brain masks. {deformable} '
+        'All transforms were composed, and every resampled image was interpolated once from its native grid.'
+    )
+    parts = [
+        '# How the scans were registered',
+        'This text was written by bidsreg and may be copied unchanged into a paper (CC0).',
+        textwrap.fill(paragraph, 100, break_on_hyphens=False),
+        '## References',
+        references,
+    ]
+    return '\n\n'.join(parts) + '\n'
+
+
+def _deformable(settings: Settings) -> tuple[str, list[str]]:
+    """Say how the deformation was found, and whom that needs cited."""
+    device = {'auto': '', 'cpu': ', on the CPU'}.get(settings.device, ', on a GPU')
+    how = f'(method {settings.method}, working resolution {settings.working_resolution:g} mm, seed '
+    how += f'{settings.random_seed}{device}{", in the fast testing mode" if settings.sloppy else ""})'
+    if not settings.method.startswith('node'):
+        return f'A deformation was then estimated with {settings.method} {how}.', []
+    similarity = 'the similarity of the scans'
+    names = ['node', 'nodeo']
+    if settings.method.endswith('mind'):
+        names.append('mind')
+        similarity = 'the distance of their modality independent neighbourhood descriptors (MIND; Heinrich et al. 2012)'
+    text = (
+        'A diffeomorphism was then estimated on the native images as the flow of a neural ordinary differential '
+        f'equation (Chen et al. 2018; Wu et al. 2022), optimising {similarity} from coarse to fine {how}; '
+        f'torch{_version("torch")}, torchdiffeq{_version("torchdiffeq")}. '
+        'Where it was no improvement on evidence that had not been optimised, the affine alignment was kept.'
+    )
+    return text, names
+
+
+def _version(package: str) -> str:
+    try:
+        return f' {version(package)}'
+    except PackageNotFoundError:
+        return ''
