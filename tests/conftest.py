@@ -1,0 +1,6 @@
+"""What all tests share: ``from tests import data`` works wherever pytest is started."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

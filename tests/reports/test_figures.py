@@ -1,0 +1,139 @@
+"""The pictures: right places, right sides, small, whole, and readable by an XML parser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from bidsreg.reports import figures
+from tests import data
+
+GRIDS = [name for name in data.GRIDS if name != 'sheared']
+
+
+def _scan(name, contrast='T1w'):
+    shape, affine = data.GRIDS[name]
+    return data.head(shape, 0, contrast, affine, centre=(120, -340, 260) if name == 'far' else (0, 0, 0))
+
+
+def _rasters(path):
+    found = re.findall(r'base64,([^"]+)"', Path(path).read_text())
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(code)))) for code in found]
+
+
+@pytest.mark.parametrize('name', GRIDS)
+def test_flicker_on_any_grid(name, tmp_path):
+    fixed, moving = _scan(name), _scan('oblique', 'T2w') if name != 'far' else _scan(name, 'T2w')
+    out = figures.flicker(fixed.scan, moving.scan, fixed.mask, tmp_path / 'f.svg', 'before & <after>')
+    root = ET.parse(out).getroot()
+    assert 'width' not in root.attrib
+    assert 'height' not in root.attrib
+    assert 'viewBox' in root.attrib
+    assert out.stat().st_size < 1.5e6
+    first, second = _rasters(out)
+    assert first.shape == second.shape
+    assert first.mean() > 15, 'the head is in the picture'
+    assert second.mean() > 8
+    text = out.read_text()
+    assert 'before &amp; &lt;after&gt;' in text
+    assert 'http' not in text.replace('http://www.w3.org/2000/svg', '')
+    assert list(tmp_path.iterdir()) == [out], 'nothing temporary is left'
+
+
+@pytest.mark.parametrize('name', GRIDS)
+def test_slices_are_where_the_brain_is_and_do_not_depend_on_the_grid(name):
+    head = _scan(name)
+    centre = np.array([120, -340, 260]) if name == 'far' else np.zeros(3)
+    rows = figures.choose_planes(head.mask)
+    assert [len(row) for row in rows] == [figures.COLUMNS] * 3
+    for row, axis, radius in zip(rows, (2, 1, 0), (58, 78, 62), strict=True):
+        places = np.array([plane.points[0, 0, axis] for plane in row]) - centre[axis]
+        assert np.abs(places).max() < radius
+        assert places.max() - places.min() > radius
+    pictures = figures._sample(head.scan, rows)
+    reference = figures._sample(_scan('ras').scan, figures.choose_planes(_scan('ras').mask))
+    middle = figures.COLUMNS // 2
+    for row, other in zip(pictures, reference, strict=True):
+        a, b = row[middle], other[middle]
+        height, width = min(a.shape[0], b.shape[0]) // 2, min(a.shape[1], b.shape[1]) // 2
+
+        def core(picture, height=height, width=width):
+            y, x = (n // 2 for n in picture.shape)
+            return picture[y - height : y + height, x - width : x + width].ravel()
+
+        assert np.corrcoef(core(a), core(b))[0, 1] > 0.8
+
+
+def test_right_is_on_the_side_that_says_right(tmp_path):
+    """A bright blob in the right hemisphere is found on the left of the axial and coronal slices, which says R."""
+    shape, affine = data.GRIDS['oblique-left-handed']
+    points = data.world(shape, affine)
+    brain = (np.linalg.norm(points / [62, 78, 58], axis=-1) < 1).astype(np.uint8)
+    blob = (np.linalg.norm(points - [35, 0, 0], axis=-1) < 12).astype(np.float32)
+    rows = figures.choose_planes(nib.Nifti1Image(brain, affine))
+    pictures = figures._sample(nib.Nifti1Image(blob, affine), rows)
+    for row, planes in zip(pictures[:2], rows[:2], strict=True):
+        picture = row[figures.COLUMNS // 2]
+        assert picture[:, : picture.shape[1] // 2].sum() > 10 * picture[:, picture.shape[1] // 2 :].sum()
+        assert (planes[0].left, planes[0].right) == ('R', 'L')
+    assert (rows[2][0].left, rows[2][0].right) == ('A', 'P')
+
+
+def test_mask_outline_follows_the_mask(tmp_path):
+    head = _scan('thick')
+    nib.save(head.scan, tmp_path / 'scan.nii.gz')
+    nib.save(head.mask, tmp_path / 'mask.nii.gz')
+    out = figures.mask_outline(tmp_path / 'scan.nii.gz', tmp_path / 'mask.nii.gz', tmp_path / 'm.svg', 'Mask')
+    path = ET.parse(out).getroot().find('{*}path')
+    assert path.get('stroke') == figures.ORANGE
+    assert path.get('d').count('M') >= figures.COLUMNS * 3
+    assert out.stat().st_size < 1.5e6
+
+
+def test_empty_mask_constant_image_and_nan_still_make_a_picture(tmp_path):
+    head = _scan('ras')
+    empty = nib.Nifti1Image(np.zeros(head.scan.shape, np.uint8), head.scan.affine)
+    broken = np.asarray(head.scan.dataobj).astype(np.float32)
+    broken[:5] = np.nan
+    figures.mask_outline(head.scan, empty, tmp_path / 'a.svg')
+    figures.flicker(nib.Nifti1Image(broken, head.scan.affine), empty, None, tmp_path / 'b.svg')
+    flat = nib.Nifti1Image(np.full(head.scan.shape, 7, np.int16), head.scan.affine)
+    figures.flicker(flat, flat, head.mask, tmp_path / 'c.svg')
+    for name in 'abc':
+        ET.parse(tmp_path / f'{name}.svg')
+
+
+def test_same_picture_twice(tmp_path):
+    head = _scan('ras')
+    first = figures.mask_outline(head.scan, head.mask, tmp_path / 'a.svg').read_bytes()
+    assert figures.mask_outline(head.scan, head.mask, tmp_path / 'b.svg').read_bytes() == first
+
+
+HISTORY = [
+    {'level': level, 'iteration': i, 'loss': 1 / (i + level), 'similarity': 0.9 / (i + level), 'regularity': 0.01}
+    for level in (4.0, 2.0, 1.0)
+    for i in range(10)
+]
+
+
+def test_loss_curve_marks_the_levels(tmp_path):
+    result = tmp_path / 'result.json'
+    result.write_text(json.dumps({'loss_history': HISTORY}))
+    out = figures.loss_curve(result, tmp_path / 'loss.svg')
+    assert out.read_text().startswith('<svg')
+    assert all(f'{level} mm' in out.read_text() for level in (4, 2, 1))
+    assert figures.loss_curve({'loss_history': HISTORY}, tmp_path / 'again.svg').read_bytes() == out.read_bytes()
+
+
+@pytest.mark.parametrize('content', [{}, {'loss_history': []}, {'loss_history': [{'level': 4, 'loss': 1.0}]}])
+def test_loss_curve_of_little(content, tmp_path):
+    ET.parse(figures.loss_curve(content, tmp_path / 'loss.svg'))
