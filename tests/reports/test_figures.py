@@ -45,7 +45,8 @@ def test_flicker_on_any_grid(name, tmp_path):
     assert second.mean() > 8
     text = out.read_text()
     assert 'before &amp; &lt;after&gt;' in text
-    assert 'http' not in text.replace('http://www.w3.org/2000/svg', '')
+    assert 'http:' not in text.replace('http://www.w3.org/2000/svg', '')
+    assert 'https:' not in text
     assert list(tmp_path.iterdir()) == [out], 'nothing temporary is left'
 
 
