@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
 import os
 import shutil
+import time
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -90,6 +92,8 @@ PRODUCTS: dict[str, Product] = {
 
 #: What the BIDS validator is told to pass over (transforms, QC and reports have no place in the standard yet).
 BIDSIGNORE = ('*.html', 'logs', 'figures', '*_xfm.*', '*_qc.*', 'group_*.tsv', PRIVATE)
+
+_OLD_SECONDS = 24 * 3600
 
 PACKAGES = ('bidsreg', 'antspyx', 'deepbet', 'nibabel', 'nipype', 'numpy', 'torch', 'torchdiffeq')
 
@@ -277,8 +281,9 @@ def source_stamps(pair: Pair, settings: Settings) -> dict[str, list[int]]:
     """Return size and time of change of what a pair is made from, under the names it has in the dataset."""
     stamps = {}
     for path in filter(None, (pair.t1w, pair.t2w, pair.fixed_mask)):
-        state = path.stat()
-        stamps[bids_uri(path, settings)] = [state.st_size, state.st_mtime_ns]
+        with contextlib.suppress(OSError):  # a file that is gone has no stamp, and so differs from any that had one
+            state = path.stat()
+            stamps[bids_uri(path, settings)] = [state.st_size, state.st_mtime_ns]
     return stamps
 
 
@@ -410,6 +415,7 @@ def write_dataset_files(settings: Settings) -> None:
     A README that is there stays; lines of others in ``.bidsignore`` stay too.
     """
     out = settings.output_dir
+    _clear_old(out)
     links = {name: _link(folder, out) for name, folder in dataset_links(settings).items()}
     old = _read_json(out / 'dataset_description.json') or {}
     description = {
@@ -446,22 +452,29 @@ def _link(folder: Path, output_dir: Path) -> str:
 class PairLock:
     """Keeps other runs off a pair for as long as this process lives or until :meth:`release`."""
 
-    def __init__(self, stream: typing.IO) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
+        self._streams: list[typing.IO] = []
+
+    def take(self, path: Path) -> bool:
+        """Lock one file; False when another process has it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._streams.append(path.open('a'))
+        try:
+            fcntl.lockf(self._streams[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return False
+        except OSError as error:
+            LOGGER.warning('No locks on this file system (%s): do not start two runs on %s.', error, path.parent)
+        return True
 
     def release(self) -> None:
         """Let others have the pair."""
-        self._stream.close()
-
-    def __enter__(self) -> PairLock:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
+        for stream in self._streams:
+            stream.close()
 
 
 def lock_pair(pair: Pair, settings: Settings) -> PairLock | None:
-    """Take a pair for this run.
+    """Take a pair for this run, in the output and in the work folder.
 
     The lock is the kernel's and of this process alone (children of it do not hold it), so it is free as soon as
     this process ends, however it ends.
@@ -472,24 +485,26 @@ def lock_pair(pair: Pair, settings: Settings) -> PairLock | None:
         ``None`` when another live process has the pair.
 
     """
-    path = settings.output_dir / PRIVATE / 'locks' / f'{pair.name}.lock'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    stream = path.open('a')
-    try:
-        fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        stream.close()
-        return None
-    except OSError as error:
-        LOGGER.warning('This file system has no locks (%s): do not start two runs on %s.', error, settings.output_dir)
+    lock = PairLock()
+    for folder in (settings.output_dir, settings.work_dir):
+        if not lock.take(folder / PRIVATE / 'locks' / f'{pair.name}.lock'):
+            lock.release()
+            return None
     _clear_unfinished(settings.output_dir, pair.name)
-    return PairLock(stream)
+    return lock
 
 
 def _clear_unfinished(output_dir: Path, name: str) -> None:
     """Remove what a killed run left half written of a pair that we now hold."""
     for folder in (output_dir / PRIVATE / 'tmp').glob(f'{name}.*'):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear_old(output_dir: Path) -> None:
+    """Remove what runs that were killed long ago left half written."""
+    for folder in (output_dir / PRIVATE / 'tmp').glob('*'):
+        if time.time() - folder.stat().st_mtime > _OLD_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_output_dataset(output_dir: Path) -> None:

@@ -1,0 +1,259 @@
+"""The command line of the BIDS App."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bidsreg import __version__
+from bidsreg.errors import InputError
+from bidsreg.registration.presets import PRESETS
+from bidsreg.settings import CHOICES, NONE, Settings, parse_memory, read_toml
+
+DESCRIPTION = """\
+Align the T1w and T2w scans of every person in a BIDS dataset with a diffeomorphism.
+
+Every T2w is registered to the T1w of its session. Transforms in both directions, resampled images, masks, numbers and
+a report for each subject are written as BIDS derivatives. Run the same command again to continue or to repeat what
+failed: what is done is not done again."""
+
+EPILOG = """\
+Exit codes: 0 every pair is done; 1 at least one pair failed (the others are complete); 2 the command or its input
+cannot be used, said before any work; 130 and 143 when interrupted."""
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Shows one spelling of an option, not all its aliases."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings:
+            return super()._format_action_invocation(action)
+        short = [text for text in action.option_strings if not text.startswith('--')]
+        names = ', '.join([*short, *[text for text in action.option_strings if text.startswith('--')][:1]])
+        value = '' if action.nargs == 0 else ' ' + self._format_args(action, (action.metavar or action.dest).upper())
+        return names + value
+
+
+class _Group:
+    """Adds options with their underscore spellings; what is not given leaves no trace in the result."""
+
+    def __init__(self, group: Any) -> None:
+        self._group = group
+
+    def add(self, *names: str, **options: Any) -> None:
+        under = [f'--{name[2:].replace("-", "_")}' for name in names if name.startswith('--')]
+        every = list(dict.fromkeys([*names, *under]))
+        self._group.add_argument(*every, default=argparse.SUPPRESS, **options)
+
+
+def _label(prefix: str):
+    return lambda text: text.removeprefix(prefix)
+
+
+def _derivative(text: str) -> Path:
+    """Read PATH or, as fMRIPrep has it, PACKAGE=PATH."""
+    name, _, path = text.partition('=')
+    return Path(path if path and '/' not in name else text)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser; its names are those of :class:`bidsreg.settings.Settings`."""
+    parser = argparse.ArgumentParser(
+        'bidsreg', description=DESCRIPTION, epilog=EPILOG, formatter_class=_Formatter, allow_abbrev=False
+    )
+    parser.add_argument('bids_dir', help='the raw BIDS dataset')
+    parser.add_argument('output_dir', help='where the derivatives go; may be BIDS_DIR/derivatives/NAME')
+    parser.add_argument('analysis_level', choices=CHOICES['analysis_level'], help='what to do')
+    parser.add_argument('--version', action='version', version=f'bidsreg {__version__}')
+    _add_data_options(_Group(parser.add_argument_group('which data')))
+    _add_method_options(_Group(parser.add_argument_group('how to register')))
+    _add_resource_options(_Group(parser.add_argument_group('with how much')))
+    _add_run_options(_Group(parser.add_argument_group('how to run')))
+    return parser
+
+
+def _add_data_options(group: _Group) -> None:
+    group.add(
+        '--participant-label',
+        nargs='+',
+        type=_label('sub-'),
+        metavar='LABEL',
+        help='subjects to work on, with or without sub- (all)',
+    )
+    group.add(
+        '--session-label',
+        '--session-id',
+        nargs='+',
+        type=_label('ses-'),
+        dest='session_label',
+        metavar='LABEL',
+        help='sessions to work on, with or without ses- (all)',
+    )
+    group.add(
+        '--pairing',
+        choices=CHOICES['pairing'],
+        help='which T1w a T2w may be registered to: one of its own session, or, when that has none, of the first '
+        'session of the subject that has one (session)',
+    )
+    group.add(
+        '--bids-filter-file',
+        metavar='FILE',
+        type=Path,
+        help='JSON: {"t1w": {ENTITY: VALUE, ...}, "t2w": {...}} with the entity names of pybids; null means without '
+        'it, "*" with any',
+    )
+    group.add('--bids-database-dir', metavar='DIR', type=Path, help='keep the index of the dataset here')
+    group.add(
+        '-d',
+        '--derivatives',
+        nargs='+',
+        metavar='[NAME=]DIR',
+        type=_derivative,
+        help='derivatives with brain masks of your own (*_desc-brain_mask.nii.gz in the space of the T1w)',
+    )
+    group.add('--skip-bids-validation', action='store_true', help='do not run the BIDS validator')
+
+
+def _add_method_options(group: _Group) -> None:
+    group.add('--method', metavar='NAME', help=f'one of {", ".join(PRESETS)} (node-mind)')
+    group.add('--device', metavar='{auto,cpu,cuda,cuda:N}', help='where the deformation is solved (auto)')
+    group.add(
+        '--working-resolution',
+        type=float,
+        metavar='MM',
+        help='voxel size of the finest level; coarser needs less memory and time (1)',
+    )
+    group.add('--sloppy', action='store_true', help='fast and bad, for tests only')
+    group.add('--random-seed', type=int, metavar='N', help='seed of everything random (2026)')
+    group.add(
+        '--skull-strip',
+        '--skull-strip-t1w',
+        dest='skull_strip',
+        choices=CHOICES['skull_strip'],
+        help='extract the brain unless the T1w is stripped already, always, or never; a mask of your own is always '
+        'preferred (auto)',
+    )
+    group.add('--bias-correction', choices=CHOICES['bias_correction'], help='correct the bias field or not (n4)')
+
+
+def _add_resource_options(group: _Group) -> None:
+    group.add('--nprocs', '--nthreads', '--n-cpus', dest='nprocs', type=int, metavar='N', help='CPUs at once (all)')
+    group.add('--omp-nthreads', type=int, metavar='N', help='CPUs of one step (nprocs, at most 8)')
+    group.add(
+        '--mem',
+        '--mem-mb',
+        dest='mem_gb',
+        type=parse_memory,
+        metavar='AMOUNT',
+        help='memory at once, for example 16GB; a number without a unit is MB (90 %% of the machine)',
+    )
+    group.add(
+        '--use-plugin',
+        '--nipype-plugin-file',
+        dest='use_plugin',
+        type=Path,
+        metavar='FILE',
+        help='YAML with a Nipype plugin and its plugin_args',
+    )
+
+
+def _add_run_options(group: _Group) -> None:
+    group.add('-w', '--work-dir', type=Path, metavar='DIR', help='folder for intermediate files (./work)')
+    group.add('--config-file', type=Path, metavar='FILE', help='TOML with settings; the command line wins over it')
+    group.add('--dry-run', action='store_true', help='show which files would be registered, and why, and stop')
+    group.add('--reports-only', action='store_true', help='write the reports again from what is there')
+    group.add('--write-graph', action='store_true', help='draw the graph of the work into logs/')
+    group.add('--resource-monitor', action='store_true', help='record memory and CPU of every step (needs psutil)')
+    group.add('--stop-on-first-crash', action='store_true', help='stop everything when one step fails')
+    group.add('--clean-workdir', action='store_true', help='forget the intermediate files of the pairs first')
+    group.add('--notrack', action='store_true', help='accepted, does nothing: nothing is ever tracked')
+    group.add('-v', '--verbose', action='count', help='say more; twice: everything')
+
+
+def parse_settings(argv: Sequence[str] | None = None) -> Settings:
+    """Read the command line, and the files it names, into settings.
+
+    Raises
+    ------
+    InputError
+        When a file or a value cannot be used; argparse itself exits with code 2.
+
+    """
+    given = vars(build_parser().parse_args(argv))
+    given.pop('notrack', None)
+    config_file = given.pop('config_file', None)
+    filter_file = given.pop('bids_filter_file', None)
+    values = read_toml(config_file) if config_file else {}
+    values.pop('run_uuid', None)  # every run has its own
+    if filter_file:
+        values['bids_filters'] = read_filters(filter_file)
+    return Settings(**{**values, **given})
+
+
+def read_filters(path: Path) -> dict[str, dict[str, Any]]:
+    """Read a filter file in fMRIPrep's syntax: JSON, ``{"t1w": {entity: value}}``, with null and ``"*"``.
+
+    Raises
+    ------
+    InputError
+        When it is missing, or not of this form.
+
+    """
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise InputError(f'--bids-filter-file {path} cannot be read: {error}') from error
+    if not isinstance(content, dict) or not all(isinstance(value, dict) for value in content.values()):
+        raise InputError(f'--bids-filter-file {path}: write {{"t1w": {{"acquisition": "mprage"}}}} or the like.')
+    return {key.lower(): {name: _query(value) for name, value in item.items()} for key, item in content.items()}
+
+
+def _query(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_query(item) for item in value]
+    return NONE if value is None else value
+
+
+def silence_network() -> None:
+    """Switch off what other packages look up on the network, and what they need from the environment."""
+    os.environ['NIPYPE_NO_ET'] = os.environ['NO_ET'] = '1'
+    os.environ.setdefault('MPLBACKEND', 'Agg')
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container under a user without a name
+        user = f'uid{os.getuid()}'
+    os.environ.setdefault('LOGNAME', user)  # Nipype's SLURM plugin reads it
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the BIDS App.
+
+    Parameters
+    ----------
+    argv
+        Arguments, without the name of the program; by default those of this process.
+
+    Returns
+    -------
+    int
+        Exit code: 0 all pairs done, 1 at least one failed, 2 the input cannot be used, 128 + signal when interrupted.
+
+    """
+    silence_network()
+    logging.captureWarnings(True)
+    logging.raiseExceptions = False  # a log that cannot be written (full disk) must not bury the summary
+    try:
+        settings = parse_settings(argv)
+        from bidsreg.run import run
+
+        return run(settings)
+    except InputError as error:
+        print(f'bidsreg: error: {error}', file=sys.stderr)
+        return 2
