@@ -1,1 +1,59 @@
-"""reports."""
+"""What a person looks at after a run: pictures of every pair and one HTML page per subject.
+
+:mod:`.figures` draws (plain functions, files in, SVG out); :func:`write_reports` assembles the pages with nireports.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+
+if typing.TYPE_CHECKING:
+    from bidsreg.bids.pairs import Plan
+    from bidsreg.outcome import Outcome
+    from bidsreg.settings import Settings
+
+__all__ = ['write_reports']
+
+
+def write_reports(settings: Settings, plan: Plan, outcomes: Sequence[Outcome] = ()) -> tuple[Path, ...]:
+    """Write the page of every subject of the plan that has a pair.
+
+    A page holds all pairs of its subject that are in the plan or in the derivatives, those that failed included. It
+    is built from what lies in the output folder (QC files, figures, logs), so it can be built again at any time.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where the datasets are.
+    plan : Plan
+        The pairs, and the files that were left out, with reasons.
+    outcomes : sequence of Outcome
+        What became of the pairs in this run. A failed pair of an earlier run keeps what was known of it then.
+
+    Returns
+    -------
+    tuple of Path
+        The pages, in the order of the subjects.
+
+    Raises
+    ------
+    RuntimeError
+        When a page could not be written; the other pages are there.
+    """
+    from bidsreg.reports.subject import write_subject
+
+    subjects = sorted({pair.subject for pair in plan.pairs})
+    pages, failures = [], []
+    for subject in subjects:
+        try:
+            pages.append(write_subject(subject, settings, plan, outcomes))
+        except Exception as error:  # one bad page must not cost the others
+            failures.append((subject, error))
+    if failures:
+        said = '; '.join(f'sub-{subject}: {type(error).__name__}: {error}' for subject, error in failures)
+        raise RuntimeError(f'{len(failures)} of {len(subjects)} reports could not be written: {said}') from failures[0][
+            1
+        ]
+    return tuple(pages)

@@ -352,7 +352,7 @@ def _tissue_borders(pictures: list[list[np.ndarray]], inside: list[list[np.ndarr
         ]
     )
     smooth = [[ndi.gaussian_filter(part, 0.8) for part in row] for row in inside]
-    brain = _outline(smooth, 0.5, layout, SKY, 0.8)
+    brain = _outline(smooth, 0.5, layout, SKY, 1.0)
     if values.size < 100 or not np.ptp(values):
         return brain
     level = _otsu(values)
@@ -360,7 +360,7 @@ def _tissue_borders(pictures: list[list[np.ndarray]], inside: list[list[np.ndarr
         [ndi.gaussian_filter(np.where(part > 0.5, cut, 0), 1.0) for cut, part in zip(row, parts, strict=True)]
         for row, parts in zip(pictures, inside, strict=True)
     ]
-    return brain + _outline(masked, level, layout, SKY, 0.6, least=24)
+    return brain + _outline(masked, level, layout, SKY, 0.8, least=24)
 
 
 def _otsu(values: np.ndarray) -> float:

@@ -1,0 +1,275 @@
+"""Everything that is known of one pair, collected from the plan, this run, and what lies in the output folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from bidsreg.bids.derivatives import ENTITIES, bids_uri, figure_path, output_name
+from bidsreg.outcome import Outcome
+
+if typing.TYPE_CHECKING:
+    from bidsreg.bids.pairs import Pair, Plan
+    from bidsreg.settings import Settings
+
+#: Reportlet: (desc, suffix) of the figure it shows.
+FIGURES = {
+    'maskt1w': ('mask', 'T1w'),
+    'maskt2w': ('mask', 'T2w'),
+    'before': ('before', 'T2w'),
+    'affine': ('affine', 'T2w'),
+    'diffeo': ('diffeo', 'T2w'),
+    'loss': ('loss', 'T2w'),
+}
+_NAMES = {label: name for name, label in ENTITIES.items()}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One pair as its report tells it.
+
+    Parameters
+    ----------
+    name : str
+        As :attr:`bidsreg.bids.pairs.Pair.name`.
+    entities : mapping
+        Of the T2w, pybids' names.
+    pair : Pair or None
+        None for a pair of an earlier run that is not in today's plan.
+    qc : mapping
+        Its QC file; empty when there is none.
+    outcome : Outcome or None
+        What became of it.
+    crash : str
+        What its crash file says.
+    current : bool
+        Whether the QC file is of the settings of today.
+    """
+
+    name: str
+    entities: Mapping[str, str]
+    pair: Pair | None = None
+    qc: Mapping[str, Any] = field(default_factory=dict)
+    outcome: Outcome | None = None
+    crash: str = ''
+    current: bool = True
+
+    @property
+    def session(self) -> str:
+        """Session label, empty where there is none."""
+        return self.entities.get('session', '')
+
+    @property
+    def title(self) -> str:
+        """Heading: its name without the subject."""
+        rest = self.name.split('_')[1:]
+        return ' '.join(rest) or 'Registration'
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is nothing valid to show."""
+        return self.outcome is not None and self.outcome.status == 'failed'
+
+    @property
+    def result(self) -> Mapping[str, Any]:
+        """What ``bidsreg-pair`` said of its work."""
+        inner = self.qc.get('result')
+        return inner if isinstance(inner, dict) else self.qc
+
+    def figure(self, name: str, output_dir: Path) -> Path:
+        """Path of a figure, by its key in :data:`FIGURES`."""
+        desc, suffix = FIGURES[name]
+        return figure_path(typing.cast('Pair', SimpleNamespace(entities=self.entities)), output_dir, desc, suffix)
+
+    def affine(self, output_dir: Path) -> dict[str, list[float]] | None:
+        """Parameters of the affine, see :func:`decompose`; None when its file cannot be read."""
+        try:
+            return decompose(read_itk_affine(output_dir / output_name('affine_xfm', self.entities)))
+        except (OSError, ValueError, np.linalg.LinAlgError):
+            return None
+
+
+def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Outcome]) -> list[Case]:
+    """All pairs of a subject, sessions in order: those of the plan, and finished ones found in the derivatives."""
+    now = {outcome.pair_name: outcome for outcome in outcomes if outcome.subject == subject and outcome.pair_name}
+    before = _recall(subject, settings.output_dir)
+    known = {**before, **now}
+    qcs = _find_qcs(subject, settings.output_dir)
+    cases = []
+    pairs = {pair.name: pair for pair in plan.pairs if pair.subject == subject}
+    unmended = [name for name, outcome in before.items() if outcome.status == 'failed']
+    for name in {**pairs, **qcs, **dict.fromkeys(now), **dict.fromkeys(unmended)}:
+        pair, qc = pairs.get(name), qcs.get(name, {})
+        outcome = known.get(name)
+        if name not in now and qc and outcome is not None and not outcome.ok:
+            outcome = None  # an earlier failure that has been mended since
+        crash_file = outcome.crash_file if outcome else None
+        if pair is not None and not qc and crash_file is None and name not in now:
+            crash_file = _newest_crash(pair.node_name, settings.output_dir)
+        cases.append(
+            Case(
+                name=name,
+                entities=dict(pair.entities) if pair else parse_name(name),
+                pair=pair,
+                qc=qc,
+                outcome=outcome,
+                crash=_read_text(crash_file),
+                current=not qc or qc.get('fingerprint') in (None, settings.fingerprint()),
+            )
+        )
+    _remember(
+        subject,
+        settings.output_dir,
+        {name: outcome for name, outcome in known.items() if name in now or name in before},
+    )
+    return sorted(cases, key=lambda case: (_natural(case.session), _natural(case.name)))
+
+
+def parse_name(name: str) -> dict[str, str]:
+    """Entities (pybids' names) of a pair's name."""
+    parts = (part.partition('-') for part in name.split('_'))
+    return {_NAMES[key]: value for key, dash, value in parts if dash and key in _NAMES}
+
+
+def _natural(text: str) -> list[Any]:
+    """Sort key that puts 2 before 10."""
+    return [(0, int(part), '') if part.isdigit() else (1, 0, part) for part in re.split(r'(\d+)', text) if part]
+
+
+def _find_qcs(subject: str, output_dir: Path) -> dict[str, dict[str, Any]]:
+    found = {}
+    root = output_dir / f'sub-{subject}'
+    for path in sorted([*root.glob('anat/*_qc.json'), *root.glob('ses-*/anat/*_qc.json')]):
+        try:
+            content = json.loads(path.read_text(encoding='utf-8'))
+        except (OSError, ValueError):
+            continue
+        if isinstance(content, dict) and isinstance(content.get('pair'), str):
+            found[content['pair']] = content
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- what became of it
+def _record(subject: str, output_dir: Path) -> Path:
+    return output_dir / 'logs' / f'sub-{subject}_outcomes.json'
+
+
+def _remember(subject: str, output_dir: Path, outcomes: Mapping[str, Outcome]) -> None:
+    """Keep the outcomes, so that a page that is built again still says why a pair failed."""
+    plain = {
+        name: {**asdict(outcome), 'crash_file': _inside(outcome.crash_file, output_dir)}
+        for name, outcome in outcomes.items()
+    }
+    path = _record(subject, output_dir)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(plain, indent=2) + '\n')
+
+
+def _inside(path: Path | None, folder: Path) -> str | None:
+    if path is None:
+        return None
+    path = Path(path)
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def _recall(subject: str, output_dir: Path) -> dict[str, Outcome]:
+    try:
+        plain = json.loads(_record(subject, output_dir).read_text(encoding='utf-8'))
+        return {
+            name: Outcome(
+                **{**values, 'crash_file': output_dir / values['crash_file'] if values['crash_file'] else None}
+            )
+            for name, values in plain.items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _newest_crash(node_name: str, output_dir: Path) -> Path | None:
+    """The last crash file in the logs that speaks of this pair."""
+    found = [
+        path
+        for path in output_dir.glob('logs/*/crash-*')
+        if re.search(rf'\b{re.escape(node_name)}\b', _read_text(path)[:4000])
+    ]
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _read_text(path: Path | None) -> str:
+    try:
+        return '' if path is None else Path(path).read_text(encoding='utf-8', errors='replace')
+    except OSError:
+        return ''
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file by renaming a finished one into its place."""
+    hidden = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        hidden.write_text(text, encoding='utf-8')
+        os.replace(hidden, path)
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+# ---------------------------------------------------------------------------------------------- the affine
+def read_itk_affine(path: Path) -> np.ndarray:
+    """4x4 world (RAS+ mm) matrix of an ITK text transform.
+
+    Raises
+    ------
+    ValueError
+        When it is not one.
+    """
+    text = path.read_text()
+    numbers = {
+        key: np.array(match[1].split(), float)
+        for key in ('Parameters', 'FixedParameters')
+        if (match := re.search(rf'^{key}:(.*)$', text, re.MULTILINE))
+    }
+    if numbers.get('Parameters', np.empty(0)).size != 12:
+        raise ValueError(f'{path} is not an ITK affine')
+    linear, shift = numbers['Parameters'][:9].reshape(3, 3), numbers['Parameters'][9:]
+    centre = numbers.get('FixedParameters', np.zeros(3))
+    lps = np.eye(4)
+    lps[:3, :3], lps[:3, 3] = linear, shift + centre - linear @ centre
+    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
+    return flip @ lps @ flip
+
+
+def decompose(matrix: np.ndarray) -> dict[str, list[float]]:
+    """Split a 4x4 matrix as rotation times stretch.
+
+    Returns
+    -------
+    dict
+        ``shift_mm`` (3), ``rotation_deg`` (about x, y, z), ``scale`` (along x, y, z), ``shear`` (xy, xz, yz).
+    """
+    linear = matrix[:3, :3]
+    upper = np.linalg.cholesky(linear.T @ linear).T  # linear = rotation @ upper
+    turn = linear @ np.linalg.inv(upper)
+    y = np.arcsin(np.clip(-turn[2, 0], -1, 1))
+    x, z = np.arctan2(turn[2, 1], turn[2, 2]), np.arctan2(turn[1, 0], turn[0, 0])
+    scale = np.diag(upper)
+    return {
+        'shift_mm': matrix[:3, 3].tolist(),
+        'rotation_deg': np.rad2deg([x, y, z]).tolist(),
+        'scale': scale.tolist(),
+        'shear': [upper[0, 1] / scale[0], upper[0, 2] / scale[0], upper[1, 2] / scale[1]],
+    }
+
+
+def sources(case: Case, settings: Settings) -> list[str]:
+    """BIDS URIs of the scans: from the plan, else from the QC file."""
+    if case.pair is not None:
+        return [bids_uri(case.pair.t1w, settings), bids_uri(case.pair.t2w, settings)]
+    return list(case.qc.get('sources', {}))

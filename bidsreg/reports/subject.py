@@ -1,0 +1,134 @@
+"""Assemble the page of one subject with nireports."""
+
+from __future__ import annotations
+
+import copy
+import os
+import tempfile
+import typing
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bidsreg.reports import figures, texts
+from bidsreg.reports.case import FIGURES, Case, collect
+
+if typing.TYPE_CHECKING:
+    from bidsreg.bids.pairs import Plan
+    from bidsreg.outcome import Outcome
+    from bidsreg.settings import Settings
+
+#: Figures that move under the pointer need an <object>; the others are images.
+MOVING = ('before', 'affine', 'diffeo')
+
+
+def write_subject(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Outcome]) -> Path:
+    """Write ``OUT/sub-<subject>.html``: whole, or not at all.
+
+    The figures stay where they are; everything else on the page is inside it, and nothing is fetched from anywhere.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    from nireports.assembler.report import Report
+
+    cases = collect(subject, settings, plan, outcomes)
+    page = settings.output_dir / f'sub-{subject}.html'
+    hidden = settings.output_dir / f'.sub-{subject}.{os.getpid()}.html'
+    with tempfile.TemporaryDirectory(prefix='bidsreg-report-') as folder:
+        reportlets = _Reportlets(Path(folder), subject)
+        reportlets.add('files', texts.files(subject, plan, cases))
+        for place, case in enumerate(cases):
+            _add_case(reportlets, f'p{place}', case, settings)
+        reportlets.add('methods', texts.methods(_citation(settings)))
+        reportlets.add('errors', texts.errors(cases))
+        try:
+            Report(
+                settings.output_dir,
+                settings.run_uuid,
+                bootstrap_file=_bootstrap(Path(folder), subject, cases),
+                out_filename=str(hidden),
+                reportlets_dir=reportlets.root,
+                subject=subject,
+            ).generate_report()
+            os.replace(hidden, page)
+        finally:
+            hidden.unlink(missing_ok=True)
+    return page
+
+
+class _Reportlets:
+    """A folder of HTML fragments that nireports finds by their ``desc``."""
+
+    def __init__(self, folder: Path, subject: str) -> None:
+        self.root, self.subject = folder / 'reportlets', subject
+        self.folder = self.root / f'sub-{subject}' / 'figures'
+        self.folder.mkdir(parents=True)
+
+    def add(self, desc: str, text: str) -> None:
+        """Add a fragment; an empty one is no reportlet."""
+        if text.strip():
+            (self.folder / f'sub-{self.subject}_desc-{desc}_T2w.html').write_text(text, encoding='utf-8')
+
+
+def _add_case(reportlets: _Reportlets, prefix: str, case: Case, settings: Settings) -> None:
+    out = settings.output_dir
+    reportlets.add(f'{prefix}facts', texts.facts(case, settings))
+    reportlets.add(f'{prefix}error', texts.error(case))
+    reportlets.add(f'{prefix}numbers', texts.numbers(case, case.affine(out)))
+    for name in FIGURES:
+        path = case.figure(name, out)
+        if name == 'loss' and not path.is_file() and case.result.get('loss_history') and path.parent.is_dir():
+            figures.loss_curve(dict(case.result), path)
+        if path.is_file():
+            reportlets.add(f'{prefix}{name}', _show(name, path.relative_to(out).as_posix()))
+
+
+def _show(name: str, where: str) -> str:
+    link = texts.escape(where)
+    picture = (
+        f'<img class="plain" src="./{link}" alt="{name}">' if name == 'loss' else f'<img src="./{link}" alt="{name}">'
+    )
+    if name in MOVING:
+        picture = f'<object type="image/svg+xml" data="./{link}">The figure {link} cannot be shown.</object>'
+    return f'{picture}\n<small><a href="./{link}" target="_blank">{link}</a></small>'
+
+
+def _bootstrap(folder: Path, subject: str, cases: Sequence[Case]) -> Path:
+    """The spec with its section "pair" once for every pair, written for nireports to read."""
+    package = resources.files('bidsreg.reports')
+    spec: dict[str, Any] = yaml.safe_load(package.joinpath('spec.yml').read_text(encoding='utf-8'))
+    for name in ('page.html', 'page.css'):
+        (folder / name).write_text(package.joinpath(name).read_text(encoding='utf-8'), encoding='utf-8')
+    sections = []
+    for section in spec['sections']:
+        if section['name'] != 'pair':
+            sections.append(section)
+            continue
+        for place, case in enumerate(cases):
+            mine = copy.deepcopy(section)
+            mine['name'], mine['title'] = texts.anchor(case), case.title
+            for reportlet in mine['reportlets']:
+                reportlet['bids']['desc'] = f'p{place}{reportlet["bids"]["desc"]}'
+            sections.append(mine)
+    spec['sections'] = sections
+    spec['title'] = f'bidsreg: sub-{subject}'
+    spec['template_path'] = str(folder / 'page.html')
+    path = folder / 'bootstrap.yml'
+    path.write_text(yaml.safe_dump(spec, sort_keys=False, width=10_000), encoding='utf-8')
+    return path
+
+
+def _citation(settings: Settings) -> str:
+    """The Methods text of the run: the one in its logs, else a new one."""
+    try:
+        return (settings.output_dir / 'logs' / 'CITATION.md').read_text(encoding='utf-8')
+    except OSError:
+        from bidsreg.bids.citation import methods_text
+
+        return methods_text(settings)

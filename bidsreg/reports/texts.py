@@ -1,0 +1,347 @@
+"""The tables and texts of a subject page, as HTML."""
+
+from __future__ import annotations
+
+import html
+import re
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bidsreg.reports.case import Case, sources
+
+if typing.TYPE_CHECKING:
+    from bidsreg.bids.pairs import Plan
+    from bidsreg.settings import Settings
+
+#: Measures of the evidence: what to call them, which way is better, what they are.
+EVIDENCE = {
+    'mind_heldout': ('MIND distance', -1, 'at a scale that was not optimised'),
+    'mi': ('mutual information', 1, 'inside the brain mask'),
+    'nmi': ('normalised mutual information', 1, 'inside the brain mask'),
+    'edge_correlation': ('edge correlation', 1, 'of the gradient magnitudes, inside the brain mask'),
+}
+STAGES = {'before': 'before', 'affine': 'affine', 'diffeo': 'deformable'}
+
+
+def escape(value: Any) -> str:
+    """Text that is safe inside HTML."""
+    return html.escape(str(value))
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number for people: `digits` significant ones, a dash for none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        return '–' if value is None or value != value else escape(value)
+    if isinstance(value, int) or float(value).is_integer():
+        return f'{value:.0f}'
+    return f'{value:.{digits}g}' if abs(value) < 10**digits else f'{value:.0f}'
+
+
+def table(
+    rows: Iterable[Sequence[str]], header: Sequence[str] = (), caption: str = '', numeric: Sequence[int] = ()
+) -> str:
+    """An HTML table of cells that are HTML already; columns in `numeric` are set flush right."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        return ''.join(
+            f'<{tag}{" class=n" if place in numeric else ""}>{cell}</{tag}>' for place, cell in enumerate(cells)
+        )
+
+    body = ''.join(f'<tr>{line(row, "td")}</tr>\n' for row in rows)
+    head = f'<thead><tr>{line(header, "th")}</tr></thead>\n' if header else ''
+    title = f'<caption>{escape(caption)}</caption>\n' if caption else ''
+    return f'<table>\n{title}{head}<tbody>\n{body}</tbody></table>'
+
+
+def box(kind: str, text: str) -> str:
+    """A coloured box; `text` is HTML, `kind` is good, warn or bad."""
+    return f'<div class="box {kind}">{text}</div>'
+
+
+# ------------------------------------------------------------------------------------------------------- the subject
+def files(subject: str, plan: Plan, cases: Sequence[Case]) -> str:
+    """The plan's rows of this subject, and what became of each pair."""
+    from bidsreg.bids.pairs import plan_table
+
+    rows = plan_table(plan)
+    rows = rows[rows['subject'] == subject]
+    listed = table(
+        (
+            [escape(row[key]) or '–' for key in ('session', 't1w', 't2w', 'decision', 'reason')]
+            for _, row in rows.iterrows()
+        ),
+        ('Session', 'T1w', 'T2w', 'Decision', 'Why'),
+    )
+    ends = table(
+        ([f'<a href="#{anchor(case)}">{escape(case.title)}</a>', *_end(case)] for case in cases),
+        ('Pair', 'Status', 'Result'),
+    )
+    return f'{ends}\n{listed}'
+
+
+def anchor(case: Case) -> str:
+    """Id of a pair's section."""
+    return case.name
+
+
+def _end(case: Case) -> tuple[str, str]:
+    status = case.outcome.status if case.outcome else ('done' if case.qc else 'not done')
+    if case.failed and case.outcome:
+        return f'<b>{status}</b>', escape(f'{case.outcome.step}: {case.outcome.cause}'.strip(': '))
+    if case.outcome and case.outcome.status == 'locked':
+        return status, escape(case.outcome.cause or 'another run has it')
+    return status, escape(_verdict(case)) or '–'
+
+
+def _verdict(case: Case) -> str:
+    """One line: which transform was kept, folds, and how the evidence speaks."""
+    result, parts = case.result, []
+    kept = (result.get('decision') or {}).get('kept')
+    if kept:
+        parts.append({'diffeo': 'deformation kept', 'affine': 'affine kept'}.get(kept, str(kept)))
+    folds = (result.get('jacobian') or {}).get('folds')
+    if folds is not None:
+        parts.append(f'{number(folds)} folds')
+    better, judged = _count_better(result.get('evidence') or {})
+    if judged:
+        parts.append(f'{better} of {judged} measures better than after the affine')
+    return ', '.join(parts)
+
+
+def _count_better(evidence: Mapping[str, Any]) -> tuple[int, int]:
+    affine, diffeo = evidence.get('affine') or {}, evidence.get('diffeo') or {}
+    both = [
+        key for key in EVIDENCE if isinstance(affine.get(key), int | float) and isinstance(diffeo.get(key), int | float)
+    ]
+    return sum((diffeo[key] - affine[key]) * EVIDENCE[key][1] > 0 for key in both), len(both)
+
+
+# ------------------------------------------------------------------------------------------------------- one pair
+def facts(case: Case, settings: Settings) -> str:
+    """Boxes that say how it stands, and a table of what was used."""
+    return '\n'.join([*_boxes(case), table(_fact_rows(case, settings)), *_findings(case)])
+
+
+def _boxes(case: Case) -> list[str]:
+    boxes = []
+    result = case.result
+    if case.failed and case.outcome:
+        step = escape(case.outcome.step or '?')
+        boxes.append(box('bad', f'<b>This pair failed</b> at <code>{step}</code>: {escape(case.outcome.cause)}'))
+        if case.qc:
+            boxes.append(box('warn', 'What is shown below is of an earlier run.'))
+    elif case.outcome and case.outcome.status == 'locked':
+        boxes.append(box('warn', f'Not done by this run: {escape(case.outcome.cause or "another run has this pair")}.'))
+    elif not case.qc:
+        boxes.append(box('warn', 'This pair is not done: there is no QC file of it in the derivatives.'))
+    if case.qc and not case.current:
+        boxes.append(box('warn', 'The derivatives were made with other settings than those of this run.'))
+    decision = result.get('decision') or {}
+    if decision:
+        kept = 'the deformation' if decision.get('kept') == 'diffeo' else f'the {decision.get("kept")}'
+        boxes.append(
+            box(
+                'good' if decision.get('kept') == 'diffeo' else 'warn',
+                f'<b>Kept: {escape(kept)}.</b> {escape(decision.get("reason", ""))}',
+            )
+        )
+    folds = (result.get('jacobian') or {}).get('folds')
+    if folds:
+        boxes.append(box('bad', f'<b>{number(folds)} voxels are folded</b> (Jacobian determinant not above 0).'))
+    return boxes
+
+
+def _fact_rows(case: Case, settings: Settings) -> list[tuple[str, str]]:
+    rows = []
+    for label, uri in zip(('T1w', 'T2w'), sources(case, settings), strict=False):
+        path = getattr(case.pair, label.lower()) if case.pair else None
+        rows.append((f'{label}', f'<code>{escape(uri)}</code>{_grid(path)}'))
+    if case.pair:
+        rows.append(('Why this T1w', escape(case.pair.reason)))
+    rows.append(
+        ('Brain mask', escape(case.qc.get('mask_method') or (case.pair.fixed_mask_reason if case.pair else '–')))
+    )
+    result = case.result
+    rows.append(('Method', escape(result.get('method', settings.method))))
+    for key, label in (('device', 'Device'), ('threads', 'Threads'), ('seed', 'Seed'), ('stopped', 'Stopped')):
+        if result.get(key) not in (None, ''):
+            rows.append((label, escape(result[key])))
+    if result.get('iterations'):
+        rows.append(('Iterations', escape(_plain(result['iterations']))))
+    seconds = result.get('seconds')
+    if isinstance(seconds, dict):
+        rows.append(('Seconds of the solver', escape(_plain(seconds))))
+    if result.get('peak_memory_mb'):
+        rows.append(('Peak memory of the solver', f'{number(float(result["peak_memory_mb"]), 4)} MB'))
+    return rows
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ', '.join(f'{key}: {_plain(item)}' for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ', '.join(_plain(item) for item in value)
+    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def _grid(path: Any) -> str:
+    """Shape, voxel size and tilt of a scan, when its file is there."""
+    if path is None:
+        return ''
+    try:
+        from bidsreg.bids.headers import check_header
+
+        report = check_header(path)
+    except Exception:  # the report of a broken file must not break on it
+        return ''
+    if not report.shape or not report.zooms:
+        return ''
+    shape = ' × '.join(str(n) for n in report.shape)
+    zooms = ' × '.join(f'{zoom:.3g}' for zoom in report.zooms)
+    tilt = f', oblique by {report.obliqueness_deg:.1f}°' if report.obliqueness_deg > 0.5 else ''
+    return f'<br>{shape} voxels of {zooms} mm{tilt}'
+
+
+def _findings(case: Case) -> list[str]:
+    """Header findings: from the QC file, else from the files themselves."""
+    found = [str(item) for key, value in case.qc.items() if 'findings' in key for item in _flatten(key, value)]
+    if not found and case.pair is not None:
+        from bidsreg.bids.headers import check_header
+
+        for label, path in (('T1w', case.pair.t1w), ('T2w', case.pair.t2w)):
+            try:
+                report = check_header(path)
+            except Exception as error:
+                found.append(f'{label}: {error}')
+                continue
+            found += [f'{label}: {text}' for text in (*report.errors, *report.findings)]
+    if not found:
+        return []
+    return [box('warn', '<b>About the headers:</b><br>' + '<br>'.join(escape(text) for text in found))]
+
+
+def _flatten(key: str, value: Any) -> list[str]:
+    label = key.partition('_')[0]
+    prefix = f'{label.upper().replace("W", "w")}: ' if label in ('t1w', 't2w') else ''
+    if isinstance(value, Mapping):
+        return [text for name, items in value.items() for text in _flatten(str(name).lower() + '_findings', items)]
+    if isinstance(value, list | tuple):
+        return [f'{prefix}{item}' for item in value]
+    return [f'{prefix}{value}'] if value else []
+
+
+def numbers(case: Case, affine: Mapping[str, Sequence[float]] | None) -> str:
+    """Tables of the evidence, the deformation and the affine."""
+    result, parts = case.result, []
+    evidence = result.get('evidence') or {}
+    stages = [stage for stage in STAGES if evidence.get(stage)]
+    if stages:
+        rows = []
+        for key, (label, sign, what) in EVIDENCE.items():
+            values = [evidence[stage].get(key) for stage in stages]
+            if any(value is not None for value in values):
+                way = f'{"higher" if sign > 0 else "lower"} is better; {what}'
+                rows.append([label, *(number(value, 4) for value in values), f'<span class="note">{way}</span>'])
+        header = ('Measure', *(STAGES[stage] for stage in stages), '')
+        parts.append(table(rows, header, 'Do the scans agree?', range(1, len(stages) + 1)))
+    jacobian, shift = result.get('jacobian') or {}, result.get('displacement_mm') or {}
+    inverse = result.get('inverse_consistency_mm') or {}
+    rows = [
+        ('Displacement, mm', _named(shift), 'of the deformation alone, in the brain'),
+        (
+            'Jacobian determinant',
+            _named(jacobian, ('min', 'p01', 'median', 'p99', 'max')),
+            '1: volume kept; 0 or less: folded',
+        ),
+        ('Folded voxels', _folds(jacobian), ''),
+        ('SD of log Jacobian', number(jacobian.get('sdlogj')), 'smaller is smoother'),
+        ('Inverse consistency, mm', _named(inverse), 'forth and back should end where it began'),
+    ]
+    rows = [
+        (label, value, f'<span class="note">{note}</span>') for label, value, note in rows if value not in ('', '–')
+    ]
+    if rows:
+        parts.append(table(rows, caption='The deformation'))
+    if affine:
+        axes, planes = ('x (left to right)', 'y (back to front)', 'z (feet to head)'), ('xy', 'xz', 'yz')
+        rows = [
+            (
+                axes[k],
+                f'{affine["shift_mm"][k]:.2f}',
+                f'{affine["rotation_deg"][k]:.2f}',
+                f'{affine["scale"][k]:.4f}',
+                planes[k],
+                f'{round(affine["shear"][k], 4) + 0.0:.4f}',  # no minus before a zero
+            )
+            for k in range(3)
+        ]
+        header = ('Axis', 'shift, mm', 'rotation, °', 'scale', 'plane', 'shear')
+        parts.append(table(rows, header, 'The affine, from T1w to T2w', (1, 2, 3, 5)))
+    return '\n'.join(parts)
+
+
+def _named(values: Mapping[str, Any], keys: Sequence[str] = ()) -> str:
+    names = {'p01': '1 %', 'p95': '95 %', 'p99': '99 %'}
+    keys = [key for key in (keys or values) if values.get(key) is not None]
+    return ', '.join(f'{names.get(key, key)} {number(values[key])}' for key in keys)
+
+
+def _folds(jacobian: Mapping[str, Any]) -> str:
+    if jacobian.get('folds') is None:
+        return ''
+    percent = jacobian.get('folds_percent')
+    return number(jacobian['folds']) + (f' ({number(percent)} %)' if percent is not None else '')
+
+
+# ------------------------------------------------------------------------------------------------------- the rest
+def error(case: Case) -> str:
+    """What is known of a failure."""
+    if not case.failed and not case.crash:
+        return ''
+    parts = []
+    if case.outcome:
+        rows = [
+            ('Step', f'<code>{escape(case.outcome.step or "?")}</code>'),
+            ('Cause', escape(case.outcome.cause or '?')),
+        ]
+        if case.outcome.crash_file:
+            rows.append(('Crash file', f'<code>{escape(case.outcome.crash_file)}</code>'))
+        parts.append(table(rows))
+    if case.crash:
+        shown = case.crash if len(case.crash) < 40000 else case.crash[:8000] + '\n[...]\n' + case.crash[-30000:]
+        parts.append(f'<details><summary>The whole message</summary><pre>{escape(shown)}</pre></details>')
+    return '\n'.join(parts)
+
+
+def errors(cases: Sequence[Case]) -> str:
+    """The last section: links to what failed, or that nothing did."""
+    failed = [case for case in cases if case.failed or (case.crash and not case.qc)]
+    if not failed:
+        return box('good', 'No errors.')
+    rows = [
+        (
+            f'<a href="#{anchor(case)}">{escape(case.title)}</a>',
+            escape(case.outcome.step if case.outcome else '?'),
+            escape(case.outcome.cause if case.outcome else 'see the message in its section'),
+        )
+        for case in failed
+    ]
+    return table(rows, ('Pair', 'Step', 'Cause'))
+
+
+def methods(markdown: str) -> str:
+    """The little Markdown of ``logs/CITATION.md`` as HTML: headings, paragraphs, bullets, links of DOIs as text."""
+    parts = []
+    for block in re.split(r'\n\s*\n', markdown.strip()):
+        lines = block.strip().splitlines()
+        if not lines:
+            continue
+        if lines[0].startswith('#'):
+            parts.append(f'<h2>{escape(lines[0].lstrip("# "))}</h2>')
+        elif lines[0].startswith('- '):
+            items = re.split(r'^- ', block.strip(), flags=re.MULTILINE)[1:]
+            parts.append('<ul>' + ''.join(f'<li>{escape(" ".join(item.split()))}</li>' for item in items) + '</ul>')
+        else:
+            parts.append(f'<p>{escape(" ".join(block.split()))}</p>')
+    return '\n'.join(parts)

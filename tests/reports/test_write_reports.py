@@ -1,0 +1,273 @@
+"""The subject page: complete, whole, offline, and honest about what failed."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from bidsreg.bids.derivatives import figure_path, pair_outputs
+from bidsreg.bids.pairs import find_pairs
+from bidsreg.outcome import Outcome
+from bidsreg.reports import figures, write_reports
+from bidsreg.reports.case import collect, decompose, read_itk_affine
+from bidsreg.settings import Settings
+from tests import data
+
+RESULT = {
+    'method': 'node-mind',
+    'device': 'cpu',
+    'threads': 2,
+    'seed': 2026,
+    'seconds': {'load': 1.0, 'levels': 60.5, 'finish': 3.25, 'total': 64.75},
+    'peak_memory_mb': 1834.2,
+    'iterations': [60, 40, 30],
+    'loss_history': [
+        {'level': level, 'iteration': i, 'loss': 1 / (i + level), 'similarity': 0.9 / (i + level), 'regularity': 0.01}
+        for level in (4, 2, 1)
+        for i in range(12)
+    ],
+    'jacobian': {
+        'min': 0.81,
+        'p01': 0.9,
+        'median': 1.0,
+        'p99': 1.12,
+        'max': 1.3,
+        'sdlogj': 0.051,
+        'folds': 0,
+        'folds_percent': 0.0,
+    },
+    'displacement_mm': {'mean': 1.1, 'p95': 2.6, 'max': 3.9},
+    'inverse_consistency_mm': {'mean': 0.012, 'p95': 0.03, 'p99': 0.05, 'max': 0.11},
+    'evidence': {
+        'before': {'mind_heldout': 0.113, 'mi': 0.21, 'nmi': 1.05, 'edge_correlation': 0.12},
+        'affine': {'mind_heldout': 0.078, 'mi': 0.43, 'nmi': 1.11, 'edge_correlation': 0.41},
+        'diffeo': {'mind_heldout': 0.073, 'mi': 0.427, 'nmi': 1.12, 'edge_correlation': 0.47},
+    },
+    'decision': {'kept': 'diffeo', 'reason': 'two of two kinds of evidence are better than the affine'},
+}
+
+
+def make_derivatives(settings, pair, picture):
+    """What a finished pair leaves, as far as the report reads it."""
+    outputs = pair_outputs(pair, settings.output_dir)
+    outputs['qc'].parent.mkdir(parents=True, exist_ok=True)
+    marker = {
+        'pair': pair.name,
+        'fingerprint': settings.fingerprint(),
+        'sources': {'bids:raw:a': [1, 2], 'bids:raw:b': [1, 2]},
+        'mask_method': 'deepbet, as the background is not zero',
+        't1w_findings': ['qform and sform disagree; the sform is used'],
+        'result': RESULT,
+    }
+    outputs['qc'].write_text(json.dumps(marker))
+    data.write_itk_affine(data.truth().matrix, outputs['affine_xfm'])
+    for desc, suffix in (
+        ('mask', 'T1w'),
+        ('mask', 'T2w'),
+        ('before', 'T2w'),
+        ('affine', 'T2w'),
+        ('diffeo', 'T2w'),
+        ('loss', 'T2w'),
+    ):
+        path = figure_path(pair, settings.output_dir, desc, suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(picture)
+
+
+@pytest.fixture(scope='module')
+def picture(tmp_path_factory):
+    head = data.head((20, 24, 20))
+    return figures.flicker(head.scan, head.scan, head.mask, tmp_path_factory.mktemp('f') / 'f.svg').read_text()
+
+
+@pytest.fixture
+def run(tmp_path, picture):
+    """A dataset with a finished session, a failed one, a broken file, and a subject with only a T1w."""
+    subjects = {
+        '01': {'1': ['T1w', 'run-1_T2w', 'run-2_T2w'], '2': ['T1w', 'acq-bad_T1w', 'T2w']},
+        '02': {None: ['T1w', 'T2w']},
+        '03': {None: ['T1w']},
+    }
+    root = data.write_dataset(tmp_path / 'data & <odd> näme', subjects)
+    settings = Settings(bids_dir=root, output_dir=tmp_path / 'out put', work_dir=tmp_path / 'work', run_uuid='run1')
+    plan = find_pairs(settings)
+    crash = settings.output_dir / 'logs' / 'run1' / 'crash-20260101-1-a-register-x.txt'
+    crash.parent.mkdir(parents=True)
+    crash.write_text('Node: bidsreg_wf.pair_sub_01_ses_2.register\n\nTraceback\nValueError: <the> real & only cause\n')
+    outcomes = []
+    for pair in plan.pairs:
+        if pair.session == '2':
+            cause = 'ValueError: <the> real & only cause'
+            outcomes.append(Outcome(pair.name, pair.subject, '2', 'failed', 'register', cause, crash))
+        else:
+            make_derivatives(settings, pair, picture)
+            outcomes.append(Outcome(pair.name, pair.subject, pair.session, 'done'))
+    outcomes.append(Outcome('', '03', None, 'no pair', cause='only T1w, no T2w'))
+    return settings, plan, tuple(outcomes)
+
+
+class Page(HTMLParser):
+    """What a page loads, its links and its text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.loads, self.links, self.ids, self.headings, self.text = [], [], [], [], ''
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.loads += [attrs[key] for key in ('src', 'data') if key in attrs]
+        if tag in ('link', 'script'):
+            self.loads.append(attrs.get('href') or attrs.get('src') or 'inline')
+        if tag == 'a':
+            self.links.append(attrs['href'])
+        if 'id' in attrs:
+            self.ids.append(attrs['id'])
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_pages_of_done_and_failed_pairs(run):
+    settings, plan, outcomes = run
+    pages = write_reports(settings, plan, outcomes)
+    assert [page.name for page in pages] == ['sub-01.html', 'sub-02.html']
+    for page in pages:
+        said = Page(page)
+        assert said.loads, 'there are figures'
+        for where in said.loads:
+            assert where.startswith('./sub-')
+            assert (page.parent / where).is_file()
+        for link in said.links:
+            assert link[1:] in said.ids if link.startswith('#') else (page.parent / link).is_file()
+        assert not re.search(r'(src|data|href)="(https?:)?//', page.read_text())
+        assert '@import' not in page.read_text()
+        assert len(set(said.ids)) == len(said.ids)
+    one = Page(pages[0])
+    assert one.ids == [
+        'Summary',
+        'sub-01_ses-1_run-1',
+        'sub-01_ses-1_run-2',
+        'sub-01_ses-2',
+        'Methods',
+        'Errors',
+    ]
+    text = ' '.join(one.text.split())
+    assert text.count('<the> real & only cause') >= 4, 'in the summary, the section, the crash message and the errors'
+    for words in (
+        'This pair failed',
+        'Kept: the deformation.',
+        'two of two kinds',
+        'qform and sform disagree',
+        'the only T1w of the session',
+        '3 of 4 measures better',
+        'another T1w',
+        'MIND distance',
+        '0.073',
+        'mean 0.012',
+        'ses-1 run-2',
+        'Neural ordinary differential equations',
+        'deepbet, as the background is not zero',
+        '16 × 18 × 16 voxels',
+    ):
+        assert words in text, words
+    two = Page(pages[1])
+    assert 'No errors.' in two.text
+    assert 'ses-' not in two.text
+    assert not list(settings.output_dir.glob('.sub-*')), 'nothing temporary is left'
+
+
+def test_rebuilt_from_the_derivatives_alone(run, tmp_path):
+    """Later, in another run, with no outcomes: the same pairs, and still the reason why one failed."""
+    settings, plan, outcomes = run
+    first = [page.read_text() for page in write_reports(settings, plan, outcomes)]
+    again = [page.read_text() for page in write_reports(settings, plan, ())]
+    assert again == first
+    empty = type(plan)((plan.pairs[0],), (), {})
+    page = Page(write_reports(settings, empty, ())[0])
+    assert 'sub-01_ses-1_run-2' in page.ids, 'a finished pair that is not in the plan of today'
+    assert 'sub-01_ses-2' in page.ids, 'and one that failed'
+    assert '<the> real & only cause' in ' '.join(page.text.split())
+
+
+def test_failure_is_found_in_the_logs_when_nobody_tells(run):
+    settings, plan, _ = run
+    page = Page(write_reports(settings, plan, ())[0])
+    text = ' '.join(page.text.split())
+    assert 'This pair is not done' in text
+    assert '<the> real & only cause' in text
+
+
+def test_mended_failure_is_forgotten(run, picture):
+    settings, plan, outcomes = run
+    write_reports(settings, plan, outcomes)
+    (bad,) = (pair for pair in plan.pairs if pair.session == '2')
+    make_derivatives(settings, bad, picture)
+    outcomes = [Outcome(pair.name, pair.subject, pair.session, 'done') for pair in plan.pairs]
+    text = Page(write_reports(settings, plan, outcomes)[0]).text
+    assert 'No errors.' in text
+    assert 'real & only cause' not in text
+
+
+def test_affine_kept_folds_and_old_settings_are_said(run):
+    settings, plan, _ = run
+    pair = plan.pairs[0]
+    path = pair_outputs(pair, settings.output_dir)['qc']
+    qc = json.loads(path.read_text())
+    qc['fingerprint'] = 'another'
+    qc['result'] |= {'decision': {'kept': 'affine', 'reason': 'the edges got worse'}, 'jacobian': {'folds': 12}}
+    path.write_text(json.dumps(qc))
+    text = Page(write_reports(settings, plan, ())[0]).text
+    assert 'Kept: the affine.' in text
+    assert 'the edges got worse' in text
+    assert '12 voxels are folded' in text
+    assert 'other settings' in text
+
+
+def test_broken_qc_and_missing_figures_still_make_a_page(run):
+    settings, plan, outcomes = run
+    pair = plan.pairs[0]
+    pair_outputs(pair, settings.output_dir)['qc'].write_text('{"pair": ')
+    for path in (settings.output_dir / 'sub-01' / 'figures').glob('*before*'):
+        path.unlink()
+    pair.t1w.write_bytes(b'')
+    page = Page(write_reports(settings, plan, outcomes)[0])
+    assert pair.name in page.ids
+
+
+def test_loss_curve_is_drawn_when_it_is_missing(run):
+    settings, plan, outcomes = run
+    path = figure_path(plan.pairs[0], settings.output_dir, 'loss')
+    path.unlink()
+    write_reports(settings, plan, outcomes)
+    assert path.is_file()
+
+
+def test_one_bad_page_does_not_cost_the_others(run):
+    settings, plan, outcomes = run
+    (settings.output_dir / 'sub-01.html').mkdir()
+    with pytest.raises(RuntimeError, match='sub-01'):
+        write_reports(settings, plan, outcomes)
+    assert (settings.output_dir / 'sub-02.html').is_file()
+
+
+def test_sessions_are_in_order(run):
+    settings, plan, outcomes = run
+    names = [case.name for case in collect('01', settings, plan, outcomes)]
+    assert names == sorted(names)
+
+
+def test_decompose_gives_back_what_was_put_in(tmp_path):
+    known = data.truth(turn=(4, -3, 5), shift=(3, -4, 2), scale=(1.02, 0.98, 1.01)).matrix
+    found = decompose(read_itk_affine(data.write_itk_affine(known, tmp_path / 'a.txt')))
+    assert found['rotation_deg'] == pytest.approx([4, -3, 5], abs=1e-6)
+    assert found['shift_mm'] == pytest.approx([3, -4, 2])
+    assert found['scale'] == pytest.approx([1.02, 0.98, 1.01])
+    assert found['shear'] == pytest.approx([0, 0, 0], abs=1e-9)
+    (tmp_path / 'b.txt').write_text('nothing')
+    with pytest.raises(ValueError, match='not an ITK'):
+        read_itk_affine(tmp_path / 'b.txt')
