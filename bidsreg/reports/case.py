@@ -102,7 +102,7 @@ def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Out
     """All pairs of a subject, sessions in order: those of the plan, and finished ones found in the derivatives."""
     now = {outcome.pair_name: outcome for outcome in outcomes if outcome.subject == subject and outcome.pair_name}
     before = _recall(subject, settings.output_dir)
-    known = {**before, **now}
+    known = {**before, **{name: _fuller(outcome, before.get(name), settings) for name, outcome in now.items()}}
     qcs = _find_qcs(subject, settings.output_dir)
     cases = []
     pairs = {pair.name: pair for pair in plan.pairs if pair.subject == subject}
@@ -132,6 +132,12 @@ def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Out
         {name: outcome for name, outcome in known.items() if name in now or name in before},
     )
     return sorted(cases, key=lambda case: (_natural(case.session), _natural(case.name)))
+
+
+def _fuller(now: Outcome, before: Outcome | None, settings: Settings) -> Outcome:
+    """A run that only writes reports knows less of a failure than the run that failed."""
+    known = before is not None and before.status == 'failed' and now.status == 'failed'
+    return before if known and settings.reports_only and now.crash_file is None else now
 
 
 def parse_name(name: str) -> dict[str, str]:

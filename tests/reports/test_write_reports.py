@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -200,6 +201,18 @@ def test_failure_is_found_in_the_logs_when_nobody_tells(run):
     text = ' '.join(page.text.split())
     assert 'This pair is not done' in text
     assert '<the> real & only cause' in text
+
+
+def test_reports_only_keeps_a_cause_that_left_no_crash_file(run):
+    settings, plan, outcomes = run
+    bad = next(outcome for outcome in outcomes if outcome.status == 'failed')
+    write_reports(settings, plan, [dataclasses.replace(bad, step='check', cause='zero bytes', crash_file=None)])
+    later = dataclasses.replace(bad, step='run', cause='not done yet', crash_file=None)
+    again = dataclasses.replace(settings, reports_only=True)
+    text = Page(write_reports(again, plan, [later])[0]).text
+    assert 'zero bytes' in text
+    assert 'not done yet' not in text
+    assert 'not done yet' in Page(write_reports(settings, plan, [later])[0]).text
 
 
 def test_mended_failure_is_forgotten(run, picture):
