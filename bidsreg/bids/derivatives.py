@@ -405,7 +405,8 @@ def sidecars(pair: Pair, settings: Settings, facts: Mapping[str, Any]) -> dict[s
             'Method': 'ANTs, mutual information: rigid, then affine',
         },
     }
-    common = {'Fingerprint': settings.fingerprint(), 'SoftwareVersions': software_versions()}
+    versions = ', '.join(f'{name} {number}' for name, number in software_versions().items())  # BIDS wants a string
+    common = {'Fingerprint': settings.fingerprint(), 'SoftwareVersions': versions}
     return {key: {**text, **common} for key, text in texts.items()}
 
 
@@ -471,6 +472,12 @@ class PairLock:
         """Let others have the pair."""
         for stream in self._streams:
             stream.close()
+
+    def __enter__(self) -> PairLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 def lock_pair(pair: Pair, settings: Settings) -> PairLock | None:

@@ -141,6 +141,11 @@ def _open(path: Path) -> tuple[nb.Nifti1Image | None, str]:
         return None, 'is not there'
     except PermissionError:
         return None, 'may not be read (no permission)'
+    except (
+        nb.spatialimages.HeaderDataError,
+        ValueError,
+    ) as error:  # for example a qform that is no rotation, and no sform
+        return None, f'has a header that cannot be decoded ({_one_line(error)}): convert it again'
     except Exception as error:  # whatever nibabel, gzip or the file system makes of a broken file
         return None, f'cannot be read as NIfTI ({_one_line(error)}): copy or convert it again'
 

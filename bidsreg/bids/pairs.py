@@ -225,17 +225,24 @@ def _scans(layout: BIDSLayout, subjects: list[str]) -> tuple[list[_Scan], list[L
     for file in sorted(files, key=lambda file: (str(file.path).replace('.nii.gz', '.nii'), -len(str(file.path)))):
         entities = {key: str(value) for key, value in file.get_entities(metadata=False).items()}
         scan = _Scan(Path(file.path), entities['suffix'], {key: entities[key] for key in ENTITIES if key in entities})
-        derived = [key for key in _NOT_SCANS if key in entities]
-        twin = names.setdefault((scan.suffix, *scan.entities.items()), scan)
-        if derived:
-            left.append(scan.left(f'has {_NOT_SCANS[derived[0]]} in its name: made from a scan, not a scan'))
-        elif entities.get('part', 'mag') != 'mag':
-            left.append(scan.left(f'part-{entities["part"]} is not a magnitude image'))
-        elif twin is not scan:
-            left.append(scan.left(f'no BIDS entity in its name tells it from {twin.path.name}'))
+        reason = _no_scan(entities)
+        if not reason:
+            twin = names.setdefault((scan.suffix, *scan.entities.items()), scan)
+            reason = '' if twin is scan else f'no BIDS entity in its name tells it from {twin.path.name}'
+        if reason:
+            left.append(scan.left(reason))
         else:
             scans.append(scan)
     return scans, left
+
+
+def _no_scan(entities: Mapping[str, str]) -> str:
+    """Say why a file with these entities is no scan of its own; empty when it is one."""
+    derived = [label for key, label in _NOT_SCANS.items() if key in entities]
+    if derived:
+        return f'has {derived[0]} in its name: made from a scan, not a scan'
+    part = entities.get('part', 'mag')
+    return '' if part == 'mag' else f'part-{part} is not a magnitude image'
 
 
 def _filter(

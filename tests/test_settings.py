@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+
+import pytest
+
+from bidsreg.errors import InputError
+from bidsreg.settings import NONE, RESULT_FIELDS, Settings, parse_memory, read_toml
+
+
+def make(**values) -> Settings:
+    return Settings(**{'bids_dir': 'raw', 'output_dir': 'out', **values})
+
+
+@pytest.mark.parametrize(
+    ('text', 'gb'),
+    [
+        ('16GB', 16),
+        ('16G', 16),
+        ('1.5g', 1.5),
+        ('800MB', 0.8),
+        ('2000', 2),
+        ('2TB', 2000),
+        (' 4 GiB ', 4),
+        ('.5G', 0.5),
+    ],
+)
+def test_memory_units(text, gb):
+    assert parse_memory(text) == pytest.approx(gb)
+
+
+@pytest.mark.parametrize('text', ['', '16XB', 'G', '-3G', '0', '1e3', 'lots', '1.5.2G'])
+def test_memory_nonsense(text):
+    with pytest.raises(InputError, match='amount of memory'):
+        parse_memory(text)
+
+
+def test_toml_round_trip(tmp_path):
+    settings = make(
+        bids_dir=tmp_path / 'é ü',
+        participant_label=['01', '02'],
+        bids_filters={'t1w': {'acquisition': NONE, 'run': [1, 2]}, 't2w': {'run': '*'}},
+        derivatives=[tmp_path / 'masks'],
+        mem_gb=7.5,
+        sloppy=True,
+        run_uuid='abc',
+    )
+    settings.to_toml(tmp_path / 'config.toml')
+    assert Settings.from_toml(tmp_path / 'config.toml') == settings
+
+
+def test_frozen_and_absolute():
+    settings = make(work_dir='~/work here')
+    assert settings.bids_dir == Path.cwd() / 'raw'
+    assert settings.work_dir == Path.home() / 'work here'
+    with pytest.raises(FrozenInstanceError):
+        settings.method = 'other'
+
+
+def test_threads_default_to_the_processes():
+    assert make(nprocs=3).omp_nthreads == 3
+    assert make(nprocs=64).omp_nthreads == 8
+    assert make(nprocs=4, omp_nthreads=2).omp_nthreads == 2
+
+
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [
+        ({'pairing': 'nearest'}, '--pairing.*session, subject'),
+        ({'device': 'gpu'}, '--device.*cuda:N'),
+        ({'device': 'cuda:x'}, '--device'),
+        ({'nprocs': 0}, '--nprocs must be above zero'),
+        ({'nprocs': '4'}, 'nprocs should be of type int'),
+        ({'sloppy': 1}, 'sloppy should be of type bool'),
+        ({'mem_gb': -1.0}, '--mem must be above zero'),
+        ({'working_resolution': 0}, '--working-resolution must be above zero'),
+        ({'random_seed': -1}, '--random-seed'),
+        ({'bids_filters': {'t1w': 'acq-x'}}, 'bids_filters'),
+    ],
+)
+def test_bad_values(values, message):
+    with pytest.raises(InputError, match=message):
+        make(**values)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('nprocs = "two"', 'nprocs should be of type int'),
+        ('nproc = 2', "no setting 'nproc'. Did you mean 'nprocs'"),
+        ('nprocs = ', 'Cannot read the configuration file'),
+    ],
+)
+def test_bad_config_file(tmp_path, text, message):
+    path = tmp_path / 'c.toml'
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_toml(path)
+
+
+def test_missing_config_file(tmp_path):
+    with pytest.raises(InputError, match='Cannot read'):
+        read_toml(tmp_path / 'none.toml')
+
+
+def test_fingerprint_is_of_what_changes_results():
+    base = make()
+    others = {
+        'method': 'nodeo-mind',
+        'device': 'cpu',
+        'working_resolution': 2.0,
+        'sloppy': True,
+        'random_seed': 1,
+        'skull_strip': 'skip',
+        'bias_correction': 'none',
+    }
+    assert set(others) == set(RESULT_FIELDS)
+    prints = {replace(base, **{name: value}).fingerprint() for name, value in others.items()}
+    assert len(prints | {base.fingerprint()}) == len(others) + 1
+    same = replace(base, nprocs=7, omp_nthreads=3, run_uuid='x', work_dir='/elsewhere', bids_dir='/moved', verbose=2)
+    assert same.fingerprint() == base.fingerprint()
+    assert replace(base, device='cuda:0').fingerprint() == replace(base, device='cuda:1').fingerprint()
