@@ -101,3 +101,28 @@ def test_help():
         [sys.executable, '-m', 'bidsreg.example', '--help'], capture_output=True, text=True, check=True
     )
     assert '--check' in said.stdout
+
+
+@pytest.mark.slow
+def test_whole_app_on_the_example(tmp_path):
+    """What ``make demo`` does: the error ends below the affine's, and the report shows every picture."""
+    bids, out = tmp_path / 'bids', tmp_path / 'out'
+    example.make_dataset(bids)
+    app = [sys.executable, '-m', 'bidsreg', bids, out, 'participant', '-w', tmp_path / 'work', '--skip-bids-validation']
+    done = subprocess.run([str(word) for word in app], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    errors = example.check(bids, out)
+    assert errors['after'].mean() < 0.7 * errors['affine'].mean() < errors['before'].mean()
+    page = (out / 'sub-01.html').read_text()
+    for name in (
+        'desc-mask_T1w',
+        'desc-mask_T2w',
+        'desc-before_T2w',
+        'desc-affine_T2w',
+        'desc-diffeo_T2w',
+        'desc-loss',
+    ):
+        assert name in page
+    assert 'No errors.' in page
+    figures = sorted((out / 'sub-01' / 'figures').iterdir())
+    assert all(path.stat().st_size < 1.5e6 for path in figures)
