@@ -1,0 +1,177 @@
+"""Files that ANTs, ITK and nitransforms read: composite .h5, affine .txt and .mat. ITK is LPS, we are RAS."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+from scipy.io import loadmat
+
+from bidsreg.registration.grid import Grid
+
+FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""RAS to LPS and back."""
+
+
+def _write_whole(path: Path, write) -> None:  # type: ignore[no-untyped-def]
+    """Write to a temporary name beside `path`, then rename: nobody sees half a file."""
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_affine(path: str | Path, matrix: np.ndarray) -> None:
+    """Write a RAS world-to-world matrix as an ITK text transform."""
+    lps = FLIP @ matrix @ FLIP
+    values = ' '.join(f'{x:.17g}' for x in (*lps[:3, :3].ravel(), *lps[:3, 3]))
+    text = (
+        '#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n'
+        f'Parameters: {values}\nFixedParameters: 0 0 0\n'
+    )
+    _write_whole(Path(path), lambda p: p.write_text(text))
+
+
+def _centred(parameters: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """ITK's twelve parameters about a centre, in LPS, as a RAS 4x4 matrix."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = parameters[:9].reshape(3, 3)
+    matrix[:3, 3] = parameters[9:] + centre - matrix[:3, :3] @ centre
+    return FLIP @ matrix @ FLIP
+
+
+def read_affine(path: str | Path) -> np.ndarray:
+    """Read a world-to-world matrix (mm, RAS+): an ITK .txt or .mat with one affine, or a plain 4x4 text file.
+
+    Returns
+    -------
+    ndarray, shape (4, 4)
+        Fixed world to moving world: what resamples the moving image onto the fixed grid.
+
+    Raises
+    ------
+    ValueError
+        If the file is none of these, or its matrix cannot be inverted.
+    """
+    path = Path(path)
+    try:
+        matrix = _read_mat(path) if path.suffix == '.mat' else _read_text(path)
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise ValueError(f'{path}: not an ITK affine (.txt, .mat) nor a plain 4x4 matrix in text ({error})') from error
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-6:
+        raise ValueError(f'{path}: the affine must be a finite, invertible 4x4 matrix, not\n{matrix}')
+    return matrix
+
+
+def _read_mat(path: Path) -> np.ndarray:
+    content = loadmat(path)
+    names = [k for k in content if not k.startswith('__') and k != 'fixed']
+    if len(names) != 1 or content[names[0]].size != 12:
+        raise ValueError(f'expected one affine transform with 12 parameters, found {names}')
+    return _centred(content[names[0]].ravel().astype(float), content['fixed'].ravel().astype(float))
+
+
+def _read_text(path: Path) -> np.ndarray:
+    text = path.read_text()
+    if not text.startswith('#Insight Transform File'):
+        return np.loadtxt(path)
+    fields: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(':')
+        fields.setdefault(key.strip(), []).append(value.strip())
+    if len(fields.get('Parameters', [])) != 1:
+        raise ValueError(f'expected one transform, found {len(fields.get("Parameters", []))}')
+    parameters = np.array(fields['Parameters'][0].split(), dtype=float)
+    if parameters.size != 12:
+        raise ValueError(f'expected 12 parameters (an affine), found {parameters.size}')
+    return _centred(parameters, np.array(fields['FixedParameters'][0].split(), dtype=float))
+
+
+def _fixed_parameters(grid: Grid) -> np.ndarray:
+    """Size, origin, spacing and direction of a displacement grid, in ITK's order and LPS."""
+    if not grid.is_orthogonal():
+        raise ValueError('ITK can store displacements only on grids with axes at right angles')
+    lps = FLIP @ grid.affine
+    return np.concatenate([grid.shape, lps[:3, 3], grid.spacing, (lps[:3, :3] / grid.spacing).ravel()])
+
+
+def write_composite(
+    path: str | Path, affine: np.ndarray, displacement: np.ndarray, grid: Grid, *, affine_first: bool = False
+) -> None:
+    """Write an affine and a displacement field as one ITK composite transform.
+
+    Parameters
+    ----------
+    path : str or Path
+        The .h5 file; it appears whole or not at all.
+    affine : ndarray, shape (4, 4)
+        World to world, RAS mm.
+    displacement : ndarray, shape (X, Y, Z, 3)
+        World displacement in mm, RAS, on `grid`; zero outside it.
+    grid : Grid
+        Axes at right angles.
+    affine_first : bool
+        Points go through the affine first, then through the field (an inverse); else the field first.
+    """
+    lps = (displacement * np.array([-1, -1, 1])).astype(np.float32)
+    matrix = FLIP @ affine @ FLIP
+    field = ('DisplacementField', _fixed_parameters(grid), lps.transpose(2, 1, 0, 3).ravel())
+    linear = ('Affine', np.zeros(3), np.concatenate([matrix[:3, :3].ravel(), matrix[:3, 3]]))
+    text = h5py.string_dtype('ascii')
+
+    def write(target: Path) -> None:
+        with h5py.File(target, 'w') as file:
+            for key, value in (('ITKVersion', '5.3.0'), ('HDFVersion', h5py.version.hdf5_version), ('OSName', 'Linux')):
+                file.create_dataset(key, (1,), text, data=[value])
+            file.create_dataset('OSVersion', (1,), text, data=['unknown'])
+            group = file.create_group('TransformGroup')
+            group.create_dataset('0/TransformType', (1,), text, data=['CompositeTransform_float_3_3'])
+            # ITK applies the last transform of the list first
+            for i, (kind, fixed, moving) in enumerate((field, linear) if affine_first else (linear, field), 1):
+                group.create_dataset(f'{i}/TransformType', (1,), text, data=[f'{kind}Transform_float_3_3'])
+                group.create_dataset(f'{i}/TransformFixedParameters', data=np.asarray(fixed, dtype=np.float64))
+                packed = {'compression': 'gzip', 'compression_opts': 1, 'shuffle': True} if moving.size > 100 else {}
+                group.create_dataset(f'{i}/TransformParameters', data=moving.astype(np.float32), **packed)
+
+    _write_whole(Path(path), write)
+
+
+def read_composite(path: str | Path) -> tuple[np.ndarray, np.ndarray, Grid, bool]:
+    """Read what `write_composite` wrote.
+
+    Returns
+    -------
+    affine, displacement, grid, affine_first
+        As its arguments.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a composite of one affine and one displacement field.
+    """
+    affine, displacement, grid, order = None, None, None, []
+    try:
+        with h5py.File(path) as file:
+            group = file['TransformGroup']
+            for key in sorted(group, key=int)[1:]:
+                kind = group[key]['TransformType'][0].decode()
+                fixed, moving = (group[key][f'Transform{k}'][()] for k in ('FixedParameters', 'Parameters'))
+                order.append(kind.split('Transform')[0])
+                if kind.startswith('Affine'):
+                    affine = _centred(moving.astype(float), fixed)
+                elif kind.startswith('DisplacementField'):
+                    shape = tuple(fixed[:3].astype(int))
+                    lps = np.eye(4)
+                    lps[:3, :3] = fixed[9:].reshape(3, 3) * fixed[6:9]
+                    lps[:3, 3] = fixed[3:6]
+                    grid = Grid(shape, FLIP @ lps)
+                    displacement = moving.reshape(*shape[::-1], 3).transpose(2, 1, 0, 3) * np.float32([-1, -1, 1])
+    except (OSError, KeyError) as error:
+        raise ValueError(f'{path}: not an ITK composite transform ({error})') from error
+    if affine is None or displacement is None or grid is None or len(order) != 2:
+        raise ValueError(f'{path}: a composite of one affine and one displacement field is needed, found {order}')
+    return affine, displacement, grid, order[-1] == 'Affine'

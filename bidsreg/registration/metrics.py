@@ -1,0 +1,103 @@
+"""Numbers about a deformation, in mm and plain ratios."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from bidsreg.registration.grid import Grid
+
+
+def jacobian_determinant(displacement: np.ndarray, grid: Grid, scheme: str = 'central') -> np.ndarray:
+    """Determinant of the derivative of x + u(x).
+
+    Parameters
+    ----------
+    displacement : ndarray, shape (X, Y, Z, 3)
+        World displacement in mm.
+    grid : Grid
+        Where it lies.
+    scheme : {'central', 'forward', 'backward'}
+        Which finite differences; at the border that has no neighbour on that side, the other one serves.
+
+    Returns
+    -------
+    ndarray, shape (X, Y, Z), float32
+    """
+    to_world = np.linalg.inv(grid.affine[:3, :3])  # d voxel / d world
+    derivative = np.empty((*displacement.shape, 3), np.float32)  # [..., component, voxel axis]
+    for axis in range(3):
+        derivative[..., axis] = _difference(displacement, axis, scheme)
+    jacobian = derivative @ to_world.astype(np.float32)
+    a, b, c = (jacobian[..., i, :] + np.eye(3, dtype=np.float32)[i] for i in range(3))
+    return (a * np.cross(b, c)).sum(-1)
+
+
+def _difference(field: np.ndarray, axis: int, scheme: str) -> np.ndarray:
+    if scheme == 'central':
+        return np.gradient(field, axis=axis)
+    step = np.diff(field, axis=axis)
+    first, last = np.take(step, [0], axis), np.take(step, [-1], axis)
+    return np.concatenate([step, last] if scheme == 'forward' else [first, step], axis)
+
+
+def count_folds(displacement: np.ndarray, grid: Grid) -> int:
+    """Voxels whose Jacobian determinant is not positive by central, forward or backward differences."""
+    folded = np.zeros(grid.shape, bool)
+    for scheme in ('central', 'forward', 'backward'):
+        folded |= jacobian_determinant(displacement, grid, scheme) <= 0
+    return int(folded.sum())
+
+
+def summary(values: np.ndarray, quantiles: dict[str, float]) -> dict[str, float]:
+    """Named percentiles of an array as plain floats."""
+    return {name: float(np.percentile(values, q)) for name, q in quantiles.items()}
+
+
+def jacobian_summary(determinant: np.ndarray, mask: np.ndarray, folds: int) -> dict[str, Any]:
+    """Percentiles of the determinant and the standard deviation of its logarithm inside the mask, and folds anywhere."""
+    inside = determinant[mask]
+    out: dict[str, Any] = summary(inside, {'min': 0, 'p01': 1, 'median': 50, 'p99': 99, 'max': 100})
+    out['sdlogj'] = float(np.log(np.clip(inside, 1e-9, 1e9)).std())
+    return out | {'folds': folds, 'folds_percent': 100 * folds / determinant.size}
+
+
+def displacement_at(displacement: np.ndarray, grid: Grid, points: np.ndarray) -> np.ndarray:
+    """Linear interpolation of a displacement field at world points (N, 3); zero outside its grid."""
+    at = grid.to_voxels(points).T
+    values = [ndi.map_coordinates(displacement[..., i], at, order=1, mode='constant') for i in range(3)]
+    return np.stack(values, -1)
+
+
+def inverse_consistency(forward: np.ndarray, inverse: np.ndarray, grid: Grid, mask: np.ndarray) -> dict[str, float]:
+    """How far inverse(forward(x)) lies from x, in mm, over the voxels of `mask`."""
+    voxels = np.argwhere(mask)
+    points = grid.to_world(voxels)
+    moved = points + forward[tuple(voxels.T)]
+    error = np.linalg.norm(moved + displacement_at(inverse, grid, moved) - points, axis=1)
+    return {'mean': float(error.mean()), **summary(error, {'p95': 95, 'p99': 99, 'max': 100})}
+
+
+def mutual_information(a: np.ndarray, b: np.ndarray, bins: int = 48) -> tuple[float, float]:
+    """Mutual information in nats and its normalised form (H(a) + H(b)) / H(a, b), from a joint histogram.
+
+    Both sets of values are clipped to their 0.5th and 99.5th percentiles first.
+    """
+    clipped = [np.clip(v, *np.percentile(v, (0.5, 99.5))) for v in (a, b)]
+    joint, _, _ = np.histogram2d(*clipped, bins=bins)
+    p = joint / joint.sum()
+
+    def entropy(q: np.ndarray) -> float:
+        q = q[q > 0]
+        return float(-(q * np.log(q)).sum())
+
+    ha, hb, hab = entropy(p.sum(1)), entropy(p.sum(0)), entropy(p)
+    return ha + hb - hab, (ha + hb) / max(hab, 1e-12)
+
+
+def corners(shape: tuple[int, ...]) -> np.ndarray:
+    """Voxel indices of the eight corners of a grid, shape (8, 3)."""
+    return np.array(list(itertools.product(*[(0, n - 1) for n in shape])), dtype=float)

@@ -1,0 +1,75 @@
+"""Linear maps that act on one axis at a time: interpolation and smoothing as three small matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from bidsreg.registration.grid import Grid
+
+Tensor = torch.Tensor
+Matrices = tuple[Tensor, Tensor, Tensor]
+
+
+def apply(volume: Tensor, matrices: Matrices) -> Tensor:
+    """Multiply each axis of (K, C, X, Y, Z) by a matrix (new length, old length)."""
+    x, y, z = matrices
+    volume = torch.einsum('ai,kcijl->kcajl', x, volume)
+    return torch.einsum('bj,kcajl->kcabl', y, volume) @ z.T
+
+
+def cubic_weights(positions: np.ndarray, n: int) -> np.ndarray:
+    """Catmull-Rom interpolation as a matrix: continuous first derivative, exact at the samples and for straight lines.
+
+    Parameters
+    ----------
+    positions : ndarray, shape (M,)
+        Where to interpolate, in samples from the first one.
+    n : int
+        Number of samples; before the first and after the last one the ends are repeated.
+
+    Returns
+    -------
+    ndarray, shape (M, n)
+        Rows sum to one. After Keys 1981, IEEE TASSP 29:1153-1160, with a = -1/2.
+    """
+    base = np.floor(positions).astype(int)
+    t = positions - base
+    taps = np.stack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, -(t**2) + t**3], -1) / 2
+    out = np.zeros((len(positions), n))
+    for k in range(4):
+        np.add.at(out, (np.arange(len(positions)), np.clip(base + k - 1, 0, n - 1)), taps[:, k])
+    return out
+
+
+def positions(grid: Grid, samples: Grid) -> list[np.ndarray]:
+    """Where the voxels of `grid` lie along each axis of `samples`, in its voxels; both grids have the same axes."""
+    along = (np.eye(3)[axis] * np.arange(n)[:, None] for axis, n in enumerate(grid.shape))
+    return [samples.to_voxels(grid.to_world(voxels))[:, axis] for axis, voxels in enumerate(along)]
+
+
+def between(grid: Grid, samples: Grid, like: Tensor) -> Matrices:
+    """Cubic interpolation from `samples` to the voxels of `grid`; both grids have the same axes."""
+    pairs = zip(positions(grid, samples), samples.shape, strict=True)
+    return to_tensors([cubic_weights(p, n) for p, n in pairs], like)
+
+
+def gaussian_weights(n: int, sigma: float) -> np.ndarray:
+    """Gaussian smoothing of n samples as a symmetric (n, n) matrix; `sigma` in samples, zero beyond the ends."""
+    if sigma <= 0:
+        return np.eye(n)
+    distance = np.arange(n)[:, None] - np.arange(n)[None]
+    kernel = np.exp(-0.5 * (distance / sigma) ** 2)
+    return kernel / np.exp(-0.5 * (np.arange(-4 * n, 4 * n + 1) / sigma) ** 2).sum()
+
+
+def taper_weights(n: int, width: float) -> np.ndarray:
+    """A window over n samples: zero at the ends, rising as sin^2 to one within `width` samples."""
+    to_end = np.minimum(np.arange(n), np.arange(n)[::-1])
+    return np.sin(np.clip(to_end / max(width, 1e-6), 0, 1) * np.pi / 2) ** 2
+
+
+def to_tensors(matrices: list[np.ndarray], like: Tensor) -> Matrices:
+    """The three matrices as tensors of the type and on the device of `like`."""
+    x, y, z = (torch.as_tensor(m, dtype=like.dtype, device=like.device) for m in matrices)
+    return x, y, z
