@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import typing
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 
 from bidsreg.bids.derivatives import ENTITIES, bids_uri, figure_path, output_name
 from bidsreg.outcome import Outcome
+from bidsreg.reports.whole import write_whole
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Pair, Plan
@@ -215,16 +215,6 @@ def _read_text(path: Path | None) -> str:
         return '' if path is None else Path(path).read_text(encoding='utf-8', errors='replace')
     except OSError:
         return ''
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file by renaming a finished one into its place."""
-    hidden = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        hidden.write_text(text, encoding='utf-8')
-        os.replace(hidden, path)
-    finally:
-        hidden.unlink(missing_ok=True)
 
 
 # ---------------------------------------------------------------------------------------------- the affine

@@ -14,7 +14,6 @@ import itertools
 import json
 import math
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from scipy import ndimage as ndi
+
+from bidsreg.reports.whole import write_whole
 
 ORANGE, SKY, VERMILLION, BLUE = '#E69F00', '#56B4E9', '#D55E00', '#0072B2'
 COLUMNS = 7
@@ -231,17 +232,7 @@ def _write_svg(out: str | os.PathLike, height: float, body: Sequence[str], title
             '',
         ]
     )
-    with tempfile.NamedTemporaryFile('w', dir=out.parent, prefix='.', suffix='.svg', delete=False) as file:
-        file.write(text)
-    os.chmod(file.name, 0o666 & ~_umask())
-    os.replace(file.name, out)
-    return out
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    return write_whole(out, text)
 
 
 def _heading(text: str, colour: str = '#fff', x: float = 10, anchor: str = 'start') -> str:
@@ -415,13 +406,10 @@ def loss_curve(result: str | os.PathLike | dict[str, Any], out: str | os.PathLik
             _draw_history(axes, history)
         else:
             axes.text(0.5, 0.5, 'no loss history', ha='center', transform=axes.transAxes)
-        with tempfile.NamedTemporaryFile('w', dir=out.parent, prefix='.', suffix='.svg', delete=False) as file:
-            figure.savefig(file, format='svg', metadata={'Date': None})
-    text = Path(file.name).read_text()
-    Path(file.name).write_text(text[text.index('<svg') :])
-    os.chmod(file.name, 0o666 & ~_umask())
-    os.replace(file.name, out)
-    return out
+        buffer = io.StringIO()
+        figure.savefig(buffer, format='svg', metadata={'Date': None})
+    text = buffer.getvalue()
+    return write_whole(out, text[text.index('<svg') :])
 
 
 def _draw_history(axes: Any, history: list[dict[str, Any]]) -> None:
