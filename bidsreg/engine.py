@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from bidsreg.settings import Settings
 
 LOGGER = logging.getLogger('bidsreg')
 
+POLL_SECONDS = 0.5
+
 KILLED = 'a process was killed, most often because memory ran out: give more memory, or run fewer at once (--mem)'
 
 
@@ -27,12 +31,25 @@ class PairsMultiProcPlugin(MultiProcPlugin):
     """Nipype's MultiProc, which does not wait for ever for a worker that died.
 
     The plain one hangs when the system kills a worker, and gives up when a crash file cannot be written.
+
+    Attributes
+    ----------
+    failures
+        Full names of the nodes that failed, in order, and in one line why.
+
     """
+
+    def __init__(self, plugin_args=None):
+        super().__init__(plugin_args=plugin_args)
+        self.failures: dict[str, str] = {}
 
     def _get_result(self, taskid):
         future = self._task_obj[taskid]
-        if future.done() and future.exception() is not None:
-            raise RuntimeError(KILLED) from future.exception()
+        error = future.exception() if future.done() else None
+        if isinstance(error, BrokenProcessPool):
+            raise RuntimeError(KILLED) from error
+        if error is not None:
+            raise error
         return super()._get_result(taskid)
 
     def _async_callback(self, args):
@@ -53,6 +70,8 @@ class PairsMultiProcPlugin(MultiProcPlugin):
     def _report_crash(self, node, result=None):
         if result is not None and isinstance(result['traceback'], str):  # Nipype itself stumbles over a text
             result = {**result, 'traceback': result['traceback'].splitlines(keepends=True)}
+        if result is not None:
+            self.failures[node.fullname] = _cause(''.join(result['traceback']).splitlines())
         try:
             return super()._report_crash(node, result=result)
         except Exception as error:  # a full disk, say: losing the crash file must not end the run
@@ -76,7 +95,7 @@ def configure(settings: Settings, crash_dir: Path) -> None:
                 'stop_on_first_crash': settings.stop_on_first_crash,
                 'check_version': False,
                 'create_report': False,
-                'poll_sleep_duration': 0.5,
+                'poll_sleep_duration': POLL_SECONDS,
                 'remove_unnecessary_outputs': False,
                 # By content: copying or touching a dataset changes times and paths, but not the result.
                 'hash_method': 'content',
@@ -87,14 +106,14 @@ def configure(settings: Settings, crash_dir: Path) -> None:
     config.resource_monitor = settings.resource_monitor
 
 
-def plugin_arguments(settings: Settings) -> dict[str, Any]:
-    """Return what MultiProc is told: how many processes and how much memory."""
+def plugin_arguments(settings: Settings, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return what MultiProc is told: how many processes, how much memory, and the pairs' names by node."""
     arguments: dict[str, Any] = {
         'n_procs': settings.nprocs,
         'raise_insufficient': False,
         # fork: workers start at once, and end with us (bidsreg.lifeline); torch and ITK never live in this process
         'mp_context': 'fork',
-        'status_callback': _say_progress,
+        'status_callback': functools.partial(_say_progress, dict(names)),
     }
     if settings.mem_gb is not None:
         arguments['memory_gb'] = settings.mem_gb
@@ -103,22 +122,44 @@ def plugin_arguments(settings: Settings) -> dict[str, Any]:
     return arguments
 
 
-def run_graph(workflow: Workflow, settings: Settings) -> Exception | None:
+@dataclass(frozen=True)
+class GraphEnd:
+    """How a graph ended: what Nipype raised, and the failed nodes with their causes, as far as the plugin tells."""
+
+    error: Exception | None
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+    def failure_of(self, node_name: str) -> tuple[str, str] | None:
+        """Return the first failed node of a pair, and why it failed."""
+        for node, cause in self.failures.items():
+            if node_name in node.split('.'):
+                return node.rpartition('.')[2], cause
+        return None
+
+
+def run_graph(workflow: Workflow, settings: Settings, names: Mapping[str, str]) -> GraphEnd:
     """Run a graph to its end.
 
-    Returns
-    -------
-    Exception or None
-        What Nipype raised: at least one node failed. ``KeyboardInterrupt`` is passed on, after ending the workers.
+    Parameters
+    ----------
+    workflow, settings
+        What to run and how.
+    names
+        Names of the pairs by the names of their nodes, to tell of progress.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        When interrupted; the workers are ended first.
 
     """
     name, arguments = read_plugin(settings.use_plugin)
     if name != 'MultiProc':
-        return _attempt(lambda: workflow.run(plugin=name, plugin_args=arguments))
+        return GraphEnd(_attempt(lambda: workflow.run(plugin=name, plugin_args=arguments)))
     lifeline.hold()
-    plugin = PairsMultiProcPlugin({**plugin_arguments(settings), **arguments})
+    plugin = PairsMultiProcPlugin({**plugin_arguments(settings, names), **arguments})
     try:
-        return _attempt(lambda: workflow.run(plugin=plugin))
+        return GraphEnd(_attempt(lambda: workflow.run(plugin=plugin)), plugin.failures)
     finally:
         plugin.kill_workers()
         lifeline.release()
@@ -133,12 +174,11 @@ def _attempt(work: Callable[[], object]) -> Exception | None:
     return None
 
 
-def _say_progress(node: Any, status: str) -> None:
+def _say_progress(names: Mapping[str, str], node: Any, status: str) -> None:
     """Tell of every finished step in one line."""
-    pair = next((part.removeprefix('pair_') for part in node.fullname.split('.') if part.startswith('pair_')), '')
+    pair = next((names[part] for part in node.fullname.split('.') if part in names), '')
     text = {'start': 'started', 'end': 'done', 'exception': 'FAILED'}.get(status, status)
-    level = logging.DEBUG if status == 'start' else logging.INFO
-    LOGGER.log(level, '%s  %s %s', pair, node.name, text)
+    LOGGER.log(logging.DEBUG if status == 'start' else logging.INFO, '%s: %s %s', pair, node.name, text)
 
 
 def write_graph(workflow: Workflow, folder: Path) -> None:

@@ -23,8 +23,13 @@ def to_console(verbose: int) -> Iterator[None]:
     """Show what happens on the standard error stream, while the context lasts."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)-7s %(message)s', '%H:%M:%S'))
-    with _listen(handler, {name: levels[min(verbose, 2)] for name, levels in CONSOLE.items()}):
-        yield
+    nipype = logging.getLogger('nipype')
+    others, nipype.handlers = nipype.handlers, []  # Nipype's own prints everything to stdout
+    try:
+        with _listen(handler, {name: levels[min(verbose, 2)] for name, levels in CONSOLE.items()}):
+            yield
+    finally:
+        nipype.handlers = others
 
 
 @contextlib.contextmanager
@@ -52,7 +57,8 @@ def _listen(handler: logging.Handler, levels: dict[str, int]) -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):  # what a full disk did not take
+            handler.close()
 
 
 def _below(name: str, parent: str) -> bool:

@@ -222,17 +222,14 @@ class _Run:
         if self.settings.write_graph:
             write_graph(workflow, logs)
         old = {path for pair in pairs for path, _, _ in crashes(logs, pair.node_name)}
-        error = run_graph(workflow, self.settings)
+        end = run_graph(workflow, self.settings, {pair.node_name: pair.name for pair in pairs})
         for pair in pairs:
             if is_complete(pair, self.settings):
                 self._set(pair, 'done')
                 continue
             new = [item for item in crashes(logs, pair.node_name) if item[0] not in old]
-            if new:
-                self._set(pair, 'failed', new[0][1], new[0][2], new[0][0])
-            else:
-                LOGGER.debug('%s left no crash file; Nipype ended with %r', pair.name, error)
-                self._set(pair, 'failed', 'run', self._why_unfinished(error))
+            path, *told = new[0] if new else (None, 'run', self._why_unfinished(end.error))
+            self._set(pair, 'failed', *(end.failure_of(pair.node_name) or told), path)
 
     def _why_unfinished(self, error: Exception | None) -> str:
         if error is None:

@@ -223,9 +223,9 @@ def read_toml(path: str | os.PathLike) -> dict[str, Any]:
 
 def suggestion(word: str, known: typing.Iterable[str]) -> str:
     """Return " Did you mean ...?" when a known word is close to this one, else the list of the known ones."""
-    known = list(known)
-    close = difflib.get_close_matches(word, known, n=1)
-    return f' Did you mean {close[0]!r}?' if close else f' Known: {", ".join(known)}.'
+    by_lower = {item.lower(): item for item in known}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1)
+    return f' Did you mean {by_lower[close[0]]!r}?' if close else f' Known: {", ".join(by_lower.values())}.'
 
 
 def option(name: str) -> str:

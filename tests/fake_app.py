@@ -17,15 +17,18 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nipype.interfaces.base import BaseInterfaceInputSpec, CommandLine, SimpleInterface, TraitedSpec, traits
+from nipype.pipeline import engine as pe
+
+from bidsreg.bids.derivatives import PRODUCTS, publish
+from bidsreg.bids.headers import load_sane
+from bidsreg.errors import InputError
 
 VARIABLE = 'FAKE'
 
 
 def fake_files(pair, folder: Path) -> dict[str, Path]:
     """Make a small file for every product of a pair; images are valid ones on their grids."""
-    from bidsreg.bids.derivatives import PRODUCTS
-    from bidsreg.bids.headers import load_sane
-
     folder.mkdir(parents=True, exist_ok=True)
     grids = {'t1': load_sane(pair.t1w), 't2': load_sane(pair.t2w)}
     on_t2 = ('t2w_mask', 't1w_in_t2w')
@@ -45,74 +48,74 @@ def fake_files(pair, folder: Path) -> dict[str, Path]:
     return files
 
 
-def _interfaces():
-    from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, TraitedSpec, traits
+class _In(BaseInterfaceInputSpec):
+    pair = traits.Any(mandatory=True)
+    settings = traits.Any(mandatory=True, nohash=True)
+    before = traits.Any()
 
-    class _In(BaseInterfaceInputSpec):
-        pair = traits.Any(mandatory=True)
-        settings = traits.Any(mandatory=True, nohash=True)
-        before = traits.Any()
 
-    class _Out(TraitedSpec):
-        done = traits.Bool()
+class _Out(TraitedSpec):
+    done = traits.Bool()
 
-    class Work(SimpleInterface):
-        """Fails, dies or idles as it is told."""
 
-        input_spec, output_spec = _In, _Out
+class Work(SimpleInterface):
+    """Fails, dies or idles as it is told."""
 
-        def _run_interface(self, runtime):
-            from bidsreg.errors import InputError
+    input_spec, output_spec = _In, _Out
 
-            name = self.inputs.pair.name
-            what = json.loads(os.environ.get(VARIABLE, '{}')).get(name)
-            with (self.inputs.settings.work_dir / 'begun.txt').open('a') as stream:
-                stream.write(f'{name}\n')
-            flag = self.inputs.settings.work_dir / f'{name}.died'
-            if what == 'die' or (what == 'die-once' and not flag.exists()):
-                flag.touch()
-                time.sleep(0.3)
-                os.kill(os.getpid(), signal.SIGKILL)
-            if what == 'raise':
-                raise ValueError('the work went wrong')
-            if what == 'input':
-                raise InputError(f'{self.inputs.pair.t2w}: is no good')
-            if what == 'slow':
-                time.sleep(60)
-            self._results['done'] = True
-            return runtime
+    def _run_interface(self, runtime):
+        name = self.inputs.pair.name
+        what = json.loads(os.environ.get(VARIABLE, '{}')).get(name)
+        with (self.inputs.settings.work_dir / 'begun.txt').open('a') as stream:
+            stream.write(f'{name}\n')
+        flag = self.inputs.settings.work_dir / f'{name}.died'
+        if what == 'die' or (what == 'die-once' and not flag.exists()):
+            flag.touch()
+            time.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if what == 'raise':
+            raise ValueError('the work went wrong')
+        if what == 'input':
+            raise InputError(f'{self.inputs.pair.t2w}: is no good')
+        if what == 'slow':
+            time.sleep(60)
+        self._results['done'] = True
+        return runtime
 
-    class Publish(SimpleInterface):
-        """Publishes what a registration would leave."""
 
-        input_spec, output_spec = _In, _Out
-        _always_run = True
+class Publish(SimpleInterface):
+    """Publishes what a registration would leave."""
 
-        def _run_interface(self, runtime):
-            from bidsreg.bids.derivatives import publish
+    input_spec, output_spec = _In, _Out
+    _always_run = True
 
-            pair = self.inputs.pair
-            publish(fake_files(pair, Path(runtime.cwd)), pair, self.inputs.settings, {'jacobian': {'folds': 0}})
-            self._results['done'] = True
-            return runtime
+    def _run_interface(self, runtime):
+        pair = self.inputs.pair
+        publish(fake_files(pair, Path(runtime.cwd)), pair, self.inputs.settings, {'jacobian': {'folds': 0}})
+        self._results['done'] = True
+        return runtime
 
-    return Work, Publish
+
+class Tool(CommandLine):
+    """A program that says what is wrong and fails."""
+
+    output_spec = _Out
+
+    def _list_outputs(self):
+        return {'done': True}
 
 
 def init_bidsreg_wf(*, settings, pairs, name='bidsreg_wf'):
     """Build a graph of the same form as the real one."""
-    from nipype.interfaces.base import CommandLine
-    from nipype.pipeline import engine as pe
-
     orders = json.loads(os.environ.get(VARIABLE, '{}'))
     workflow = pe.Workflow(name)
     for pair in pairs:
         inner = pe.Workflow(pair.node_name)
         work = pe.Node(Work(pair=pair, settings=settings), name='work')
         if orders.get(pair.name) == 'tool':
-            work = pe.Node(CommandLine(command='sh', args='-c "echo no such weights >&2; exit 3"'), name='work')
+            work = pe.Node(Tool(command='sh', args='-c "echo no such weights >&2; exit 3"'), name='work')
         publish = pe.Node(Publish(pair=pair, settings=settings), name='publish')
-        inner.connect(work, 'stdout' if orders.get(pair.name) == 'tool' else 'done', publish, 'before')
+        inner.connect(work, 'done', publish, 'before')
         workflow.add_nodes([inner])
     return workflow
 
@@ -140,8 +143,6 @@ def main() -> int:
 
     return app()
 
-
-Work, Publish = _interfaces()
 
 if __name__ == '__main__':
     from tests import fake_app  # under a name that workers can import
