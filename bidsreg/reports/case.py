@@ -11,9 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
-from bidsreg.bids.derivatives import ENTITIES, bids_uri, figure_path, output_name
+from bidsreg.bids.derivatives import ENTITIES, bids_uri, figure_path
 from bidsreg.outcome import Outcome
 from bidsreg.reports.whole import write_whole
 
@@ -89,13 +87,6 @@ class Case:
         """Path of a figure, by its key in :data:`FIGURES`."""
         desc, suffix = FIGURES[name]
         return figure_path(typing.cast('Pair', SimpleNamespace(entities=self.entities)), output_dir, desc, suffix)
-
-    def affine(self, output_dir: Path) -> dict[str, list[float]] | None:
-        """Parameters of the affine, see :func:`decompose`; None when its file cannot be read."""
-        try:
-            return decompose(read_itk_affine(output_dir / output_name('affine_xfm', self.entities)))
-        except (OSError, ValueError, np.linalg.LinAlgError):
-            return None
 
 
 def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Outcome]) -> list[Case]:
@@ -215,53 +206,6 @@ def _read_text(path: Path | None) -> str:
         return '' if path is None else Path(path).read_text(encoding='utf-8', errors='replace')
     except OSError:
         return ''
-
-
-# ---------------------------------------------------------------------------------------------- the affine
-def read_itk_affine(path: Path) -> np.ndarray:
-    """4x4 world (RAS+ mm) matrix of an ITK text transform.
-
-    Raises
-    ------
-    ValueError
-        When it is not one.
-    """
-    text = path.read_text()
-    numbers = {
-        key: np.array(match[1].split(), float)
-        for key in ('Parameters', 'FixedParameters')
-        if (match := re.search(rf'^{key}:(.*)$', text, re.MULTILINE))
-    }
-    if numbers.get('Parameters', np.empty(0)).size != 12:
-        raise ValueError(f'{path} is not an ITK affine')
-    linear, shift = numbers['Parameters'][:9].reshape(3, 3), numbers['Parameters'][9:]
-    centre = numbers.get('FixedParameters', np.zeros(3))
-    lps = np.eye(4)
-    lps[:3, :3], lps[:3, 3] = linear, shift + centre - linear @ centre
-    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
-    return flip @ lps @ flip
-
-
-def decompose(matrix: np.ndarray) -> dict[str, list[float]]:
-    """Split a 4x4 matrix as rotation times stretch.
-
-    Returns
-    -------
-    dict
-        ``shift_mm`` (3), ``rotation_deg`` (about x, y, z), ``scale`` (along x, y, z), ``shear`` (xy, xz, yz).
-    """
-    linear = matrix[:3, :3]
-    upper = np.linalg.cholesky(linear.T @ linear).T  # linear = rotation @ upper
-    turn = linear @ np.linalg.inv(upper)
-    y = np.arcsin(np.clip(-turn[2, 0], -1, 1))
-    x, z = np.arctan2(turn[2, 1], turn[2, 2]), np.arctan2(turn[1, 0], turn[0, 0])
-    scale = np.diag(upper)
-    return {
-        'shift_mm': matrix[:3, 3].tolist(),
-        'rotation_deg': np.rad2deg([x, y, z]).tolist(),
-        'scale': scale.tolist(),
-        'shear': [upper[0, 1] / scale[0], upper[0, 2] / scale[0], upper[1, 2] / scale[1]],
-    }
 
 
 def sources(case: Case, settings: Settings) -> list[str]:

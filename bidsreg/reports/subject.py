@@ -80,7 +80,7 @@ def _add_case(reportlets: _Reportlets, prefix: str, case: Case, settings: Settin
     out = settings.output_dir
     reportlets.add(f'{prefix}facts', texts.facts(case, settings))
     reportlets.add(f'{prefix}error', texts.error(case))
-    reportlets.add(f'{prefix}numbers', texts.numbers(case, case.affine(out)))
+    reportlets.add(f'{prefix}numbers', texts.numbers(case))
     for name in FIGURES:
         path = case.figure(name, out)
         if name == 'loss' and not path.is_file() and case.result.get('loss_history') and path.parent.is_dir():

@@ -162,6 +162,14 @@ def _fact_rows(case: Case, settings: Settings) -> list[tuple[str, str]]:
     rows.append(
         ('Brain mask', escape(case.qc.get('mask_method') or (case.pair.fixed_mask_reason if case.pair else '–')))
     )
+    volumes = case.qc.get('masks')
+    if isinstance(volumes, Mapping):
+        names = {'t1w_ml': 'T1w', 't2w_ml': 'T2w'}
+        rows.append(
+            ('Volume of the mask', ', '.join(f'{names.get(k, k)} {number(v, 4)} ml' for k, v in volumes.items()))
+        )
+    if case.qc.get('prealign_start'):
+        rows.append(('Alignment started from', escape(case.qc['prealign_start'])))
     result = case.result
     rows.append(('Method', escape(result.get('method', settings.method))))
     for key, label in (('device', 'Device'), ('threads', 'Threads'), ('seed', 'Seed'), ('stopped', 'Stopped')):
@@ -172,6 +180,8 @@ def _fact_rows(case: Case, settings: Settings) -> list[tuple[str, str]]:
     seconds = result.get('seconds')
     if isinstance(seconds, dict):
         rows.append(('Seconds of the solver', escape(_plain(seconds))))
+    if isinstance(case.qc.get('seconds_per_step'), Mapping):
+        rows.append(('Seconds of each step', escape(_plain(case.qc['seconds_per_step']))))
     if result.get('peak_memory_mb'):
         rows.append(('Peak memory of the solver', f'{number(float(result["peak_memory_mb"]), 4)} MB'))
     return rows
@@ -231,7 +241,7 @@ def _flatten(key: str, value: Any) -> list[str]:
     return [f'{prefix}{value}'] if value else []
 
 
-def numbers(case: Case, affine: Mapping[str, Sequence[float]] | None) -> str:
+def numbers(case: Case) -> str:
     """Tables of the evidence, the deformation and the affine."""
     result, parts = case.result, []
     evidence = result.get('evidence') or {}
@@ -263,22 +273,27 @@ def numbers(case: Case, affine: Mapping[str, Sequence[float]] | None) -> str:
     ]
     if rows:
         parts.append(table(rows, caption='The deformation'))
-    if affine:
-        axes, planes = ('x (left to right)', 'y (back to front)', 'z (feet to head)'), ('xy', 'xz', 'yz')
-        rows = [
-            (
-                axes[k],
-                f'{affine["shift_mm"][k]:.2f}',
-                f'{affine["rotation_deg"][k]:.2f}',
-                f'{affine["scale"][k]:.4f}',
-                planes[k],
-                f'{round(affine["shear"][k], 4) + 0.0:.4f}',  # no minus before a zero
-            )
-            for k in range(3)
-        ]
-        header = ('Axis', 'shift, mm', 'rotation, °', 'scale', 'plane', 'shear')
-        parts.append(table(rows, header, 'The affine, from T1w to T2w', (1, 2, 3, 5)))
+    for key, caption in (('rigid', 'The rigid alignment'), ('affine', 'The affine alignment')):
+        if isinstance(case.qc.get(key), Mapping):
+            parts.append(_matrix(case.qc[key], f'{caption}, from T1w to T2w'))
     return '\n'.join(parts)
+
+
+def _matrix(parameters: Mapping[str, Any], caption: str) -> str:
+    """Table of a decomposed matrix: one column per kind of parameter, one row per axis or plane."""
+    columns = [
+        (label, parameters[key], digits)
+        for key, label, digits in (
+            ('translation_mm', 'shift of the brain, mm', 2),
+            ('rotation_deg', 'rotation, °', 2),
+            ('scales', 'scale', 4),
+            ('shears', 'shear (xy, xz, yz)', 4),
+        )
+        if isinstance(parameters.get(key), list) and len(parameters[key]) == 3
+    ]
+    axes = ('x (left to right)', 'y (back to front)', 'z (feet to head)')
+    rows = [(axes[k], *(f'{values[k]:.{digits}f}' for _, values, digits in columns)) for k in range(3)]
+    return table(rows, ('Axis', *(label for label, _, _ in columns)), caption, range(1, len(columns) + 1))
 
 
 def _named(values: Mapping[str, Any], keys: Sequence[str] = ()) -> str:

@@ -14,7 +14,7 @@ from bidsreg.bids.derivatives import figure_path, pair_outputs
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.outcome import Outcome
 from bidsreg.reports import figures, write_reports
-from bidsreg.reports.case import collect, decompose, read_itk_affine
+from bidsreg.reports.case import collect
 from bidsreg.settings import Settings
 from tests import data
 
@@ -62,10 +62,17 @@ def make_derivatives(settings, pair, picture):
         'sources': {'bids:raw:a': [1, 2], 'bids:raw:b': [1, 2]},
         'mask_method': 'deepbet, as the background is not zero',
         't1w_findings': ['qform and sform disagree; the sform is used'],
+        'masks': {'t1w_ml': 1432.5, 't2w_ml': 1440.0},
+        'affine': {
+            'rotation_deg': [4.0, -3.0, 5.0],
+            'translation_mm': [3.0, -4.25, 2.0],
+            'scales': [1.0, 1.01, 0.99],
+            'shears': [0.0, 0.002, 0.0],
+        },
+        'seconds_per_step': {'brain mask': 12.5, 'N4': 20.0},
         'result': RESULT,
     }
     outputs['qc'].write_text(json.dumps(marker))
-    data.write_itk_affine(data.truth().matrix, outputs['affine_xfm'])
     for desc, suffix in (
         ('mask', 'T1w'),
         ('mask', 'T2w'),
@@ -174,6 +181,9 @@ def test_pages_of_done_and_failed_pairs(run):
         'Neural ordinary differential equations',
         'deepbet, as the background is not zero',
         '16 × 18 × 16 voxels',
+        'T1w 1432 ml',
+        '-4.25',
+        'N4: 20',
     ):
         assert words in text, words
     two = Page(pages[1])
@@ -272,15 +282,3 @@ def test_sessions_are_in_order(run):
     settings, plan, outcomes = run
     names = [case.name for case in collect('01', settings, plan, outcomes)]
     assert names == sorted(names)
-
-
-def test_decompose_gives_back_what_was_put_in(tmp_path):
-    known = data.truth(turn=(4, -3, 5), shift=(3, -4, 2), scale=(1.02, 0.98, 1.01)).matrix
-    found = decompose(read_itk_affine(data.write_itk_affine(known, tmp_path / 'a.txt')))
-    assert found['rotation_deg'] == pytest.approx([4, -3, 5], abs=1e-6)
-    assert found['shift_mm'] == pytest.approx([3, -4, 2])
-    assert found['scale'] == pytest.approx([1.02, 0.98, 1.01])
-    assert found['shear'] == pytest.approx([0, 0, 0], abs=1e-9)
-    (tmp_path / 'b.txt').write_text('nothing')
-    with pytest.raises(ValueError, match='not an ITK'):
-        read_itk_affine(tmp_path / 'b.txt')
