@@ -7,6 +7,7 @@ import getpass
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,7 +110,12 @@ def _add_data_options(group: _Group) -> None:
         help='JSON: {"t1w": {ENTITY: VALUE, ...}, "t2w": {...}} with the entity names of pybids; null means without '
         'it, "*" with any',
     )
-    group.add('--bids-database-dir', metavar='DIR', type=Path, help='keep the index of the dataset here')
+    group.add(
+        '--bids-database-dir',
+        metavar='DIR',
+        type=Path,
+        help='keep the index of the dataset here; delete it when files come or go',
+    )
     group.add(
         '-d',
         '--derivatives',
@@ -257,3 +263,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f'bidsreg: error: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt as error:  # before the work began, or a second time
+        print('bidsreg: interrupted', file=sys.stderr)
+        return 128 + getattr(error, 'number', signal.SIGINT)

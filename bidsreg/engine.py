@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 import re
@@ -157,11 +158,13 @@ def run_graph(workflow: Workflow, settings: Settings, names: Mapping[str, str]) 
     if name != 'MultiProc':
         return GraphEnd(_attempt(lambda: workflow.run(plugin=name, plugin_args=arguments)))
     lifeline.hold()
+    gc.freeze()  # Nipype collects garbage at every poll: not in what was there before, which workers share
     plugin = PairsMultiProcPlugin({**plugin_arguments(settings, names), **arguments})
     try:
         return GraphEnd(_attempt(lambda: workflow.run(plugin=plugin)), plugin.failures)
     finally:
         plugin.kill_workers()
+        gc.unfreeze()
         lifeline.release()
 
 

@@ -115,7 +115,10 @@ class _Run:
 
     def go(self) -> int:
         """Run from the logs to the summary."""
-        self._begin()
+        try:
+            self._begin()
+        except OSError as error:
+            raise InputError(f'The output folder {self.settings.output_dir} cannot be written: {error}') from error
         interrupted, cause = None, ''
         try:
             self._work()
@@ -223,6 +226,7 @@ class _Run:
             write_graph(workflow, logs)
         old = {path for pair in pairs for path, _, _ in crashes(logs, pair.node_name)}
         end = run_graph(workflow, self.settings, {pair.node_name: pair.name for pair in pairs})
+        _keep_resources(self.settings)
         for pair in pairs:
             if is_complete(pair, self.settings):
                 self._set(pair, 'done')
@@ -296,6 +300,13 @@ def _line(outcome: Outcome) -> str:
     name = outcome.pair_name or f'sub-{outcome.subject}'
     crash = f' (crash file: {outcome.crash_file})' if outcome.crash_file else ''
     return f'{outcome.status}: {name}, step {outcome.step}: {outcome.cause}{crash}'
+
+
+def _keep_resources(settings: Settings) -> None:
+    """Keep what the resource monitor saw with the logs."""
+    seen = settings.work_dir / WORKFLOW / 'resource_monitor.json'
+    if settings.resource_monitor and seen.is_file():
+        shutil.copy(seen, log_dir(settings))
 
 
 def _log_folders(settings: Settings) -> list[Path]:

@@ -430,7 +430,10 @@ def write_dataset_files(settings: Settings) -> None:
     }
     ignore = out / '.bidsignore'
     lines = ignore.read_text(encoding='utf-8').splitlines() if ignore.is_file() else []
-    lines += [line for line in BIDSIGNORE if line not in lines]
+    ours = [*BIDSIGNORE]
+    if settings.work_dir.is_relative_to(out):
+        ours.append(settings.work_dir.relative_to(out).parts[0])
+    lines += [line for line in ours if line not in lines]
     write_text(_json(description), out / 'dataset_description.json', out)
     write_text('\n'.join(lines) + '\n', ignore, out)
     write_text(methods_text(settings), out / 'logs' / 'CITATION.md', out)

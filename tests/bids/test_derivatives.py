@@ -231,11 +231,12 @@ def test_dataset_files(settings):
     out.mkdir()
     (out / '.bidsignore').write_text('mine.txt\n')
     (out / 'README').write_text('mine')
-    write_dataset_files(settings)
+    write_dataset_files(replace(settings, work_dir=out / 'scratch' / 'work'))
     write_dataset_files(settings)
     assert (out / 'README').read_text() == 'mine'
     lines = (out / '.bidsignore').read_text().splitlines()
     assert lines[0] == 'mine.txt'
+    assert lines[-1] == 'scratch'
     assert len(lines) == len(set(lines))
     description = json.loads((out / 'dataset_description.json').read_text())
     assert description['DatasetType'] == 'derivative'
