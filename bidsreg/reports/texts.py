@@ -174,7 +174,7 @@ def _fact_rows(case: Case, settings: Settings) -> list[tuple[str, str]]:
     rows.append(('Method', escape(result.get('method', settings.method))))
     for key, label in (('device', 'Device'), ('threads', 'Threads'), ('seed', 'Seed'), ('stopped', 'Stopped')):
         if result.get(key) not in (None, ''):
-            rows.append((label, escape(result[key])))
+            rows.append((label, escape(_plain(result[key]))))
     if result.get('iterations'):
         rows.append(('Iterations', escape(_plain(result['iterations']))))
     seconds = result.get('seconds')
@@ -188,8 +188,12 @@ def _fact_rows(case: Case, settings: Settings) -> list[tuple[str, str]]:
 
 
 def _plain(value: Any) -> str:
+    """Text of a value of the QC file; a mapping inside a mapping goes into brackets."""
     if isinstance(value, Mapping):
-        return ', '.join(f'{key}: {_plain(item)}' for key, item in value.items())
+        return ', '.join(
+            f'{key} ({_plain(item)})' if isinstance(item, Mapping) else f'{key}: {_plain(item)}'
+            for key, item in value.items()
+        )
     if isinstance(value, list | tuple):
         return ', '.join(_plain(item) for item in value)
     return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

@@ -25,7 +25,8 @@ RESULT = {
     'seed': 2026,
     'seconds': {'load': 1.0, 'levels': 60.5, 'finish': 3.25, 'total': 64.75},
     'peak_memory_mb': 1834.2,
-    'iterations': [60, 40, 30],
+    'iterations': 95,
+    'stopped': ['4 mm: 40 iterations done', '2 mm: 30 iterations done'],
     'loss_history': [
         {'level': level, 'iteration': i, 'loss': 1 / (i + level), 'similarity': 0.9 / (i + level), 'regularity': 0.01}
         for level in (4, 2, 1)
@@ -69,7 +70,7 @@ def make_derivatives(settings, pair, picture):
             'scales': [1.0, 1.01, 0.99],
             'shears': [0.0, 0.002, 0.0],
         },
-        'seconds_per_step': {'brain mask': 12.5, 'N4': 20.0},
+        'seconds_per_step': {'masking': {'brain_mask': 12.5, 'n4': 20.0}},
         'result': RESULT,
     }
     outputs['qc'].write_text(json.dumps(marker))
@@ -183,7 +184,8 @@ def test_pages_of_done_and_failed_pairs(run):
         '16 × 18 × 16 voxels',
         'T1w 1432 ml',
         '-4.25',
-        'N4: 20',
+        'masking (brain_mask: 12.5, n4: 20)',
+        '4 mm: 40 iterations done',
     ):
         assert words in text, words
     two = Page(pages[1])
