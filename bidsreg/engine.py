@@ -179,9 +179,13 @@ def _attempt(work: Callable[[], object]) -> Exception | None:
 
 def _say_progress(names: Mapping[str, str], node: Any, status: str) -> None:
     """Tell of every finished step in one line."""
-    pair = next((names[part] for part in node.fullname.split('.') if part in names), '')
+    parts = node.fullname.split('.')
+    place = next((n for n, part in enumerate(parts) if part in names), -1)
+    pair = names[parts[place]] if place >= 0 else ''
     text = {'start': 'started', 'end': 'done', 'exception': 'FAILED'}.get(status, status)
-    LOGGER.log(logging.DEBUG if status == 'start' else logging.INFO, '%s: %s %s', pair, node.name, text)
+    LOGGER.log(
+        logging.DEBUG if status == 'start' else logging.INFO, '%s: %s %s', pair, '.'.join(parts[place + 1 :]), text
+    )
 
 
 def write_graph(workflow: Workflow, folder: Path) -> None:
