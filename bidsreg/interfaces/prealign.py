@@ -1,0 +1,273 @@
+"""One matrix from the T1w's world to the T2w's: rigid on heads, then affine inside the brains."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nibabel as nb
+import numpy as np
+from nipype.interfaces.base import File, isdefined, traits
+
+from bidsreg.interfaces._ants import load_ants, to_ants
+from bidsreg.interfaces.affine import read_itk_affine, rigid_matrix, write_itk_affine
+from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, require_same_grid
+
+#: Voxel size (mm) of the copies on which starting positions are tried.
+START_MM = 6.0
+#: Turns (degrees about x, y, z) that are tried from each starting position: none, nodding, tilting, looking aside.
+START_TURNS = ((0, 0, 0), (25, 0, 0), (-25, 0, 0), (0, 25, 0), (0, -25, 0), (0, 0, 25), (0, 0, -25))
+#: Points at which mutual information is sampled, at most.
+SAMPLES = 100_000
+#: How many of them are followed to their optimum.
+FOLLOWED = 4
+#: Another start must beat the scanner's own positions by this much mutual information (relative) to be believed.
+BELIEF = 0.02
+#: Millimetres by which brain masks grow before mutual information is measured inside them: the edge of the brain is
+#: what aligns it.
+DILATION_MM = 4.0
+
+
+class _PrealignInputSpec(StepInputSpec):
+    fixed = File(exists=True, mandatory=True, desc='T1w, conformed')
+    moving = File(exists=True, mandatory=True, desc='T2w, conformed')
+    stage = traits.Enum('rigid', 'affine', mandatory=True, desc='rigid: heads, any start; affine: inside masks')
+    fixed_mask = File(exists=True, desc='where to look in the fixed image (grown by a few mm)')
+    moving_mask = File(exists=True, desc='where to look in the moving image (grown by a few mm)')
+    initial = File(exists=True, desc='ITK matrix to start from; without it several starts are tried')
+    seed = traits.Int(2026, usedefault=True, desc='of the random sampling')
+    sloppy = traits.Bool(False, usedefault=True, desc='fewer iterations, coarser voxels, for trying things out')
+
+
+class _PrealignOutputSpec(StepOutputSpec):
+    out_matrix = File(desc='ITK .txt, fixed world to moving world: antsApplyTransforms -t brings moving onto fixed')
+    start = traits.Str(desc='where the search started')
+
+
+class Prealign(Step):
+    """Linear alignment by mutual information with ANTs: the same bits for the same images and seed.
+
+    ``rigid`` searches six parameters over whole heads. Several starts (the scanner's positions, and the centres of
+    mass laid on each other, each turned by 25 degrees either way about each axis) are tried on coarse copies; the
+    scanner's own positions are left only for a clearly better one. ``affine`` refines a rigid and then twelve
+    parameters inside brain masks.
+    """
+
+    input_spec = _PrealignInputSpec
+    output_spec = _PrealignOutputSpec
+
+    def _compute(self, runtime):
+        inputs = self.inputs
+        fixed, moving = nb.load(inputs.fixed), nb.load(inputs.moving)
+        masks = [
+            _grown_mask(getattr(inputs, f'{name}_mask'), image, getattr(inputs, name))
+            for name, image in (('fixed', fixed), ('moving', moving))
+        ]
+        if isdefined(inputs.initial):
+            start, why = read_itk_affine(inputs.initial), 'the matrix given'
+        elif inputs.stage == 'rigid':
+            start, why = find_start(fixed, moving, seed=inputs.seed)
+        else:
+            start, why = np.eye(4), 'the positions of the scanner'
+        stages = ('Rigid',) if inputs.stage == 'rigid' else ('Rigid', 'Affine')
+        matrix = optimise(
+            to_ants(fixed),
+            to_ants(moving),
+            start,
+            stages=stages,
+            levels_mm=(8, 4) if inputs.sloppy else (8, 4, 2) if inputs.stage == 'rigid' else (4, 2, 1),
+            masks=[None if mask is None else to_ants(mask, binary=True) for mask in masks],
+            seed=inputs.seed,
+            iterations=50 if inputs.sloppy else 500,
+        )
+        self._results['start'] = why
+        self._results['out_matrix'] = os.path.join(runtime.cwd, f'{inputs.stage}.txt')
+        write_itk_affine(self._results['out_matrix'], matrix)
+
+
+def _grown_mask(path, image: nb.Nifti1Image, of: str) -> nb.Nifti1Image | None:
+    if not isdefined(path):
+        return None
+    from scipy import ndimage
+
+    mask = nb.load(path)
+    require_same_grid(mask, image, what='Mask', path=path, of=of)
+    away = ndimage.distance_transform_edt(np.asanyarray(mask.dataobj) == 0, sampling=image.header.get_zooms()[:3])
+    return nb.Nifti1Image((away <= DILATION_MM).astype('uint8'), image.affine)
+
+
+def find_start(fixed: nb.Nifti1Image, moving: nb.Nifti1Image, *, seed: int = 2026) -> tuple[np.ndarray, str]:
+    """Find a rigid start for two heads that may lie in any position.
+
+    Parameters
+    ----------
+    fixed, moving
+        The two images.
+    seed
+        Of the sampling.
+
+    Returns
+    -------
+    matrix
+        4x4, RAS+ mm, fixed to moving.
+    why
+        Which start it grew from, in words.
+    """
+    fixed, moving = _thinned(fixed, START_MM), _thinned(moving, START_MM)
+    score = _Likeness(fixed, moving)
+    centre = _centre_of_mass(fixed)
+    shift = np.eye(4)
+    shift[:3, 3] = _centre_of_mass(moving) - centre
+    header = (np.eye(4), 'the positions of the scanner')
+    others = []
+    for base, name in (header, (shift, 'the centres of mass')):
+        for turn in START_TURNS:
+            words = f'{name}, turned by {turn} degrees' if any(turn) else name
+            others.append((base @ rigid_matrix(turn, centre=centre), words))
+    others = sorted(others[1:], key=lambda start: -score(start[0]))[:FOLLOWED]
+
+    images = to_ants(fixed), to_ants(moving)
+    found = []
+    for matrix, why in [header, *others]:
+        if not np.isfinite(score(matrix)):
+            continue
+        try:
+            matrix = optimise(*images, matrix, stages=('Rigid',), levels_mm=(START_MM,), seed=seed, iterations=100)
+        except RuntimeError:  # ANTs gives up when the images drift apart
+            continue
+        found.append((score(matrix), matrix, why))
+    if not found:
+        return shift, 'the centres of mass, unrefined'
+    best = max(found, key=lambda item: item[0])
+    trusted = found[0] if found[0][2] == header[1] else best
+    if best[0] - 1 <= (trusted[0] - 1) * (1 + BELIEF):
+        best = trusted
+    return best[1], best[2]
+
+
+class _Likeness:
+    """Normalised mutual information of two coarse images under a matrix, or -inf where they hardly overlap."""
+
+    def __init__(self, fixed: nb.Nifti1Image, moving: nb.Nifti1Image, bins: int = 32):
+        self.bins = bins
+        self.fixed, self.moving = (self._levels(image.get_fdata()) for image in (fixed, moving))
+        voxels = np.indices(fixed.shape).reshape(3, -1)
+        self.points = np.vstack(
+            [fixed.affine[:3] @ np.vstack([voxels, np.ones(voxels.shape[1])]), np.ones(voxels.shape[1])]
+        )
+        self.to_voxel = np.linalg.inv(moving.affine)
+        self.head = self.fixed.ravel() > 0.1 * (bins - 1)
+
+    def _levels(self, data: np.ndarray) -> np.ndarray:
+        low, high = np.percentile(data, (0.5, 99.5))
+        return np.clip((data - low) / max(high - low, 1e-6), 0, 1) * (self.bins - 1)
+
+    def __call__(self, matrix: np.ndarray) -> float:
+        from scipy import ndimage
+
+        where = (self.to_voxel @ matrix @ self.points)[:3]
+        seen = np.all((where >= 0) & (where <= np.array(self.moving.shape)[:, None] - 1), axis=0)
+        if (seen & self.head).sum() < 0.3 * self.head.sum():
+            return -np.inf
+        moving = ndimage.map_coordinates(self.moving, where[:, seen], order=1)
+        joint = np.histogram2d(self.fixed.ravel()[seen], moving, bins=self.bins, range=[[0, self.bins - 1]] * 2)[0]
+        joint /= joint.sum()
+        return (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / _entropy(joint)
+
+
+def _entropy(probabilities: np.ndarray) -> float:
+    positive = probabilities[probabilities > 0]
+    return float(-(positive * np.log(positive)).sum()) + 1e-12
+
+
+def _thinned(image: nb.Nifti1Image, size_mm: float) -> nb.Nifti1Image:
+    """Average blocks of voxels so that each is about ``size_mm`` wide."""
+    zooms = np.linalg.norm(image.affine[:3, :3], axis=0)
+    factors = np.clip(np.round(size_mm / zooms), 1, np.array(image.shape) // 8).astype(int)
+    shape = np.array(image.shape) // factors
+    data = image.get_fdata(dtype=np.float32)[tuple(slice(0, end) for end in shape * factors)]
+    blocks = data.reshape([size for pair in zip(shape, factors, strict=True) for size in pair])
+    affine = image.affine.copy()
+    affine[:3, :3] *= factors
+    affine[:3, 3] += image.affine[:3, :3] @ ((factors - 1) / 2)
+    return nb.Nifti1Image(blocks.mean(axis=(1, 3, 5)), affine)
+
+
+def _centre_of_mass(image: nb.Nifti1Image) -> np.ndarray:
+    """Return the centre of mass (mm) of what is brighter than the background."""
+    data = image.get_fdata()
+    low, high = np.percentile(data, (1, 99))
+    weights = np.clip(data - low - 0.1 * (high - low), 0, None).clip(max=high)
+    voxel = [
+        (weights.sum(axis=tuple({0, 1, 2} - {axis})) @ np.arange(size)) / weights.sum()
+        for axis, size in enumerate(data.shape)
+    ]
+    return image.affine[:3, :3] @ voxel + image.affine[:3, 3]
+
+
+def optimise(
+    fixed, moving, start: np.ndarray, *, stages, levels_mm, masks=(None, None), seed: int, iterations: int
+) -> np.ndarray:
+    """Maximise Mattes mutual information over a linear transform with antsRegistration.
+
+    Parameters
+    ----------
+    fixed, moving
+        ANTsImages.
+    start
+        4x4, RAS+ mm, fixed to moving.
+    stages
+        Of ``'Rigid'``, ``'Affine'``: one after the other, the later ones without the coarsest level.
+    levels_mm
+        Voxel size at each level, coarse to fine; images are smoothed by half of it.
+    masks
+        ANTsImages or ``None``, for fixed and moving.
+    seed
+        Of the jitter on the sampled points.
+    iterations
+        At most, at each level.
+
+    Returns
+    -------
+    numpy.ndarray
+        4x4, RAS+ mm, fixed to moving.
+
+    Raises
+    ------
+    RuntimeError
+        If ANTs fails, as it does when the images do not overlap.
+    """
+    ants = load_ants()
+    from ants.internal import get_pointer_string
+
+    fixed, moving = (
+        fixed.clone('double'),
+        moving.clone('double'),
+    )  # the library casts the pointers to what --float 0 says
+    # short names in the working folder: ANTs' parser trips over spaces and brackets in paths
+    start_file, result_file = Path('ants_start.txt'), Path('ants_0GenericAffine.mat')
+    result_file.unlink(missing_ok=True)
+    write_itk_affine(start_file, start)
+    pointers = f'{get_pointer_string(fixed)},{get_pointer_string(moving)}'
+    arguments = ['--dimensionality', '3', '--float', '0', '--output', 'ants_', '-r', str(start_file)]
+    arguments += ['--random-seed', str(seed or 1)]  # to ANTs, 0 means the clock
+    arguments += ['--collapse-output-transforms', '1', '--write-composite-transform', '0']
+    if any(mask is not None for mask in masks):
+        arguments += ['--masks', '[' + ','.join('NA' if m is None else get_pointer_string(m) for m in masks) + ']']
+    for stage in stages:
+        # each level is a stage of its own, for ANTs has one sampling rate a stage
+        for level in levels_mm if stage == stages[0] or len(levels_mm) == 1 else levels_mm[1:]:
+            arguments += ['--transform', f'{stage}[0.1]']
+            arguments += ['--metric', f'Mattes[{pointers},1,32,Regular,{_sampling_rate(fixed, level):.4f}]']
+            arguments += ['--convergence', f'[{iterations},1e-6,10]']
+            arguments += ['--shrink-factors', str(max(1, round(level / min(fixed.spacing))))]
+            arguments += ['--smoothing-sigmas', f'{level / 2:g}mm']
+    if ants.registration(arguments, None) != 0 or not result_file.exists():
+        raise RuntimeError('antsRegistration failed: do the two images show the same head?')
+    return read_itk_affine(result_file)
+
+
+def _sampling_rate(image, voxel_mm: float) -> float:
+    """Return which part of the voxels of a level to look at, so that some ten thousands are seen."""
+    volume = float(np.prod(np.multiply(image.spacing, image.shape)))
+    return float(np.clip(SAMPLES * voxel_mm**3 / volume, 0.02, 1.0))

@@ -1,0 +1,91 @@
+"""The solver as a node: a thin command line around ``bidsreg-pair``."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import time
+
+from nipype.interfaces.base import CommandLine, CommandLineInputSpec, File, TraitedSpec, traits
+
+#: Lines of a failed program's own words that are repeated in the error.
+LAST_LINES = 15
+
+
+class _RegisterInputSpec(CommandLineInputSpec):
+    fixed = File(exists=True, mandatory=True, argstr='%s', position=0, desc='T1w, on its native grid')
+    moving = File(exists=True, mandatory=True, argstr='%s', position=1, desc='T2w, on its native grid')
+    fixed_mask = File(exists=True, argstr='--fixed-mask %s', desc='brain mask on the fixed grid')
+    moving_mask = File(exists=True, argstr='--moving-mask %s', desc='brain mask on the moving grid')
+    affine = File(exists=True, argstr='--affine %s', desc='matrix, fixed world to moving world (ITK .txt or .mat)')
+    method = traits.Str('node-mind', usedefault=True, argstr='--method %s', desc='name of a preset')
+    device = traits.Str('cpu', usedefault=True, argstr='--device %s', desc='auto, cpu, cuda or cuda:N')
+    seed = traits.Int(2026, usedefault=True, argstr='--seed %d', desc='of the initial network')
+    working_resolution = traits.Float(argstr='--working-resolution %g', desc='finest grid of the solver, mm')
+    sloppy = traits.Bool(False, usedefault=True, argstr='--sloppy', desc='few iterations, for trying things out')
+    threads = traits.Range(low=1, value=1, usedefault=True, argstr='--threads %d', nohash=True, desc='CPU threads')
+    out_dir = traits.Str(
+        'registration', usedefault=True, argstr='--out %s', desc='folder to make in the working folder'
+    )
+    use_gpu = traits.Bool(False, usedefault=True, desc='lets Nipype count this node as one that needs a GPU')
+
+
+class _RegisterOutputSpec(TraitedSpec):
+    warped = File(exists=True, desc='moving image on the fixed grid')
+    forward = File(exists=True, desc='ITK composite that brings moving data onto the fixed grid')
+    inverse = File(exists=True, desc='ITK composite that brings fixed data onto the moving grid')
+    jacobian = File(exists=True, desc='Jacobian determinant on the fixed grid')
+    result = File(exists=True, desc='what the solver did and how good it is, JSON')
+    seconds = traits.Float(desc='wall-clock seconds the step took')
+
+
+class Register(CommandLine):
+    """Diffeomorphic registration of two images by ``bidsreg-pair``, in a process of its own.
+
+    torch lives in that process only, so Nipype's workers stay small and a GPU is never touched after a fork. Its
+    progress lines go to Nipype's log; when it fails, its last words are in the error. The threads are not part of the
+    node's hash: they change the time, and the result only in its last digits.
+    """
+
+    # as a module of this very Python: the environment's bin folder need not be on PATH
+    _cmd = f'{shlex.quote(sys.executable)} -m bidsreg.registration.cli'
+    _terminal_output = 'stream'
+    input_spec = _RegisterInputSpec
+    output_spec = _RegisterOutputSpec
+    _seconds = 0.0
+
+    def _run_interface(self, runtime, correct_return_codes=(0,)):
+        # an attempt that was killed may have left its folder
+        shutil.rmtree(os.path.join(runtime.cwd, self.inputs.out_dir), ignore_errors=True)
+        start = time.perf_counter()
+        runtime = super()._run_interface(runtime, correct_return_codes)
+        self._seconds = round(time.perf_counter() - start, 3)
+        if runtime.returncode not in correct_return_codes:
+            raise RuntimeError(explain_failure(runtime.returncode, runtime.stderr or runtime.stdout or ''))
+        return runtime
+
+    def _list_outputs(self):
+        folder = os.path.abspath(self.inputs.out_dir)
+        names = {
+            'warped': 'warped.nii.gz',
+            'forward': 'forward.h5',
+            'inverse': 'inverse.h5',
+            'jacobian': 'jacobian.nii.gz',
+            'result': 'result.json',
+        }
+        return {key: os.path.join(folder, name) for key, name in names.items()} | {'seconds': self._seconds}
+
+
+def explain_failure(returncode: int, words: str) -> str:
+    """Say why the program failed; the last line is the cause, before it come the program's last words."""
+    lines = [line.rstrip() for line in words.splitlines() if line.strip()][-LAST_LINES:]
+    if returncode < 0 or returncode > 128:  # the shell adds 128 to a signal's number
+        signal = -returncode if returncode < 0 else returncode - 128
+        cause = f'it was killed by signal {signal}'
+        if signal == 9:
+            cause += ', most often because memory ran out: give more, or try --working-resolution 1.5'
+    else:
+        cause = lines[-1] if lines else 'it said nothing'
+    return '\n'.join([*lines, f'bidsreg-pair failed (return code {returncode}): {cause}'])

@@ -1,0 +1,101 @@
+"""The first room: where the brain is in a T1w image, and the image without its bias field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from bidsreg.interfaces.base import Timing
+from bidsreg.interfaces.bias import N4
+from bidsreg.interfaces.conform import Conform
+from bidsreg.interfaces.skullstrip import BrainMask
+
+
+def init_masking_wf(
+    *,
+    skull_strip: str = 'auto',
+    bias_correction: str = 'n4',
+    sloppy: bool = False,
+    omp_nthreads: int = 1,
+    shape: Sequence[int] = TYPICAL_SHAPE,
+    name: str = 'masking_wf',
+) -> pe.Workflow:
+    """Build a graph that makes a T1w image sane, finds its brain, and corrects its bias field inside.
+
+    Parameters
+    ----------
+    skull_strip
+        ``auto``: an image that is stripped already keeps its mask, all others go to deepbet; ``force``: deepbet;
+        ``skip``: the voxels that are not zero.
+    bias_correction
+        ``n4`` or ``none``.
+    sloppy
+        Fewer iterations of N4, for trying things out.
+    omp_nthreads
+        Threads of the brain extraction. N4 takes one, so that its result can be reproduced.
+    shape
+        Voxels of the image, from which the memory of the steps is estimated.
+    name
+        Name of the workflow.
+
+    Inputs
+    ------
+    in_file
+        A T1w image, as it is.
+    user_mask
+        A brain mask on its grid. Optional; it is taken whatever ``skull_strip`` says.
+
+    Outputs
+    -------
+    image
+        The image with a header that every tool reads alike.
+    mask
+        Its brain mask, uint8.
+    preproc
+        The image without its bias field.
+    method
+        How the mask came about, in words.
+    findings
+        What is unusual about the header, a list of texts.
+    skull_stripped
+        Whether the image came without a skull.
+    seconds
+        Of each step, a dictionary.
+    """
+    workflow = pe.Workflow(name=name)
+    inputnode = pe.Node(niu.IdentityInterface(fields=['in_file', 'user_mask']), name='inputnode')
+    outputnode = pe.Node(
+        niu.IdentityInterface(fields=['image', 'mask', 'preproc', 'method', 'findings', 'skull_stripped', 'seconds']),
+        name='outputnode',
+    )
+    conform = pe.Node(Conform(), name='conform', mem_gb=gigabytes('conform', shape))
+    brain_mask = pe.Node(
+        BrainMask(mode=skull_strip, num_threads=omp_nthreads),
+        name='brain_mask',
+        n_procs=omp_nthreads,
+        mem_gb=gigabytes('brain_mask', shape),
+    )
+    n4 = pe.Node(N4(method=bias_correction, sloppy=sloppy), name='n4', mem_gb=gigabytes('n4', shape))
+    timing = pe.Node(Timing(['conform', 'brain_mask', 'n4']), name='timing', run_without_submitting=True)
+    workflow.connect([
+        (inputnode, conform, [('in_file', 'in_file')]),
+        (inputnode, brain_mask, [('user_mask', 'user_mask')]),
+        (conform, brain_mask, [('out_file', 'in_file')]),
+        (conform, n4, [('out_file', 'in_file')]),
+        (brain_mask, n4, [('out_mask', 'mask')]),
+        (conform, timing, [('seconds', 'conform')]),
+        (brain_mask, timing, [('seconds', 'brain_mask')]),
+        (n4, timing, [('seconds', 'n4')]),
+        (conform, outputnode, [
+            ('out_file', 'image'),
+            ('findings', 'findings'),
+            ('skull_stripped', 'skull_stripped'),
+        ]),
+        (brain_mask, outputnode, [('out_mask', 'mask'), ('method', 'method')]),
+        (n4, outputnode, [('out_file', 'preproc')]),
+        (timing, outputnode, [('seconds', 'seconds')]),
+    ])  # fmt:skip
+    return workflow

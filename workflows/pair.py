@@ -1,0 +1,148 @@
+"""One T1w/T2w pair, from the files of the dataset to the derivatives."""
+
+from __future__ import annotations
+
+import typing
+
+from bidsreg.workflows.masking import init_masking_wf
+from bidsreg.workflows.prealign import init_prealign_wf
+from bidsreg.workflows.quality import init_quality_wf
+from bidsreg.workflows.registration import init_registration_wf
+from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from bidsreg.bids.headers import check_header
+from bidsreg.interfaces.base import Timing
+from bidsreg.interfaces.sink import PublishPair
+
+if typing.TYPE_CHECKING:
+    from bidsreg.bids.pairs import Pair
+    from bidsreg.settings import Settings
+
+
+def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> pe.Workflow:
+    """Build the graph of one pair: the four rooms, and the node that publishes what they made.
+
+    Parameters
+    ----------
+    pair
+        The T1w and the T2w, and the user's brain mask where there is one.
+    settings
+        What was asked for.
+    name
+        Name of the workflow; by default the pair's own.
+
+    Inputs
+    ------
+    t1w, t2w, t1w_mask
+        Set from the pair.
+
+    Outputs
+    -------
+    out_file
+        The QC file in the derivatives; when it is there, so is everything else.
+    """
+    shapes = {'fixed_shape': _shape(pair.t1w), 'moving_shape': _shape(pair.t2w)}
+    workflow = pe.Workflow(name=name or pair.node_name)
+    inputnode = pe.Node(niu.IdentityInterface(fields=['t1w', 't2w', 't1w_mask']), name='inputnode')
+    inputnode.inputs.t1w, inputnode.inputs.t2w = str(pair.t1w), str(pair.t2w)
+    if pair.fixed_mask is not None:
+        inputnode.inputs.t1w_mask = str(pair.fixed_mask)
+    outputnode = pe.Node(niu.IdentityInterface(fields=['out_file']), name='outputnode')
+
+    masking_wf = init_masking_wf(
+        skull_strip=settings.skull_strip,
+        bias_correction=settings.bias_correction,
+        sloppy=settings.sloppy,
+        omp_nthreads=settings.omp_nthreads,
+        shape=shapes['fixed_shape'],
+    )
+    prealign_wf = init_prealign_wf(
+        bias_correction=settings.bias_correction,
+        random_seed=settings.random_seed,
+        sloppy=settings.sloppy,
+        **shapes,
+    )
+    registration_wf = init_registration_wf(
+        method=settings.method,
+        device=settings.device,
+        working_resolution=settings.working_resolution,
+        random_seed=settings.random_seed,
+        sloppy=settings.sloppy,
+        omp_nthreads=settings.omp_nthreads,
+        **shapes,
+    )
+    quality_wf = init_quality_wf(**shapes)
+    timing = pe.Node(Timing(['masking', 'prealign', 'registration']), name='timing', run_without_submitting=True)
+    publish = pe.Node(PublishPair(pair=pair, settings=settings), name='publish', mem_gb=gigabytes('publish'))
+    workflow.connect([
+        (inputnode, masking_wf, [('t1w', 'inputnode.in_file'), ('t1w_mask', 'inputnode.user_mask')]),
+        (inputnode, prealign_wf, [('t2w', 'inputnode.moving')]),
+        (masking_wf, prealign_wf, [
+            ('outputnode.preproc', 'inputnode.fixed'),
+            ('outputnode.mask', 'inputnode.fixed_mask'),
+        ]),
+        (masking_wf, registration_wf, [
+            ('outputnode.preproc', 'inputnode.fixed'),
+            ('outputnode.mask', 'inputnode.fixed_mask'),
+        ]),
+        (prealign_wf, registration_wf, [
+            ('outputnode.preproc', 'inputnode.moving'),
+            ('outputnode.mask', 'inputnode.moving_mask'),
+            ('outputnode.affine', 'inputnode.affine'),
+        ]),
+        (masking_wf, timing, [('outputnode.seconds', 'masking')]),
+        (prealign_wf, timing, [('outputnode.seconds', 'prealign')]),
+        (registration_wf, timing, [('outputnode.seconds', 'registration')]),
+        (timing, quality_wf, [('seconds', 'inputnode.seconds')]),
+        (masking_wf, quality_wf, [
+            ('outputnode.preproc', 'inputnode.fixed'),
+            ('outputnode.mask', 'inputnode.fixed_mask'),
+            ('outputnode.method', 'inputnode.mask_method'),
+            ('outputnode.findings', 'inputnode.t1w_findings'),
+            ('outputnode.skull_stripped', 'inputnode.t1w_skull_stripped'),
+        ]),
+        (prealign_wf, quality_wf, [
+            ('outputnode.preproc', 'inputnode.moving'),
+            ('outputnode.mask', 'inputnode.moving_mask'),
+            ('outputnode.affine', 'inputnode.affine'),
+            ('outputnode.rigid', 'inputnode.rigid'),
+            ('outputnode.start', 'inputnode.prealign_start'),
+            ('outputnode.findings', 'inputnode.t2w_findings'),
+            ('outputnode.skull_stripped', 'inputnode.t2w_skull_stripped'),
+        ]),
+        (registration_wf, quality_wf, [
+            ('outputnode.warped', 'inputnode.warped'),
+            ('outputnode.result', 'inputnode.result'),
+        ]),
+        (masking_wf, publish, [('outputnode.preproc', 't1w_preproc'), ('outputnode.mask', 't1w_mask')]),
+        (prealign_wf, publish, [('outputnode.mask', 't2w_mask'), ('outputnode.affine', 'affine_xfm')]),
+        (registration_wf, publish, [
+            ('outputnode.warped', 't2w_in_t1w'),
+            ('outputnode.fixed_in_moving', 't1w_in_t2w'),
+            ('outputnode.jacobian', 'jacobian'),
+            ('outputnode.forward', 'forward_xfm'),
+            ('outputnode.inverse', 'inverse_xfm'),
+        ]),
+        (quality_wf, publish, [
+            (f'outputnode.{field}', field)
+            for field in (
+                'facts',
+                'figure_mask_t1w',
+                'figure_mask_t2w',
+                'figure_before',
+                'figure_affine',
+                'figure_diffeo',
+                'figure_loss',
+            )
+        ]),
+        (publish, outputnode, [('out_file', 'out_file')]),
+    ])  # fmt:skip
+    return workflow
+
+
+def _shape(path) -> tuple[int, ...]:
+    """Return the voxels of an image for the estimates of memory; a broken file is for its own node to report."""
+    shape = check_header(path).shape
+    return shape if len(shape) == 3 else TYPICAL_SHAPE

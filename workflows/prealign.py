@@ -1,0 +1,135 @@
+"""The second room: one matrix from the T1w to the T2w, and with it the T2w's brain mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from bidsreg.interfaces.apply import Apply
+from bidsreg.interfaces.base import Timing
+from bidsreg.interfaces.bias import N4
+from bidsreg.interfaces.conform import Conform
+from bidsreg.interfaces.prealign import Prealign
+
+
+def init_prealign_wf(
+    *,
+    bias_correction: str = 'n4',
+    random_seed: int = 2026,
+    sloppy: bool = False,
+    fixed_shape: Sequence[int] = TYPICAL_SHAPE,
+    moving_shape: Sequence[int] = TYPICAL_SHAPE,
+    name: str = 'prealign_wf',
+) -> pe.Workflow:
+    """Build a graph that aligns a T2w image with a T1w image by a matrix.
+
+    Rigid on whole heads from several starts; the T1w's brain mask is carried to the T2w by the inverse of that; the
+    T2w's bias field is corrected inside; then an affine inside both masks. All by ANTs with mutual information, on
+    one thread and with a fixed seed, so that the same scans give the same matrix, bit for bit.
+
+    Parameters
+    ----------
+    bias_correction
+        ``n4`` or ``none``, for the moving image.
+    random_seed
+        Of the sampling of mutual information.
+    sloppy
+        Fewer iterations on coarser images, for trying things out.
+    fixed_shape, moving_shape
+        Voxels of the images, from which the memory of the steps is estimated.
+    name
+        Name of the workflow.
+
+    Inputs
+    ------
+    fixed
+        T1w image, best without bias field: ``preproc`` of :func:`~bidsreg.workflows.masking.init_masking_wf`.
+    fixed_mask
+        Its brain mask.
+    moving
+        T2w image, as it is.
+
+    Outputs
+    -------
+    image
+        The T2w with a header that every tool reads alike.
+    mask
+        Brain mask on the grid of the T2w.
+    preproc
+        The T2w without its bias field.
+    rigid, affine
+        ITK .txt, T1w world to T2w world: ``antsApplyTransforms -t`` brings the T2w onto the T1w with it.
+    start
+        Where the search started, in words.
+    findings
+        What is unusual about the T2w's header, a list of texts.
+    skull_stripped
+        Whether the T2w came without a skull.
+    seconds
+        Of each step, a dictionary.
+    """
+    workflow = pe.Workflow(name=name)
+    inputnode = pe.Node(niu.IdentityInterface(fields=['fixed', 'fixed_mask', 'moving']), name='inputnode')
+    outputnode = pe.Node(
+        niu.IdentityInterface(
+            fields=[
+                'image',
+                'mask',
+                'preproc',
+                'rigid',
+                'affine',
+                'start',
+                'findings',
+                'skull_stripped',
+                'seconds',
+            ]
+        ),
+        name='outputnode',
+    )
+    alignment = {'seed': random_seed, 'sloppy': sloppy}
+    alignment_gb = gigabytes('prealign', fixed_shape, moving_shape)
+    conform = pe.Node(Conform(), name='conform', mem_gb=gigabytes('conform', moving_shape))
+    rigid = pe.Node(Prealign(stage='rigid', **alignment), name='rigid', mem_gb=alignment_gb)
+    moving_mask = pe.Node(
+        Apply(interpolation='genericLabel', invert=[True]),
+        name='moving_mask',
+        mem_gb=gigabytes('apply', fixed_shape, moving_shape),
+    )
+    n4 = pe.Node(N4(method=bias_correction, sloppy=sloppy), name='n4', mem_gb=gigabytes('n4', moving_shape))
+    affine = pe.Node(Prealign(stage='affine', **alignment), name='affine', mem_gb=alignment_gb)
+    timing = pe.Node(
+        Timing(['conform', 'rigid', 'moving_mask', 'n4', 'affine']), name='timing', run_without_submitting=True
+    )
+    workflow.connect([
+        (inputnode, conform, [('moving', 'in_file')]),
+        (inputnode, rigid, [('fixed', 'fixed')]),
+        (conform, rigid, [('out_file', 'moving')]),
+        (inputnode, moving_mask, [('fixed_mask', 'in_file')]),
+        (conform, moving_mask, [('out_file', 'reference')]),
+        (rigid, moving_mask, [('out_matrix', 'transforms')]),
+        (conform, n4, [('out_file', 'in_file')]),
+        (moving_mask, n4, [('out_file', 'mask')]),
+        (inputnode, affine, [('fixed', 'fixed'), ('fixed_mask', 'fixed_mask')]),
+        (n4, affine, [('out_file', 'moving')]),
+        (moving_mask, affine, [('out_file', 'moving_mask')]),
+        (rigid, affine, [('out_matrix', 'initial')]),
+        (conform, timing, [('seconds', 'conform')]),
+        (rigid, timing, [('seconds', 'rigid')]),
+        (moving_mask, timing, [('seconds', 'moving_mask')]),
+        (n4, timing, [('seconds', 'n4')]),
+        (affine, timing, [('seconds', 'affine')]),
+        (conform, outputnode, [
+            ('out_file', 'image'),
+            ('findings', 'findings'),
+            ('skull_stripped', 'skull_stripped'),
+        ]),
+        (moving_mask, outputnode, [('out_file', 'mask')]),
+        (n4, outputnode, [('out_file', 'preproc')]),
+        (rigid, outputnode, [('out_matrix', 'rigid'), ('start', 'start')]),
+        (affine, outputnode, [('out_matrix', 'affine')]),
+        (timing, outputnode, [('seconds', 'seconds')]),
+    ])  # fmt:skip
+    return workflow

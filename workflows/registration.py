@@ -1,0 +1,119 @@
+"""The third room: the diffeomorphism between the native images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, solver_gigabytes
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from bidsreg.interfaces.apply import Apply
+from bidsreg.interfaces.base import Timing
+from bidsreg.interfaces.register import Register
+
+
+def init_registration_wf(
+    *,
+    method: str = 'node-mind',
+    device: str = 'cpu',
+    working_resolution: float = 1.0,
+    random_seed: int = 2026,
+    sloppy: bool = False,
+    omp_nthreads: int = 1,
+    fixed_shape: Sequence[int] = TYPICAL_SHAPE,
+    moving_shape: Sequence[int] = TYPICAL_SHAPE,
+    name: str = 'registration_wf',
+) -> pe.Workflow:
+    """Build a graph that registers a T2w image to a T1w image with ``bidsreg-pair``.
+
+    Both images stay on their native grids; each result is interpolated once.
+
+    Parameters
+    ----------
+    method
+        Name of a preset of :mod:`bidsreg.registration.presets`.
+    device
+        ``cpu``, ``cuda``, ``cuda:N``, or ``auto`` (a GPU where there is one). The node then counts as one GPU job for
+        Nipype's MultiProc.
+    working_resolution
+        Finest grid of the solver, mm.
+    random_seed
+        Of the initial network.
+    sloppy
+        Few iterations, for trying things out.
+    omp_nthreads
+        Threads of the solver.
+    fixed_shape, moving_shape
+        Voxels of the images, from which the memory of the steps is estimated.
+    name
+        Name of the workflow.
+
+    Inputs
+    ------
+    fixed, fixed_mask
+        T1w image and its brain mask.
+    moving, moving_mask
+        T2w image and its brain mask.
+    affine
+        Matrix from the T1w's world to the T2w's (ITK .txt or .mat). Optional; the identity without it.
+
+    Outputs
+    -------
+    warped
+        The T2w on the grid of the T1w.
+    fixed_in_moving
+        The T1w on the grid of the T2w.
+    forward, inverse
+        ITK composite transforms (.h5): bring T2w data onto the T1w's grid, and T1w data onto the T2w's.
+    jacobian
+        Jacobian determinant of the deformation, on the grid of the T1w.
+    result
+        What the solver did and how good it is (JSON).
+    seconds
+        Of each step, a dictionary.
+    """
+    workflow = pe.Workflow(name=name)
+    inputnode = pe.Node(
+        niu.IdentityInterface(fields=['fixed', 'fixed_mask', 'moving', 'moving_mask', 'affine']), name='inputnode'
+    )
+    outputs = ['warped', 'forward', 'inverse', 'jacobian', 'result']
+    outputnode = pe.Node(niu.IdentityInterface(fields=[*outputs, 'fixed_in_moving', 'seconds']), name='outputnode')
+    gpu = wants_gpu(device)
+    register = pe.Node(
+        Register(
+            method=method,
+            device=device,
+            working_resolution=working_resolution,
+            seed=random_seed,
+            sloppy=sloppy,
+            threads=omp_nthreads,
+            use_gpu=gpu,
+        ),
+        name='register',
+        # for a node on a GPU, Nipype takes the processes for GPUs
+        n_procs=1 if gpu else omp_nthreads,
+        mem_gb=solver_gigabytes(fixed_shape, moving_shape, working_resolution),
+    )
+    fixed_in_moving = pe.Node(Apply(), name='fixed_in_moving', mem_gb=gigabytes('apply', fixed_shape, moving_shape))
+    timing = pe.Node(Timing(['register', 'fixed_in_moving']), name='timing', run_without_submitting=True)
+    workflow.connect([
+        (inputnode, register, [(field, field) for field in ('fixed', 'fixed_mask', 'moving', 'moving_mask', 'affine')]),
+        (inputnode, fixed_in_moving, [('fixed', 'in_file'), ('moving', 'reference')]),
+        (register, fixed_in_moving, [('inverse', 'transforms')]),
+        (register, timing, [('seconds', 'register')]),
+        (fixed_in_moving, timing, [('seconds', 'fixed_in_moving')]),
+        (register, outputnode, [(field, field) for field in outputs]),
+        (fixed_in_moving, outputnode, [('out_file', 'fixed_in_moving')]),
+        (timing, outputnode, [('seconds', 'seconds')]),
+    ])  # fmt:skip
+    return workflow
+
+
+def wants_gpu(device: str) -> bool:
+    """Tell whether work on a device will take a GPU of this machine."""
+    if device != 'auto':
+        return device.startswith('cuda')
+    from nipype.utils.gpu_count import gpu_count
+
+    return gpu_count() > 0
