@@ -1,0 +1,1 @@
+"""Tests of bidsreg; a package, so that no other ``tests`` of the environment is taken for it."""
