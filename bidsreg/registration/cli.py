@@ -22,8 +22,8 @@ PACKAGES = ('bidsreg', 'torch', 'torchdiffeq', 'numpy', 'scipy', 'nibabel', 'h5p
 
 EPILOG = """\
 OUT/ holds, once all is done: warped.nii.gz (moving on the fixed grid), forward.h5 (brings moving data onto the fixed
-grid, for antsApplyTransforms -t), inverse.h5 (the other way), jacobian.nii.gz (of the deformation without the affine, on
-the fixed grid) and result.json (settings, losses, seconds, memory, folds, evidence, versions)."""
+grid, for antsApplyTransforms -t), inverse.h5 (the other way), jacobian.nii.gz (of the deformation without the affine,
+on the fixed grid) and result.json (settings, losses, seconds, memory, folds, evidence, versions)."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -98,7 +98,7 @@ def show_progress(stream: Any) -> Any:
     def show(p: Any) -> None:
         print(
             f'level {p.level:g} mm  iteration {p.iteration}/{p.iterations}  loss {p.loss:.6f} '
-            f'(similarity {p.similarity:.6f}, regularity {p.regularity:.6f})  {p.seconds_left:.0f} s left on this level',
+            f'(similarity {p.similarity:.6f}, regularity {p.regularity:.6f})  {p.seconds_left:.0f} s left here',
             file=stream,
             flush=True,
         )

@@ -27,7 +27,7 @@ SLAB_VOXELS = 250_000
 class Slab:
     """A box of the level's grid: what is compared in it, and how the displacement gets there."""
 
-    box: tuple[slice, slice, slice]
+    box: tuple[slice, ...]
     features: Tensor
     weight: Tensor
     matrices: separable.Matrices
@@ -83,12 +83,12 @@ class DataTerm:
         similarity.calibrate(at_start, inner)
         self.slabs = []
         for box in _boxes(weight, s, SLAB_VOXELS if device.type == 'cpu' else weight.size):
-            core = tuple(slice(b.start, b.stop - 2 * s) for b in box)
+            x, y, z = (slice(b.start, b.stop - 2 * s) for b in box)
             self.slabs.append(
                 Slab(
                     box=box,
-                    features=features[(..., *core)].contiguous(),
-                    weight=inner[(..., *core)].contiguous(),
+                    features=features[..., x, y, z].contiguous(),
+                    weight=inner[..., x, y, z].contiguous(),
                     matrices=tuple(m[b] for m, b in zip(interpolation, box, strict=True)),
                 )
             )
@@ -171,7 +171,7 @@ class _Slabwise(torch.autograd.Function):
         return value
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
         return upstream * gradient, None
 
@@ -181,7 +181,7 @@ def _padded(grid: Grid, support: int) -> Grid:
     return grid.cropped(np.full(3, -support), np.array(grid.shape) + support)
 
 
-def _boxes(weight: np.ndarray, support: int, voxels: int) -> list[tuple[slice, slice, slice]]:
+def _boxes(weight: np.ndarray, support: int, voxels: int) -> list[tuple[slice, ...]]:
     """Boxes that together hold every compared voxel once, each with `support` more voxels on every side."""
     occupied = np.flatnonzero(weight.any((1, 2)))
     if not len(occupied):

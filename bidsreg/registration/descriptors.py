@@ -1,4 +1,7 @@
-"""MIND: the modality-independent neighbourhood descriptor (Heinrich et al. 2012, Medical Image Analysis 16:1423-1435)."""
+"""MIND: the modality-independent neighbourhood descriptor.
+
+Heinrich et al. 2012, Medical Image Analysis 16:1423-1435.
+"""
 
 from __future__ import annotations
 

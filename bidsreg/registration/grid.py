@@ -76,7 +76,8 @@ class Grid:
         """The voxels from `start` up to `stop` (which may lie outside) as a grid of their own."""
         affine = self.affine.copy()
         affine[:3, 3] = self.to_world(start)
-        return Grid(tuple(int(b - a) for a, b in zip(start, stop, strict=True)), affine)
+        x, y, z = (int(b - a) for a, b in zip(start, stop, strict=True))
+        return Grid((x, y, z), affine)
 
     def orthogonalised(self) -> Grid:
         """The nearest grid with axes at right angles, about the same centre (polar decomposition)."""
@@ -90,7 +91,7 @@ class Grid:
         return Grid(self.shape, affine)
 
     def covering(self, spacing: Array) -> Grid:
-        """A grid on the same axes and centre with voxels of `spacing` mm that covers at least the same voxel centres."""
+        """A grid on the same axes and centre with voxels of `spacing` mm that covers the same voxel centres."""
         spacing = np.asarray(spacing, dtype=float)
         shape = np.ceil(self.extent / spacing - 1e-6).astype(int) + 1
         affine = np.eye(4)

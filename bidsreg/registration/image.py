@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -54,8 +55,8 @@ class Image:
         """
         path = Path(path)
         try:
-            image = nib.load(path)
-            data = np.asarray(np.asanyarray(image.dataobj), dtype=dtype)  # type: ignore[attr-defined]
+            image: Any = nib.load(path)
+            data: np.ndarray = np.asarray(np.asanyarray(image.dataobj), dtype=dtype)
         except FileNotFoundError:
             raise ValueError(f'{path}: there is no such file') from None
         except Exception as error:
@@ -68,7 +69,8 @@ class Image:
             raise ValueError(
                 f'{path}: {int((~np.isfinite(data)).sum())} voxels are NaN or infinite; replace them first'
             )
-        return cls(data, Grid(data.shape, image.affine))  # type: ignore[attr-defined]
+        x, y, z = data.shape
+        return cls(data, Grid((x, y, z), image.affine))
 
     def save(self, path: str | Path) -> None:
         """Write as NIfTI in mm, with equal qform and sform (code 1: scanner) where the axes are at right angles."""
@@ -167,5 +169,5 @@ def identity(shape: tuple[int, ...], device: torch.device | str = 'cpu', dtype: 
 
 
 def sample(volume: Tensor, at: Tensor, mode: str = 'bilinear', padding: str = 'zeros') -> Tensor:
-    """Values of `volume` (1, C, X, Y, Z) at `at` (1, X', Y', Z', 3, ``grid_sample`` coordinates), (1, C, X', Y', Z')."""
+    """Values of (1, C, X, Y, Z) at ``grid_sample`` coordinates (1, X', Y', Z', 3), as (1, C, X', Y', Z')."""
     return F.grid_sample(volume, at, mode=mode, padding_mode=padding, align_corners=True)

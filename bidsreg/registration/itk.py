@@ -169,7 +169,9 @@ def read_composite(path: str | Path) -> tuple[np.ndarray, np.ndarray, Grid, bool
                     lps[:3, :3] = fixed[9:].reshape(3, 3) * fixed[6:9]
                     lps[:3, 3] = fixed[3:6]
                     grid = Grid(shape, FLIP @ lps)
-                    displacement = moving.reshape(*shape[::-1], 3).transpose(2, 1, 0, 3) * np.float32([-1, -1, 1])
+                    displacement = moving.reshape(*shape[::-1], 3).transpose(2, 1, 0, 3) * np.array(
+                        [-1, -1, 1], np.float32
+                    )
     except (OSError, KeyError) as error:
         raise ValueError(f'{path}: not an ITK composite transform ({error})') from error
     if affine is None or displacement is None or grid is None or len(order) != 2:

@@ -58,7 +58,7 @@ def summary(values: np.ndarray, quantiles: dict[str, float]) -> dict[str, float]
 
 
 def jacobian_summary(determinant: np.ndarray, mask: np.ndarray, folds: int) -> dict[str, Any]:
-    """Percentiles of the determinant and the standard deviation of its logarithm inside the mask, and folds anywhere."""
+    """Percentiles of the determinant and standard deviation of its logarithm inside the mask; folds anywhere."""
     inside = determinant[mask]
     out: dict[str, Any] = summary(inside, {'min': 0, 'p01': 1, 'median': 50, 'p99': 99, 'max': 100})
     out['sdlogj'] = float(np.log(np.clip(inside, 1e-9, 1e9)).std())
@@ -86,8 +86,8 @@ def mutual_information(a: np.ndarray, b: np.ndarray, bins: int = 48) -> tuple[fl
 
     Both sets of values are clipped to their 0.5th and 99.5th percentiles first.
     """
-    clipped = [np.clip(v, *np.percentile(v, (0.5, 99.5))) for v in (a, b)]
-    joint, _, _ = np.histogram2d(*clipped, bins=bins)
+    first, second = (np.clip(v, *np.percentile(v, (0.5, 99.5))) for v in (a, b))
+    joint = np.histogram2d(first, second, bins=bins)[0]
     p = joint / joint.sum()
 
     def entropy(q: np.ndarray) -> float:

@@ -20,7 +20,7 @@ class Preset:
     solver : str
         A torchdiffeq method with fixed steps, ``'euler'`` or ``'rk4'``.
     time_steps : int
-        Solver steps over t in [0, 1] during the optimisation; the written fields take four times as many.
+        Solver steps over t in [0, 1] while optimising; the written fields take `solve.FINAL_STEPS` times as many.
     levels : tuple of (float, int)
         Image grid spacing in mm, coarse to fine, and how many iterations on it.
     velocity_spacing : float
@@ -42,12 +42,12 @@ class Preset:
     velocity: str = 'node'
     regulariser: str = 'h1'
     solver: str = 'rk4'
-    time_steps: int = 2
-    levels: tuple[tuple[float, int], ...] = ((4.0, 60), (2.0, 40), (1.0, 30))
+    time_steps: int = 1
+    levels: tuple[tuple[float, int], ...] = ((4.0, 40), (2.0, 30), (1.0, 25))
     velocity_spacing: float = 4.0
-    velocity_smoothing: float = 4.0
-    regularity_weight: float = 1.0
-    learning_rate: float = 0.02
+    velocity_smoothing: float = 8.0
+    regularity_weight: float = 0.2
+    learning_rate: float = 0.005
     channels: int = 8
     slope_tolerance: float = 1e-3
 
@@ -56,13 +56,16 @@ class Preset:
             raise ValueError(f'{self.name}: at most 300 iterations in all, not {self.levels}')
 
     def at_resolution(self, finest: float) -> Preset:
-        """Levels finer than `finest` (mm) are worked at `finest`."""
-        levels = tuple((max(spacing, finest), n) for spacing, n in self.levels)
+        """The same with `finest` (mm) as the finest image grid, instead of the levels at that spacing or finer."""
+        coarse = tuple(level for level in self.levels if level[0] > finest)
+        rest = [n for spacing, n in self.levels if spacing <= finest]
+        levels = (*coarse, (finest, rest[0] if rest else self.levels[-1][1]))
         return dataclasses.replace(self, levels=levels)
 
     def sloppy(self) -> Preset:
         """A quick look for tests: no level finer than 2 mm, a third of the iterations."""
-        return dataclasses.replace(self, levels=tuple((h, max(n // 3, 5)) for h, n in self.levels if h >= 2))
+        quick = self.at_resolution(2.0) if self.levels[-1][0] < 2 else self
+        return dataclasses.replace(quick, levels=tuple((h, max(n // 3, 5)) for h, n in quick.levels))
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON-ready values."""

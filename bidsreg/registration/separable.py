@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from bidsreg.registration.grid import Grid
 
 Tensor = torch.Tensor
-Matrices = tuple[Tensor, Tensor, Tensor]
+Matrices = tuple[Tensor, ...]
 
 
 def apply(volume: Tensor, matrices: Matrices) -> Tensor:
-    """Multiply each axis of (K, C, X, Y, Z) by a matrix (new length, old length)."""
+    """Multiply each axis of (K, C, X, Y, Z) by its matrix (new length, old length)."""
     x, y, z = matrices
     volume = torch.einsum('ai,kcijl->kcajl', x, volume)
     return torch.einsum('bj,kcajl->kcabl', y, volume) @ z.T
@@ -69,7 +71,6 @@ def taper_weights(n: int, width: float) -> np.ndarray:
     return np.sin(np.clip(to_end / max(width, 1e-6), 0, 1) * np.pi / 2) ** 2
 
 
-def to_tensors(matrices: list[np.ndarray], like: Tensor) -> Matrices:
+def to_tensors(matrices: Sequence[np.ndarray], like: Tensor) -> Matrices:
     """The three matrices as tensors of the type and on the device of `like`."""
-    x, y, z = (torch.as_tensor(m, dtype=like.dtype, device=like.device) for m in matrices)
-    return x, y, z
+    return tuple(torch.as_tensor(m, dtype=like.dtype, device=like.device) for m in matrices)

@@ -26,7 +26,7 @@ class Similarity(Protocol):
         """Fix, once a level, what depends on the whole moving image as it lies at the start of the level."""
 
     def features(self, image: Tensor) -> Tensor:
-        """What is compared: (1, 1, X, Y, Z) to (1, C, X - 2s, Y - 2s, Z - 2s), s = `support`; detached from any graph."""
+        """What is compared: (1, 1, X, Y, Z) to (1, C, X - 2s, Y - 2s, Z - 2s) with s = `support`; no graph."""
 
     def __call__(self, fixed_features: Tensor, warped: Tensor, weight: Tensor) -> Tensor:
         """The weighted sum over a slab; `weight` has the shape of the features with one channel. Scalar, at least 0."""

@@ -31,7 +31,7 @@ REACH = 3.0
 """mm around the brain mask in which images are still compared: the edge of the brain says where it lies."""
 CHECK_EVERY = 10
 """Iterations between looks at the loss: a look makes a GPU wait."""
-FINAL_STEPS = 4
+FINAL_STEPS = 8
 """How many times finer in time than the optimisation the written fields are integrated."""
 ATTEMPTS = 3
 """How often a folded result is solved again, each time four times as stiff."""
@@ -166,7 +166,7 @@ def prepare(
     reach = np.ceil(REACH / finest.spacing) + 3
     brain = finest.cropped(low - reach, high + reach)
     margin = np.ceil(MARGIN / finest.spacing)
-    velocity = finest.cropped(low - margin, high + margin).covering([chosen.velocity_spacing] * 3)
+    velocity = finest.cropped(low - margin, high + margin).covering(np.full(3, chosen.velocity_spacing))
     span = finest.to_voxels(velocity.to_world(metrics.corners(velocity.shape)))
     whole = finest.cropped(np.floor(span.min(0)) - 1, np.ceil(span.max(0)) + 2)
 
@@ -222,7 +222,7 @@ class Optimisation:
         return (velocity * self.to_sampler).flip(1)
 
     def displacement(self, velocity: Tensor) -> Tensor:
-        """Where the flow takes the velocity grid's points, as a displacement in the moving image's sampler coordinates."""
+        """Where the flow takes the velocity grid's points: a displacement in the moving image's sampler coordinates."""
         end = integrate(self.sampler_velocity(velocity), self.start, self.preset.solver, self.preset.time_steps)
         return ((end - self.start) @ self.turn.T).permute(0, 4, 1, 2, 3)
 
@@ -249,11 +249,11 @@ class Optimisation:
             kept.append(torch.stack([similarity.detach(), regularity.detach()]))
             if i % CHECK_EVERY and i != iterations:
                 continue
-            parts = kept[-1].tolist()
+            image_part, smooth_part = kept[-1].tolist()
             looked.append(torch.stack(kept[-CHECK_EVERY:]).sum(1).mean().item())
             left = (time.perf_counter() - began) / i * (iterations - i)
             if callback:
-                callback(Progress(spacing, i, iterations, sum(parts), *parts, left))
+                callback(Progress(spacing, i, iterations, image_part + smooth_part, image_part, smooth_part, left))
             if len(looked) > 1 and looked[-2] - looked[-1] < self.preset.slope_tolerance * abs(looked[-2]):
                 stopped = f'the loss fell by less than {self.preset.slope_tolerance:g} over {CHECK_EVERY} iterations'
                 break
@@ -280,13 +280,10 @@ class Optimisation:
         )
         half = torch.as_tensor(dense.extent / 2, dtype=torch.float32, device=self.device)
         local = ((end - start).flip(-1) * half).permute(0, 4, 1, 2, 3)
-        full = separable.apply(local, separable.between(grid, dense, self.spacing))[0]
-        inside = [(at > 0) & (at < n - 1) for at, n in zip(separable.positions(grid, dense), dense.shape, strict=True)]
-        full = (
-            full.permute(1, 2, 3, 0).cpu().numpy()
-            * (inside[0][:, None, None] & inside[1][:, None] & inside[2])[..., None]
-        )
-        return np.ascontiguousarray(full @ coarse.directions.T.astype(np.float32))
+        full = separable.apply(local, separable.between(grid, dense, self.spacing))[0].permute(1, 2, 3, 0)
+        x, y, z = [(at > 0) & (at < n - 1) for at, n in zip(separable.positions(grid, dense), dense.shape, strict=True)]
+        inside = (x[:, None, None] & y[:, None] & z)[..., None]
+        return np.ascontiguousarray(full.cpu().numpy() @ coarse.directions.T.astype(np.float32) * inside)
 
 
 def register(

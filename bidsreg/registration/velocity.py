@@ -46,17 +46,16 @@ class NodeVelocity(nn.Module):
         width = preset.channels
         sizes = [tuple(max(2, math.ceil(n / 2**s)) for n in shape) for s in range(self.scales)]
         self.latents = nn.ParameterList([nn.Parameter(torch.zeros(1, width, *size)) for size in sizes])
-        self.convolutions = nn.ModuleList([nn.Conv3d(width, width, 3, padding=1) for _ in sizes[1:]])
+        self.convolutions = nn.ModuleList([nn.Conv3d(width, width, 3, padding=1, bias=False) for _ in sizes[1:]])
         self.head = nn.Conv3d(width, 3, 1, bias=False)
-        for convolution in self.convolutions:
-            nn.init.zeros_(convolution.bias)
         smoothing = [
             separable.taper_weights(n, taper / h)[:, None]
             * separable.gaussian_weights(n, preset.velocity_smoothing / h)
             for n, h in zip(shape, spacing, strict=True)
         ]
-        for name, matrix in zip('xyz', smoothing, strict=True):
-            self.register_buffer(f'smooth_{name}', torch.as_tensor(matrix, dtype=torch.float32))
+        self.smoothing = nn.ParameterList(
+            [nn.Parameter(torch.as_tensor(m, dtype=torch.float32), requires_grad=False) for m in smoothing]
+        )
 
     def forward(self) -> Tensor:
         """The velocity in mm per unit of time along the grid's axes, shape (1, 3, X, Y, Z); stationary."""
@@ -64,7 +63,7 @@ class NodeVelocity(nn.Module):
         for latent, convolution in zip(self.latents[-2::-1], self.convolutions[::-1], strict=True):
             hidden = hidden + convolution(torch.tanh(hidden))
             hidden = upsample(hidden, tuple(latent.shape[2:])) + latent
-        return separable.apply(self.head(hidden), (self.smooth_x, self.smooth_y, self.smooth_z))
+        return separable.apply(self.head(hidden), tuple(self.smoothing))
 
 
 VELOCITIES: dict[str, type[NodeVelocity]] = {'node': NodeVelocity}

@@ -1,0 +1,164 @@
+"""Our transforms as other people's readers see them: ANTsPy, nitransforms, SimpleITK."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bidsreg.registration import Deformation, Grid, Image, itk
+from tests import data
+
+NAMES = ['ras', 'left-handed', 'sagittal', 'oblique', 'oblique-left-handed', 'thick']
+
+
+def smooth_deformation(fixed_affine, shape, seed=0):
+    """A deformation with a known field on a grid that has its own idea of axes and voxels, zero at the border."""
+    known = data.truth(seed, turn=(6, -5, 4), shift=(5, -7, 4), scale=(1.05, 0.97, 1.02))
+    grid = Grid(shape, fixed_affine).orthogonalised()
+    window = 1.0
+    for axis, n in enumerate(grid.shape):
+        taper = np.sin(np.pi * np.arange(n) / (n - 1)) ** 2
+        window = window * taper.reshape([-1 if a == axis else 1 for a in range(3)])
+    points = data.world(grid.shape, grid.affine)
+    u = known.displacement(points) * window[..., None]
+    back = -u
+    for _ in range(20):
+        at = points + back
+        back = -np.stack([_linear(u[..., i], grid, at) for i in range(3)], -1)
+    return Deformation(known.matrix, u.astype(np.float32), back.astype(np.float32), grid)
+
+
+def _linear(values, grid, points):
+    from scipy import ndimage as ndi
+
+    return ndi.map_coordinates(values, np.moveaxis(grid.to_voxels(points), -1, 0), order=1)
+
+
+@pytest.fixture(scope='module')
+def pair():
+    return data.pair(shape=(40, 46, 40), moving_shape=(46, 54, 44), moving_affine=data.GRIDS['oblique'][1], noise=0)
+
+
+def written(name, tmp_path):
+    shape, affine = data.GRIDS[name]
+    deformation = smooth_deformation(affine, shape)
+    forward, inverse = tmp_path / 'forward.h5', tmp_path / 'inverse.h5'
+    deformation.save(forward)
+    deformation.inverted().save(inverse)
+    return deformation, Grid(shape, affine), forward, inverse
+
+
+def well_inside(grid, deformation, image_grid):
+    """Voxels of `grid` whose goal lies a voxel or more inside the image: at its rim the readers differ."""
+    points = deformation.points(grid.to_world(np.argwhere(np.ones(grid.shape, bool))))
+    at = image_grid.to_voxels(points)
+    return ((at >= 1) & (at <= np.array(image_grid.shape) - 2)).all(1).reshape(grid.shape)
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('direction', ['forward', 'inverse'])
+def test_ants_and_nitransforms_resample_as_we_do(name, direction, tmp_path, pair):
+    import ants
+    import nitransforms as nt
+    from nitransforms.resampling import apply
+
+    deformation, fixed_grid, forward, inverse = written(name, tmp_path)
+    moving = Image(np.asarray(pair.moving.dataobj, np.float32), Grid(pair.moving.shape, pair.moving.affine))
+    fixed = data.t1w(fixed_grid.shape, affine=fixed_grid.affine, noise=0)
+    fixed = Image(np.asarray(fixed.dataobj, np.float32), fixed_grid)
+    if direction == 'forward':
+        used, source, target, path = deformation, moving, fixed, forward
+    else:
+        used, source, target, path = deformation.inverted(), fixed, moving, inverse
+    ours = used.apply(source, target.grid)
+    source.save(tmp_path / 'source.nii.gz')
+    target.save(tmp_path / 'target.nii.gz')
+    inside = well_inside(target.grid, used, source.grid)
+    assert inside.mean() > 0.2
+    scale = source.data.max()
+
+    theirs = ants.apply_transforms(
+        ants.image_read(str(tmp_path / 'target.nii.gz')),
+        ants.image_read(str(tmp_path / 'source.nii.gz')),
+        [str(path)],
+        interpolator='linear',
+    ).numpy()
+    assert np.abs(theirs - ours.data)[inside].max() < 2e-4 * scale
+
+    chain = nt.manip.load(path, fmt='h5')
+    chain.reference = nib.load(tmp_path / 'target.nii.gz')
+    theirs = np.asarray(apply(chain, nib.load(tmp_path / 'source.nii.gz'), order=1).dataobj)
+    difference = np.abs(theirs - ours.data)[inside] / scale
+    # between its voxels nitransforms takes a field by cubic splines, ITK and we linearly: apart off the field's grid
+    assert difference.max() < (2e-4 if direction == 'forward' else 6e-2 if name == 'thick' else 2e-2)
+    assert np.percentile(difference, 95) < (1e-5 if direction == 'forward' else 2e-3)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_simpleitk_maps_points_as_we_do(name, tmp_path):
+    sitk = pytest.importorskip('SimpleITK')
+    deformation, grid, forward, inverse = written(name, tmp_path)
+    rng = np.random.default_rng(0)
+    points = grid.to_world(rng.uniform(0.2, 0.8, (40, 3)) * (np.array(grid.shape) - 1))
+    for path, used in ((forward, deformation), (inverse, deformation.inverted())):
+        transform = sitk.ReadTransform(str(path))
+        flip = np.array([-1, -1, 1])
+        theirs = np.array([transform.TransformPoint(tuple(map(float, p * flip))) for p in points]) * flip
+        np.testing.assert_allclose(used.points(points), theirs, atol=1e-3)
+
+
+def test_reading_back_what_was_written(tmp_path):
+    deformation, _, forward, inverse = written('oblique-left-handed', tmp_path)
+    back = Deformation.load(forward, inverse)
+    np.testing.assert_allclose(back.affine, deformation.affine, atol=1e-6)
+    np.testing.assert_allclose(back.forward, deformation.forward, atol=1e-6)
+    np.testing.assert_allclose(back.inverse, deformation.inverse, atol=1e-6)
+    assert back.grid.same_as(deformation.grid, 1e-3)
+    with pytest.raises(ValueError, match='forward and inverse transform'):
+        Deformation.load(inverse, forward)
+
+
+def test_affine_files(tmp_path):
+    import ants
+
+    matrix = data.truth(3).matrix
+    itk.write_affine(tmp_path / 'a.txt', matrix)
+    np.testing.assert_allclose(itk.read_affine(tmp_path / 'a.txt'), matrix, atol=1e-12)
+    np.savetxt(tmp_path / 'plain.txt', matrix)
+    np.testing.assert_allclose(itk.read_affine(tmp_path / 'plain.txt'), matrix, atol=1e-12)
+    transform = ants.read_transform(str(tmp_path / 'a.txt'))
+    transform.set_fixed_parameters([5.0, -3.0, 2.0])  # ITK turns about a centre: ours must not ignore it
+    ants.write_transform(transform, str(tmp_path / 'b.mat'))
+    point = np.array([10.0, 20.0, -5.0])
+    theirs = np.array(ants.read_transform(str(tmp_path / 'b.mat')).apply_to_point(list(point * [-1, -1, 1]))) * [
+        -1,
+        -1,
+        1,
+    ]
+    ours = itk.read_affine(tmp_path / 'b.mat')
+    np.testing.assert_allclose(ours[:3, :3] @ point + ours[:3, 3], theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    'text', ['', 'hello', '1 2 3', '0 0 0 0\n' * 4, '#Insight Transform File V1.0\nParameters: 1 2\n']
+)
+def test_bad_affine_files_name_the_file(tmp_path, text):
+    path = tmp_path / 'bad.txt'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r'bad\.txt'):
+        itk.read_affine(path)
+
+
+def test_a_killed_writer_leaves_no_half_file(tmp_path, monkeypatch):
+    import h5py
+
+    deformation, _, forward, _ = written('ras', tmp_path)
+    before = forward.read_bytes()
+
+    def fail(*_, **__):
+        raise OSError('No space left on device')
+
+    monkeypatch.setattr(h5py.Group, 'create_dataset', fail)
+    with pytest.raises(OSError, match='No space'):
+        deformation.save(forward)
+    assert forward.read_bytes() == before
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith('.forward')]

@@ -1,0 +1,256 @@
+"""Whole registrations of small heads whose deformation is known."""
+
+import dataclasses
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from bidsreg.registration import Grid, Image, cli, evidence, metrics, preset, register, solve
+from tests import data
+
+QUICK = dataclasses.replace(preset('node-mind'), levels=((8.0, 25), (4.0, 25)), velocity_spacing=8.0)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def loaded(image):
+    return Image(np.asarray(image.dataobj, np.float32), Grid(image.shape, image.affine))
+
+
+def solved(pair, chosen=QUICK, **options):
+    return register(
+        loaded(pair.fixed),
+        loaded(pair.moving),
+        chosen,
+        fixed_mask=loaded(pair.fixed_mask),
+        affine=pair.truth.matrix,
+        **options,
+    )
+
+
+def before_and_after(pair, result):
+    start = nib.affines.apply_affine(pair.truth.matrix, pair.points[:, :3])
+    return pair.error(start).mean(), pair.error(result.deformation.points(pair.points[:, :3])).mean()
+
+
+@pytest.fixture(scope='module')
+def pair():
+    return data.pair(seed=1, known=data.truth(1, amplitude=6.0))
+
+
+@pytest.mark.parametrize('name', ['ras', 'left-handed', 'sagittal', 'oblique-left-handed', 'thick', 'far', 'sheared'])
+def test_a_known_deformation_is_recovered_on_every_kind_of_grid(name):
+    shape, affine = data.GRIDS[name]
+    centre = affine[:3, :3] @ ((np.array(shape) - 1) / 2) + affine[:3, 3]
+    fixed_affine = affine.copy()
+    fixed_affine[:3, 3] -= centre  # the head is at the origin
+    pair = data.pair(
+        shape=shape, seed=1, fixed_affine=fixed_affine, moving_shape=(44, 52, 44), known=data.truth(1, amplitude=6.0)
+    )
+    result = solved(pair)
+    before, after = before_and_after(pair, result)
+    assert before > 1
+    assert after < 0.6 * before
+    assert result.folds == 0
+
+
+def test_the_answer_in_mm_does_not_depend_on_the_world_position(pair):
+    shift = np.eye(4)
+    shift[:3, 3] = (310, -205, 150)
+    moved = register(
+        *(Image(i.data, Grid(i.grid.shape, shift @ i.grid.affine)) for i in (loaded(pair.fixed), loaded(pair.moving))),
+        QUICK,
+        fixed_mask=Image(loaded(pair.fixed_mask).data, Grid(pair.fixed.shape, shift @ pair.fixed.affine)),
+        affine=shift @ pair.truth.matrix @ np.linalg.inv(shift),
+    )
+    np.testing.assert_allclose(moved.deformation.forward, solved(pair).deformation.forward, atol=0.05)
+
+
+def test_same_seed_same_bits(pair):
+    one, two = solved(pair), solved(pair)
+    assert np.array_equal(one.deformation.forward, two.deformation.forward)
+    assert np.array_equal(one.deformation.inverse, two.deformation.inverse)
+
+
+def test_inverse_consistency_and_no_folds(pair):
+    result = solved(pair)
+    deformation = result.deformation
+    error = metrics.inverse_consistency(
+        deformation.forward, deformation.inverse, deformation.grid, result.mask.data > 0
+    )
+    assert error['mean'] < 0.05
+    assert error['p99'] < 0.5
+    assert np.abs(deformation.forward[[0, -1]]).max() == 0
+    there = deformation.points(pair.points[:, :3])
+    assert np.linalg.norm(deformation.inverted().points(there) - pair.points[:, :3], axis=1).mean() < 0.05
+
+
+def test_an_aligned_pair_stays_put():
+    head = data.pair(seed=2, known=data.truth(2, amplitude=0.0))
+    _, after = before_and_after(head, solved(head))
+    assert after < 0.25 * 4.1  # mm: a quarter of a voxel, partial volume differs between the contrasts
+    # the same scan with another contrast has no such excuse
+    fixed, mask = loaded(head.fixed), loaded(head.fixed_mask)
+    inverted = Image(1000 - 0.7 * fixed.data, fixed.grid)
+    deformation = register(fixed, inverted, QUICK, fixed_mask=mask).deformation
+    assert np.linalg.norm(deformation.points(head.points[:, :3]) - head.points[:, :3], axis=1).max() < 0.05
+
+
+@pytest.mark.parametrize('solver', ['euler', 'rk4'])
+def test_both_solvers_lower_the_loss(pair, solver):
+    result = solved(pair, dataclasses.replace(QUICK, solver=solver, levels=((8.0, 20),)))
+    losses = [row['loss'] for row in result.history]
+    assert losses[-1] < 0.9 * losses[0]
+    assert len(losses) <= 20
+
+
+def test_a_level_stops_on_the_slope_of_the_loss(pair):
+    result = solved(pair, dataclasses.replace(QUICK, levels=((8.0, 150),), slope_tolerance=0.05))
+    assert len(result.history) < 150
+    assert 'fell by less' in result.stopped[0]
+
+
+def test_progress_is_reported(pair):
+    looks = []
+    solved(pair, dataclasses.replace(QUICK, levels=((8.0, 20),)), callback=looks.append)
+    assert [look.iteration for look in looks] == [10, 20]
+    assert looks[-1].seconds_left == 0
+
+
+def test_a_folded_result_is_solved_again_stiffer_and_then_refused(pair, monkeypatch, caplog):
+    counts = iter([7, 0])
+    monkeypatch.setattr(solve.metrics, 'count_folds', lambda *_: next(counts))
+    quick = dataclasses.replace(QUICK, levels=((8.0, 5),))
+    result = solved(pair, quick)
+    assert result.attempts == 2
+    assert result.preset.regularity_weight == 4 * quick.regularity_weight
+    assert 'folds at 7 voxels' in caplog.text
+    monkeypatch.setattr(solve.metrics, 'count_folds', lambda *_: 3)
+    with pytest.raises(solve.FoldedError, match='still folds at 3'):
+        solved(pair, quick)
+
+
+def test_held_out_evidence_prefers_truth_to_affine_to_harm(pair):
+    fixed, moving, mask = loaded(pair.fixed), loaded(pair.moving), loaded(pair.fixed_mask)
+    points = data.world(fixed.grid.shape, fixed.grid.affine)
+    u = pair.truth.displacement(points).astype(np.float32)
+    still = np.zeros_like(u)
+
+    def found(forward):
+        return evidence.gather(fixed, moving, solve.Deformation(pair.truth.matrix, forward, still, fixed.grid), mask)
+
+    good, harmful = found(u), found(-u)
+    assert evidence.decide(good).kept == 'diffeo'
+    decision = evidence.decide(harmful)
+    assert decision.kept == 'affine'
+    assert 'held-out MIND' in decision.reason
+    assert good['diffeo'].mi > good['affine'].mi > harmful['diffeo'].mi
+    assert good['before'].edge_correlation < good['affine'].edge_correlation < good['diffeo'].edge_correlation
+
+
+def arguments(paths, out, *more):
+    return [
+        str(paths['fixed']),
+        str(paths['moving']),
+        '--out',
+        str(out),
+        '--threads',
+        '1',
+        '--working-resolution',
+        '4',
+        *more,
+    ]
+
+
+def test_command_line_leaves_five_files_whole(tmp_path, pair, capsys):
+    paths = pair.save(tmp_path / 'in')
+    out = tmp_path / 'wo rk' / 'Ergebnis é'
+    more = [
+        '--fixed-mask',
+        str(paths['fixed_mask']),
+        '--moving-mask',
+        str(paths['moving_mask']),
+        '--affine',
+        str(paths['affine']),
+    ]
+    assert cli.main(arguments(paths, out, *more)) == 0
+    assert sorted(p.name for p in out.iterdir()) == [
+        'forward.h5',
+        'inverse.h5',
+        'jacobian.nii.gz',
+        'result.json',
+        'warped.nii.gz',
+    ]
+    result = json.loads((out / 'result.json').read_text())
+    assert result['decision']['kept'] == 'diffeo'
+    assert result['jacobian']['folds'] == 0
+    assert result['inverse_consistency_mm']['mean'] < 0.05
+    assert {'before', 'affine', 'diffeo'} == set(result['evidence'])
+    assert result['iterations'] == len(result['loss_history']) <= 300
+    assert result['seed'] == 2026
+    assert result['peak_memory_mb'] > 50
+    assert 'iteration' in capsys.readouterr().err
+    deformation = solve.Deformation.load(out / 'forward.h5', out / 'inverse.h5')
+    assert pair.error(deformation.points(pair.points[:, :3])).mean() < 0.85 * before_and_after(pair, solved(pair))[0]
+    warped = nib.load(out / 'warped.nii.gz')
+    assert warped.shape == pair.fixed.shape
+    assert int(warped.header['qform_code']) == int(warped.header['sform_code']) == 1
+    # the plain matrix says the same, masks are optional, and an existing folder is not overwritten unasked
+    assert cli.main(arguments(paths, out)) == 2
+    assert cli.main(arguments(paths, tmp_path / 'two', '--affine', str(paths['matrix']), '--sloppy', '-q')) == 0
+
+
+@pytest.mark.parametrize(
+    ('break_it', 'words'),
+    [
+        (lambda p: p['fixed'].write_bytes(b''), 'fixed.nii.gz'),
+        (lambda p: p['moving'].write_bytes(p['moving'].read_bytes()[:9000]), 'whole'),
+        (lambda p: p['affine'].write_text('nonsense'), 'affine.txt'),
+        (
+            lambda p: nib.save(data.image(np.zeros((44, 52, 44), np.uint8), data.grid((44, 52, 44))), p['fixed_mask']),
+            'empty',
+        ),
+        (lambda p: nib.save(data.image(np.ones((20, 20, 20), np.uint8), np.eye(4)), p['fixed_mask']), 'another grid'),
+        (
+            lambda p: nib.save(data.image(np.full((44, 52, 44), 7, np.int16), data.grid((44, 52, 44))), p['fixed']),
+            'constant',
+        ),
+        (lambda p: np.savetxt(p['affine'], np.diag([1, 1, 1, 1.0]) + np.eye(4, k=3) * 900), 'right way round'),
+    ],
+)
+def test_command_line_refuses_bad_input_with_a_reason_and_no_output(tmp_path, pair, capsys, break_it, words):
+    paths = pair.save(tmp_path / 'in')
+    break_it(paths)
+    more = ['--fixed-mask', str(paths['fixed_mask']), '--affine', str(paths['affine'])]
+    assert cli.main(arguments(paths, tmp_path / 'out', *more)) == 2
+    assert words in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ['in']
+
+
+@pytest.mark.parametrize('device', ['cuda:99', 'gpu', 'cuda:x'])
+def test_a_device_that_is_not_there_is_an_error_not_the_cpu(device):
+    with pytest.raises(ValueError, match='device'):
+        cli.pick_device(device)
+
+
+def test_at_most_three_hundred_iterations():
+    with pytest.raises(ValueError, match='300'):
+        dataclasses.replace(QUICK, levels=((4.0, 200), (2.0, 101)))
+    with pytest.raises(ValueError, match='node-mind'):
+        preset('nonsense')
+
+
+def test_levels_follow_the_working_resolution():
+    assert preset('node-mind').at_resolution(1.5).levels == ((4.0, 40), (2.0, 30), (1.5, 25))
+    assert preset('node-mind').at_resolution(4.0).levels == ((4.0, 40),)
+    assert preset('node-mind').at_resolution(6.0).levels == ((6.0, 40),)
+    assert min(h for h, _ in preset('node-mind').sloppy().levels) == 2
