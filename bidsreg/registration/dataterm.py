@@ -12,6 +12,7 @@ from scipy import ndimage as ndi
 from bidsreg.registration import separable
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image, resample, sample, to_sampler
+from bidsreg.registration.parallel import in_threads
 from bidsreg.registration.similarity import Similarity
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class DataTerm:
         What is compared.
     device : torch.device
         Where to work; one slab on a GPU.
+    threads : int
+        Slabs worked at a time on a CPU.
     """
 
     def __init__(
@@ -66,8 +69,10 @@ class DataTerm:
         interpolation: separable.Matrices,
         similarity: Similarity,
         device: torch.device,
+        threads: int = 1,
     ) -> None:
         self.similarity, self.device = similarity, device
+        self.threads = threads if device.type == 'cpu' else 1
         self.moving = self._volume(moving.data)
         self.moving_mask = None if moving_mask is None else self._volume(moving_mask.data)
         self.base = self._tensor(to_sampler(to_moving, fixed.shape, moving.data.shape))
@@ -94,7 +99,9 @@ class DataTerm:
             )
 
     @classmethod
-    def at(cls, problem: Problem, spacing: float, similarity: Similarity, device: torch.device) -> DataTerm:
+    def at(
+        cls, problem: Problem, spacing: float, similarity: Similarity, device: torch.device, threads: int = 1
+    ) -> DataTerm:
         """The data term of a problem with images at `spacing` mm."""
         level = _padded(problem.brain.coarsened(spacing), similarity.support)
         fixed = resample(problem.fixed.smoothed_for(level.spacing), level)
@@ -110,6 +117,7 @@ class DataTerm:
             interpolation=separable.between(level, problem.velocity, torch.zeros((), device=device)),
             similarity=similarity,
             device=device,
+            threads=threads,
         )
 
     def _tensor(self, array: np.ndarray) -> Tensor:
@@ -144,17 +152,18 @@ class DataTerm:
 
     def value_and_gradient(self, displacement: Tensor) -> tuple[Tensor, Tensor]:
         """The mean dissimilarity over the compared voxels, and its gradient by the coarse displacement."""
-        total, count = displacement.new_zeros(()), displacement.new_zeros(())
-        gradient = torch.zeros_like(displacement)
-        for slab in self.slabs:
+
+        def one(slab: Slab) -> tuple[Tensor, Tensor, Tensor]:
             with torch.enable_grad():
                 leaf = displacement.detach().requires_grad_()
                 value, weight = self._slab(slab, leaf)
-                gradient += torch.autograd.grad(value, leaf)[0]
-            total += value.detach()
-            count += weight
-        count = count.clamp_min(1)
-        return total / count, gradient / count
+                return value.detach(), weight, torch.autograd.grad(value, leaf)[0]
+
+        if not self.slabs:
+            return displacement.new_zeros(()), torch.zeros_like(displacement)
+        values, weights, gradients = zip(*in_threads(one, self.slabs, self.threads), strict=True)
+        count = torch.stack(weights).sum().clamp_min(1)
+        return torch.stack(values).sum() / count, torch.stack(gradients).sum(0) / count
 
     def __call__(self, displacement: Tensor) -> Tensor:
         """The mean dissimilarity as a node of the graph; displacement (1, 3, X, Y, Z) in moving sampler coordinates."""

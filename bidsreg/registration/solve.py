@@ -17,6 +17,7 @@ from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.flow import integrate
 from bidsreg.registration.grid import Grid, apply_affine
 from bidsreg.registration.image import Image, identity, resample, to_sampler
+from bidsreg.registration.parallel import in_threads, one_thread_an_operation
 from bidsreg.registration.presets import Preset, preset
 from bidsreg.registration.regularity import REGULARISERS
 from bidsreg.registration.similarity import SIMILARITIES
@@ -31,6 +32,8 @@ REACH = 3.0
 """mm around the brain mask in which images are still compared: the edge of the brain says where it lies."""
 CHECK_EVERY = 10
 """Iterations between looks at the loss: a look makes a GPU wait."""
+PARTICLE_SLAB = 16
+"""Slices of particles that flow together: they do not meet, and fit the cache."""
 FINAL_STEPS = 8
 """How many times finer in time than the optimisation the written fields are integrated."""
 ATTEMPTS = 3
@@ -204,8 +207,9 @@ def moved_grid(grid: Grid, matrix: np.ndarray) -> Grid:
 class Optimisation:
     """A velocity network and what it takes to improve it: the state that passes from level to level."""
 
-    def __init__(self, problem: Problem, chosen: Preset, device: torch.device, seed: int) -> None:
+    def __init__(self, problem: Problem, chosen: Preset, device: torch.device, seed: int, threads: int = 1) -> None:
         torch.manual_seed(seed)
+        self.threads = threads if device.type == 'cpu' else 1
         self.problem, self.preset, self.device = problem, chosen, device
         grid = problem.velocity
         self.network = VELOCITIES[chosen.velocity](grid.shape, grid.spacing, MARGIN - 2, chosen).to(device)
@@ -236,7 +240,7 @@ class Optimisation:
         self, spacing: float, iterations: int, callback: Callable[[Progress], None] | None
     ) -> tuple[list[dict[str, float]], str]:
         """Iterate on one image grid; the history of the losses, and why it ended."""
-        term = DataTerm.at(self.problem, spacing, SIMILARITIES[self.preset.similarity](), self.device)
+        term = DataTerm.at(self.problem, spacing, SIMILARITIES[self.preset.similarity](), self.device, self.threads)
         optimiser = torch.optim.Adam(self.network.parameters(), lr=self.preset.learning_rate, betas=(0.9, 0.99))
         kept: list[Tensor] = []
         looked: list[float] = []
@@ -274,10 +278,14 @@ class Optimisation:
         coarse, grid = self.problem.velocity, self.problem.field
         dense = coarse.covering(coarse.spacing / 2)
         velocity = separable.apply(self.network(), separable.between(dense, coarse, self.spacing))
-        start = identity(dense.shape, self.device)
-        end = integrate(
-            self.sampler_velocity(velocity), start, self.preset.solver, FINAL_STEPS * self.preset.time_steps, backward
-        )
+        velocity, start = self.sampler_velocity(velocity), identity(dense.shape, self.device)
+        steps = FINAL_STEPS * self.preset.time_steps
+
+        def flow(particles: Tensor) -> Tensor:
+            with torch.no_grad():
+                return integrate(velocity, particles, self.preset.solver, steps, backward)
+
+        end = torch.cat(in_threads(flow, start.split(PARTICLE_SLAB, 1), self.threads), 1)
         half = torch.as_tensor(dense.extent / 2, dtype=torch.float32, device=self.device)
         local = ((end - start).flip(-1) * half).permute(0, 4, 1, 2, 3)
         full = separable.apply(local, separable.between(grid, dense, self.spacing))[0].permute(1, 2, 3, 0)
@@ -311,7 +319,8 @@ def register(
     affine : ndarray, shape (4, 4), optional
         Fixed world to moving world in mm, RAS+. Default: identity.
     device : str
-        A torch device.
+        A torch device. On a CPU as many threads work as ``torch.get_num_threads()`` says, and the result is the same to
+        the last bit for any number.
     seed : int
         Of the network's initial weights.
     callback : callable, optional
@@ -332,7 +341,8 @@ def register(
     affine = np.eye(4) if affine is None else np.asarray(affine, dtype=float)
     problem = prepare(fixed, moving, chosen, fixed_mask, moving_mask, affine)
     for attempt in range(1, ATTEMPTS + 1):
-        result = _solve(problem, chosen, torch.device(device), seed, callback)
+        with one_thread_an_operation() as threads:
+            result = _solve(problem, chosen, torch.device(device), seed, threads, callback)
         if result.folds == 0:
             return replace(result, attempts=attempt)
         LOGGER.warning(
@@ -345,10 +355,15 @@ def register(
 
 
 def _solve(
-    problem: Problem, chosen: Preset, device: torch.device, seed: int, callback: Callable[[Progress], None] | None
+    problem: Problem,
+    chosen: Preset,
+    device: torch.device,
+    seed: int,
+    threads: int,
+    callback: Callable[[Progress], None] | None,
 ) -> Result:
     began = time.perf_counter()
-    optimisation = Optimisation(problem, chosen, device, seed)
+    optimisation = Optimisation(problem, chosen, device, seed, threads)
     history: list[dict[str, float]] = []
     stopped = []
     for spacing, iterations in chosen.levels:
