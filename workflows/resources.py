@@ -16,7 +16,7 @@ NEEDS: dict[str, tuple[float, float]] = {
     'conform': (0.2, 24),
     'brain_mask': (1.4, 24),
     'n4': (0.35, 32),
-    'prealign': (0.4, 60),
+    'prealign': (0.4, 75),
     'apply': (0.35, 40),
     'figure': (0.35, 24),
     'measure': (0.2, 8),

@@ -37,10 +37,9 @@ class _MeasureOutputSpec(StepOutputSpec):
 class Measure(Step):
     """Merge what the solver says of itself with what the steps before it found.
 
-    ``facts`` holds ``result`` (the content of result.json, without the paths of its inputs), ``affine`` and ``rigid`` (see
-    :func:`bidsreg.interfaces.affine.decompose`; translations are those of the brain's centre), ``masks`` (volumes in
-    ml), ``t1w_findings``,
-    ``t2w_findings`` and ``seconds_per_step``.
+    ``facts`` holds ``result`` (the content of result.json, without the paths of its inputs), ``affine`` and ``rigid``
+    (see :func:`bidsreg.interfaces.affine.decompose`; translations are those of the brain's centre), ``masks`` (volumes
+    in ml), ``t1w_findings``, ``t2w_findings`` and ``seconds_per_step``.
     """
 
     input_spec = _MeasureInputSpec

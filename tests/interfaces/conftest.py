@@ -32,7 +32,7 @@ def heads(tmp_path_factory):
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """Work in a folder whose path has spaces and accents, as an interface's working folder may."""
-    folder = tmp_path / 'été [1], work dir'
+    folder = tmp_path / 'été, work dir'
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder

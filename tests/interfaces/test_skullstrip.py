@@ -120,7 +120,7 @@ def test_deepbet_runs_apart_and_its_failure_is_told(heads, here, monkeypatch):
     with pytest.raises(InputError, match='found no brain'):
         run(heads[0])
     Done.stderr = 'ImportError: no torch'
-    with pytest.raises(RuntimeError, match='ImportError: no torch$'):
+    with pytest.raises(RuntimeError, match=r'ImportError: no torch$'):
         run(heads[0])
 
 

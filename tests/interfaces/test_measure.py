@@ -1,0 +1,107 @@
+"""Facts and pictures of one registration, and where they go."""
+
+import json
+from pathlib import Path
+
+import nibabel as nb
+import numpy as np
+import pytest
+
+from bidsreg.interfaces.affine import rigid_matrix, write_itk_affine
+from bidsreg.interfaces.base import Timing
+from bidsreg.interfaces.figures import Flicker, LossCurve, MaskOutline
+from bidsreg.interfaces.measure import Measure
+from bidsreg.interfaces.sink import FILES, PublishPair
+
+RESULT = {
+    'method': 'node-mind',
+    'inputs': {'fixed': '/somewhere'},
+    'decision': {'kept': 'diffeo', 'reason': 'better'},
+    'loss_history': [
+        {'level': 4.0, 'iteration': i, 'loss': 1 / (i + 1), 'similarity': 0.9 / (i + 1), 'regularity': 0.1}
+        for i in range(5)
+    ],
+}
+
+
+@pytest.fixture
+def result(tmp_path):
+    (tmp_path / 'result.json').write_text(json.dumps(RESULT))
+    return str(tmp_path / 'result.json')
+
+
+def test_everything_known_is_in_the_facts(rigid_pair, result, here, tmp_path):
+    pair, paths = rigid_pair
+    mask = np.asanyarray(pair.fixed_mask.dataobj) > 0
+    centre = nb.affines.apply_affine(pair.fixed.affine, np.argwhere(mask).mean(0))
+    write_itk_affine(tmp_path / 'a.txt', rigid_matrix((2, 0, 0), (0, 3, 0), centre))
+    out = (
+        Measure(
+            result=result,
+            affine=str(tmp_path / 'a.txt'),
+            fixed_mask=str(paths['fixed_mask']),
+            moving_mask=str(paths['moving_mask']),
+            mask_method='given',
+            t1w_findings=['thick slices'],
+            t2w_findings=[],
+            t1w_skull_stripped=False,
+            seconds={'masking': {'n4': 1.0}},
+        )
+        .run()
+        .outputs
+    )
+    facts = out.facts
+    assert facts['result'] == {key: value for key, value in RESULT.items() if key != 'inputs'}
+    assert facts['affine']['rotation_deg'] == pytest.approx([2, 0, 0], abs=1e-3)
+    assert facts['affine']['translation_mm'] == pytest.approx([0, 3, 0], abs=1e-3)
+    assert facts['masks']['t1w_ml'] == pytest.approx(mask.sum() * 4.2**3 / 1000, rel=1e-3)
+    assert facts['t1w_findings'] == ['thick slices']
+    assert facts['mask_method'] == 'given'
+    assert 'rigid' not in facts
+    assert facts['seconds_per_step'] == {'masking': {'n4': 1.0}}
+    assert json.loads(Path(out.out_file).read_text()) == facts
+
+
+def test_figures_are_drawn(rigid_pair, result, here):
+    _, paths = rigid_pair
+    fixed, mask = str(paths['fixed']), str(paths['fixed_mask'])
+    for node in (
+        Flicker(fixed=fixed, moving=fixed, mask=mask, title='Same'),
+        Flicker(fixed=fixed, moving=str(paths['moving'])),
+        MaskOutline(image=fixed, mask=mask),
+        LossCurve(result=result),
+    ):
+        text = Path(node.run().outputs.out_file).read_text()
+        assert '<svg' in text
+
+
+def test_timing_collects_what_there_is():
+    timing = Timing(['one', 'two', 'three'])
+    timing.inputs.one, timing.inputs.two = 1.5, {'a': 2.0}
+    assert timing.run().outputs.seconds == {'one': 1.5, 'two': {'a': 2.0}}
+
+
+def test_publish_puts_every_file_in_its_place(tmp_path, here):
+    from bidsreg.bids.derivatives import figure_path, is_complete, pair_outputs, read_qc
+    from bidsreg.bids.pairs import find_pairs
+    from bidsreg.settings import Settings
+    from tests import data
+
+    bids = data.write_dataset(tmp_path / 'bids')
+    settings = Settings(bids_dir=bids, output_dir=tmp_path / 'out', work_dir=tmp_path / 'work')
+    (pair,) = find_pairs(settings).pairs
+    files = {}
+    for name in (*FILES, 'figure_before', 'figure_mask_t1w'):
+        files[name] = str(tmp_path / name)
+        (tmp_path / name).write_text(name)
+    node = PublishPair(pair=pair, settings=settings, facts={'result': RESULT}, **files)
+    assert node._always_run
+    out = node.run().outputs.out_file
+    goals = pair_outputs(pair, settings.output_dir)
+    assert out == str(goals['qc'])
+    for name in FILES:
+        assert goals[name].read_text() == name
+    assert figure_path(pair, settings.output_dir, 'before').read_text() == 'figure_before'
+    assert figure_path(pair, settings.output_dir, 'mask', 'T1w').read_text() == 'figure_mask_t1w'
+    assert read_qc(pair, settings)['result'] == RESULT
+    assert is_complete(pair, settings)
