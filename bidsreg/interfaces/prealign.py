@@ -268,14 +268,14 @@ def optimise(
     ants = load_ants()
     from ants.internal import get_pointer_string
 
-    fixed, moving = (
-        fixed.clone('double'),
-        moving.clone('double'),
-    )  # the library casts the pointers to what --float 0 says
+    # the library reads the images behind the pointers as what --float 0 says, whatever they are
+    fixed, moving = fixed.clone('double'), moving.clone('double')
     # short names in the working folder: ANTs' parser trips over spaces and brackets in paths
     start_file, result_file = Path('ants_start.txt'), Path('ants_0GenericAffine.mat')
     result_file.unlink(missing_ok=True)
     write_itk_affine(start_file, start)
+    sharpest = max(min(fixed.spacing), min(moving.spacing))
+    levels = [level for level in levels_mm if level >= 0.75 * sharpest] or levels_mm[:1]  # finer shows nothing new
     pointers = f'{get_pointer_string(fixed)},{get_pointer_string(moving)}'
     arguments = ['--dimensionality', '3', '--float', '0', '--output', 'ants_', '-r', str(start_file)]
     arguments += ['--random-seed', str(seed or 1)]  # to ANTs, 0 means the clock
@@ -284,7 +284,7 @@ def optimise(
         arguments += ['--masks', '[' + ','.join('NA' if m is None else get_pointer_string(m) for m in masks) + ']']
     for stage in stages:
         # each level is a stage of its own, for ANTs has one sampling rate a stage
-        for level in levels_mm if stage == stages[0] or len(levels_mm) == 1 else levels_mm[1:]:
+        for level in levels if stage == stages[0] or len(levels) == 1 else levels[1:]:
             arguments += ['--transform', f'{stage}[0.1]']
             arguments += [
                 '--metric',

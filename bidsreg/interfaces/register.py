@@ -50,7 +50,7 @@ class Register(CommandLine):
     """
 
     # as a module of this very Python: the environment's bin folder need not be on PATH
-    _cmd = f'{shlex.quote(sys.executable)} -m bidsreg.registration.cli'
+    _cmd = f'{shlex.quote(sys.executable)} -m bidsreg.interfaces._pair'
     _terminal_output = 'stream'
     input_spec = _RegisterInputSpec
     output_spec = _RegisterOutputSpec

@@ -141,6 +141,7 @@ def test_torch_stays_out(rigid_pair):
     assert done.stdout.strip() == '[]'
 
 
+@pytest.mark.slow  # the room's own test runs the solver, too
 def test_the_real_one(here, tmp_path):
     from tests import data
 

@@ -143,6 +143,15 @@ def test_a_failing_pair_leaves_the_others_alone(bids, tmp_path, fake_register):
     assert 'user' in qc['mask_method']
     assert len(list((settings.output_dir / 'sub-02' / 'figures').glob('*.svg'))) == 6
 
+    # derivatives that were removed come back from the work folder, without the solver
+    shutil.rmtree(settings.output_dir)
+    again = init_bidsreg_wf(settings=settings, pairs=pairs[1:])
+    again.base_dir = str(settings.work_dir)
+    again.run(plugin='Linear')
+    assert is_complete(pairs[1], settings)
+    assert read_qc(pairs[1], settings) == qc
+    assert (tmp_path / 'calls.txt').read_text() == 'once'
+
 
 def test_the_example_of_the_docs(heads, tmp_path):
     """The very code of docs/python-api.md, run on a head with a drawn lesion."""
