@@ -159,8 +159,7 @@ def write_results(
     from bidsreg.registration import evidence, metrics
 
     deformation, brain = result.deformation, result.mask
-    gathered = evidence.gather(fixed, moving, deformation, brain)
-    decision = evidence.decide(gathered)
+    decision = evidence.decide(result.evidence['affine'], result.evidence['diffeo'])
     if decision.kept == 'affine':
         still = np.zeros_like(deformation.forward)
         deformation = dataclasses.replace(deformation, forward=still, inverse=still)
@@ -173,7 +172,7 @@ def write_results(
         'attempts': result.attempts,
         'loss_history': result.history,
         'decision': dataclasses.asdict(decision),
-        'evidence': evidence.as_dict(gathered),
+        'evidence': evidence.as_dict(result.evidence),
         'jacobian': metrics.jacobian_summary(
             determinant.data, inside, result.folds if decision.kept == 'diffeo' else 0
         ),

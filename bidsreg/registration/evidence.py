@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -9,16 +10,17 @@ import torch
 from scipy import ndimage as ndi
 
 from bidsreg.registration import descriptors, metrics
-from bidsreg.registration.deformation import Deformation
-from bidsreg.registration.grid import Grid
-from bidsreg.registration.image import Image
+from bidsreg.registration.grid import Grid, apply_affine
+from bidsreg.registration.image import Image, resample
 
 HELD_OUT_OFFSET = 2
 """Neighbours of the judging MIND, in voxels of the finest grid; the solver looks at neighbours one voxel away."""
 HELD_OUT_BLUR = 0.7
 """Gaussian in voxels before the judging MIND, so that its patches are wider than the solver's too."""
 EDGE_BLUR = 1.0
-"""Gaussian in mm of the derivatives whose magnitude is an edge."""
+"""Gaussian in mm of the derivatives whose magnitude is an edge; at least 0.7 voxels."""
+RIM = HELD_OUT_OFFSET + 4
+"""Voxels around the mask that the measures reach into."""
 TOLERANCE = 0.002
 """Relative change below which two alignments count as equally good: interpolation alone moves evidence by as much."""
 
@@ -60,7 +62,7 @@ def _mind(data: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _edges(data: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    sigma = EDGE_BLUR / spacing
+    sigma = np.maximum(EDGE_BLUR / spacing, 0.7)  # in voxels: narrower kernels are not a derivative
     parts = [
         ndi.gaussian_filter(data, sigma, order=[int(axis == a) for a in range(3)]) / spacing[axis] for axis in range(3)
     ]
@@ -88,58 +90,84 @@ def compare(fixed: np.ndarray, warped: np.ndarray, mask: np.ndarray, grid: Grid)
     return Evidence(float(distance), mi, nmi, float(np.corrcoef(a, b)[0, 1]))
 
 
-def gather(fixed: Image, moving: Image, deformation: Deformation, mask: Image) -> dict[str, Evidence]:
-    """Evidence before registration, after the affine and after the deformation.
+def gains(old: Evidence, new: Evidence) -> dict[str, float]:
+    """By how much, relatively, each kind of evidence is better in `new` than in `old`."""
+    return {
+        'held-out MIND': (old.mind_heldout - new.mind_heldout) / max(old.mind_heldout, 1e-9),
+        'mutual information': (new.mi - old.mi) / max(abs(old.mi), 1e-9),
+        'edge correlation': (new.edge_correlation - old.edge_correlation) / max(abs(old.edge_correlation), 0.05),
+    }
 
-    All three are measured over the same voxels: those of `mask` that lie in the moving field of view each time.
+
+class Judge:
+    """Measures how alike a pair looks under one map after another, always on the same grid.
 
     Parameters
     ----------
     fixed, moving : Image
         On their own grids.
-    deformation : Deformation
-        The result.
+    affine : ndarray, shape (4, 4)
+        Fixed world to moving world.
     mask : Image
-        Brain mask on a grid in the fixed world: the grid to measure on.
+        Brain mask on the grid that displacements come on: the grid to measure on.
     """
-    still = np.zeros_like(deformation.forward)
-    states = {
-        'before': Deformation(np.eye(4), still, still, deformation.grid),
-        'affine': Deformation(deformation.affine, still, still, deformation.grid),
-        'diffeo': deformation,
-    }
-    here = Deformation(np.eye(4), still, still, deformation.grid).apply(fixed, mask.grid).data
-    ones = Image(np.ones(moving.grid.shape, np.float32), moving.grid)
-    warped = {name: state.apply(moving, mask.grid).data for name, state in states.items()}
-    seen = {name: state.apply(ones, mask.grid, order=0).data > 0 for name, state in states.items()}
-    everywhere = (mask.data > 0) & seen['affine'] & seen['diffeo']
-    # far-off headers must not leave nothing to compare the other two on
-    before = everywhere & seen['before']
-    common = before if before.sum() > 0.5 * everywhere.sum() else everywhere
-    return {name: compare(here, data, common, mask.grid) for name, data in warped.items()}
+
+    def __init__(self, fixed: Image, moving: Image, affine: np.ndarray, mask: Image) -> None:
+        inside = np.argwhere(mask.data > 0)
+        start = np.maximum(inside.min(0) - RIM, 0)
+        stop = np.minimum(inside.max(0) + RIM + 1, mask.grid.shape)
+        self.box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+        self.grid = mask.grid.cropped(start, stop)
+        self.points = self.grid.to_world(np.stack(np.meshgrid(*map(np.arange, self.grid.shape), indexing='ij'), -1))
+        self.moving, self.affine = moving, affine
+        self.fixed, self.brain = resample(fixed, self.grid), mask.data[self.box] > 0
+        # far-off headers must not leave nothing to measure on
+        self.before = self._measure(self.points, self.brain) if self._seen(self.points).mean() > 0.5 else None
+        self.after_affine = self._measure(apply_affine(affine, self.points), self.brain)
+
+    def _voxels(self, world: np.ndarray) -> np.ndarray:
+        return np.moveaxis(self.moving.grid.to_voxels(world), -1, 0)
+
+    def _seen(self, world: np.ndarray) -> np.ndarray:
+        """Which voxels of the brain a map leaves in the moving field of view."""
+        at = self._voxels(world[self.brain])
+        return np.all((at >= 0) & (at <= np.array(self.moving.grid.shape)[:, None] - 1), axis=0)
+
+    def _measure(self, world: np.ndarray, mask: np.ndarray) -> Evidence:
+        seen = mask.copy()
+        seen[mask] = self._seen(world)
+        warped = ndi.map_coordinates(self.moving.data, self._voxels(world), order=1, mode='nearest')
+        return compare(self.fixed, warped, seen, self.grid)
+
+    def __call__(self, forward: np.ndarray) -> Evidence:
+        """Evidence under a displacement (X, Y, Z, 3) in mm on the mask's grid, followed by the affine."""
+        return self._measure(apply_affine(self.affine, self.points + forward[self.box]), self.brain)
 
 
-def decide(evidence: dict[str, Evidence]) -> Decision:
-    """Keep the deformation only where held-out evidence says that it does no harm.
+def decide(affine: Evidence, diffeo: Evidence) -> Decision:
+    """Keep the deformation unless two of three kinds of evidence say that it does harm.
 
-    The held-out MIND distance must not rise and the edges must not agree less than after the affine, by more than
-    `TOLERANCE`; mutual information is reported but not asked, since blur by interpolation moves it as much as
-    misalignment does on thick slices.
+    They are the MIND distance at another scale than the solver's, mutual information and the correlation of edges, none
+    of them optimised. On thick slices they disagree by as much as interpolation moves them, so none decides alone;
+    changes below `TOLERANCE` are no harm.
     """
-    affine, diffeo = evidence['affine'], evidence['diffeo']
-    mind = (affine.mind_heldout - diffeo.mind_heldout) / max(affine.mind_heldout, 1e-9)
-    edges = (diffeo.edge_correlation - affine.edge_correlation) / max(abs(affine.edge_correlation), 0.05)
     numbers = (
         f'held-out MIND distance {affine.mind_heldout:.4f} to {diffeo.mind_heldout:.4f}, '
+        f'mutual information {affine.mi:.3f} to {diffeo.mi:.3f}, '
         f'edge correlation {affine.edge_correlation:.3f} to {diffeo.edge_correlation:.3f}'
     )
-    if min(mind, edges) >= -TOLERANCE:
-        return Decision('diffeo', f'the deformation does no harm by evidence it was not optimised on: {numbers}')
-    return Decision(
-        'affine', f'the deformation looks worse than the affine by evidence it was not optimised on: {numbers}'
-    )
+    worse = [name for name, gain in gains(affine, diffeo).items() if gain < -TOLERANCE]
+    if len(worse) < 2:
+        note = f' (but {worse[0]} fell)' if worse else ''
+        return Decision('diffeo', f'the deformation does no harm by evidence it was not optimised on{note}: {numbers}')
+    return Decision('affine', f'the deformation looks worse than the affine by {" and ".join(worse)}: {numbers}')
 
 
-def as_dict(evidence: dict[str, Evidence]) -> dict[str, dict[str, float]]:
+def improves(old: Evidence, new: Evidence) -> bool:
+    """Whether two of the three kinds of evidence got better by more than `TOLERANCE`."""
+    return sum(gain > TOLERANCE for gain in gains(old, new).values()) >= 2
+
+
+def as_dict(evidence: Mapping[str, Evidence | None]) -> dict[str, dict[str, float] | None]:
     """Plain numbers, for JSON."""
-    return {name: asdict(values) for name, values in evidence.items()}
+    return {name: asdict(values) if values else None for name, values in evidence.items()}

@@ -29,6 +29,9 @@ class Preset:
         Standard deviation in mm of the Gaussian that smooths the velocity.
     regularity_weight : float
         Weight of the regulariser. H1 is dimensionless (mm/mm), so the weight means the same on every grid.
+    loosened : tuple of (float, int)
+        Smaller weights to go on with on the finest grid, each with its iterations, for as long as held-out evidence
+        improves: how much two scans differ is not known beforehand.
     learning_rate : float
         Step of Adam on the network's parameters.
     channels : int
@@ -46,14 +49,15 @@ class Preset:
     levels: tuple[tuple[float, int], ...] = ((4.0, 40), (2.0, 30), (1.0, 25))
     velocity_spacing: float = 4.0
     velocity_smoothing: float = 8.0
-    regularity_weight: float = 0.2
+    regularity_weight: float = 1.0
+    loosened: tuple[tuple[float, int], ...] = ((0.2, 20),)
     learning_rate: float = 0.005
     channels: int = 8
     slope_tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        if sum(n for _, n in self.levels) > 300:
-            raise ValueError(f'{self.name}: at most 300 iterations in all, not {self.levels}')
+        if sum(n for _, n in (*self.levels, *self.loosened)) > 300:
+            raise ValueError(f'{self.name}: at most 300 iterations in all, not {self.levels} and {self.loosened}')
 
     def at_resolution(self, finest: float) -> Preset:
         """The same with `finest` (mm) as the finest image grid, instead of the levels at that spacing or finer."""
@@ -65,7 +69,8 @@ class Preset:
     def sloppy(self) -> Preset:
         """A quick look for tests: no level finer than 2 mm, a third of the iterations."""
         quick = self.at_resolution(2.0) if self.levels[-1][0] < 2 else self
-        return dataclasses.replace(quick, levels=tuple((h, max(n // 3, 5)) for h, n in quick.levels))
+        levels, loosened = (tuple((x, max(n // 3, 5)) for x, n in y) for y in (quick.levels, quick.loosened))
+        return dataclasses.replace(quick, levels=levels, loosened=loosened)
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON-ready values."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Callable
@@ -11,9 +12,10 @@ import numpy as np
 import torch
 from scipy import ndimage as ndi
 
-from bidsreg.registration import metrics, separable
+from bidsreg.registration import evidence, metrics, separable
 from bidsreg.registration.dataterm import DataTerm
 from bidsreg.registration.deformation import Deformation
+from bidsreg.registration.evidence import Evidence
 from bidsreg.registration.flow import integrate
 from bidsreg.registration.grid import Grid, apply_affine
 from bidsreg.registration.image import Image, identity, resample, to_sampler
@@ -76,7 +78,7 @@ class Result:
     preset : Preset
         The settings it was found with (stiffer than asked for when the first attempts folded).
     history : list of dict
-        level (mm), iteration, loss, similarity and regularity of every iteration.
+        level (mm), weight, iteration, loss, similarity and regularity of every iteration.
     stopped : list of str
         Why each level ended.
     folds : int
@@ -84,9 +86,12 @@ class Result:
     attempts : int
         How often it was solved.
     seconds : dict
-        Of `levels` and `finish`.
+        Of `solve` and `finish`.
     mask : Image
         The fixed mask on the deformation's grid.
+    evidence : dict
+        How alike the pair looks `before` (None where the headers place the brains apart), after the `affine` and after
+        the `diffeo`, by measures that were not optimised.
     """
 
     deformation: Deformation
@@ -96,6 +101,7 @@ class Result:
     folds: int
     attempts: int
     mask: Image
+    evidence: dict[str, Evidence | None]
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -230,16 +236,16 @@ class Optimisation:
         end = integrate(self.sampler_velocity(velocity), self.start, self.preset.solver, self.preset.time_steps)
         return ((end - self.start) @ self.turn.T).permute(0, 4, 1, 2, 3)
 
-    def losses(self, term: DataTerm) -> tuple[Tensor, Tensor]:
+    def losses(self, term: DataTerm, weight: float) -> tuple[Tensor, Tensor]:
         """Similarity and weighted regularity now."""
         velocity = self.network()
         energy = self.regulariser(velocity, self.spacing) / self.problem.volume
-        return term(self.displacement(velocity)), self.preset.regularity_weight * energy
+        return term(self.displacement(velocity)), weight * energy
 
     def run_level(
-        self, spacing: float, iterations: int, callback: Callable[[Progress], None] | None
+        self, spacing: float, iterations: int, weight: float, callback: Callable[[Progress], None] | None
     ) -> tuple[list[dict[str, float]], str]:
-        """Iterate on one image grid; the history of the losses, and why it ended."""
+        """Iterate on one image grid with one weight of regularity; the history of the losses, and why it ended."""
         term = DataTerm.at(self.problem, spacing, SIMILARITIES[self.preset.similarity](), self.device, self.threads)
         optimiser = torch.optim.Adam(self.network.parameters(), lr=self.preset.learning_rate, betas=(0.9, 0.99))
         kept: list[Tensor] = []
@@ -247,7 +253,7 @@ class Optimisation:
         began, stopped = time.perf_counter(), f'{iterations} iterations done'
         for i in range(1, iterations + 1):
             optimiser.zero_grad(set_to_none=True)
-            similarity, regularity = self.losses(term)
+            similarity, regularity = self.losses(term, weight)
             (similarity + regularity).backward()
             optimiser.step()
             kept.append(torch.stack([similarity.detach(), regularity.detach()]))
@@ -263,10 +269,10 @@ class Optimisation:
                 break
         values = torch.stack(kept).cpu().tolist()
         rows = [
-            {'level': spacing, 'iteration': i, 'loss': s + r, 'similarity': s, 'regularity': r}
+            {'level': spacing, 'iteration': i, 'loss': s + r, 'similarity': s, 'regularity': r, 'weight': weight}
             for i, (s, r) in enumerate(values, 1)
         ]
-        return rows, f'{spacing:g} mm: {stopped}'
+        return rows, f'{spacing:g} mm, weight {weight:g}: {stopped}'
 
     @torch.no_grad()
     def field(self, backward: bool) -> np.ndarray:
@@ -348,7 +354,7 @@ def register(
         LOGGER.warning(
             'attempt %d: the deformation folds at %d voxels; solving again, four times as stiff', attempt, result.folds
         )
-        chosen = replace(chosen, regularity_weight=4 * chosen.regularity_weight)
+        chosen = replace(chosen, regularity_weight=4 * chosen.regularity_weight, loosened=())
     raise FoldedError(
         f'after {ATTEMPTS} attempts, each four times as stiff, the deformation still folds at {result.folds} voxels'
     )
@@ -365,14 +371,31 @@ def _solve(
     began = time.perf_counter()
     optimisation = Optimisation(problem, chosen, device, seed, threads)
     history: list[dict[str, float]] = []
-    stopped = []
-    for spacing, iterations in chosen.levels:
-        rows, why = optimisation.run_level(spacing, iterations, callback)
-        history += rows
+    stopped: list[str] = []
+
+    def run(spacing: float, iterations: int, weight: float) -> None:
+        rows, why = optimisation.run_level(spacing, iterations, weight, callback)
+        history.extend(rows)
         stopped.append(why)
-    solved = time.perf_counter()
-    forward, inverse = optimisation.field(backward=False), optimisation.field(backward=True)
+
+    for spacing, iterations in chosen.levels:
+        run(spacing, iterations, chosen.regularity_weight)
     mask = Image(resample(problem.fixed_mask, problem.field, order=0) > 0, problem.field)
+    judge = evidence.Judge(problem.fixed, problem.moving, problem.affine, mask)
+    forward = optimisation.field(backward=False)
+    best = judge(forward)
+    for weight, iterations in chosen.loosened:
+        stiff = copy.deepcopy(optimisation.network.state_dict())
+        run(chosen.levels[-1][0], iterations, weight)
+        looser = optimisation.field(backward=False)
+        now = judge(looser)
+        if not evidence.improves(best, now):
+            optimisation.network.load_state_dict(stiff)
+            stopped[-1] += '; taken back, held-out evidence did not improve'
+            break
+        forward, best = looser, now
+    solved = time.perf_counter()
+    inverse = optimisation.field(backward=True)
     return Result(
         deformation=Deformation(problem.affine, forward, inverse, problem.field),
         preset=chosen,
@@ -381,5 +404,6 @@ def _solve(
         folds=metrics.count_folds(forward, problem.field),
         attempts=1,
         mask=mask,
-        seconds={'levels': solved - began, 'finish': time.perf_counter() - solved},
+        evidence={'before': judge.before, 'affine': judge.after_affine, 'diffeo': best},
+        seconds={'solve': solved - began, 'finish': time.perf_counter() - solved},
     )

@@ -11,7 +11,9 @@ import torch
 from bidsreg.registration import Grid, Image, cli, evidence, metrics, preset, register, solve
 from tests import data
 
-QUICK = dataclasses.replace(preset('node-mind'), levels=((8.0, 25), (4.0, 25)), velocity_spacing=8.0)
+QUICK = dataclasses.replace(
+    preset('node-mind'), levels=((8.0, 25), (4.0, 25)), regularity_weight=0.2, loosened=(), velocity_spacing=8.0
+)
 
 
 @pytest.fixture(autouse=True)
@@ -144,20 +146,40 @@ def test_a_folded_result_is_solved_again_stiffer_and_then_refused(pair, monkeypa
 
 def test_held_out_evidence_prefers_truth_to_affine_to_harm(pair):
     fixed, moving, mask = loaded(pair.fixed), loaded(pair.moving), loaded(pair.fixed_mask)
-    points = data.world(fixed.grid.shape, fixed.grid.affine)
-    u = pair.truth.displacement(points).astype(np.float32)
-    still = np.zeros_like(u)
+    room = fixed.grid.cropped(np.full(3, -8), np.array(fixed.grid.shape) + 8)
+    u = pair.truth.displacement(data.world(room.shape, room.affine)).astype(np.float32)
+    brain = Image(np.pad(mask.data, 8), room)
 
-    def found(forward):
-        return evidence.gather(fixed, moving, solve.Deformation(pair.truth.matrix, forward, still, fixed.grid), mask)
-
-    good, harmful = found(u), found(-u)
-    assert evidence.decide(good).kept == 'diffeo'
-    decision = evidence.decide(harmful)
+    judge = evidence.Judge(fixed, moving, pair.truth.matrix, brain)
+    affine, good, harmful = judge.after_affine, judge(u), judge(-u)
+    assert evidence.decide(affine, good).kept == 'diffeo'
+    decision = evidence.decide(affine, harmful)
     assert decision.kept == 'affine'
     assert 'held-out MIND' in decision.reason
-    assert good['diffeo'].mi > good['affine'].mi > harmful['diffeo'].mi
-    assert good['before'].edge_correlation < good['affine'].edge_correlation < good['diffeo'].edge_correlation
+    assert judge.before.mi < harmful.mi < affine.mi < good.mi
+    assert judge.before.edge_correlation < affine.edge_correlation < good.edge_correlation
+    assert evidence.improves(affine, good)
+    assert not evidence.improves(good, affine)
+
+
+def test_regularity_is_loosened_where_held_out_evidence_improves(pair):
+    stiff = dataclasses.replace(QUICK, regularity_weight=20.0)
+    loosened = solved(pair, dataclasses.replace(stiff, loosened=((0.2, 20),)))
+    assert 'taken back' not in loosened.stopped[-1]
+    assert {row['weight'] for row in loosened.history} == {20.0, 0.2}
+    assert before_and_after(pair, loosened)[1] < 0.8 * before_and_after(pair, solved(pair, stiff))[1]
+
+
+def test_a_loosening_that_does_not_help_is_taken_back_whole(pair, monkeypatch):
+    stiff = dataclasses.replace(QUICK, levels=((8.0, 15),), regularity_weight=20.0)
+    monkeypatch.setattr(evidence, 'improves', lambda *_: False)
+    result = solved(pair, dataclasses.replace(stiff, loosened=((0.2, 10), (0.1, 10))))
+    assert 'taken back' in result.stopped[-1]
+    assert len(result.history) == 25
+    alone = solved(pair, stiff)
+    assert np.array_equal(result.deformation.forward, alone.deformation.forward)
+    assert np.array_equal(result.deformation.inverse, alone.deformation.inverse)
+    assert result.evidence == alone.evidence
 
 
 def arguments(paths, out, *more):
