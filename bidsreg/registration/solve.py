@@ -160,54 +160,69 @@ def prepare(
     ------
     ValueError
         If a mask is empty or lies on another grid than its image, an image is constant inside its mask, or the
-        affine moves the fixed mask out of the moving image.
+        affine moves the fixed mask out of the moving image or its mask.
     """
-    for name, image, mask in (('fixed', fixed, fixed_mask), ('moving', moving, moving_mask)):
-        if mask is not None and not mask.grid.same_as(image.grid, 0.01):
-            raise ValueError(f'the {name} mask lies on another grid than the {name} image; resample it first')
-        if mask is not None and not (mask.data > 0).any():
-            raise ValueError(f'the {name} mask is empty')
-    mask = fixed_mask or Image(np.ones(fixed.grid.shape, np.float32), fixed.grid)
-    inside = mask.grid.to_world(np.argwhere(mask.data > 0))
+    check_mask('fixed', fixed, fixed_mask)
+    check_mask('moving', moving, moving_mask)
+    mask = _binary(fixed_mask) if fixed_mask else Image(np.ones(fixed.grid.shape, np.float32), fixed.grid)
+    check_overlap(mask, moving_mask or Image(np.ones(moving.grid.shape, np.float32), moving.grid), affine)
     finest = fixed.grid.orthogonalised().coarsened(min(h for h, _ in chosen.levels))
-    at = finest.to_voxels(inside)
+    brain, velocity, whole = lay_out(finest, mask, chosen.velocity_spacing)
+    world = velocity.to_world(metrics.corners(velocity.shape))
+    there = apply_affine(affine, world)
+    near_mask = _binary(_cropped(moving_mask, there, 4.0)) if moving_mask else None
+    mask = _cropped(mask, world, 4.0)
+    return Problem(
+        fixed=_standardised('fixed', _cropped(fixed, world, 4.0), mask),
+        moving=_standardised('moving', _cropped(moving, there, 4.0), near_mask),
+        fixed_mask=_dilated(mask, REACH if fixed_mask else 0),
+        moving_mask=_dilated(near_mask, REACH) if near_mask else None,
+        affine=affine,
+        brain=brain,
+        velocity=velocity,
+        field=whole,
+    )
+
+
+def check_mask(name: str, image: Image, mask: Image | None) -> None:
+    """Refuse a mask that is empty or does not lie on its image's grid."""
+    if mask is not None and not mask.grid.same_as(image.grid, 0.01):
+        raise ValueError(f'the {name} mask lies on another grid than the {name} image; resample it first')
+    if mask is not None and not (mask.data > 0).any():
+        raise ValueError(f'the {name} mask is empty')
+
+
+def check_overlap(mask: Image, moving_mask: Image, affine: np.ndarray) -> None:
+    """Refuse an affine that leaves less than a tenth of the fixed mask in the moving image or its mask."""
+    moved = Grid(mask.grid.shape, affine @ mask.grid.affine)
+    met = (mask.data > 0) & (resample(_binary(moving_mask), moved, order=0) > 0)
+    if met.sum() < 0.1 * (mask.data > 0).sum():
+        raise ValueError(
+            'less than a tenth of the fixed mask lies inside the moving image (or its mask); '
+            'is the affine the right way round?'
+        )
+
+
+def lay_out(finest: Grid, mask: Image, velocity_spacing: float) -> tuple[Grid, Grid, Grid]:
+    """The brain's box on the finest grid, the velocity's grid around it, and the finest grid that covers that."""
+    at = finest.to_voxels(mask.grid.to_world(np.argwhere(mask.data > 0)))
     low, high = np.floor(at.min(0) + 1e-3), np.ceil(at.max(0) - 1e-3) + 1
-    reach = np.ceil(REACH / finest.spacing) + 3
-    brain = finest.cropped(low - reach, high + reach)
-    margin = np.ceil(MARGIN / finest.spacing)
-    velocity = finest.cropped(low - margin, high + margin).covering(np.full(3, chosen.velocity_spacing))
+    reach, margin = (np.ceil(mm / finest.spacing) for mm in (REACH, MARGIN))
+    velocity = finest.cropped(low - margin, high + margin).covering(np.full(3, velocity_spacing))
     span = finest.to_voxels(velocity.to_world(metrics.corners(velocity.shape)))
     whole = finest.cropped(np.floor(span.min(0)) - 1, np.ceil(span.max(0)) + 2)
+    return finest.cropped(low - reach, high + reach), velocity, whole
 
-    world = velocity.to_world(metrics.corners(velocity.shape))
-    near = _cropped(moving, apply_affine(affine, world), 4.0)
-    near_mask = _cropped(moving_mask, apply_affine(affine, world), 4.0) if moving_mask else None
-    overlap = resample(Image(np.ones(moving.grid.shape, np.float32), moving.grid), moved_grid(mask.grid, affine))
-    overlap_mask = (mask.data > 0) & (overlap > 0)
-    if overlap_mask.sum() < 0.1 * (mask.data > 0).sum():
-        raise ValueError(
-            'less than a tenth of the fixed mask lies inside the moving image; is the affine the right way round?'
-        )
-    seen = near_mask.data > 0 if near_mask is not None else None
-    binary = Image((mask.data > 0).astype(np.float32), mask.grid)
+
+def _binary(mask: Image) -> Image:
+    return Image((mask.data > 0).astype(np.float32), mask.grid)
+
+
+def _standardised(name: str, image: Image, mask: Image | None) -> Image:
     try:
-        return Problem(
-            fixed=_cropped(fixed, world, 4.0).standardised(_cropped(binary, world, 4.0).data > 0),
-            moving=near.standardised(seen),
-            fixed_mask=_dilated(_cropped(binary, world, 4.0), REACH if fixed_mask is not None else 0),
-            moving_mask=_dilated(near_mask, REACH) if near_mask is not None else None,
-            affine=affine,
-            brain=brain,
-            velocity=velocity,
-            field=whole,
-        )
+        return image.standardised(None if mask is None else mask.data > 0)
     except ValueError as error:
-        raise ValueError(f'fixed or moving: {error}') from error
-
-
-def moved_grid(grid: Grid, matrix: np.ndarray) -> Grid:
-    """The grid whose voxels lie where `matrix` (world to world) takes those of `grid`."""
-    return Grid(grid.shape, matrix @ grid.affine)
+        raise ValueError(f'{name}: {error}') from error
 
 
 class Optimisation:
@@ -247,6 +262,8 @@ class Optimisation:
     ) -> tuple[list[dict[str, float]], str]:
         """Iterate on one image grid with one weight of regularity; the history of the losses, and why it ended."""
         term = DataTerm.at(self.problem, spacing, SIMILARITIES[self.preset.similarity](), self.device, self.threads)
+        if not term.slabs:
+            return [], f'{spacing:g} mm: left out, no voxel has its whole neighbourhood in the field of view'
         optimiser = torch.optim.Adam(self.network.parameters(), lr=self.preset.learning_rate, betas=(0.9, 0.99))
         kept: list[Tensor] = []
         looked: list[float] = []
@@ -380,6 +397,8 @@ def _solve(
 
     for spacing, iterations in chosen.levels:
         run(spacing, iterations, chosen.regularity_weight)
+    if not history:
+        raise ValueError('the field of view is too thin: no voxel of the mask has its whole neighbourhood in it')
     mask = Image(resample(problem.fixed_mask, problem.field, order=0) > 0, problem.field)
     judge = evidence.Judge(problem.fixed, problem.moving, problem.affine, mask)
     forward = optimisation.field(backward=False)

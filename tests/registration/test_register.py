@@ -279,3 +279,19 @@ def test_levels_follow_the_working_resolution():
     assert preset('node-mind').at_resolution(4.0).levels == ((4.0, 40),)
     assert preset('node-mind').at_resolution(6.0).levels == ((6.0, 40),)
     assert min(h for h, _ in preset('node-mind').sloppy().levels) == 2
+
+
+def test_a_slab_too_thin_to_compare_is_an_error_not_a_silent_identity():
+    rng = np.random.default_rng(0)
+    grid = Grid((40, 40, 4), np.diag([4.0, 4.0, 4.0, 1.0]))
+    thin, other = (Image(rng.normal(size=grid.shape).astype(np.float32), grid) for _ in range(2))
+    with pytest.raises(ValueError, match='too thin'):
+        register(thin, other, QUICK)
+
+
+def test_moving_mask_elsewhere_is_refused(pair):
+    moving = loaded(pair.moving)
+    corner = np.zeros_like(moving.data)
+    corner[:2, :2, :2] = 1
+    with pytest.raises(ValueError, match='right way round'):
+        solved(pair, moving_mask=Image(corner, moving.grid))
