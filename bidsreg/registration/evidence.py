@@ -145,19 +145,21 @@ class Judge:
 
 
 def decide(affine: Evidence, diffeo: Evidence) -> Decision:
-    """Keep the deformation unless two of three kinds of evidence say that it does harm.
+    """Keep the deformation unless the evidence, taken together, says that it does harm.
 
-    They are the MIND distance at another scale than the solver's, mutual information and the correlation of edges, none
-    of them optimised. On thick slices they disagree by as much as interpolation moves them, so none decides alone;
-    changes below `TOLERANCE` are no harm.
+    Three kinds are asked, none of them optimised: the MIND distance at another scale than the solver's, mutual
+    information and the correlation of edges. On thick slices they disagree by as much as interpolation moves them, so
+    none decides alone: the affine is kept where two of them got worse, or where one lost more than the others gained.
+    Changes below `TOLERANCE` are no harm.
     """
     numbers = (
         f'held-out MIND distance {affine.mind_heldout:.4f} to {diffeo.mind_heldout:.4f}, '
         f'mutual information {affine.mi:.3f} to {diffeo.mi:.3f}, '
         f'edge correlation {affine.edge_correlation:.3f} to {diffeo.edge_correlation:.3f}'
     )
-    worse = [name for name, gain in gains(affine, diffeo).items() if gain < -TOLERANCE]
-    if len(worse) < 2:
+    change = gains(affine, diffeo)
+    worse = [name for name, gain in change.items() if gain < -TOLERANCE]
+    if len(worse) < 2 and sum(change.values()) > -TOLERANCE:
         note = f' (but {worse[0]} fell)' if worse else ''
         return Decision('diffeo', f'the deformation does no harm by evidence it was not optimised on{note}: {numbers}')
     return Decision('affine', f'the deformation looks worse than the affine by {" and ".join(worse)}: {numbers}')

@@ -162,6 +162,22 @@ def test_held_out_evidence_prefers_truth_to_affine_to_harm(pair):
     assert not evidence.improves(good, affine)
 
 
+@pytest.mark.parametrize(
+    ('mind', 'mi', 'edges', 'kept'),
+    [
+        (0.030, 0.50, 0.60, 'diffeo'),
+        (0.0299, 0.51, 0.598, 'diffeo'),  # one a little worse, the others better by more
+        (0.0299, 0.502, 0.58, 'affine'),  # one worse by more than the others gained
+        (0.029, 0.49, 0.59, 'affine'),  # two of three worse
+        (0.03001, 0.4999, 0.5999, 'diffeo'),  # no change to speak of
+    ],
+)
+def test_the_evidence_is_taken_together(mind, mi, edges, kept):
+    affine = evidence.Evidence(mind_heldout=0.030, mi=0.50, nmi=1.1, edge_correlation=0.60)
+    diffeo = evidence.Evidence(mind_heldout=mind, mi=mi, nmi=1.1, edge_correlation=edges)
+    assert evidence.decide(affine, diffeo).kept == kept
+
+
 def test_regularity_is_loosened_where_held_out_evidence_improves(pair):
     stiff = dataclasses.replace(QUICK, regularity_weight=20.0)
     loosened = solved(pair, dataclasses.replace(stiff, loosened=((0.2, 20),)))
