@@ -176,7 +176,9 @@ def _add_run_options(group: _Group) -> None:
     group.add('--dry-run', action='store_true', help='show which files would be registered, and why, and stop')
     group.add('--reports-only', action='store_true', help='write the reports again from what is there')
     group.add('--write-graph', action='store_true', help='draw the graph of the work into logs/')
-    group.add('--resource-monitor', action='store_true', help='record memory and CPU of every step (needs psutil)')
+    group.add(
+        '--resource-monitor', action='store_true', help='record memory and CPU over time into logs/ (needs psutil)'
+    )
     group.add('--stop-on-first-crash', action='store_true', help='stop everything when one step fails')
     group.add('--clean-workdir', action='store_true', help='forget the intermediate files of the pairs first')
     group.add('--notrack', action='store_true', help='accepted, does nothing: nothing is ever tracked')

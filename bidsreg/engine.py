@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,7 +140,7 @@ class GraphEnd:
         return None
 
 
-def run_graph(workflow: Workflow, settings: Settings, names: Mapping[str, str]) -> GraphEnd:
+def run_graph(workflow: Workflow, settings: Settings, names: Mapping[str, str], logs: Path) -> GraphEnd:
     """Run a graph to its end.
 
     Parameters
@@ -147,6 +149,8 @@ def run_graph(workflow: Workflow, settings: Settings, names: Mapping[str, str]) 
         What to run and how.
     names
         Names of the pairs by the names of their nodes, to tell of progress.
+    logs
+        Where the resource monitor leaves what it saw.
 
     Raises
     ------
@@ -154,6 +158,11 @@ def run_graph(workflow: Workflow, settings: Settings, names: Mapping[str, str]) 
         When interrupted; the workers are ended first.
 
     """
+    with _monitor(settings, logs):
+        return _run_graph(workflow, settings, names)
+
+
+def _run_graph(workflow: Workflow, settings: Settings, names: Mapping[str, str]) -> GraphEnd:
     name, arguments = read_plugin(settings.use_plugin)
     if name != 'MultiProc':
         return GraphEnd(_attempt(lambda: workflow.run(plugin=name, plugin_args=arguments)))
@@ -166,6 +175,38 @@ def run_graph(workflow: Workflow, settings: Settings, names: Mapping[str, str]) 
         plugin.kill_workers()
         gc.unfreeze()
         lifeline.release()
+
+
+@contextlib.contextmanager
+def _monitor(settings: Settings, logs: Path) -> Iterator[None]:
+    """Catch the files that Nipype's resource monitor drops into the current folder, and leave one table.
+
+    Nipype sums up only graphs without a failure (by step), and never removes its files; so every sample of every
+    process goes to ``resource_monitor.tsv`` here.
+    """
+    if not settings.resource_monitor:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix='monitor-', dir=settings.work_dir) as folder, contextlib.chdir(folder):
+        try:
+            yield
+        finally:
+            _gather_samples(Path(folder), logs / 'resource_monitor.tsv')
+
+
+def _gather_samples(folder: Path, goal: Path) -> None:
+    samples = []
+    for path in folder.glob('.proc-*'):
+        process = path.name.split('_')[0].removeprefix('.proc-')
+        lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
+        samples += [[*fields[:1], process, *fields[1:]] for line in lines if len(fields := line.split(',')) == 4]
+    try:
+        new = not goal.exists()
+        with goal.open('a', encoding='utf-8') as stream:
+            stream.writelines(['time\tprocess\tcpu_percent\trss_mb\tvms_mb\n'] if new else [])
+            stream.writelines('\t'.join(sample) + '\n' for sample in sorted(samples))
+    except OSError as error:
+        LOGGER.warning('%s could not be written: %s', goal, error)
 
 
 def _attempt(work: Callable[[], object]) -> Exception | None:

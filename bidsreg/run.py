@@ -189,7 +189,7 @@ class _Run:
     def _headers_are_sane(self, pair: Pair) -> bool:
         errors = []
         for path in filter(None, (pair.t1w, pair.t2w, pair.fixed_mask)):
-            errors += [f'{path.name} {error}' for error in self._header(path).errors]
+            errors += [f'{path.name}: {error}' for error in self._header(path).errors]
         if errors:
             self._fail(pair, 'check', '; '.join(errors))
         return not errors
@@ -198,7 +198,8 @@ class _Run:
         """Check each file once, though several pairs may share it."""
         if path not in self.headers:
             self.headers[path] = check_header(path)
-            for finding in self.headers[path].findings:
+            findings = () if '_mask.' in path.name else self.headers[path].findings  # a mask is to fit, that is all
+            for finding in findings:
                 LOGGER.warning('%s: %s', path.name, finding)
         return self.headers[path]
 
@@ -225,7 +226,7 @@ class _Run:
         if self.settings.write_graph:
             write_graph(workflow, logs)
         old = {path for pair in pairs for path, _, _ in crashes(logs, pair.node_name)}
-        end = run_graph(workflow, self.settings, {pair.node_name: pair.name for pair in pairs})
+        end = run_graph(workflow, self.settings, {pair.node_name: pair.name for pair in pairs}, logs)
         _keep_resources(self.settings)
         for pair in pairs:
             if is_complete(pair, self.settings):
@@ -303,7 +304,7 @@ def _line(outcome: Outcome) -> str:
 
 
 def _keep_resources(settings: Settings) -> None:
-    """Keep what the resource monitor saw with the logs."""
+    """Keep what the resource monitor saw of each step with the logs (Nipype writes it when no step failed)."""
     seen = settings.work_dir / WORKFLOW / 'resource_monitor.json'
     if settings.resource_monitor and seen.is_file():
         shutil.copy(seen, log_dir(settings))

@@ -286,6 +286,31 @@ def test_resource_monitor_without_psutil(app, capsys, monkeypatch):
     fails(app, capsys, 'needs the package psutil', '--resource-monitor')
 
 
+@pytest.mark.parametrize('fake', [{}, {'sub-02': 'raise'}])
+def test_resource_monitor_leaves_one_table_and_no_litter(app, tmp_path, fake):
+    pytest.importorskip('psutil')
+    here = {path.name for path in Path().iterdir()}
+    assert app('--resource-monitor', fake=fake) == (1 if fake else 0)
+    assert {path.name for path in Path().iterdir()} - here <= {'out', 'work'}
+    assert Path.cwd() == tmp_path
+    assert not list(tmp_path.rglob('.proc-*'))
+    (table,) = (tmp_path / 'out' / 'logs').glob('*/resource_monitor.tsv')
+    header, *rows = table.read_text().splitlines()
+    assert header.split('\t') == ['time', 'process', 'cpu_percent', 'rss_mb', 'vms_mb']
+    assert rows
+    assert all(float(row.split('\t')[3]) > 1 for row in rows)
+
+
+def test_a_small_mask_is_no_reason_to_warn(app, raw, caplog):
+    """What a header check finds odd about a scan says nothing about a mask."""
+    scan = raw / 'sub-01' / 'anat' / 'sub-01_T1w.nii.gz'
+    shutil.copy(scan, scan.with_name('sub-01_desc-brain_mask.nii.gz'))
+    with caplog.at_level('WARNING', logger='bidsreg'):
+        assert app() == 0
+    assert 'sub-01_T1w.nii.gz: ' in caplog.text
+    assert 'mask.nii.gz: ' not in caplog.text
+
+
 def test_missing_derivatives(app, capsys, tmp_path):
     fails(app, capsys, '--derivatives', '-d', tmp_path / 'none')
 
@@ -393,8 +418,8 @@ def test_a_bad_header_fails_its_pair_only(app, capsys, raw):
     (raw / 'sub-02' / 'anat' / 'sub-02_acq-x_T2w.nii.gz').touch()
     assert app() == 1
     text = capsys.readouterr().out
-    assert 'failed: sub-01, step check: sub-01_T2w.nii.gz is 4-D' in text
-    assert 'failed: sub-02_acq-x, step check: sub-02_acq-x_T2w.nii.gz is empty (0 bytes)' in text
+    assert 'failed: sub-01, step check: sub-01_T2w.nii.gz: is 4-D' in text
+    assert 'failed: sub-02_acq-x, step check: sub-02_acq-x_T2w.nii.gz: is empty (0 bytes)' in text
     assert '1 done, 2 failed' in text
 
 

@@ -269,7 +269,7 @@ def _read_data(image: nb.Nifti1Image, path: str | os.PathLike) -> np.ndarray:
             data = data.astype(np.float32)
     bad = data.size - np.count_nonzero(np.isfinite(data))
     if bad:
-        raise InputError(f'{path}: {bad} voxels are NaN or infinite: replace them, for example by 0')
+        raise InputError(f'{path}: {bad} voxel(s) are NaN or infinite: replace them, for example by 0')
     if data.min() == data.max():
         raise InputError(f'{path}: every voxel is {data.flat[0]}: there is nothing to see in it')
     return data

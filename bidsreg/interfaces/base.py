@@ -119,7 +119,7 @@ def require_same_grid(image: nb.Nifti1Image, reference: nb.Nifti1Image, *, what:
     """
     if image.shape[:3] != reference.shape[:3]:
         raise InputError(
-            f'{what} {path} has {"x".join(map(str, image.shape[:3]))} voxels, but {of} has '
+            f'{what} {path} has {"x".join(map(str, image.shape[:3]))} voxels, but {os.path.basename(of)} has '
             f'{"x".join(map(str, reference.shape[:3]))}: resample it onto the grid of its image.'
         )
     apart = np.linalg.norm(
@@ -127,6 +127,6 @@ def require_same_grid(image: nb.Nifti1Image, reference: nb.Nifti1Image, *, what:
     ).max()
     if not apart <= GRID_TOLERANCE:
         raise InputError(
-            f'{what} {path} lies elsewhere than {of}: their corners are up to {apart:.1f} mm apart. '
+            f'{what} {path} lies elsewhere than {os.path.basename(of)}: their corners are up to {apart:.1f} mm apart. '
             'Resample it onto the grid of its image.'
         )

@@ -412,19 +412,34 @@ def loss_curve(result: str | os.PathLike | dict[str, Any], out: str | os.PathLik
     return write_whole(out, text[text.index('<svg') :])
 
 
+def _parts(history: list[dict[str, Any]]) -> list[tuple[int, str]]:
+    """Find where another level or another weight of the regularity begins: first step, and what to write above.
+
+    The weight is told only where it changes within a level.
+    """
+    keys = [(step.get('level'), step.get('weight')) for step in history]
+    starts = [k for k in range(len(keys)) if k == 0 or keys[k] != keys[k - 1]]
+    often = [level for level, _ in (keys[k] for k in starts)]
+    labels = []
+    for level, weight in (keys[k] for k in starts):
+        label = f'{level:g} mm' if isinstance(level, int | float) else str(level)
+        told = often.count(level) > 1 and isinstance(weight, int | float)
+        labels.append(f'{label},\nweight {weight:g}' if told else label)
+    return list(zip(starts, labels, strict=True))
+
+
 def _draw_history(axes: Any, history: list[dict[str, Any]]) -> None:
     steps = np.arange(1, len(history) + 1)
-    levels = [step.get('level') for step in history]
-    starts = [0, *(k for k in range(1, len(levels)) if levels[k] != levels[k - 1]), len(levels)]
+    parts = _parts(history)
+    starts = [first for first, _ in parts] + [len(history)]
     for name, colour, dash in (('loss', BLUE, '-'), ('similarity', VERMILLION, '--')):
         values = np.array([np.nan if step.get(name) is None else step[name] for step in history], float)
         if np.isfinite(values).any():
-            for first, last in itertools.pairwise(starts):  # levels are not to be compared: no line
+            for first, last in itertools.pairwise(starts):  # losses of two parts are not to be compared: no line
                 label = name if first == 0 else None
                 axes.plot(steps[first:last], values[first:last], color=colour, ls=dash, lw=1.6, label=label)
-    for number, (first, last) in enumerate(itertools.pairwise(starts)):
+    for number, ((first, last), (_, text)) in enumerate(zip(itertools.pairwise(starts), parts, strict=True)):
         axes.axvspan(first + 0.5, last + 0.5, color='#000', alpha=0.05 * (number % 2), lw=0)
-        text = f'{levels[first]:g} mm' if isinstance(levels[first], (int, float)) else str(levels[first])
         axes.text((first + last + 1) / 2, 1.02, text, ha='center', transform=axes.get_xaxis_transform())
     axes.set(xlabel='iteration', ylabel='loss', xlim=(0.5, len(history) + 0.5))
     axes.spines[['top', 'right']].set_visible(False)

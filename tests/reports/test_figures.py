@@ -138,3 +138,13 @@ def test_loss_curve_marks_the_levels(tmp_path):
 @pytest.mark.parametrize('content', [{}, {'loss_history': []}, {'loss_history': [{'level': 4, 'loss': 1.0}]}])
 def test_loss_curve_of_little(content, tmp_path):
     ET.parse(figures.loss_curve(content, tmp_path / 'loss.svg'))
+
+
+def test_loss_curve_marks_a_change_of_the_weight(tmp_path):
+    """The weight of the regularity makes the curve jump within a level: another part, no line across the jump."""
+    weights = [(2, 0.8)] * 4 + [(1, 0.8)] * 4 + [(1, 0.2)] * 4
+    history = [{'level': level, 'weight': w, 'loss': 1 / (i + 1)} for i, (level, w) in enumerate(weights)]
+    assert figures._parts(history) == [(0, '2 mm'), (4, '1 mm,\nweight 0.8'), (8, '1 mm,\nweight 0.2')]
+    assert figures._parts(HISTORY) == [(0, '4 mm'), (10, '2 mm'), (20, '1 mm')]
+    text = figures.loss_curve({'loss_history': history}, tmp_path / 'loss.svg').read_text()
+    assert 'weight 0.2' in text
