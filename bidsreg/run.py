@@ -168,7 +168,7 @@ class _Run:
         for pair in self.plan.pairs:
             if read_qc(pair, self.settings) is not None:
                 self._set(pair, 'already done')
-            else:
+            elif self._headers_are_sane(pair):
                 self._fail(pair, 'run', 'not done yet', folders=_log_folders(self.settings))
 
     def _claim(self, pair: Pair) -> bool:

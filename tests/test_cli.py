@@ -479,6 +479,14 @@ def test_reports_only(app, capsys, tmp_path):
     assert len(begun(tmp_path / 'work')) == 2
 
 
+def test_reports_only_still_knows_a_bad_scan(app, capsys, raw):
+    (raw / 'sub-02' / 'anat' / 'sub-02_T2w.nii.gz').write_bytes(b'')
+    assert app() == 1
+    capsys.readouterr()
+    assert app('--reports-only') == 1
+    assert 'failed: sub-02, step check: sub-02_T2w.nii.gz: is empty (0 bytes)' in capsys.readouterr().out
+
+
 def test_read_only_bids_folder(app, raw, tmp_path):
     if os.geteuid() == 0:
         target = tmp_path / 'ro'

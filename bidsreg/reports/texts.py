@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bidsreg.reports.case import Case, sources
@@ -180,8 +180,6 @@ def _fact_rows(case: Case, settings: Settings) -> list[tuple[str, str]]:
     seconds = result.get('seconds')
     if isinstance(seconds, dict):
         rows.append(('Seconds of the solver', escape(_plain(seconds))))
-    if isinstance(case.qc.get('seconds_per_step'), Mapping):
-        rows.append(('Seconds of each step', escape(_plain(case.qc['seconds_per_step']))))
     if result.get('peak_memory_mb'):
         rows.append(('Peak memory of the solver', f'{number(float(result["peak_memory_mb"]), 4)} MB'))
     return rows
@@ -259,6 +257,9 @@ def numbers(case: Case) -> str:
                 rows.append([label, *(number(value, 4) for value in values), f'<span class="note">{way}</span>'])
         header = ('Measure', *(STAGES[stage] for stage in stages), '')
         parts.append(table(rows, header, 'Do the scans agree?', range(1, len(stages) + 1)))
+    if 'before' in evidence and not evidence['before']:
+        note = 'Nothing was measured before the alignment: the headers place the two brains apart.'
+        parts.append(f'<p class="note">{note}</p>')
     jacobian, shift = result.get('jacobian') or {}, result.get('displacement_mm') or {}
     inverse = result.get('inverse_consistency_mm') or {}
     rows = [
@@ -280,7 +281,21 @@ def numbers(case: Case) -> str:
     for key, caption in (('rigid', 'The rigid alignment'), ('affine', 'The affine alignment')):
         if isinstance(case.qc.get(key), Mapping):
             parts.append(_matrix(case.qc[key], f'{caption}, from T1w to T2w'))
+    steps = list(_steps(case.qc.get('seconds_per_step')))
+    if steps:
+        rows = [(escape(' '.join(path)), f'{value:.1f}') for path, value in steps]
+        rows.append(('<b>together</b>', f'<b>{sum(value for _, value in steps):.1f}</b>'))
+        parts.append(table(rows, ('Step', 'seconds'), 'How long the steps took', (1,)))
     return '\n'.join(parts)
+
+
+def _steps(seconds: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Seconds of every step, with the rooms it lies in."""
+    if isinstance(seconds, Mapping):
+        for key, value in seconds.items():
+            yield from _steps(value, (*path, str(key)))
+    elif isinstance(seconds, int | float):
+        yield path, float(seconds)
 
 
 def _matrix(parameters: Mapping[str, Any], caption: str) -> str:

@@ -23,7 +23,7 @@ RESULT = {
     'device': 'cpu',
     'threads': 2,
     'seed': 2026,
-    'seconds': {'load': 1.0, 'levels': 60.5, 'finish': 3.25, 'total': 64.75},
+    'seconds': {'load': 1.0, 'solve': 60.5, 'finish': 3.25, 'total': 64.75},
     'peak_memory_mb': 1834.2,
     'iterations': 95,
     'stopped': ['4 mm: 40 iterations done', '2 mm: 30 iterations done'],
@@ -184,7 +184,9 @@ def test_pages_of_done_and_failed_pairs(run):
         '16 × 18 × 16 voxels',
         'T1w 1432 ml',
         '-4.25',
-        'masking (brain_mask: 12.5, n4: 20)',
+        'masking brain_mask12.5 masking n420.0 together32.5',
+        '1834 MB',
+        'solve: 60.5',
         '4 mm: 40 iterations done',
     ):
         assert words in text, words
@@ -251,6 +253,18 @@ def test_affine_kept_folds_and_old_settings_are_said(run):
     assert 'the edges got worse' in text
     assert '12 voxels are folded' in text
     assert 'other settings' in text
+
+
+def test_no_evidence_from_before_is_said(run):
+    """Where the headers place the brains apart there is nothing to measure before the alignment."""
+    settings, plan, _ = run
+    path = pair_outputs(plan.pairs[0], settings.output_dir)['qc']
+    qc = json.loads(path.read_text())
+    qc['result']['evidence']['before'] = None
+    path.write_text(json.dumps(qc))
+    text = ' '.join(Page(write_reports(settings, plan, ())[0]).text.split())
+    assert 'the headers place the two brains apart' in text
+    assert 'Measureaffinedeformable' in text
 
 
 def test_broken_qc_and_missing_figures_still_make_a_page(run):
