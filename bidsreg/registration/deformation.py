@@ -10,7 +10,7 @@ from scipy import ndimage as ndi
 
 from bidsreg.registration import itk, metrics
 from bidsreg.registration.grid import Grid, apply_affine
-from bidsreg.registration.image import Image
+from bidsreg.registration.image import Image, resample
 
 SLAB = 16
 """Slices resampled at a time: bounds the memory of coordinate arrays."""
@@ -90,9 +90,7 @@ class Deformation:
         own = Image(metrics.jacobian_determinant(self.forward, self.grid), self.grid)
         if grid is None:
             return own
-        still = replace(self, affine=np.eye(4), forward=np.zeros_like(self.forward), is_inverse=False)
-        excess = still.apply(Image(own.data - 1, self.grid), grid)
-        return Image(excess.data + 1, grid)
+        return Image(1 + resample(Image(own.data - 1, self.grid), grid), grid)
 
     def save(self, path: str | Path) -> None:
         """Write as an ITK composite .h5."""

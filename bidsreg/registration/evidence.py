@@ -69,25 +69,30 @@ def _edges(data: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     return np.sqrt(sum(p**2 for p in parts))
 
 
-def compare(fixed: np.ndarray, warped: np.ndarray, mask: np.ndarray, grid: Grid) -> Evidence:
-    """Measure how alike two images on one grid are.
+class View:
+    """An image on a grid, with what is compared of it.
 
     Parameters
     ----------
-    fixed, warped : ndarray, shape (X, Y, Z)
-        On `grid`.
+    data : ndarray, shape (X, Y, Z)
+        Intensities.
     mask : ndarray of bool, shape (X, Y, Z)
-        Where to look; at least three voxels from the border count.
+        Where it will be looked at; at least three voxels from the border count for MIND.
     grid : Grid
         Gives the voxel size.
     """
+
+    def __init__(self, data: np.ndarray, mask: np.ndarray, grid: Grid) -> None:
+        self.data, self.mind, self.edges = data, _mind(data, mask), _edges(data, grid.spacing)
+
+
+def compare(fixed: View, warped: View, mask: np.ndarray) -> Evidence:
+    """Measure how alike two images on one grid are inside a mask."""
     support = HELD_OUT_OFFSET + 1
-    inner = (slice(support, -support),) * 3
-    inside = mask[inner]
-    distance = np.square(_mind(fixed, mask) - _mind(warped, mask)).mean(0)[inside].mean()
-    a, b = (_edges(data, grid.spacing)[mask] for data in (fixed, warped))
-    mi, nmi = metrics.mutual_information(fixed[mask], warped[mask])
-    return Evidence(float(distance), mi, nmi, float(np.corrcoef(a, b)[0, 1]))
+    inside = mask[(slice(support, -support),) * 3]
+    distance = np.square(fixed.mind - warped.mind).mean(0)[inside].mean()
+    mi, nmi = metrics.mutual_information(fixed.data[mask], warped.data[mask])
+    return Evidence(float(distance), mi, nmi, float(np.corrcoef(fixed.edges[mask], warped.edges[mask])[0, 1]))
 
 
 def gains(old: Evidence, new: Evidence) -> dict[str, float]:
@@ -120,7 +125,8 @@ class Judge:
         self.grid = mask.grid.cropped(start, stop)
         self.points = self.grid.to_world(np.stack(np.meshgrid(*map(np.arange, self.grid.shape), indexing='ij'), -1))
         self.moving, self.affine = moving, affine
-        self.fixed, self.brain = resample(fixed, self.grid), mask.data[self.box] > 0
+        self.brain = mask.data[self.box] > 0
+        self.fixed = View(resample(fixed, self.grid), self.brain, self.grid)
         # far-off headers must not leave nothing to measure on
         self.before = self._measure(self.points, self.brain) if self._seen(self.points).mean() > 0.5 else None
         self.after_affine = self._measure(apply_affine(affine, self.points), self.brain)
@@ -137,7 +143,7 @@ class Judge:
         seen = mask.copy()
         seen[mask] = self._seen(world)
         warped = ndi.map_coordinates(self.moving.data, self._voxels(world), order=1, mode='nearest')
-        return compare(self.fixed, warped, seen, self.grid)
+        return compare(self.fixed, View(warped, seen, self.grid), seen)
 
     def __call__(self, forward: np.ndarray) -> Evidence:
         """Evidence under a displacement (X, Y, Z, 3) in mm on the mask's grid, followed by the affine."""

@@ -27,13 +27,16 @@ def jacobian_determinant(displacement: np.ndarray, grid: Grid, scheme: str = 'ce
     -------
     ndarray, shape (X, Y, Z), float32
     """
-    to_world = np.linalg.inv(grid.affine[:3, :3])  # d voxel / d world
-    derivative = np.empty((*displacement.shape, 3), np.float32)  # [..., component, voxel axis]
-    for axis in range(3):
-        derivative[..., axis] = _difference(displacement, axis, scheme)
-    jacobian = derivative @ to_world.astype(np.float32)
-    a, b, c = (jacobian[..., i, :] + np.eye(3, dtype=np.float32)[i] for i in range(3))
-    return (a * np.cross(b, c)).sum(-1)
+    to_world = np.linalg.inv(grid.affine[:3, :3]).astype(np.float32)  # d voxel / d world
+    along = [_difference(displacement, axis, scheme) for axis in range(3)]
+    # rows of d(x + u)/dx, one per component: arrays over space are faster than a matrix per voxel
+    a, b, c = (
+        [sum(along[axis][..., i] * to_world[axis, j] for axis in range(3)) + (i == j) for j in range(3)]
+        for i in range(3)
+    )
+    return (
+        a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0]) + a[2] * (b[0] * c[1] - b[1] * c[0])
+    ).astype(np.float32)
 
 
 def _difference(field: np.ndarray, axis: int, scheme: str) -> np.ndarray:
