@@ -199,7 +199,8 @@ def parse_settings(argv: Sequence[str] | None = None) -> Settings:
     config_file = given.pop('config_file', None)
     filter_file = given.pop('bids_filter_file', None)
     values = read_toml(config_file) if config_file else {}
-    values.pop('run_uuid', None)  # every run has its own
+    for name in ('run_uuid', 'reports_only', 'dry_run'):  # of that one run, not of the next
+        values.pop(name, None)
     if filter_file:
         values['bids_filters'] = read_filters(filter_file)
     return Settings(**{**values, **given})

@@ -11,8 +11,8 @@ import numpy as np
 from nipype.interfaces.base import File, InputMultiObject, isdefined, traits
 
 from bidsreg.interfaces._ants import load_ants, new_image, to_ants
-from bidsreg.interfaces.affine import read_itk_affine, write_itk_affine
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, stem
+from bidsreg.registration.itk import read_affine, write_affine
 
 
 class _ApplyInputSpec(StepInputSpec):
@@ -71,8 +71,8 @@ def _local(files: list[str], invert: list[bool]) -> list[str]:
     for k, (file, inverse) in enumerate(zip(files, invert, strict=True)):
         if inverse or file.endswith(('.txt', '.mat')):
             names.append(f'transform{k}.txt')
-            matrix = read_itk_affine(file)
-            write_itk_affine(names[-1], np.linalg.inv(matrix) if inverse else matrix)
+            matrix = read_affine(file)
+            write_affine(names[-1], np.linalg.inv(matrix) if inverse else matrix)
         else:
             names.append(
                 f'transform{k}{"".join(Path(file).suffixes[-2:]) if file.endswith(".gz") else Path(file).suffix}'
@@ -84,5 +84,5 @@ def _local(files: list[str], invert: list[bool]) -> list[str]:
                 shutil.copyfile(file, names[-1])
     if not names:
         names.append('identity.txt')
-        write_itk_affine(names[0], np.eye(4))
+        write_affine(names[0], np.eye(4))
     return names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from abc import ABC, abstractmethod
 
 import nibabel as nb
 import numpy as np
@@ -33,7 +34,7 @@ class StepOutputSpec(TraitedSpec):
     seconds = traits.Float(desc='wall-clock seconds the step took')
 
 
-class Step(SimpleInterface):
+class Step(SimpleInterface, ABC):
     """A Nipype interface whose subclasses write :meth:`_compute` and fill ``self._results``.
 
     The wall-clock seconds of a step are one of its outputs, so that a cached node still reports what it cost.
@@ -48,9 +49,9 @@ class Step(SimpleInterface):
         self._results['seconds'] = round(time.perf_counter() - start, 3)
         return runtime
 
+    @abstractmethod
     def _compute(self, runtime) -> None:
         """Do the work in ``runtime.cwd`` and put the outputs into ``self._results``."""
-        raise NotImplementedError
 
 
 class _TimingOutputSpec(TraitedSpec):

@@ -10,8 +10,9 @@ import nibabel as nb
 import numpy as np
 from nipype.interfaces.base import File, isdefined, traits
 
-from bidsreg.interfaces.affine import decompose, read_itk_affine
+from bidsreg.interfaces.affine import decompose
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
+from bidsreg.registration.itk import read_affine
 
 
 class _MeasureInputSpec(StepInputSpec):
@@ -53,8 +54,8 @@ class Measure(Step):
             'mask_method': _value(inputs.mask_method),
             'masks': {'t1w_ml': _volume_ml(fixed_mask), 't2w_ml': _volume_ml(moving_mask)},
             'prealign_start': _value(inputs.prealign_start),
-            'affine': decompose(read_itk_affine(inputs.affine), centre),
-            'rigid': decompose(read_itk_affine(inputs.rigid), centre) if isdefined(inputs.rigid) else None,
+            'affine': decompose(read_affine(inputs.affine), centre),
+            'rigid': decompose(read_affine(inputs.rigid), centre) if isdefined(inputs.rigid) else None,
         }
         for name in ('t1w_findings', 't2w_findings', 't1w_skull_stripped', 't2w_skull_stripped'):
             facts[name] = _value(getattr(inputs, name))

@@ -11,8 +11,9 @@ from nipype.interfaces.base import File, isdefined, traits
 
 from bidsreg.errors import InputError
 from bidsreg.interfaces._ants import load_ants, to_ants
-from bidsreg.interfaces.affine import read_itk_affine, rigid_matrix, write_itk_affine
+from bidsreg.interfaces.affine import rigid_matrix
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, require_same_grid
+from bidsreg.registration.itk import read_affine, write_affine
 
 #: Voxel size (mm) of the copies on which starting positions are tried.
 START_MM = 6.0
@@ -67,7 +68,7 @@ class Prealign(Step):
             for name, image in (('fixed', fixed), ('moving', moving))
         ]
         if isdefined(inputs.initial):
-            start, why = read_itk_affine(inputs.initial), 'the matrix given'
+            start, why = read_affine(inputs.initial), 'the matrix given'
         elif inputs.stage == 'rigid':
             start, why = find_start(fixed, moving, seed=inputs.seed)
         else:
@@ -92,7 +93,7 @@ class Prealign(Step):
             )
         self._results['start'] = why
         self._results['out_matrix'] = os.path.join(runtime.cwd, f'{inputs.stage}.txt')
-        write_itk_affine(self._results['out_matrix'], matrix)
+        write_affine(self._results['out_matrix'], matrix)
 
 
 def _overlap(fixed: nb.Nifti1Image, moving: nb.Nifti1Image, matrix: np.ndarray) -> float:
@@ -273,7 +274,7 @@ def optimise(
     # short names in the working folder: ANTs' parser trips over spaces and brackets in paths
     start_file, result_file = Path('ants_start.txt'), Path('ants_0GenericAffine.mat')
     result_file.unlink(missing_ok=True)
-    write_itk_affine(start_file, start)
+    write_affine(start_file, start)
     sharpest = max(min(fixed.spacing), min(moving.spacing))
     levels = [level for level in levels_mm if level >= 0.75 * sharpest] or levels_mm[:1]  # finer shows nothing new
     pointers = f'{get_pointer_string(fixed)},{get_pointer_string(moving)}'
@@ -295,7 +296,7 @@ def optimise(
             arguments += ['--smoothing-sigmas', f'{level / 2:g}mm']
     if ants.registration(arguments, None) != 0 or not result_file.exists():
         raise RuntimeError('antsRegistration failed: do the two images show the same head?')
-    return read_itk_affine(result_file)
+    return read_affine(result_file)
 
 
 def _sampling_rate(image, mask, voxel_mm: float, samples: int) -> float:

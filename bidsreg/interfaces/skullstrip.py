@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel as nb
 import numpy as np
@@ -56,7 +57,7 @@ class BrainMask(Step):
         image = nb.load(self.inputs.in_file)
         if isdefined(self.inputs.user_mask):
             mask = check_mask(self.inputs.user_mask, image, of=self.inputs.in_file)
-            method = f'mask given by the user: {self.inputs.user_mask}'
+            method = f'mask given by the user: {Path(self.inputs.user_mask).name}'
         else:
             stripped, why = stripped_already(image)
             if self.inputs.mode == 'skip' or (self.inputs.mode == 'auto' and stripped):

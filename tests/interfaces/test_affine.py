@@ -4,20 +4,21 @@ import nibabel as nb
 import numpy as np
 import pytest
 
-from bidsreg.interfaces.affine import decompose, read_itk_affine, rigid_matrix, write_itk_affine
+from bidsreg.interfaces.affine import decompose, rigid_matrix
+from bidsreg.registration.itk import read_affine, write_affine
 from tests import data
 
 MATRIX = rigid_matrix((10, -20, 30), (3, -4, 5), (20, -10, 60)) @ np.diag([1.02, 0.97, 1.05, 1])
 
 
 def test_round_trip_is_exact_to_the_last_digits(tmp_path):
-    write_itk_affine(tmp_path / 'a.txt', MATRIX)
-    np.testing.assert_allclose(read_itk_affine(tmp_path / 'a.txt'), MATRIX, rtol=0, atol=1e-14)
+    write_affine(tmp_path / 'a.txt', MATRIX)
+    np.testing.assert_allclose(read_affine(tmp_path / 'a.txt'), MATRIX, rtol=0, atol=1e-14)
 
 
 def test_text_is_what_itk_writes_itself(tmp_path):
     sitk = pytest.importorskip('SimpleITK')
-    write_itk_affine(tmp_path / 'a.txt', MATRIX)
+    write_affine(tmp_path / 'a.txt', MATRIX)
     transform = sitk.ReadTransform(str(tmp_path / 'a.txt'))
     x, y, z = transform.TransformPoint((-10.0, -20.0, 30.0))  # LPS
     np.testing.assert_allclose((-x, -y, z), (MATRIX @ [10, 20, 30, 1])[:3], atol=1e-10)
@@ -28,14 +29,14 @@ def test_text_is_what_itk_writes_itself(tmp_path):
     transform.SetTranslation((1.0, 2.0, 3.0))
     for name in ('b.txt', 'b.mat'):
         sitk.WriteTransform(transform, str(tmp_path / name))
-        point = (read_itk_affine(tmp_path / name) @ [10, 20, 30, 1])[:3]
+        point = (read_affine(tmp_path / name) @ [10, 20, 30, 1])[:3]
         x, y, z = transform.TransformPoint((-10.0, -20.0, 30.0))
         np.testing.assert_allclose(point, (-x, -y, z), atol=1e-10)
 
 
 def test_nitransforms_reads_the_same_matrix(tmp_path):
     linear = pytest.importorskip('nitransforms.linear')
-    write_itk_affine(tmp_path / 'a.txt', MATRIX)
+    write_affine(tmp_path / 'a.txt', MATRIX)
     np.testing.assert_allclose(linear.load(tmp_path / 'a.txt', fmt='itk').matrix, MATRIX, atol=1e-6)
 
 
@@ -50,7 +51,7 @@ def test_ants_resamples_with_it(tmp_path, here):
     nb.save(data.image(moving, affine), tmp_path / 'moving.nii.gz')
     reference = data.image(np.zeros((60, 70, 60), np.float32), data.grid((60, 70, 60)))
     nb.save(reference, tmp_path / 'reference.nii.gz')
-    write_itk_affine(tmp_path / 'a.txt', matrix)
+    write_affine(tmp_path / 'a.txt', matrix)
     found = Apply(
         in_file=str(tmp_path / 'moving.nii.gz'),
         reference=str(tmp_path / 'reference.nii.gz'),
@@ -72,7 +73,7 @@ def test_ants_resamples_with_it(tmp_path, here):
 def test_other_files_are_refused(tmp_path, text):
     (tmp_path / 'a.txt').write_text(text)
     with pytest.raises(ValueError, match=r'a\.txt'):
-        read_itk_affine(tmp_path / 'a.txt')
+        read_affine(tmp_path / 'a.txt')
 
 
 def test_decompose_gives_back_what_went_in():

@@ -4,8 +4,9 @@ import nibabel as nb
 import numpy as np
 import pytest
 
-from bidsreg.interfaces.affine import rigid_matrix, write_itk_affine
+from bidsreg.interfaces.affine import rigid_matrix
 from bidsreg.interfaces.apply import Apply
+from bidsreg.registration.itk import write_affine
 from tests import data
 
 
@@ -24,7 +25,7 @@ def test_agrees_with_our_own_sampling(name, tmp_path, here):
     reference = data.image(np.zeros((30, 34, 28), np.float32), data.grid((30, 34, 28), 'ASL', (3, 4, 5), 3.5))
     nb.save(moving, tmp_path / 'moving.nii.gz')
     nb.save(reference, tmp_path / 'reference.nii.gz')
-    write_itk_affine(tmp_path / 'a.txt', matrix)
+    write_affine(tmp_path / 'a.txt', matrix)
     found = apply(tmp_path / 'moving.nii.gz', tmp_path / 'reference.nii.gz', transforms=[str(tmp_path / 'a.txt')])
     where = nb.affines.apply_affine(np.linalg.inv(affine) @ matrix, data.world(reference.shape, reference.affine))
     where = np.moveaxis(where, -1, 0)

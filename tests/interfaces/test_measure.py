@@ -7,11 +7,12 @@ import nibabel as nb
 import numpy as np
 import pytest
 
-from bidsreg.interfaces.affine import rigid_matrix, write_itk_affine
+from bidsreg.interfaces.affine import rigid_matrix
 from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.figures import Flicker, LossCurve, MaskOutline
 from bidsreg.interfaces.measure import Measure
 from bidsreg.interfaces.sink import FILES, PublishPair
+from bidsreg.registration.itk import write_affine
 
 RESULT = {
     'method': 'node-mind',
@@ -34,7 +35,7 @@ def test_everything_known_is_in_the_facts(rigid_pair, result, here, tmp_path):
     pair, paths = rigid_pair
     mask = np.asanyarray(pair.fixed_mask.dataobj) > 0
     centre = nb.affines.apply_affine(pair.fixed.affine, np.argwhere(mask).mean(0))
-    write_itk_affine(tmp_path / 'a.txt', rigid_matrix((2, 0, 0), (0, 3, 0), centre))
+    write_affine(tmp_path / 'a.txt', rigid_matrix((2, 0, 0), (0, 3, 0), centre))
     out = (
         Measure(
             result=result,

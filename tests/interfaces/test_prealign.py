@@ -8,8 +8,9 @@ import pytest
 
 from bidsreg.errors import InputError
 from bidsreg.interfaces import prealign
-from bidsreg.interfaces.affine import read_itk_affine, rigid_matrix, write_itk_affine
+from bidsreg.interfaces.affine import rigid_matrix
 from bidsreg.interfaces.prealign import Prealign
+from bidsreg.registration.itk import read_affine, write_affine
 from tests import data
 
 
@@ -18,17 +19,17 @@ def run(paths, **inputs):
 
 
 def error(pair, matrix_file) -> np.ndarray:
-    return pair.error(nb.affines.apply_affine(read_itk_affine(matrix_file), pair.points[:, :3]))
+    return pair.error(nb.affines.apply_affine(read_affine(matrix_file), pair.points[:, :3]))
 
 
 def test_a_known_rigid_transform_is_found_between_odd_grids(rigid_pair, here):
     pair, paths = rigid_pair
     out = run(paths, stage='rigid')
     assert error(pair, out.out_matrix).mean() < 0.6  # mm, with voxels of 4.2 mm, and 6 mm slices
-    linear = read_itk_affine(out.out_matrix)[:3, :3]
+    linear = read_affine(out.out_matrix)[:3, :3]
     np.testing.assert_allclose(linear @ linear.T, np.eye(3), atol=1e-6)
     again = run(paths, stage='rigid')
-    np.testing.assert_array_equal(read_itk_affine(out.out_matrix), read_itk_affine(again.out_matrix))
+    np.testing.assert_array_equal(read_affine(out.out_matrix), read_affine(again.out_matrix))
 
 
 def test_affine_inside_masks_finds_the_scales(here, tmp_path):
@@ -39,7 +40,7 @@ def test_affine_inside_masks_finds_the_scales(here, tmp_path):
     moving[:, :, :10] = np.random.default_rng(0).integers(0, 900, moving[:, :, :10].shape)  # a neck of noise
     nb.save(data.image(moving, pair.moving.affine), paths['moving'])
     rigid = rigid_matrix((3, 2, -4), (2, -3, 2))
-    write_itk_affine(tmp_path / 'rigid.txt', rigid)
+    write_affine(tmp_path / 'rigid.txt', rigid)
     masks = {name: str(paths[name]) for name in ('fixed_mask', 'moving_mask')}
     out = run(paths, stage='affine', initial=str(tmp_path / 'rigid.txt'), **masks)
     before = pair.error(nb.affines.apply_affine(rigid, pair.points[:, :3])).mean()
@@ -96,7 +97,7 @@ def test_a_mask_of_another_grid_is_refused(rigid_pair, here):
 
 def test_images_that_never_meet_are_an_error(rigid_pair, here, tmp_path):
     _, paths = rigid_pair
-    write_itk_affine(tmp_path / 'far.txt', rigid_matrix(translation=(2000, 0, 0)))
+    write_affine(tmp_path / 'far.txt', rigid_matrix(translation=(2000, 0, 0)))
     with pytest.raises(InputError, match='same head'):
         run(paths, stage='rigid', initial=str(tmp_path / 'far.txt'))
 

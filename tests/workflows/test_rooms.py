@@ -18,7 +18,7 @@ from nipype.pipeline import engine as pe
 
 from bidsreg.bids.derivatives import is_complete, read_qc
 from bidsreg.bids.pairs import find_pairs
-from bidsreg.interfaces.affine import read_itk_affine, write_itk_affine
+from bidsreg.registration.itk import read_affine, write_affine
 from bidsreg.settings import Settings
 from tests import data
 
@@ -73,7 +73,7 @@ def test_prealign(heads, tmp_path):
     )
     pair = data.pair((40, 46, 40), 0, known=known)
     for name, limit in (('rigid', 1.5), ('affine', 1.5)):
-        error = pair.error(nb.affines.apply_affine(read_itk_affine(out[name]), pair.points[:, :3]))
+        error = pair.error(nb.affines.apply_affine(read_affine(out[name]), pair.points[:, :3]))
         assert error.mean() < limit
     nb.save(pair.moving_mask, tmp_path / 'goal.nii.gz')
     assert dice(out['mask'], tmp_path / 'goal.nii.gz') > 0.95
@@ -93,7 +93,7 @@ def test_registration(heads, tmp_path):
 
 
 def test_quality(heads, tmp_path):
-    write_itk_affine(tmp_path / 'a.txt', np.eye(4))
+    write_affine(tmp_path / 'a.txt', np.eye(4))
     history = [{'level': 4.0, 'iteration': k, 'loss': 1.0, 'similarity': 1.0, 'regularity': 0.0} for k in range(3)]
     (tmp_path / 'result.json').write_text(json.dumps({'method': 'node-mind', 'loss_history': history}))
     out = run(
