@@ -1,5 +1,6 @@
 """The whole app on real scans and on simulated heads with known truth; wants BIDSREG_TEST_DATA."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from bids import BIDSLayout
 from scipy import ndimage as ndi
 
-from bidsreg.registration import Deformation, itk
+from bidsreg.registration import Deformation, Grid, Image, cli, itk
 from tests import data
 
 FOLDER = os.environ.get('BIDSREG_TEST_DATA')
@@ -160,3 +161,30 @@ def test_the_app_is_nearer_the_truth_than_the_affine(heads, subject):
     print(f'{name}: {before.mean():.3f} mm after the affine, {after.mean():.3f} mm after all')
     assert after.mean() < 0.5 * before.mean()
     assert np.percentile(after, 95) < np.percentile(before, 95)
+
+
+def test_a_pair_that_is_aligned_already_stays_put(tmp_path):
+    """T1w and T2w contrast of one real anatomy on one grid, each with its own noise, texture and bias field."""
+    tool = Path(FOLDER).parent / 'tools/simulate.py'
+    if not tool.exists():
+        pytest.skip('no simulator beside the real scans')
+    spec = importlib.util.spec_from_file_location('simulate', tool)
+    simulate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(simulate)
+    image = nib.as_closest_canonical(nib.load(Path(FOLDER) / 'anatomies/anat-04_dseg.nii.gz'))
+    labels = np.asanyarray(image.dataobj).astype(np.int16)
+    rng = np.random.default_rng(4)
+    grid = Grid(labels.shape, image.affine)
+    scans = {}
+    for name, sequence in (('T1w', simulate.mprage), ('T2w', simulate.tse)):
+        voxels = simulate.acquire(simulate.signal(labels, sequence, rng), rng)
+        Image(voxels, grid).save(tmp_path / f'{name}.nii.gz')
+        scans[name] = str(tmp_path / f'{name}.nii.gz')
+    inside = ndi.binary_fill_holes(ndi.binary_closing(np.isin(labels, simulate.BRAIN), iterations=3))
+    Image(inside.astype(np.uint8), grid).save(tmp_path / 'mask.nii.gz')
+    words = [scans['T1w'], scans['T2w'], '--fixed-mask', str(tmp_path / 'mask.nii.gz'), '--out', str(tmp_path / 'out')]
+    assert cli.main(words) == 0
+    result = json.loads((tmp_path / 'out/result.json').read_text())
+    moved = result['displacement_mm']
+    print(f'aligned already: moved {moved["mean"]:.3f} mm in the mean, {moved["max"]:.3f} mm at most')
+    assert moved['mean'] < 0.15
