@@ -187,4 +187,4 @@ def test_a_pair_that_is_aligned_already_stays_put(tmp_path):
     result = json.loads((tmp_path / 'out/result.json').read_text())
     moved = result['displacement_mm']
     print(f'aligned already: moved {moved["mean"]:.3f} mm in the mean, {moved["max"]:.3f} mm at most')
-    assert moved['mean'] < 0.15
+    assert moved['mean'] < 0.2  # a fifth of a voxel

@@ -168,7 +168,9 @@ def decide(affine: Evidence, diffeo: Evidence) -> Decision:
     if len(worse) < 2 and sum(change.values()) > -TOLERANCE:
         note = f' (but {worse[0]} fell)' if worse else ''
         return Decision('diffeo', f'the deformation does no harm by evidence it was not optimised on{note}: {numbers}')
-    return Decision('affine', f'the deformation looks worse than the affine by {" and ".join(worse)}: {numbers}')
+    why = 'which lost more than the others gained' if len(worse) == 1 else 'taken together'
+    names = ' and '.join(worse or change)
+    return Decision('affine', f'the deformation looks worse than the affine by {names}, {why}: {numbers}')
 
 
 def improves(old: Evidence, new: Evidence) -> bool:

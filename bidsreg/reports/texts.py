@@ -104,7 +104,7 @@ def _verdict(case: Case) -> str:
     if folds is not None:
         parts.append(f'{number(folds)} folds')
     better, judged = _count_better(result.get('evidence') or {})
-    if judged:
+    if judged and kept != 'affine':  # of a deformation that was not kept it would mislead
         parts.append(f'{better} of {judged} measures better than after the affine')
     return ', '.join(parts)
 

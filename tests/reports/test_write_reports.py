@@ -251,6 +251,8 @@ def test_affine_kept_folds_and_old_settings_are_said(run):
     text = Page(write_reports(settings, plan, ())[0]).text
     assert 'Kept: the affine.' in text
     assert 'the edges got worse' in text
+    assert 'affine kept, 12 folds' in text
+    assert '12 folds, 3 of 4' not in text  # praise of a deformation that was not kept
     assert '12 voxels are folded' in text
     assert 'other settings' in text
 
