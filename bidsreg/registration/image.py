@@ -168,6 +168,6 @@ def identity(shape: tuple[int, ...], device: torch.device | str = 'cpu', dtype: 
     return torch.stack(torch.meshgrid(*axes, indexing='ij')[::-1], -1)[None]
 
 
-def sample(volume: Tensor, at: Tensor, mode: str = 'bilinear', padding: str = 'zeros') -> Tensor:
-    """Values of (1, C, X, Y, Z) at ``grid_sample`` coordinates (1, X', Y', Z', 3), as (1, C, X', Y', Z')."""
-    return F.grid_sample(volume, at, mode=mode, padding_mode=padding, align_corners=True)
+def sample(volume: Tensor, at: Tensor, padding: str = 'zeros') -> Tensor:
+    """Trilinear values of (1, C, X, Y, Z) at ``grid_sample`` coordinates (1, X', Y', Z', 3), as (1, C, X', Y', Z')."""
+    return F.grid_sample(volume, at, padding_mode=padding, align_corners=True)
