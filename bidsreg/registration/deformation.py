@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,14 @@ from bidsreg.registration import itk, metrics
 from bidsreg.registration.grid import Grid, apply_affine
 from bidsreg.registration.image import Image, resample
 
-SLAB = 16
-"""Slices resampled at a time: bounds the memory of coordinate arrays."""
+SLAB_VOXELS = 1 << 20
+"""Voxels worked on at a time, in whole slices: bounds the memory of coordinate arrays."""
+ROUND_OFF = 1e-9
+"""mm: displacements below it are the rounding of coordinates."""
+BORDER = 1e-3
+"""mm that a field may have left at the border of its grid."""
+TIE = 1e-6
+"""Weights of labels closer than this are equal: rounding must not choose between labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +50,37 @@ class Deformation:
     grid: Grid
     is_inverse: bool = False
 
+    @classmethod
+    def from_affine(cls, affine: np.ndarray, grid: Grid) -> Deformation:
+        """An affine (fixed world to moving world, mm, RAS+) with displacements of zero on `grid`."""
+        still = np.zeros((*grid.shape, 3), np.float32)
+        return cls(np.asarray(affine, dtype=float), still, still, grid)
+
+    @classmethod
+    def identity(cls, grid: Grid) -> Deformation:
+        """The map that leaves every point where it is, with displacements of zero on `grid`."""
+        return cls.from_affine(np.eye(4), grid)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """Where points go without the displacement, shape (4, 4): the affine, or its inverse for an inverse."""
+        return np.linalg.inv(self.affine) if self.is_inverse else self.affine
+
+    @property
+    def field(self) -> np.ndarray:
+        """The displacement that this direction uses, shape (X, Y, Z, 3), on `grid`."""
+        return self.inverse if self.is_inverse else self.forward
+
+    @property
+    def domain(self) -> Grid:
+        """Where the displacement acts, in the world that points come from; for an inverse that is the moving one."""
+        return Grid(self.grid.shape, self.affine @ self.grid.affine) if self.is_inverse else self.grid
+
     def points(self, points: np.ndarray) -> np.ndarray:
         """Map world points (N, 3) in mm: fixed to moving, or moving to fixed for an inverse."""
         points = np.asarray(points, dtype=float)
         if self.is_inverse:
-            points = apply_affine(np.linalg.inv(self.affine), points)
+            points = apply_affine(self.matrix, points)
             return points + metrics.displacement_at(self.inverse, self.grid, points)
         return apply_affine(self.affine, points + metrics.displacement_at(self.forward, self.grid, points))
 
@@ -60,37 +94,122 @@ class Deformation:
         grid : Grid
             In the other world.
         order : int
-            Of the interpolating spline: 1 for intensities, 0 for labels.
+            Of the interpolating spline: 1 for intensities, 0 for the nearest label; see also `apply_labels`.
 
         Returns
         -------
         Image
             Of the image's type; zero where the deformation leads out of its field of view.
         """
+        return self._pull(image, grid, lambda at: _interpolate(image.data, at, order))
+
+    def apply_labels(self, labels: Image, grid: Grid) -> Image:
+        """Resample labels onto `grid`: every voxel takes the one label that linear interpolation gives most weight.
+
+        The borders come out smoother than with the nearest label, and no new label appears. The same as ITK's
+        ``GenericLabel`` with linear weights.
+
+        Parameters
+        ----------
+        labels : Image
+            In the moving world (the fixed world for an inverse), of any type; zero, the background, is a label, too.
+        grid : Grid
+            In the other world.
+
+        Returns
+        -------
+        Image
+            Of the labels' type; of labels with the same weight the smallest; zero where the deformation leads out of
+            the field of view.
+        """
+        return self._pull(labels, grid, lambda at: _heaviest_label(labels.data, at))
+
+    def _pull(self, image: Image, grid: Grid, values: Callable[[np.ndarray], np.ndarray]) -> Image:
+        """Fill `grid` by a function of voxel positions (3, N) in the image: `values` within its field of view."""
         out = np.zeros(grid.shape, image.data.dtype)
-        for start in range(0, grid.shape[0], SLAB):
-            stop = min(start + SLAB, grid.shape[0])
-            index = np.stack(np.meshgrid(np.arange(start, stop), *map(np.arange, grid.shape[1:]), indexing='ij'), -1)
-            at = image.grid.to_voxels(self.points(grid.to_world(index.reshape(-1, 3)))).T
-            out[start:stop] = _interpolate(image.data, at, order).reshape(index.shape[:3])
+        limit = np.array(image.grid.shape)[:, None] - 0.5
+        for slab, points in _slabs(grid):
+            at = image.grid.to_voxels(self.points(points)).T
+            # to the outer faces of the edge voxels, as ITK does
+            inside = ((at >= -0.5) & (at < limit)).all(0)
+            flat = np.zeros(len(points), out.dtype)
+            flat[inside] = values(at[:, inside])
+            out[slab] = flat.reshape(out[slab].shape)
         return Image(out, grid)
 
     def inverted(self) -> Deformation:
         """The inverse map, moving world to fixed world."""
         return replace(self, is_inverse=not self.is_inverse)
 
+    def compose(self, other: Deformation) -> Deformation:
+        """First this map, then the other one: points go ``other.points(self.points(x))``.
+
+        As resampling pulls back, this brings an image of the other's moving world onto the fixed grid of this one:
+        ``antsApplyTransforms -t SELF -t OTHER`` in one file. With A = A2 A1 the displacement is A^-1 y - x; the grid
+        takes the axes of this one's field, is extended to where the other one's acts, and is as fine as the finer of
+        the two. Between its voxels the composition is linear, which it was not before: expect differences of the order
+        of the curvature of the displacements within a voxel.
+
+        Parameters
+        ----------
+        other : Deformation
+            From the world that this one leads to.
+
+        Returns
+        -------
+        Deformation
+            A forward one, also where both are inverses.
+
+        Raises
+        ------
+        ValueError
+            If a displacement does not vanish at the border of its grid.
+        """
+        grid = _grid_for_both(self, other)
+        matrix = other.matrix @ self.matrix
+        unmoved = np.linalg.inv(matrix)
+        self_back, other_back = self.inverted(), other.inverted()
+        forward, inverse = (np.zeros((*grid.shape, 3), np.float32) for _ in range(2))
+        for slab, points in _slabs(grid):
+            there = apply_affine(unmoved, other.points(self.points(points)))
+            back = self_back.points(other_back.points(apply_affine(matrix, points)))
+            for field, end in ((forward, there), (inverse, back)):
+                u = end - points
+                field[slab] = np.where(np.abs(u) > ROUND_OFF, u, 0).reshape(field[slab].shape)
+        return Deformation(matrix, _closed(forward), _closed(inverse), grid)
+
     def jacobian(self, grid: Grid | None = None) -> Image:
-        """Determinant of the derivative of x + u(x), without the affine; above 1 the moving image shrinks into x.
+        """Determinant of the derivative of the map, without the affine; above 1 the image it pulls shrinks.
 
         Parameters
         ----------
         grid : Grid, optional
-            Where to sample it, linearly; one outside the field's own grid. Default: the field's grid.
+            Where to sample it, linearly, in the world that points come from; one outside the field's own grid.
+            Default: `domain`.
         """
-        own = Image(metrics.jacobian_determinant(self.forward, self.grid), self.grid)
-        if grid is None:
-            return own
-        return Image(1 + resample(Image(own.data - 1, self.grid), grid), grid)
+        return _sampled_about_one(self._determinant(), grid)
+
+    def log_jacobian(self, grid: Grid | None = None) -> Image:
+        """Natural logarithm of `jacobian`; zero outside the field's own grid.
+
+        Parameters
+        ----------
+        grid : Grid, optional
+            As for `jacobian`.
+
+        Raises
+        ------
+        ValueError
+            If the determinant is not positive somewhere on the field's own grid: the map folds there.
+        """
+        own = self._determinant()
+        if folds := int((own.data <= 0).sum()):
+            raise ValueError(f'the Jacobian determinant has no logarithm: it is not positive at {folds} voxels')
+        sampled = _sampled_about_one(own, grid)
+        return Image(np.log(sampled.data), sampled.grid)
+
+    def _determinant(self) -> Image:
+        return Image(metrics.jacobian_determinant(self.field, self.grid), self.domain)
 
     def save(self, path: str | Path) -> None:
         """Write as an ITK composite .h5."""
@@ -115,10 +234,59 @@ class Deformation:
         return cls(affine, u, back, grid)
 
 
+def _slabs(grid: Grid) -> Iterator[tuple[slice, np.ndarray]]:
+    """The world points (N, 3) of a grid, some whole slices at a time."""
+    step = max(1, SLAB_VOXELS // (grid.shape[1] * grid.shape[2]))
+    for start in range(0, grid.shape[0], step):
+        slab = slice(start, min(start + step, grid.shape[0]))
+        index = np.meshgrid(np.arange(slab.start, slab.stop), *map(np.arange, grid.shape[1:]), indexing='ij')
+        yield slab, grid.to_world(np.stack(index, -1).reshape(-1, 3))
+
+
 def _interpolate(data: np.ndarray, at: np.ndarray, order: int) -> np.ndarray:
-    """Values at voxel positions (3, N): to the outer faces of the edge voxels as ITK does, zero beyond."""
-    limit = np.array(data.shape)[:, None] - 0.5
-    inside = ((at >= -0.5) & (at < limit)).all(0)
-    out = np.zeros(at.shape[1], data.dtype)
-    out[inside] = ndi.map_coordinates(data, at[:, inside], order=order, mode='nearest')
+    """Values at voxel positions (3, N); beyond the centres of the edge voxels theirs."""
+    return ndi.map_coordinates(data, at, order=order, mode='nearest')
+
+
+def _heaviest_label(data: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The label with the largest summed trilinear weight among the eight voxels around positions (3, N)."""
+    last = np.array(data.shape)[:, None] - 1
+    at = np.clip(at, 0, last)
+    base = np.floor(at).astype(np.intp)
+    corners = list(product((0, 1), repeat=3))
+    labels = np.stack([data[tuple(np.minimum(base + np.array(c)[:, None], last))] for c in corners])
+    out = labels[0]
+    mixed = np.flatnonzero((labels[1:] != out).any(0))
+    labels, offset = labels[:, mixed], (at - base)[:, mixed]
+    weights = np.stack([np.where(np.array(c)[:, None], offset, 1 - offset).prod(0) for c in corners])
+    total = np.stack([(weights * (labels == label)).sum(0) for label in labels])
+    out[mixed] = np.where(total > total.max(0) - TIE, labels, labels.max(0)).min(0)
     return out
+
+
+def _sampled_about_one(image: Image, grid: Grid | None) -> Image:
+    """An image on another grid, if one is given, by linear interpolation; one beyond its own."""
+    return image if grid is None else Image(1 + resample(Image(image.data - 1, image.grid), grid), grid)
+
+
+def _grid_for_both(first: Deformation, second: Deformation) -> Grid:
+    """Where `first` followed by `second` moves points further than its affine, as finely as the finer of the two."""
+    pulled = Grid(second.grid.shape, np.linalg.inv(first.matrix) @ second.domain.affine)
+    acting = [d for d, field in ((first.domain, first.field), (pulled, second.field)) if field.any()] or [first.domain]
+    base = acting[0].orthogonalised()
+    corners = base.to_voxels(np.concatenate([d.to_world(metrics.corners(d.shape)) for d in acting]))
+    grid = base.cropped(np.floor(corners.min(0) + 1e-4), np.ceil(corners.max(0) - 1e-4) + 1)
+    # along each axis the step that crosses at most one voxel of either
+    spacing = np.min([1 / np.abs(np.linalg.inv(d.affine[:3, :3]) @ base.directions).max(0) for d in acting], 0)
+    return grid if np.allclose(spacing, base.spacing, rtol=1e-3) else grid.covering(spacing)
+
+
+def _closed(field: np.ndarray) -> np.ndarray:
+    """The field with its border set to exactly zero, where it vanishes but for rounding."""
+    inner = np.zeros(field.shape[:3], bool)
+    inner[1:-1, 1:-1, 1:-1] = True
+    left = float(np.abs(field[~inner]).max())
+    if left > BORDER:
+        raise ValueError(f'a displacement of {left:.3g} mm is left at the border: it must vanish there to be composed')
+    field[~inner] = 0
+    return field
