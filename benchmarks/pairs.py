@@ -396,13 +396,15 @@ def tables(cells: list[Cell], command: str, notes: list[str]) -> str:
         of_task = [cell for cell in cells if cell['task'] == task]
         if of_task:
             lines += task_tables(task, of_task)
-    versions = {f'{cell["method"]} {cell["version"]}' for cell in cells}
+    listed = {
+        'Machine': {cell['machine'] for cell in cells},
+        'Threads': {str(cell['threads']) for cell in cells},
+        'Bias correction': {cell['bias_correction'] for cell in cells},
+        'Versions': {f'{cell["method"]} {cell["version"]}' for cell in cells} | {f'Python {platform.python_version()}'},
+    }
     lines += [f'Command: `{command}`', '']
-    lines += [f'Machine: {"; ".join(sorted({cell["machine"] for cell in cells}))}. ']
-    lines += [f'Threads: {", ".join(sorted({str(cell["threads"]) for cell in cells}))}. ']
-    lines += [f'Bias correction: {", ".join(sorted({cell["bias_correction"] for cell in cells}))}. ']
-    lines += [f'Versions: {", ".join(sorted(versions))}; Python {platform.python_version()}.']
-    lines += ['', *notes] if notes else []
+    lines += [f'- {title}: {", ".join(sorted(values))}' for title, values in listed.items()]
+    lines += [f'- {note}' for note in notes]
     return '\n'.join(lines)
 
 
