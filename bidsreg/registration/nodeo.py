@@ -1,0 +1,118 @@
+"""The voxel cloud of NODEO: all points of the grid are one state, and a network says how it changes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+
+from bidsreg.registration import separable
+from bidsreg.registration.gridvelocity import Kernel, constants, smooth_and_taper
+from bidsreg.registration.presets import Preset
+
+Tensor = torch.Tensor
+
+
+def averaging_weights(n: int, sigma: float) -> np.ndarray:
+    """Moving average over n samples as a symmetric (n, n) matrix, with the standard deviation of a Gaussian's `sigma`.
+
+    The window is sqrt(12) sigma samples wide (at least one) and counts samples in part at its ends; zero beyond the
+    ends of the axis.
+    """
+    width = max(math.sqrt(12) * sigma, 1.0)
+    distance = np.abs(np.arange(n)[:, None] - np.arange(n)[None])
+    return np.clip((width + 1) / 2 - distance, 0, 1) / width
+
+
+class NodeoVelocity(nn.Module):
+    """A network from the voxel cloud to its velocities (NODEO; Wu et al. 2022, CVPR, 20804-20813).
+
+    d q / dt = K f(q): the state q holds where all points of the grid are. Strided convolutions shrink it, a fully
+    connected layer squeezes it into a few numbers, a linear decoder gives velocities on a coarse grid; linear
+    interpolation, the smoothing kernel and a window that vanishes at the border take them to the points. The decoder
+    starts at zero, so that the first map is the identity. f depends on time through q alone, so there are no time
+    knots.
+
+    The points are coupled: a velocity belongs to a point of the grid, not to a place. The flow solved backward from
+    the grid is therefore not the inverse map, and nothing but regularity keeps points from crossing.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the grid, (X, Y, Z).
+    spacing : ndarray, shape (3,)
+        Its voxel size in mm.
+    taper : float
+        Over how many mm from the border the window rises from zero to one.
+    preset : Preset
+        Gives `channels` (of the convolutions) and `velocity_smoothing` (of the kernel).
+    """
+
+    half_extent: Tensor
+    lagrangian = True
+    kernel: Kernel = staticmethod(separable.gaussian_weights)
+    bottleneck = 32
+    smallest = 8
+    """Convolutions halve the grid until no axis has more points than this."""
+    finest = 36
+    """The decoder's grid is the given one, coarsened at least twofold, so that no axis has more points than this."""
+
+    def __init__(self, shape: tuple[int, ...], spacing: np.ndarray, taper: float, preset: Preset) -> None:
+        super().__init__()
+        width = preset.channels
+        halvings = max(1, math.ceil(math.log2(max(shape) / self.smallest)))
+        factor = max(2, math.ceil(max(shape) / self.finest))
+        small = [math.ceil(n / 2**halvings) for n in shape]
+        self.coarse = tuple(max(2, math.ceil(n / factor)) for n in shape)
+        self.convolutions = nn.ModuleList(
+            [nn.Conv3d(width if k else 3, width, 3, stride=2, padding=1) for k in range(halvings)]
+        )
+        self.encoder = nn.Linear(width * math.prod(small), self.bottleneck)
+        nn.init.normal_(self.encoder.weight)
+        self.decoder = nn.Linear(self.bottleneck, 3 * math.prod(self.coarse))
+        nn.init.zeros_(self.decoder.weight)
+        nn.init.zeros_(self.decoder.bias)
+        self.smoothing = constants(
+            [
+                smooth @ separable.linear_weights(np.linspace(0, m - 1, n), m)
+                for n, m, smooth in zip(
+                    shape,
+                    self.coarse,
+                    smooth_and_taper(shape, spacing, taper, preset.velocity_smoothing, self.kernel),
+                    strict=True,
+                )
+            ]
+        )
+        half = np.maximum((np.array(shape) - 1) / 2, 0.5) * spacing
+        self.register_buffer('half_extent', torch.as_tensor(half, dtype=torch.float32))
+
+    def at(self, t: Tensor, state: Tensor) -> Tensor:
+        """Velocities of the grid's points.
+
+        Parameters
+        ----------
+        t : Tensor
+            Time; the network does not look at it.
+        state : Tensor, shape (1, 3, X, Y, Z)
+            Where the points are, in mm along the grid's axes from its centre.
+
+        Returns
+        -------
+        Tensor, shape (1, 3, X, Y, Z)
+            In mm per unit of time along the grid's axes; zero for the points at the border.
+        """
+        hidden = state / self.half_extent[:, None, None, None]
+        for convolution in self.convolutions:
+            hidden = torch.tanh(convolution(hidden))
+        # inputs over the root of their number and weights about 1: else a step of Adam on thousands of them saturates
+        features = hidden.flatten(1) / math.sqrt(self.encoder.in_features)
+        coarse = self.decoder(torch.tanh(self.encoder(features)))
+        return separable.apply(coarse.view(1, 3, *self.coarse), tuple(self.smoothing))
+
+
+class AveragingNodeoVelocity(NodeoVelocity):
+    """The same with a moving average as the smoothing kernel, of the same standard deviation."""
+
+    kernel = staticmethod(averaging_weights)
