@@ -19,8 +19,13 @@ class _RegisterInputSpec(CommandLineInputSpec):
     moving = File(exists=True, mandatory=True, argstr='%s', position=1, desc='T2w, on its native grid')
     fixed_mask = File(exists=True, argstr='--fixed-mask %s', desc='brain mask on the fixed grid')
     moving_mask = File(exists=True, argstr='--moving-mask %s', desc='brain mask on the moving grid')
+    fixed_lesion = File(exists=True, argstr='--fixed-lesion %s', desc='mask on the fixed grid of what must not count')
+    moving_lesion = File(
+        exists=True, argstr='--moving-lesion %s', desc='mask on the moving grid of what must not count'
+    )
     affine = File(exists=True, argstr='--affine %s', desc='matrix, fixed world to moving world (ITK .txt or .mat)')
     method = traits.Str('node-mind', usedefault=True, argstr='--method %s', desc='name of a preset')
+    preset_file = File(exists=True, argstr='--preset-file %s', desc='TOML with settings that differ from the method')
     device = traits.Str('cpu', usedefault=True, argstr='--device %s', desc='auto, cpu, cuda or cuda:N')
     seed = traits.Int(2026, usedefault=True, argstr='--seed %d', desc='of the initial network')
     working_resolution = traits.Float(argstr='--working-resolution %g', desc='finest grid of the solver, mm')

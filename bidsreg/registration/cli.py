@@ -11,14 +11,18 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bidsreg.registration import presetfile
 from bidsreg.registration.presets import PRESETS, Preset, preset
 
 PACKAGES = ('bidsreg', 'torch', 'torchdiffeq', 'numpy', 'scipy', 'nibabel', 'h5py')
+
+INPUTS = ('fixed', 'moving', 'fixed_mask', 'moving_mask', 'fixed_lesion', 'moving_lesion', 'affine', 'start')
+"""Options that name files with data; from the third on, `register` has a parameter of that name."""
 
 EPILOG = """\
 OUT/ holds, once all is done: warped.nii.gz (moving on the fixed grid), forward.h5 (brings moving data onto the fixed
@@ -34,8 +38,27 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--out', type=Path, required=True, help='folder to make for the results; must not exist')
     parser.add_argument('--fixed-mask', type=Path, help='brain mask on the fixed grid [the whole field of view]')
     parser.add_argument('--moving-mask', type=Path, help='brain mask on the moving grid [the whole field of view]')
-    parser.add_argument('--affine', type=Path, help='fixed world to moving world: ITK .txt/.mat or 4x4 text [identity]')
+    parser.add_argument('--fixed-lesion', type=Path, help='mask on the fixed grid of what must not count [nothing]')
+    parser.add_argument('--moving-lesion', type=Path, help='mask on the moving grid of what must not count [nothing]')
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument('--affine', type=Path, help='fixed world to moving world: ITK .txt/.mat or 4x4 text [identity]')
+    begin.add_argument(
+        '--start',
+        type=Path,
+        nargs=2,
+        metavar=('FORWARD.h5', 'INVERSE.h5'),
+        help='go on from what an earlier run found, affine and deformation',
+    )
     parser.add_argument('--method', default='node-mind', choices=list(PRESETS), help='[%(default)s]')
+    parser.add_argument('--preset-file', type=Path, metavar='FILE.toml', help='settings that differ from the method')
+    parser.add_argument(
+        '--set',
+        type=assignment,
+        action='append',
+        default=[],
+        metavar='FIELD=VALUE',
+        help='one setting, such as levels=4:40,2:30 or regularity=h1:0.5; may be repeated, and wins over the file',
+    )
     parser.add_argument(
         '--device', default='auto', help='auto, cpu, cuda or cuda:N; auto takes a GPU if there is one [auto]'
     )
@@ -49,14 +72,56 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def assignment(text: str) -> tuple[str, str]:
+    """``FIELD=VALUE`` as a pair."""
+    field, sign, value = text.partition('=')
+    if not sign:
+        raise argparse.ArgumentTypeError(f"FIELD=VALUE is needed, not '{text}'")
+    return field.strip(), value
+
+
 def settings_of(args: argparse.Namespace) -> Preset:
-    """The preset that the options ask for."""
+    """The preset that the options ask for: the method, then the file, then single settings, then how coarse.
+
+    Raises
+    ------
+    ValueError
+        If a setting cannot be used.
+    """
     chosen = preset(args.method)
+    if args.preset_file:
+        chosen = presetfile.from_toml(args.preset_file, chosen)
+    chosen = presetfile.updated(chosen, dict(args.set))
     if args.working_resolution is not None:
         if not 0.3 <= args.working_resolution <= 8:
             raise ValueError(f'--working-resolution must lie between 0.3 and 8 mm, not {args.working_resolution:g}')
         chosen = chosen.at_resolution(args.working_resolution)
     return chosen.sloppy() if args.sloppy else chosen
+
+
+def check_names(chosen: Preset) -> None:
+    """Refuse settings that name what is in no registry.
+
+    Raises
+    ------
+    ValueError
+        If there is no such similarity, velocity, regulariser or solver; the message lists those there are.
+    """
+    from bidsreg.registration.flow import SOLVERS
+    from bidsreg.registration.regularity import REGULARISERS
+    from bidsreg.registration.similarity import SIMILARITIES
+    from bidsreg.registration.velocity import VELOCITIES
+
+    known: dict[str, Collection[str]] = {
+        'similarity': SIMILARITIES,
+        'velocity': VELOCITIES,
+        'regularity': REGULARISERS,
+        'solver': SOLVERS,
+    }
+    named = [('similarity', chosen.similarity), ('velocity', chosen.velocity), ('solver', chosen.solver)]
+    for field, name in [*named, *(('regularity', name) for name, _ in chosen.regularity)]:
+        if name not in known[field]:
+            raise ValueError(f"{field}: there is no '{name}'; known are {', '.join(known[field])}")
 
 
 def pick_device(wanted: str) -> str:
@@ -116,38 +181,43 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     import torch
 
-    from bidsreg.registration import Image, itk, register
+    from bidsreg.registration import Image, register
 
+    check_names(chosen)
     if args.threads:
         torch.set_num_threads(args.threads)
     fixed, moving = Image.load(args.fixed), Image.load(args.moving)
-    fixed_mask, moving_mask = (Image.load(p) if p else None for p in (args.fixed_mask, args.moving_mask))
-    affine = itk.read_affine(args.affine) if args.affine else None
+    options = read_options(args)
     loaded = time.perf_counter()
     callback = None if args.quiet else show_progress(sys.stderr)
-    result = register(
-        fixed,
-        moving,
-        chosen,
-        fixed_mask=fixed_mask,
-        moving_mask=moving_mask,
-        affine=affine,
-        device=device,
-        seed=args.seed,
-        callback=callback,
-    )
+    result = register(fixed, moving, chosen, device=device, seed=args.seed, callback=callback, **options)
     facts = {
-        'method': args.method,
+        'method': chosen.name,
         'settings': result.preset.as_dict(),
         'versions': {name: version(name) for name in PACKAGES},
-        'inputs': {
-            k: str(v) for k in ('fixed', 'moving', 'fixed_mask', 'moving_mask', 'affine') if (v := getattr(args, k))
-        },
+        'inputs': {name: names_of(path) for name in INPUTS if (path := getattr(args, name))},
         'device': device,
         'threads': torch.get_num_threads(),
         'seed': args.seed,
     }
     return facts | write_results(args.out, fixed, moving, result, facts, began, loaded, device)
+
+
+def read_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What `register` is given beside the two images, from the files that were named."""
+    from bidsreg.registration import Deformation, Image, itk
+
+    readers: dict[str, Callable[[Any], Any]] = {
+        'affine': itk.read_affine,
+        'start': lambda paths: Deformation.load(*paths),
+    }
+    optional = {name: getattr(args, name) for name in INPUTS[2:]}
+    return {name: readers.get(name, Image.load)(path) for name, path in optional.items() if path}
+
+
+def names_of(path: Path | list[Path]) -> str | list[str]:
+    """A path or several as text."""
+    return [str(p) for p in path] if isinstance(path, list) else str(path)
 
 
 def write_results(

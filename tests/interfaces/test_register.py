@@ -81,6 +81,25 @@ def test_arguments_and_files(rigid_pair, fake, here):
     assert result.outputs.seconds > 0
 
 
+def test_lesions_and_a_preset_file_are_passed_on_and_hashed(rigid_pair, fake, here, tmp_path):
+    _, paths = rigid_pair
+    settings = tmp_path / 'mine é.toml'
+    settings.write_text('channels = 4')
+    more = {
+        'fixed_lesion': str(paths['fixed_mask']),
+        'moving_lesion': str(paths['moving_mask']),
+        'preset_file': str(settings),
+    }
+    args = json.loads(Path(node(paths, here, **more).run().outputs.result).read_text())
+    for name, path in more.items():
+        assert args[args.index('--' + name.replace('_', '-')) + 1] == path
+    plain = Register(fixed=str(paths['fixed']), moving=str(paths['moving']))
+    assert '--fixed-lesion' not in plain.cmdline
+    for name, path in more.items():
+        one = Register(fixed=str(paths['fixed']), moving=str(paths['moving']), **{name: path})
+        assert one.inputs.get_hashval()[1] != plain.inputs.get_hashval()[1]
+
+
 def test_threads_are_not_hashed_but_the_device_is(rigid_pair):
     _, paths = rigid_pair
 

@@ -1,0 +1,161 @@
+"""What the options of bidsreg-pair make of a preset, and what they hand to `register`."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import bidsreg.registration
+from bidsreg.registration import Deformation, Grid, Image, cli, preset
+
+GRID = Grid((9, 8, 7), np.diag([2.0, 2.0, 2.0, 1.0]))
+
+
+class CalledError(Exception):
+    """Register was called; with what."""
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two images, masks of both, a matrix and an earlier result: paths by name."""
+    rng = np.random.default_rng(0)
+    paths = {name: tmp_path / f'{name}.nii.gz' for name in ('fixed', 'moving', 'mask', 'fixed_lesion', 'moving_lesion')}
+    for path in paths.values():
+        Image(rng.uniform(size=GRID.shape).astype(np.float32), GRID).save(path)
+    earlier = Deformation.from_affine(np.diag([1.0, 1.0, 1.25, 1.0]), GRID)
+    paths |= {name: tmp_path / f'{name}.h5' for name in ('forward', 'inverse')}
+    earlier.save(paths['forward'])
+    earlier.inverted().save(paths['inverse'])
+    paths['affine'] = tmp_path / 'affine.txt'
+    np.savetxt(paths['affine'], np.diag([1.0, 1.0, 1.5, 1.0]))
+    paths['toml'] = tmp_path / 'mine.toml'
+    paths['out'] = tmp_path / 'out'
+    return paths
+
+
+@pytest.fixture
+def called(files, monkeypatch):
+    """Run the command line as far as `register`; its arguments by name."""
+
+    def register(fixed, moving, method, **options):
+        raise CalledError({'fixed': fixed, 'moving': moving, 'method': method, **options})
+
+    monkeypatch.setitem(vars(bidsreg.registration), 'register', register)
+
+    def run(*more):
+        with pytest.raises(CalledError) as caught:
+            cli.run(parsed(files, *more))
+        return caught.value.args[0]
+
+    return run
+
+
+def parsed(files, *more):
+    words = [files['fixed'], files['moving'], '--out', files['out'], '--device', 'cpu', *more]
+    return cli.build_parser().parse_args([str(word) for word in words])
+
+
+def same(image, path):
+    return isinstance(image, Image) and np.array_equal(image.data, Image.load(path).data)
+
+
+def test_without_options_register_decides(called):
+    given = called()
+    assert given['method'] == preset('node-mind')
+    assert set(given) == {'fixed', 'moving', 'method', 'device', 'seed', 'callback'}
+    assert (given['device'], given['seed']) == ('cpu', 2026)
+
+
+def test_masks_and_lesions_reach_register_each_as_itself(called, files):
+    more = ['--fixed-mask', files['mask'], '--fixed-lesion', files['fixed_lesion'], '--affine', files['affine']]
+    given = called(*more, '--moving-lesion', files['moving_lesion'], '-q')
+    assert same(given['fixed_mask'], files['mask'])
+    assert same(given['fixed_lesion'], files['fixed_lesion'])
+    assert same(given['moving_lesion'], files['moving_lesion'])
+    np.testing.assert_allclose(given['affine'], np.diag([1, 1, 1.5, 1]))
+    assert given['callback'] is None
+    assert 'moving_mask' not in given
+    assert 'start' not in given
+
+
+def test_an_earlier_result_reaches_register(called, files):
+    given = called('--start', files['forward'], files['inverse'])
+    assert isinstance(given['start'], Deformation)
+    np.testing.assert_allclose(given['start'].affine, np.diag([1, 1, 1.25, 1]))
+    assert given['start'].grid.same_as(GRID)
+    assert 'affine' not in given
+
+
+def test_settings_follow_method_then_file_then_words_then_resolution(called, files):
+    files['toml'].write_text('levels = [[8, 9], [4, 7], [1, 5]]\nchannels = 3\nlearning_rate = 0.5\n')
+    more = ['--set', 'learning_rate=0.25', '--preset-file', files['toml'], '--set', 'regularity=h1:2']
+    expected = dataclasses.replace(
+        preset('node-mind'), levels=((8.0, 9), (4.0, 7), (1.0, 5)), channels=3, learning_rate=0.25
+    )
+    expected = dataclasses.replace(expected, regularity=(('h1', 2.0),))
+    assert called(*more)['method'] == expected
+    assert called(*more, '--set', 'learning_rate=1')['method'].learning_rate == 1  # the last one counts
+    assert called(*more, '--working-resolution', '3')['method'] == expected.at_resolution(3)
+    assert called(*more, '--sloppy')['method'] == expected.sloppy()
+
+
+@pytest.mark.parametrize(
+    ('more', 'words'),
+    [
+        (['--set', 'learning_rate'], 'FIELD=VALUE is needed'),
+        (['--affine', 'a.txt', '--start', 'f.h5', 'i.h5'], 'not allowed with'),
+        (['--start', 'f.h5'], 'expected 2 arguments'),
+        (['--method', 'nonsense'], 'node-mind'),
+    ],
+)
+def test_options_that_cannot_be_together_or_lack_something(files, capsys, more, words):
+    with pytest.raises(SystemExit) as stopped:
+        parsed(files, *more)
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('setting', 'words', 'known'),
+    [
+        ('levls=4:40', "no field 'levls'; did you mean", "'levels'"),
+        ('levels=4x40', 'levels: NUMBER:INTEGER', '4x40'),
+        ('similarity=mnd', "similarity: there is no 'mnd'; known are ", 'mind'),
+        ('velocity=curl', "velocity: there is no 'curl'; known are ", 'node'),
+        ('regularity=h1:1,h7:2', "regularity: there is no 'h7'; known are ", 'h1'),
+        ('solver=rk5', "solver: there is no 'rk5'; known are ", 'rk4'),
+    ],
+)
+def test_bad_settings_are_refused_before_an_image_is_read(files, capsys, setting, words, known):
+    for name in ('fixed', 'moving'):
+        files[name].unlink()
+    assert cli.main([str(files['fixed']), str(files['moving']), '--out', str(files['out']), '--set', setting]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert known in said.split(words)[1]
+    assert not files['out'].exists()
+
+
+@pytest.mark.parametrize(
+    ('toml', 'words'), [('channels = "many"', 'mine.toml: channels'), (None, 'mine.toml: there is no such file')]
+)
+def test_a_bad_preset_file_is_named(files, capsys, toml, words):
+    if toml:
+        files['toml'].write_text(toml)
+    arguments = [files['fixed'], files['moving'], '--out', files['out'], '--preset-file', files['toml']]
+    assert cli.main(list(map(str, arguments))) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('more', 'words'),
+    [
+        (['--fixed-lesion', 'none.nii.gz'], 'none.nii.gz: there is no such file'),
+        (['--start', 'none.h5', 'none.h5'], 'none.h5'),
+        (['--start', 'inverse', 'forward'], 'not the forward and inverse transform'),
+    ],
+)
+def test_files_that_are_not_what_was_asked_for_are_named(files, capsys, more, words):
+    more = [str(files.get(word, word)) for word in more]
+    assert cli.main([str(files['fixed']), str(files['moving']), '--out', str(files['out']), *more]) == 2
+    assert words in capsys.readouterr().err
