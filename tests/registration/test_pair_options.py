@@ -1,12 +1,15 @@
 """What the options of bidsreg-pair make of a preset, and what they hand to `register`."""
 
 import dataclasses
+import json
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 import bidsreg.registration
 from bidsreg.registration import Deformation, Grid, Image, cli, preset
+from tests import data
 
 GRID = Grid((9, 8, 7), np.diag([2.0, 2.0, 2.0, 1.0]))
 
@@ -159,3 +162,33 @@ def test_files_that_are_not_what_was_asked_for_are_named(files, capsys, more, wo
     more = [str(files.get(word, word)) for word in more]
     assert cli.main([str(files['fixed']), str(files['moving']), '--out', str(files['out']), *more]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_whole_run_tells_what_it_was_given(tmp_path):
+    """The real thing, on a small head with a lesion in the moving scan that the fixed one does not have."""
+    pair = data.pair((30, 34, 30), 1, known=data.truth(1, amplitude=4.0))
+    lesion = np.zeros(pair.moving.shape, np.uint8)
+    lesion[14:20, 16:22, 14:20] = 1
+    scan = np.asarray(pair.moving.dataobj).copy()
+    scan[lesion > 0] = 0
+    paths = pair.save(tmp_path / 'in')
+    nib.save(data.image(scan, pair.moving.affine), paths['moving'])
+    paths['lesion'] = tmp_path / 'in' / 'lesion.nii.gz'
+    nib.save(data.image(lesion, pair.moving.affine), paths['lesion'])
+    settings = tmp_path / 'mine.toml'
+    settings.write_text('levels = [[12, 8], [6, 8]]\nloosened = []\nvelocity_spacing = 8\nname = "mine"')
+
+    def run(name, *more):
+        words = [paths['fixed'], paths['moving'], '--fixed-mask', paths['fixed_mask'], '--affine', paths['affine']]
+        words += ['--preset-file', settings, '--set', 'channels=4', '--threads', 1, '--device', 'cpu', '-q']
+        assert cli.main([str(word) for word in [*words, '--out', tmp_path / name, *more]]) == 0
+        return json.loads((tmp_path / name / 'result.json').read_text())
+
+    told, plain = run('masked', '--moving-lesion', paths['lesion']), run('plain')
+    assert told['inputs']['moving_lesion'] == str(paths['lesion'])
+    assert 'moving_lesion' not in plain['inputs']
+    assert told['method'] == told['settings']['name'] == 'mine'
+    assert (told['settings']['channels'], told['settings']['levels']) == (4, [[12.0, 8], [6.0, 8]])
+    assert told['iterations'] == plain['iterations'] == 16
+    # without the hole in the comparison the loss starts lower
+    assert told['loss_history'][0]['similarity'] < plain['loss_history'][0]['similarity']
