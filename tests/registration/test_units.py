@@ -91,7 +91,7 @@ def compared(name, size):
 
 @pytest.mark.parametrize('name', ['shifted', 'oblique', 'thick'])
 def test_the_same_head_moves_by_the_same_millimetres_on_any_grid(name):
-    distance, ratio = compared(name, 4.0)
+    distance, ratio = compared(name, 4.0)  # .32, .29 and .43 mm; ratios .86, .88 and .72: coarse voxels lose anatomy
     assert distance < 0.6
     assert 0.6 < ratio < 1.4
 
@@ -99,7 +99,7 @@ def test_the_same_head_moves_by_the_same_millimetres_on_any_grid(name):
 @pytest.mark.slow  # half a minute
 @pytest.mark.parametrize('name', ['shifted', 'oblique', 'thick'])
 def test_the_finer_the_grids_the_more_alike(name):
-    distance, ratio = compared(name, 2.0)
+    distance, ratio = compared(name, 2.0)  # .07, .15 and .17 mm; ratios .99, .98 and .93
     assert distance < 0.3
     assert 0.85 < ratio < 1.15
     assert np.linalg.norm(KNOWN.displacement(points(2.0)), axis=1).mean() > 1.5
