@@ -110,7 +110,7 @@ def check_names(chosen: Preset) -> None:
     from bidsreg.registration.flow import SOLVERS
     from bidsreg.registration.regularity import REGULARISERS
     from bidsreg.registration.similarity import SIMILARITIES
-    from bidsreg.registration.velocity import VELOCITIES
+    from bidsreg.registration.velocities import VELOCITIES
 
     known: dict[str, Collection[str]] = {
         'similarity': SIMILARITIES,

@@ -1,7 +1,8 @@
-"""The similarity on one level, worked in slabs that fit the processor's cache, with its gradient."""
+"""The similarity on one level, worked in boxes that fit the processor's cache, with its gradient."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,27 +12,33 @@ from scipy import ndimage as ndi
 
 from bidsreg.registration import separable
 from bidsreg.registration.grid import Grid
-from bidsreg.registration.image import Image, resample, sample, to_sampler
+from bidsreg.registration.image import Image, resample
 from bidsreg.registration.parallel import in_threads
+from bidsreg.registration.sampling import Sampler
 from bidsreg.registration.similarity import Similarity
 
 if TYPE_CHECKING:
     from bidsreg.registration.solve import Problem
 
 Tensor = torch.Tensor
+Box = tuple[slice, slice, slice]
 
-SLAB_VOXELS = 250_000
-"""Voxels of a slab on a CPU: its dozen temporaries stay in the cache, which made MIND five times faster."""
+BOX_SIZE = 56
+"""Voxels along the sides of a box on a CPU: its dozen temporaries stay in the cache, and little of it is border."""
 
 
 @dataclass(frozen=True, eq=False)
-class Slab:
-    """A box of the level's grid: what is compared in it, and how the displacement gets there."""
+class Tile:
+    """A box of the level's grid: what is compared in it, where it lies, and how the displacement gets there."""
 
-    box: tuple[slice, ...]
     features: Tensor
     weight: Tensor
+    at: Tensor
+    """Undisplaced positions in voxels of the moving volume, (3, x, y, z)."""
+    coarse: Box
+    """Which part of the displacement's grid it depends on."""
     matrices: separable.Matrices
+    """Interpolation of that part at the box's voxels."""
 
 
 class DataTerm:
@@ -44,19 +51,21 @@ class DataTerm:
     weight : ndarray, shape (X, Y, Z)
         Where to compare, 0 or 1; at least `support` voxels from the border.
     moving : Image
-        Smoothed for the level, on its own grid.
-    moving_mask : Image or None
-        On the moving grid.
+        Smoothed for the level, on its own grid (on the level's grid for a feature-based similarity).
+    counts : Image or None
+        Above 0.5 where the moving image may be compared, on the same grid.
     to_moving : ndarray, shape (4, 4)
-        Voxels of the level to voxels of the moving image, without displacement.
-    interpolation : tuple of Tensor
+        Voxels of the level to voxels of `moving`, without displacement.
+    turn : ndarray, shape (3, 3)
+        Displacements in mm along the velocity grid's axes to voxels of `moving`.
+    interpolation : sequence of ndarray
         For each axis, the matrix that interpolates the coarse displacement at the level's voxels.
     similarity : Similarity
         What is compared.
     device : torch.device
-        Where to work; one slab on a GPU.
+        Where to work; one box on a GPU.
     threads : int
-        Slabs worked at a time on a CPU.
+        Boxes worked at a time on a CPU.
     """
 
     def __init__(
@@ -64,57 +73,67 @@ class DataTerm:
         fixed: np.ndarray,
         weight: np.ndarray,
         moving: Image,
-        moving_mask: Image | None,
+        counts: Image | None,
         to_moving: np.ndarray,
-        interpolation: separable.Matrices,
+        turn: np.ndarray,
+        interpolation: list[np.ndarray],
         similarity: Similarity,
         device: torch.device,
         threads: int = 1,
     ) -> None:
         self.similarity, self.device = similarity, device
         self.threads = threads if device.type == 'cpu' else 1
-        self.moving = self._volume(moving.data)
-        self.moving_mask = None if moving_mask is None else self._volume(moving_mask.data)
-        self.base = self._tensor(to_sampler(to_moving, fixed.shape, moving.data.shape))
-        self.axes = [self._tensor(np.linspace(-1, 1, n)) for n in fixed.shape]
-        size = np.array(moving.data.shape)
-        reach = similarity.support * np.abs(to_moving[:3, :3]).sum(1) / (size - 1)
-        self.limit = self._tensor((1 - reach)[::-1])
-        whole = self._volume(fixed)
+        self.turn = self._tensor(turn)
+        whole, shown = self._tensor(fixed)[None, None], self._tensor(moving.data)[None, None]
+        inner = similarity.core(self._tensor(weight)[None, None])
+        positions = self._positions(to_moving, fixed.shape)
+        similarity.calibrate(whole, Sampler(shown[0]).values(positions)[None], inner)
         features = similarity.features(whole)
-        s = similarity.support
-        at_start = sample(self.moving, self._coordinates((slice(None),) * 3), padding='border')
-        inner = self._volume(weight)[..., s:-s, s:-s, s:-s]
-        similarity.calibrate(at_start, inner)
-        self.slabs = []
-        for box in _boxes(weight, s, SLAB_VOXELS if device.type == 'cpu' else weight.size):
-            x, y, z = (slice(b.start, b.stop - 2 * s) for b in box)
-            self.slabs.append(
-                Slab(
-                    box=box,
-                    features=features[..., x, y, z].contiguous(),
-                    weight=inner[..., x, y, z].contiguous(),
-                    matrices=tuple(m[b] for m, b in zip(interpolation, box, strict=True)),
-                )
-            )
+        self.margin = 0 if similarity.feature_based else similarity.support
+        self.moving = Sampler(similarity.moving_features(shown)[0] if similarity.feature_based else shown[0])
+        self.counts = None if counts is None else Sampler(self._tensor(counts.data)[None])
+        # a voxel counts where its whole support lies in the moving field of view
+        reach = self.margin * np.abs(to_moving[:3, :3]).sum(1)
+        self.lowest = self._tensor(reach)[:, None, None, None]
+        self.highest = self._tensor(np.array(moving.data.shape) - 1 - reach)[:, None, None, None]
+        size = BOX_SIZE if device.type == 'cpu' else max(weight.shape)
+        self.tiles = [
+            self._tile(box, features, inner, positions, interpolation)
+            for box in boxes(inner[0, 0].cpu().numpy(), size, similarity.block)
+        ]
 
     @classmethod
     def at(
-        cls, problem: Problem, spacing: float, similarity: Similarity, device: torch.device, threads: int = 1
+        cls,
+        problem: Problem,
+        spacing: float,
+        coarser: int,
+        similarity: Similarity,
+        device: torch.device,
+        threads: int = 1,
     ) -> DataTerm:
-        """The data term of a problem with images at `spacing` mm."""
-        level = _padded(problem.brain.coarsened(spacing), similarity.support)
-        fixed = resample(problem.fixed.smoothed_for(level.spacing), level)
+        """The data term of a problem with images at `spacing` mm and the velocity's grid `coarser` times halved."""
+        level = _padded(problem.brain.coarsened(spacing), similarity.support, similarity.block)
+        fixed = resample(problem.fixed.smoothed_for(np.maximum(level.spacing, problem.resolution)), level)
         weight = resample(problem.fixed_mask, level, order=0) > 0
-        seen = resample(Image(np.ones(problem.fixed.grid.shape, np.float32), problem.fixed.grid), level, order=0) > 0
-        weight &= ndi.binary_erosion(seen, np.ones((3, 3, 3)), iterations=similarity.support)
+        weight &= ndi.binary_erosion(_valid(problem, level), np.ones((3, 3, 3)), iterations=similarity.support or 1)
+        moving, counts = (
+            problem.moving.smoothed_for(np.full(3, max(spacing, problem.resolution))),
+            problem.moving_counts(spacing, similarity),
+        )
+        if similarity.feature_based:
+            onto = Grid(level.shape, problem.affine @ level.affine)
+            moving = Image(resample(moving, onto), onto)
+            counts = None if counts is None else Image(resample(counts, onto), onto)
+        to_voxels = np.linalg.inv(moving.grid.affine) @ problem.affine
         return cls(
             fixed=fixed,
             weight=weight.astype(np.float32),
-            moving=problem.moving.smoothed_for(np.full(3, spacing)),
-            moving_mask=problem.moving_mask,
-            to_moving=np.linalg.inv(problem.moving.grid.affine) @ problem.affine @ level.affine,
-            interpolation=separable.between(level, problem.velocity, torch.zeros((), device=device)),
+            moving=moving,
+            counts=counts,
+            to_moving=to_voxels @ level.affine,
+            turn=to_voxels[:3, :3] @ problem.velocity.directions,
+            interpolation=separable.weights_between(level, problem.velocity_grid(coarser)),
             similarity=similarity,
             device=device,
             threads=threads,
@@ -123,55 +142,87 @@ class DataTerm:
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32, device=self.device)
 
-    def _volume(self, array: np.ndarray) -> Tensor:
-        return self._tensor(array)[None, None]
+    def _positions(self, matrix: np.ndarray, shape: tuple[int, ...]) -> Tensor:
+        """Positions in the moving volume of every voxel, undisplaced, (3, X, Y, Z)."""
+        x, y, z = (
+            self._tensor(matrix[:3, axis, None] * np.arange(n) + matrix[:3, 3:] / 3) for axis, n in enumerate(shape)
+        )
+        return x[:, :, None, None] + y[:, None, :, None] + z[:, None, None, :]
 
-    def _coordinates(self, box: tuple[slice, ...]) -> Tensor:
-        """Sampler coordinates in the moving image of the voxels of a box, undisplaced, (1, X, Y, Z, 3)."""
-        x, y, z = (axis[b] for axis, b in zip(self.axes, box, strict=True))
-        matrix, shift = self.base[:3, :3], self.base[:3, 3]
-        x = x[:, None, None, None] * matrix[:, 2]
-        y = y[None, :, None, None] * matrix[:, 1]
-        z = z[None, None, :, None] * matrix[:, 0]
-        return (x + (y + z + shift))[None]
+    def _tile(
+        self, box: Box, features: Tensor, weight: Tensor, positions: Tensor, interpolation: list[np.ndarray]
+    ) -> Tile:
+        """Cut out what belongs to a box of compared voxels."""
+        s, m, more = self.similarity.support, self.margin, 2 * self.similarity.feature_margin
+        every = (slice(None), slice(None))
+        wide = [slice(b.start + s - m, b.stop + s + m) for b in box]
+        known = [slice(b.start, b.stop + more) for b in box]
+        rows = [weights[b] for weights, b in zip(interpolation, wide, strict=True)]
+        x, y, z = (np.flatnonzero(r.any(0)) for r in rows)
+        coarse = (slice(x[0], x[-1] + 1), slice(y[0], y[-1] + 1), slice(z[0], z[-1] + 1))
+        return Tile(
+            features=features[(*every, *known)].contiguous(),
+            weight=weight[(*every, *box)].contiguous(),
+            at=positions[(slice(None), *wide)].contiguous(),
+            coarse=coarse,
+            matrices=tuple(self._tensor(r[:, c]) for r, c in zip(rows, coarse, strict=True)),
+        )
 
-    def _slab(self, slab: Slab, displacement: Tensor) -> tuple[Tensor, Tensor]:
-        """Weighted sum of the dissimilarity over a slab, and the sum of the weights."""
-        moved = separable.apply(displacement, slab.matrices).permute(0, 2, 3, 4, 1)
-        at = self._coordinates(slab.box) + moved
-        weight = slab.weight
-        with torch.no_grad():
-            s = self.similarity.support
-            core = at[:, s:-s, s:-s, s:-s]
-            # a voxel counts where its whole support lies in the moving field of view
-            weight = weight * (core.abs() <= self.limit).all(-1)
-            if self.moving_mask is not None:
-                weight = weight * (sample(self.moving_mask, core) > 0.5)
-        warped = sample(self.moving, at, padding='border')
-        return self.similarity(slab.features, warped, weight), weight.sum()
+    def _weight(self, tile: Tile, at: Tensor) -> Tensor:
+        """Which voxels of a tile count where they lie now."""
+        m = self.margin
+        core = at[:, m : at.shape[1] - m, m : at.shape[2] - m, m : at.shape[3] - m]
+        seen = ((core >= self.lowest) & (core <= self.highest)).all(0)
+        if self.counts is not None:
+            seen &= self.counts.nearest(core)[0] > 0.5
+        return tile.weight * seen
 
+    def _placed(self, tile: Tile, displacement: Tensor) -> Tensor:
+        """Positions in the moving volume of a tile's voxels, displaced, (3, x, y, z)."""
+        return separable.apply(displacement[(..., *tile.coarse)], tile.matrices)[0].add_(tile.at)
+
+    def _sums(self, tile: Tile, displacement: Tensor) -> Tensor:
+        at = self._placed(tile, displacement)
+        return self.similarity.sums(tile.features, self.moving.values(at)[None], self._weight(tile, at))
+
+    def _gradient(self, tile: Tile, displacement: Tensor, upstream: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The sums over a tile, and the gradient of their first (or of `upstream` times them) by the displacement."""
+        at = self._placed(tile, displacement)
+        warped, slopes = self.moving(at)
+        weight = self._weight(tile, at)
+        sums, by_warped = self.similarity.sums_and_gradient(tile.features, warped[None], weight, upstream)
+        by_position = slopes[0].mul_(by_warped[0, 0])
+        for slope, by_channel in zip(slopes[1:], by_warped[0, 1:], strict=True):
+            by_position.addcmul_(slope, by_channel)
+        return sums, separable.apply_transposed(by_position[None], tile.matrices)[0]
+
+    @torch.no_grad()
     def value_and_gradient(self, displacement: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean dissimilarity over the compared voxels, and its gradient by the coarse displacement."""
-
-        def one(slab: Slab) -> tuple[Tensor, Tensor, Tensor]:
-            with torch.enable_grad():
-                leaf = displacement.detach().requires_grad_()
-                value, weight = self._slab(slab, leaf)
-                return value.detach(), weight, torch.autograd.grad(value, leaf)[0]
-
-        if not self.slabs:
-            return displacement.new_zeros(()), torch.zeros_like(displacement)
-        values, weights, gradients = zip(*in_threads(one, self.slabs, self.threads), strict=True)
-        count = torch.stack(weights).sum().clamp_min(1)
-        return torch.stack(values).sum() / count, torch.stack(gradients).sum(0) / count
+        """The dissimilarity, and its gradient by the coarse displacement (1, 3, X, Y, Z) in mm along its axes."""
+        gradient = torch.zeros_like(displacement)
+        if not self.tiles:
+            return displacement.new_zeros(()), gradient
+        turned = torch.einsum('ij,kjxyz->kixyz', self.turn, displacement)
+        upstream = None
+        if self.similarity.passes == 2:
+            totals = torch.stack(in_threads(lambda tile: self._sums(tile, turned), self.tiles, self.threads)).sum(0)
+            value, upstream = _slope(self.similarity.value, totals)
+        done = in_threads(lambda tile: self._gradient(tile, turned, upstream), self.tiles, self.threads)
+        if upstream is None:
+            totals = torch.stack([sums for sums, _ in done]).sum(0)
+            value, slope = _slope(self.similarity.value, totals)
+        for tile, (_, part) in zip(self.tiles, done, strict=True):
+            gradient[0][(slice(None), *tile.coarse)] += part
+        gradient = torch.einsum('ij,kixyz->kjxyz', self.turn, gradient)
+        return value, gradient if upstream is not None else gradient * slope[0]
 
     def __call__(self, displacement: Tensor) -> Tensor:
-        """The mean dissimilarity as a node of the graph; displacement (1, 3, X, Y, Z) in moving sampler coordinates."""
-        return _Slabwise.apply(displacement, self)
+        """The dissimilarity as a node of the graph; displacement in mm along the velocity grid's axes."""
+        return _Boxwise.apply(displacement, self)
 
 
-class _Slabwise(torch.autograd.Function):
-    """Takes the gradient slab by slab in the forward pass, so that only one slab's graph is ever alive."""
+class _Boxwise(torch.autograd.Function):
+    """Takes the gradient box by box in the forward pass, so that only a few boxes are ever in memory."""
 
     @staticmethod
     def forward(ctx: Any, displacement: Tensor, term: DataTerm) -> Tensor:
@@ -185,25 +236,62 @@ class _Slabwise(torch.autograd.Function):
         return upstream * gradient, None
 
 
-def _padded(grid: Grid, support: int) -> Grid:
-    """The grid with enough voxels around it for every one to have its support."""
-    return grid.cropped(np.full(3, -support), np.array(grid.shape) + support)
+def _slope(function: Any, totals: Tensor) -> tuple[Tensor, Tensor]:
+    """A function of the totals and its gradient by them."""
+    with torch.enable_grad():
+        leaf = totals.detach().requires_grad_()
+        value = function(leaf)
+        return value.detach(), torch.autograd.grad(value, leaf)[0]
 
 
-def _boxes(weight: np.ndarray, support: int, voxels: int) -> list[tuple[slice, ...]]:
-    """Boxes that together hold every compared voxel once, each with `support` more voxels on every side."""
-    occupied = np.flatnonzero(weight.any((1, 2)))
-    if not len(occupied):
-        return []
-    thickness = max(2 * support, voxels // (weight.shape[1] * weight.shape[2]) - 2 * support)
-    boxes = []
-    for start in range(occupied[0], occupied[-1] + 1, thickness):
-        stop = min(start + thickness, occupied[-1] + 1)
-        bounds = [slice(start - support, stop + support)]
-        for axis in (1, 2):
-            there = np.flatnonzero(weight[start:stop].any((0, 3 - axis)))
-            if len(there):
-                bounds.append(slice(there[0] - support, there[-1] + 1 + support))
-        if len(bounds) == 3:
-            boxes.append(tuple(bounds))
-    return boxes
+def _valid(problem: Problem, level: Grid) -> np.ndarray:
+    """Voxels of a level that the fixed image shows, lesions left out."""
+    seen = np.ones(problem.fixed.grid.shape, np.float32)
+    if problem.fixed_lesion is not None:
+        seen -= problem.fixed_lesion.data
+    return resample(Image(seen, problem.fixed.grid), level) > 0.99
+
+
+def _padded(grid: Grid, support: int, block: int) -> Grid:
+    """The grid with `support` voxels around it, and so many more that whole blocks fit."""
+    size = np.array(grid.shape)
+    return grid.cropped(np.full(3, -support), -(-size // block) * block + support)
+
+
+def boxes(weight: np.ndarray, size: int, block: int = 1) -> list[Box]:
+    """Boxes that together hold every compared voxel once.
+
+    Parameters
+    ----------
+    weight : ndarray, shape (X, Y, Z)
+        Above zero where voxels are compared.
+    size : int
+        Largest number of voxels along a side, rounded up to whole blocks.
+    block : int
+        Boxes begin and end at multiples of this.
+
+    Returns
+    -------
+    list of three slices
+        Drawn in around the compared voxels.
+    """
+    size = -(-size // block) * block
+    found = []
+    starts = [range(int(a) // block * block, int(b), size) for a, b in zip(*_bounds(weight > 0), strict=True)]
+    for corner in itertools.product(*starts):
+        part = tuple(slice(c, c + size) for c in corner)
+        inside = weight[part] > 0
+        if inside.any():
+            low, high = (np.array(corner) + edge for edge in _bounds(inside))
+            low, high = low // block * block, -(-high // block) * block
+            x, y, z = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+            found.append((x, y, z))
+    return found
+
+
+def _bounds(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and one past the last index along each axis where there is anything."""
+    if not inside.any():
+        return np.zeros(3, int), np.zeros(3, int)
+    along = [np.flatnonzero(inside.any(tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    return np.array([a[0] for a in along]), np.array([a[-1] + 1 for a in along])

@@ -5,7 +5,10 @@ Heinrich et al. 2012, Medical Image Analysis 16:1423-1435.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 
 Tensor = torch.Tensor
 
@@ -80,9 +83,163 @@ def mind(image: Tensor, offset: int = 1, floor: float | Tensor = 1e-6) -> Tensor
     return torch.exp(-distances / variance)
 
 
+def mind_mismatch(image: Tensor, features: Tensor, weight: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+    """Weighted sum of squared differences between the MIND of an image and given features, and its gradient.
+
+    Parameters
+    ----------
+    image : Tensor, shape (X, Y, Z)
+        Intensities.
+    features : Tensor, shape (6, X - 4, Y - 4, Z - 4)
+        MIND to compare with.
+    weight : Tensor, shape (X - 4, Y - 4, Z - 4)
+        Of each voxel.
+    floor : float
+        As for `mind`.
+
+    Returns
+    -------
+    mismatch : Tensor
+        Sum over voxels of weight times the mean squared difference of the six channels.
+    gradient : Tensor, shape (X, Y, Z)
+        Its derivative by the intensities, by the chain rule written out.
+    """
+    core = [n - 2 * SUPPORT for n in image.shape]
+    steps = [_inner(image, 1, axis).diff(dim=axis) for axis in range(3)]
+    channels = image.new_empty(6, *core)
+    for axis, step in enumerate(steps):
+        sums = _binomial_sums(step.square())
+        channels[2 * axis] = sums.narrow(axis, 1, core[axis])
+        channels[2 * axis + 1] = sums.narrow(axis, 0, core[axis])
+    variance = channels.mean(0)  # 64 times the variance: the scale of the sums cancels in the ratio
+    free = variance > 64 * floor
+    inverse = variance.clamp_min_(64 * floor).reciprocal_()
+    channels *= inverse
+    descriptor = torch.exp(-channels)
+    change = descriptor - features
+    mismatch = (change.square().sum(0) * weight).sum() / 6
+    # d mismatch / d (distance / variance) is -pull; the variance is the mean of the distances where it is `free`
+    pull = change.mul_(weight / 3).mul_(descriptor)
+    shared = channels.mul_(pull).sum(0).mul_(free).div_(6)
+    by_distance = torch.sub(shared, pull).mul_(inverse)
+    return mismatch, _gather_back(by_distance, steps, image.shape)
+
+
+def _gather_back(by_distance: Tensor, steps: list[Tensor], shape: torch.Size) -> Tensor:
+    """From the derivative by the six distances to the derivative by the intensities."""
+    core = by_distance.shape[1:]
+    gradient = by_distance.new_zeros(shape)
+    for axis, step in enumerate(steps):
+        room = [n + 2 * SUPPORT + (a == axis) for a, n in enumerate(core)]
+        spread = by_distance.new_zeros(room)
+        here = _inner(spread, SUPPORT, axis).narrow(axis, SUPPORT, core[axis] + 1)
+        here.narrow(axis, 1, core[axis]).add_(by_distance[2 * axis])
+        here.narrow(axis, 0, core[axis]).add_(by_distance[2 * axis + 1])
+        by_step = _binomial_sums(spread).mul_(step).mul_(2)
+        along = _inner(gradient, 1, axis)
+        along.narrow(axis, 1, step.shape[axis]).add_(by_step)
+        along.narrow(axis, 0, step.shape[axis]).sub_(by_step)
+    return gradient
+
+
+def _inner(volume: Tensor, by: int, axis: int) -> Tensor:
+    """A volume (X, Y, Z) without `by` voxels at both ends of the other two axes."""
+    for other in range(3):
+        if other != axis:
+            volume = volume.narrow(other, by, volume.shape[other] - 2 * by)
+    return volume
+
+
+def _binomial_sums(volume: Tensor) -> Tensor:
+    """64 times `binomial`, of (X, Y, Z)."""
+    for axis in range(3):
+        for _ in range(2):
+            n = volume.shape[axis] - 1
+            volume = volume.narrow(axis, 0, n) + volume.narrow(axis, 1, n)
+    return volume
+
+
 def variance_floor(image: Tensor, weight: Tensor | None = None, offset: int = 1, fraction: float = 1e-3) -> float:
     """A floor for the local variance: a fraction of its (weighted) mean over the image."""
     variance = patch_distances(image, offset).mean(1, keepdim=True)
     if weight is None:
         return max(float(variance.mean()) * fraction, 1e-12)
+    return max(float((variance * weight).sum() / weight.sum().clamp_min(1e-6)) * fraction, 1e-12)
+
+
+PLANES = ((0, 1), (0, 2), (1, 2))
+"""The pairs of axes; each spans one plane of the self-similarity context."""
+
+
+def ssc_distances(image: Tensor) -> Tensor:
+    """Patch distances between those of the six neighbours of each voxel that are sqrt(2) apart.
+
+    Parameters
+    ----------
+    image : Tensor, shape (1, 1, X, Y, Z)
+        Intensities.
+
+    Returns
+    -------
+    Tensor, shape (1, 12, X - 4, Y - 4, Z - 4)
+        Four channels for each plane of axes a < b: the neighbours -a and +b, +a and -b, +a and +b, -a and -b. The
+        first two are one map seen from two places, and so are the last two, so only six are computed.
+    """
+    channels = []
+    for plane in PLANES:
+        across = 3 - sum(plane)
+        inner = _along(image, across, 1, image.shape[across + 2] - 1)
+        for far, near, places in (((1, 1), (0, 0), ((0, 1), (1, 0))), ((0, 1), (1, 0), ((1, 1), (0, 0)))):
+            squares = (_corner(inner, plane, far) - _corner(inner, plane, near)).square()
+            distances = _Binomial.apply(squares)
+            channels += [_corner(distances, plane, place) for place in places]
+    return torch.cat(channels, 1)
+
+
+class _Binomial(torch.autograd.Function):
+    """`binomial`, whose derivative is itself on the padded gradient: half the time of autograd's."""
+
+    @staticmethod
+    def forward(ctx: Any, volume: Tensor) -> Tensor:
+        return binomial(volume)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Tensor:
+        return binomial(F.pad(upstream, (2,) * 6))
+
+
+def _corner(volume: Tensor, plane: tuple[int, int], starts: tuple[int, int]) -> Tensor:
+    """All but one voxel along two spatial axes: without the last (start 0) or the first (start 1)."""
+    for axis, start in zip(plane, starts, strict=True):
+        volume = _along(volume, axis, start, start + volume.shape[axis + 2] - 1)
+    return volume
+
+
+def mind_ssc(image: Tensor, floor: float | Tensor = 1e-6) -> Tensor:
+    """MIND self-similarity context of every voxel that has all its neighbours.
+
+    Heinrich et al. 2013, MICCAI, LNCS 8149:187-194: the patches around a voxel are compared with one another, not with
+    the one at the voxel, so that noise in one patch does not spoil the whole descriptor.
+
+    Parameters
+    ----------
+    image : Tensor, shape (1, 1, X, Y, Z)
+        Intensities.
+    floor : float or Tensor
+        Smallest local variance, in squared intensity units.
+
+    Returns
+    -------
+    Tensor, shape (1, 12, X - 4, Y - 4, Z - 4)
+        exp(-d / v) in (0, 1], v the mean of the twelve distances d (`ssc_distances`).
+    """
+    distances = ssc_distances(image)
+    variance = distances.mean(1, keepdim=True).clamp_min(floor)
+    return torch.exp(-distances / variance)
+
+
+def ssc_variance_floor(image: Tensor, weight: Tensor | None = None, fraction: float = 1e-3) -> float:
+    """A floor for the local variance of `mind_ssc`: a fraction of its (weighted) mean over the image."""
+    variance = ssc_distances(image).mean(1, keepdim=True)
+    weight = torch.ones_like(variance) if weight is None else weight
     return max(float((variance * weight).sum() / weight.sum().clamp_min(1e-6)) * fraction, 1e-12)

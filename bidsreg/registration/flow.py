@@ -2,41 +2,166 @@
 
 from __future__ import annotations
 
-import torch
-from torchdiffeq import odeint
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-from bidsreg.registration.image import sample
+import torch
+from torchdiffeq import odeint, odeint_adjoint
+from torchdiffeq._impl.odeint import SOLVERS as TORCHDIFFEQ_SOLVERS
+
+from bidsreg.registration.parallel import in_threads
+from bidsreg.registration.sampling import interpolate
 
 Tensor = torch.Tensor
+Rate = Callable[[Tensor, Tensor], Tensor]
 
-SOLVERS = ('euler', 'rk4')
+FIXED = ('euler', 'midpoint', 'heun2', 'heun3', 'rk4', 'explicit_adams', 'implicit_adams')
+"""Methods of torchdiffeq that take steps of a fixed size."""
+ADAPTIVE = ('dopri5', 'dopri8', 'bosh3', 'fehlberg2', 'adaptive_heun')
+"""Methods of torchdiffeq that choose their steps by a tolerance."""
+SOLVERS = tuple(name for name in (*FIXED, *ADAPTIVE) if name in TORCHDIFFEQ_SOLVERS)
+CHUNK = 60_000
+"""Particles that flow together on a CPU: they do not meet, and fit the cache."""
 
 
-def integrate(velocity: Tensor, points: Tensor, solver: str = 'rk4', steps: int = 2, backward: bool = False) -> Tensor:
+@dataclass(frozen=True)
+class Solver:
+    """How to integrate over t in [0, 1].
+
+    Attributes
+    ----------
+    method : str
+        One of `SOLVERS`.
+    steps : int
+        Of a method with fixed steps.
+    tolerance : float
+        Relative and absolute, in voxels of the velocity's grid, of an adaptive method.
+    adjoint : bool
+        Solve the adjoint equation for gradients: memory does not grow with the steps, at the price of another solution
+        backward in time, whose error the gradient has. Otherwise gradients go through the steps: exact for the discrete
+        flow, with the positions and slopes of every evaluation kept.
+    """
+
+    method: str = 'rk4'
+    steps: int = 2
+    tolerance: float = 1e-4
+    adjoint: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method not in SOLVERS:
+            raise ValueError(f"unknown solver '{self.method}'; known are: {', '.join(SOLVERS)}")
+        if self.steps < 1:
+            raise ValueError(f'a solver needs at least one step, not {self.steps}')
+
+
+class Eulerian(torch.nn.Module):
+    """The rate of particles in a velocity field: its value where they are.
+
+    Parameters
+    ----------
+    velocity : Tensor, shape (K, 3, X, Y, Z)
+        At K moments spread evenly over [0, 1], linear in between, in voxels of its grid per unit of time.
+    """
+
+    def __init__(self, velocity: Tensor) -> None:
+        super().__init__()
+        self.velocity = velocity
+
+    def forward(self, t: Tensor, phi: Tensor) -> Tensor:
+        """Velocity at time `t` of particles at `phi` (3, x, y, z), in voxels; the border's beyond the grid."""
+        knots = len(self.velocity)
+        if knots == 1:
+            return interpolate(self.velocity[0], phi)
+        place = (t * (knots - 1)).clamp(0, knots - 1)
+        lower = place.floor().clamp(max=knots - 2)
+        pair = self.velocity[lower.long() + torch.arange(2, device=phi.device)]
+        return interpolate(torch.lerp(pair[0], pair[1], (place - lower).to(phi.dtype)), phi)
+
+
+def integrate(rate: Rate, start: Tensor, solver: Solver, backward: bool = False, parameters: Any = ()) -> Tensor:
     """Let particles flow for one unit of time.
 
     Parameters
     ----------
-    velocity : Tensor, shape (1, 3, X, Y, Z)
-        A stationary velocity in ``grid_sample`` coordinates of its own grid per unit of time, components in that
-        order (reversed axes). Zero beyond the grid.
-    points : Tensor, shape (1, X', Y', Z', 3)
-        Where the particles start, ``grid_sample`` coordinates of the velocity's grid.
-    solver : str
-        A fixed-step method of torchdiffeq, see `SOLVERS`.
-    steps : int
-        How many steps.
+    rate : callable
+        d phi / dt as a function of t and phi; a Module if `solver.adjoint`.
+    start : Tensor
+        Where they start; any shape that `rate` takes.
+    solver : Solver
+        How.
     backward : bool
-        Flow from t = 1 to t = 0: the inverse map.
+        Flow from t = 1 to t = 0: the inverse map of a velocity field's flow.
+    parameters : sequence of Tensor
+        What the adjoint's gradient is wanted by.
 
     Returns
     -------
-    Tensor, shape (1, X', Y', Z', 3)
-        Where they end.
+    Tensor
+        Where they end, like `start`.
     """
-    span = torch.tensor([1.0, 0.0] if backward else [0.0, 1.0], dtype=points.dtype, device=points.device)
+    span = torch.tensor([1.0, 0.0] if backward else [0.0, 1.0], dtype=start.dtype, device=start.device)
+    how: dict[str, Any] = {'method': solver.method, 'rtol': solver.tolerance, 'atol': solver.tolerance}
+    if solver.method in FIXED:
+        how['options'] = {'step_size': 1.0 / solver.steps}
+    if solver.adjoint:
+        return odeint_adjoint(rate, start, span, adjoint_params=tuple(parameters), **how)[-1]
+    return odeint(rate, start, span, **how)[-1]
 
-    def rate(t: Tensor, phi: Tensor) -> Tensor:
-        return sample(velocity, phi).permute(0, 2, 3, 4, 1)
 
-    return odeint(rate, points, span, method=solver, options={'step_size': 1.0 / steps})[-1]
+def chunks(start: Tensor) -> list[Tensor]:
+    """Particles (3, X, Y, Z) in slabs along the first axis; all together on a GPU."""
+    if start.device.type != 'cpu':
+        return [start]
+    return list(start.split(max(1, CHUNK // (start.shape[2] * start.shape[3])), 1))
+
+
+def flow(velocity: Tensor, start: Tensor, solver: Solver, threads: int = 1) -> Tensor:
+    """Where a velocity field takes particles, differentiable by the field.
+
+    Parameters
+    ----------
+    velocity : Tensor, shape (K, 3, X, Y, Z)
+        As for `Eulerian`.
+    start : Tensor, shape (3, x, y, z)
+        In voxels of the velocity's grid.
+    solver : Solver
+        How.
+    threads : int
+        Slabs of particles worked at a time; the result is the same to the last bit for any number.
+
+    Returns
+    -------
+    Tensor, shape (3, x, y, z)
+    """
+    return _Flow.apply(velocity, start, solver, threads)
+
+
+class _Flow(torch.autograd.Function):
+    """Slabs of particles in threads, each with a graph of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, velocity: Tensor, start: Tensor, solver: Solver, threads: int) -> Tensor:
+        wanted = velocity.requires_grad
+
+        def one(particles: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.set_grad_enabled(wanted):
+                leaf = velocity.detach().requires_grad_(wanted)
+                return leaf, integrate(Eulerian(leaf), particles, solver, parameters=[leaf])
+
+        ctx.done, ctx.threads = in_threads(one, chunks(start), threads), threads
+        return torch.cat([end.detach() for _, end in ctx.done], 1)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        parts = upstream.split([end.shape[1] for _, end in ctx.done], 1)
+
+        def one(work: tuple[tuple[Tensor, Tensor], Tensor]) -> Tensor:
+            (leaf, end), part = work
+            return torch.autograd.grad(end, leaf, part, retain_graph=True)[0]
+
+        gradients = in_threads(one, list(zip(ctx.done, parts, strict=True)), ctx.threads)
+        total = gradients[0]
+        for gradient in gradients[1:]:
+            total += gradient
+        return total, None, None, None

@@ -6,6 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+MOST_ITERATIONS = 300
+"""Of an instance-specific optimisation, in all."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
@@ -15,25 +18,38 @@ class Preset:
     ----------
     name : str
         What the user calls it.
-    similarity, velocity, regulariser : str
-        Keys of the registries in :mod:`.similarity`, :mod:`.velocity` and :mod:`.regularity`.
+    similarity, velocity : str
+        Keys of the registries in :mod:`.similarity` and :mod:`.velocity`.
+    regularity : tuple of (str, float)
+        Regularisers (keys of the registry in :mod:`.regularity`) with their weights. Each is an integral over space
+        in mm^3, divided by the volume of the fixed mask, so a weight means the same on every grid.
     solver : str
-        A torchdiffeq method with fixed steps, ``'euler'`` or ``'rk4'``.
+        A torchdiffeq method, with fixed steps (``'euler'``, ``'midpoint'``, ``'rk4'``, ...) or adaptive ones
+        (``'dopri5'``, ...).
     time_steps : int
         Solver steps over t in [0, 1] while optimising; the written fields take `solve.FINAL_STEPS` times as many.
+    tolerance : float
+        Of adaptive solvers, relative and absolute (in halves of the velocity grid's extent).
+    adjoint : bool
+        Gradients by the adjoint equation, solved backward in time, instead of through the solver's steps.
+    time_knots : int
+        Moments of time at which there is a velocity of its own, linear in between; 1 is stationary.
     levels : tuple of (float, int)
         Image grid spacing in mm, coarse to fine, and how many iterations on it.
+    image_resolution : float
+        mm: images are blurred as for a grid of this spacing where the level's is finer. Descriptors of sharper images
+        are mostly descriptors of noise.
     velocity_spacing : float
         Spacing in mm of the grid on which the velocity lives.
     velocity_smoothing : float
         Standard deviation in mm of the Gaussian that smooths the velocity.
-    regularity_weight : float
-        Weight of the regulariser. H1 is dimensionless (mm/mm), so the weight means the same on every grid.
+    kernel_alpha, kernel_power : float
+        Of the operator (Id - alpha Laplacian)^power of `lddmm` and the V-norm; alpha in mm^2.
     loosened : tuple of (float, int)
-        Smaller weights to go on with on the finest grid, each with its iterations, for as long as held-out evidence
-        improves: how much two scans differ is not known beforehand.
+        Factors on the weights to go on with on the finest grid, each with its iterations, for as long as held-out
+        evidence improves: how much two scans differ is not known beforehand.
     learning_rate : float
-        Step of Adam on the network's parameters.
+        Root mean square step on each tensor of the network's parameters, see `optimiser`.
     channels : int
         Width of the velocity network.
     slope_tolerance : float
@@ -43,21 +59,31 @@ class Preset:
     name: str
     similarity: str = 'mind'
     velocity: str = 'node'
-    regulariser: str = 'h1'
+    regularity: tuple[tuple[str, float], ...] = (('h1', 1.0),)
     solver: str = 'rk4'
     time_steps: int = 1
-    levels: tuple[tuple[float, int], ...] = ((4.0, 40), (2.0, 30), (1.0, 25))
+    tolerance: float = 1e-4
+    adjoint: bool = False
+    time_knots: int = 1
+    levels: tuple[tuple[float, int], ...] = ((4.0, 30), (2.0, 30), (1.0, 20))
+    image_resolution: float = 2.0
     velocity_spacing: float = 4.0
     velocity_smoothing: float = 8.0
-    regularity_weight: float = 1.0
+    kernel_alpha: float = 40.0
+    kernel_power: float = 2.0
     loosened: tuple[tuple[float, int], ...] = ((0.2, 20),)
-    learning_rate: float = 0.005
+    learning_rate: float = 0.01
     channels: int = 8
     slope_tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        if sum(n for _, n in (*self.levels, *self.loosened)) > 300:
+        if self.iterations > MOST_ITERATIONS:
             raise ValueError(f'{self.name}: at most 300 iterations in all, not {self.levels} and {self.loosened}')
+
+    @property
+    def iterations(self) -> int:
+        """Iterations in all, at most."""
+        return sum(n for _, n in (*self.levels, *self.loosened))
 
     def at_resolution(self, finest: float) -> Preset:
         """The same with `finest` (mm) as the finest image grid, instead of the levels at that spacing or finer."""
@@ -65,6 +91,10 @@ class Preset:
         rest = [n for spacing, n in self.levels if spacing <= finest]
         levels = (*coarse, (finest, rest[0] if rest else self.levels[-1][1]))
         return dataclasses.replace(self, levels=levels)
+
+    def stiffer(self, factor: float) -> Preset:
+        """The same with every weight of regularity multiplied by `factor`."""
+        return dataclasses.replace(self, regularity=tuple((name, factor * w) for name, w in self.regularity))
 
     def sloppy(self) -> Preset:
         """A quick look for tests: no level finer than 2 mm, a third of the iterations."""
@@ -76,8 +106,39 @@ class Preset:
         """The settings as JSON-ready values."""
         return dataclasses.asdict(self)
 
+    def between_people(self) -> Preset:
+        """The same method for two people's brains: large deformations, folded cortex.
 
-PRESETS: dict[str, Preset] = {p.name: p for p in (Preset(name='node-mind'),)}
+        Finer velocities, much less stiffness against shear than against change of volume, so that Jacobians stay
+        moderate, and no loosening: here how much is to be moved is known to be much.
+        """
+        (_, stiffness), *_ = self.regularity
+        return dataclasses.replace(
+            self,
+            name=f'{self.name}-inter',
+            levels=((3.0, 30), (2.0, 30), (1.0, 40)),
+            regularity=(('h1', 0.005 * stiffness), ('divergence', 0.02 * stiffness)),
+            velocity_spacing=2.0,
+            velocity_smoothing=1.5,
+            loosened=(),
+            learning_rate=2 * self.learning_rate,
+        )
+
+
+NODE_MIND = Preset(name='node-mind')
+
+WITHIN = (
+    NODE_MIND,
+    dataclasses.replace(NODE_MIND, name='node-mind-fast', levels=((4.0, 30), (2.0, 30)), loosened=((0.2, 20),)),
+    dataclasses.replace(NODE_MIND, name='node-lddmm-mind', velocity='lddmm', time_knots=3, solver='rk4', time_steps=2),
+    dataclasses.replace(NODE_MIND, name='nodeo-mind', velocity='nodeo', solver='euler', time_steps=2),
+    dataclasses.replace(NODE_MIND, name='node-ngf', similarity='ngf'),
+    dataclasses.replace(NODE_MIND, name='node-lmi', similarity='lmi'),
+    dataclasses.replace(NODE_MIND, name='node-gmi', similarity='gmi'),
+)
+
+PRESETS: dict[str, Preset] = {p.name: p for p in (*WITHIN, *(p.between_people() for p in WITHIN))}
+"""The methods by name: for two scans of one head, and with the suffix ``-inter`` for the heads of two people."""
 
 
 def preset(name: str) -> Preset:

@@ -20,6 +20,11 @@ def apply(volume: Tensor, matrices: Matrices) -> Tensor:
     return torch.einsum('bj,kcajl->kcabl', y, volume) @ z.T
 
 
+def apply_transposed(volume: Tensor, matrices: Matrices) -> Tensor:
+    """Multiply each axis of (K, C, X, Y, Z) by the transpose of its matrix: the adjoint of `apply`."""
+    return apply(volume, tuple(m.T for m in matrices))
+
+
 def cubic_weights(positions: np.ndarray, n: int) -> np.ndarray:
     """Catmull-Rom interpolation as a matrix: continuous first derivative, exact at the samples and for straight lines.
 
@@ -44,16 +49,31 @@ def cubic_weights(positions: np.ndarray, n: int) -> np.ndarray:
     return out
 
 
+def linear_weights(positions: np.ndarray, n: int) -> np.ndarray:
+    """Linear interpolation as a matrix (M, n); positions in samples from the first one, the ends repeated."""
+    base = np.clip(np.floor(positions).astype(int), 0, max(n - 2, 0))
+    t = np.clip(positions - base, 0, 1)
+    out = np.zeros((len(positions), n))
+    rows = np.arange(len(positions))
+    out[rows, base] = 1 - t
+    out[rows, np.minimum(base + 1, n - 1)] += t
+    return out
+
+
 def positions(grid: Grid, samples: Grid) -> list[np.ndarray]:
     """Where the voxels of `grid` lie along each axis of `samples`, in its voxels; both grids have the same axes."""
     along = (np.eye(3)[axis] * np.arange(n)[:, None] for axis, n in enumerate(grid.shape))
     return [samples.to_voxels(grid.to_world(voxels))[:, axis] for axis, voxels in enumerate(along)]
 
 
+def weights_between(grid: Grid, samples: Grid) -> list[np.ndarray]:
+    """Cubic interpolation from `samples` to the voxels of `grid`, a matrix an axis; both grids have the same axes."""
+    return [cubic_weights(p, n) for p, n in zip(positions(grid, samples), samples.shape, strict=True)]
+
+
 def between(grid: Grid, samples: Grid, like: Tensor) -> Matrices:
-    """Cubic interpolation from `samples` to the voxels of `grid`; both grids have the same axes."""
-    pairs = zip(positions(grid, samples), samples.shape, strict=True)
-    return to_tensors([cubic_weights(p, n) for p, n in pairs], like)
+    """`weights_between` as tensors like `like`."""
+    return to_tensors(weights_between(grid, samples), like)
 
 
 def gaussian_weights(n: int, sigma: float) -> np.ndarray:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,28 +17,34 @@ from bidsreg.registration import evidence, metrics, separable
 from bidsreg.registration.dataterm import DataTerm
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.evidence import Evidence
-from bidsreg.registration.flow import integrate
+from bidsreg.registration.flow import Eulerian, Solver, chunks, flow, integrate
 from bidsreg.registration.grid import Grid, apply_affine
-from bidsreg.registration.image import Image, identity, resample, to_sampler
+from bidsreg.registration.image import Image, resample
+from bidsreg.registration.inversion import invert_displacement
+from bidsreg.registration.optimiser import TensorwiseAdam
 from bidsreg.registration.parallel import in_threads, one_thread_an_operation
-from bidsreg.registration.presets import Preset, preset
-from bidsreg.registration.regularity import REGULARISERS
-from bidsreg.registration.similarity import SIMILARITIES
-from bidsreg.registration.velocity import VELOCITIES
+from bidsreg.registration.presets import MOST_ITERATIONS, Preset, preset
+from bidsreg.registration.regularity import REGULARISERS, Path
+from bidsreg.registration.similarity import SIMILARITIES, Similarity
+from bidsreg.registration.velocities import VELOCITIES
 
 Tensor = torch.Tensor
 LOGGER = logging.getLogger(__name__)
 
-MARGIN = 14.0
-"""mm around the brain over which the velocity fades to zero."""
+MARGIN = (8.0, 1.75)
+"""mm around the brain over which the velocity fades to zero: at least, and in standard deviations of its smoothing."""
 REACH = 3.0
 """mm around the brain mask in which images are still compared: the edge of the brain says where it lies."""
 CHECK_EVERY = 10
 """Iterations between looks at the loss: a look makes a GPU wait."""
-PARTICLE_SLAB = 16
-"""Slices of particles that flow together: they do not meet, and fit the cache."""
-FINAL_STEPS = 8
+COARSER = 2
+"""How often the velocity's grid can be halved: coarse image levels need no finer velocity than themselves."""
+FINAL_STEPS = 4
 """How many times finer in time than the optimisation the written fields are integrated."""
+FINAL_SPACING = 2.0
+"""mm between the particles of the written fields where the velocity's grid is coarser, halved until it is no more."""
+FIT_ITERATIONS, FIT_RATE = 60, 0.02
+"""Iterations that bring the network to an earlier deformation, and the first of their shrinking steps."""
 ATTEMPTS = 3
 """How often a folded result is solved again, each time four times as stiff."""
 
@@ -78,7 +85,7 @@ class Result:
     preset : Preset
         The settings it was found with (stiffer than asked for when the first attempts folded).
     history : list of dict
-        level (mm), weight, iteration, loss, similarity and regularity of every iteration.
+        level (mm), factor on the weights, iteration, loss, similarity and regularity of every iteration.
     stopped : list of str
         Why each level ended.
     folds : int
@@ -117,7 +124,11 @@ class Problem:
     moving: Image
     fixed_mask: Image
     moving_mask: Image | None
+    fixed_lesion: Image | None
+    moving_lesion: Image | None
     affine: np.ndarray
+    resolution: float
+    """mm: images are never compared sharper than this."""
     brain: Grid
     """The voxels of the finest grid that images are compared on."""
     velocity: Grid
@@ -129,6 +140,20 @@ class Problem:
     def volume(self) -> float:
         """Of the fixed mask, in mm^3."""
         return float(self.fixed_mask.data.sum() * abs(np.linalg.det(self.fixed_mask.grid.affine[:3, :3])))
+
+    def velocity_grid(self, coarser: int) -> Grid:
+        """`velocity` with every length halved `coarser` times, corners kept."""
+        x, y, z = ((n - 1) // 2**coarser + 1 for n in self.velocity.shape)
+        return Grid((x, y, z), self.velocity.affine @ np.diag([2.0**coarser] * 3 + [1.0]))
+
+    def moving_counts(self, spacing: float, similarity: Similarity) -> Image | None:
+        """Above 0.5 where the moving image may be compared at `spacing` mm; None if everywhere."""
+        if self.moving_lesion is None:
+            return self.moving_mask
+        valid = _dilated(self.moving_lesion, similarity.support * spacing).data < 0.5
+        if self.moving_mask is not None:
+            valid &= self.moving_mask.data > 0.5
+        return Image(valid.astype(np.float32), self.moving.grid)
 
 
 def _dilated(mask: Image, mm: float) -> Image:
@@ -153,21 +178,25 @@ def prepare(
     fixed_mask: Image | None,
     moving_mask: Image | None,
     affine: np.ndarray,
+    fixed_lesion: Image | None = None,
+    moving_lesion: Image | None = None,
 ) -> Problem:
     """Check the input, crop it to the brain and lay out the grids.
 
     Raises
     ------
     ValueError
-        If a mask is empty or lies on another grid than its image, an image is constant inside its mask, or the
-        affine moves the fixed mask out of the moving image or its mask.
+        If a mask or lesion is empty or lies on another grid than its image, an image is constant inside its mask, or
+        the affine moves the fixed mask out of the moving image or its mask.
     """
     check_mask('fixed', fixed, fixed_mask)
     check_mask('moving', moving, moving_mask)
+    check_mask('fixed lesion', fixed, fixed_lesion)
+    check_mask('moving lesion', moving, moving_lesion)
     mask = _binary(fixed_mask) if fixed_mask else Image(np.ones(fixed.grid.shape, np.float32), fixed.grid)
     check_overlap(mask, moving_mask or Image(np.ones(moving.grid.shape, np.float32), moving.grid), affine)
     finest = fixed.grid.orthogonalised().coarsened(min(h for h, _ in chosen.levels))
-    brain, velocity, whole = lay_out(finest, mask, chosen.velocity_spacing)
+    brain, velocity, whole = lay_out(finest, mask, chosen.velocity_spacing, margin(chosen))
     world = velocity.to_world(metrics.corners(velocity.shape))
     there = apply_affine(affine, world)
     near_mask = _binary(_cropped(moving_mask, there, 4.0)) if moving_mask else None
@@ -177,11 +206,20 @@ def prepare(
         moving=_standardised('moving', _cropped(moving, there, 4.0), near_mask),
         fixed_mask=_dilated(mask, REACH if fixed_mask else 0),
         moving_mask=_dilated(near_mask, REACH) if near_mask else None,
+        fixed_lesion=_binary(_cropped(fixed_lesion, world, 4.0)) if fixed_lesion else None,
+        moving_lesion=_binary(_cropped(moving_lesion, there, 4.0)) if moving_lesion else None,
         affine=affine,
+        resolution=chosen.image_resolution,
         brain=brain,
         velocity=velocity,
         field=whole,
     )
+
+
+def margin(chosen: Preset) -> float:
+    """How many mm around the brain the velocity takes to fade to zero."""
+    least, widths = MARGIN
+    return max(least, widths * chosen.velocity_smoothing)
 
 
 def check_mask(name: str, image: Image, mask: Image | None) -> None:
@@ -203,12 +241,15 @@ def check_overlap(mask: Image, moving_mask: Image, affine: np.ndarray) -> None:
         )
 
 
-def lay_out(finest: Grid, mask: Image, velocity_spacing: float) -> tuple[Grid, Grid, Grid]:
-    """The brain's box on the finest grid, the velocity's grid around it, and the finest grid that covers that."""
+def lay_out(finest: Grid, mask: Image, velocity_spacing: float, around: float) -> tuple[Grid, Grid, Grid]:
+    """The brain's box on the finest grid, the velocity's grid `around` mm about it, and the finest grid over that."""
     at = finest.to_voxels(mask.grid.to_world(np.argwhere(mask.data > 0)))
     low, high = np.floor(at.min(0) + 1e-3), np.ceil(at.max(0) - 1e-3) + 1
-    reach, margin = (np.ceil(mm / finest.spacing) for mm in (REACH, MARGIN))
-    velocity = finest.cropped(low - margin, high + margin).covering(np.full(3, velocity_spacing))
+    reach, room = (np.ceil(mm / finest.spacing) for mm in (REACH, around))
+    velocity = finest.cropped(low - room, high + room).covering(np.full(3, velocity_spacing))
+    # so that halving its lengths keeps the corners
+    more = -(np.array(velocity.shape) - 1) % 2**COARSER
+    velocity = velocity.cropped(-(more // 2), np.array(velocity.shape) + more - more // 2)
     span = finest.to_voxels(velocity.to_world(metrics.corners(velocity.shape)))
     whole = finest.cropped(np.floor(span.min(0)) - 1, np.ceil(span.max(0)) + 2)
     return finest.cropped(low - reach, high + reach), velocity, whole
@@ -233,47 +274,57 @@ class Optimisation:
         self.threads = threads if device.type == 'cpu' else 1
         self.problem, self.preset, self.device = problem, chosen, device
         grid = problem.velocity
-        self.network = VELOCITIES[chosen.velocity](grid.shape, grid.spacing, MARGIN - 2, chosen).to(device)
-        self.spacing = torch.as_tensor(grid.spacing, dtype=torch.float32, device=device)
-        self.regulariser = REGULARISERS[chosen.regulariser]
-        self.start = identity(grid.shape, device)
-        self.to_sampler = torch.as_tensor(2 / grid.extent, dtype=torch.float32, device=device)[:, None, None, None]
-        voxels = np.linalg.inv(problem.moving.grid.affine) @ problem.affine @ grid.affine
-        turn = to_sampler(voxels, grid.shape, problem.moving.grid.shape)[:3, :3]
-        self.turn = torch.as_tensor(turn, dtype=torch.float32, device=device)
+        self.network = VELOCITIES[chosen.velocity](grid.shape, grid.spacing, margin(chosen) - 2, chosen).to(device)
+        self.lagrangian = getattr(self.network, 'lagrangian', False)
+        self.solver = Solver(chosen.solver, chosen.time_steps, chosen.tolerance, chosen.adjoint)
+        self.optimiser = TensorwiseAdam(self.network.parameters(), chosen.learning_rate)
+        self.regularisers = [(REGULARISERS[name], weight) for name, weight in chosen.regularity]
 
-    def sampler_velocity(self, velocity: Tensor) -> Tensor:
-        """Velocity (1, 3, X, Y, Z) in mm as ``grid_sample`` coordinates of its grid, axes reversed."""
-        return (velocity * self.to_sampler).flip(1)
+    def coarser(self, level: float) -> int:
+        """How often the velocity's grid is halved for images at `level` mm."""
+        if self.lagrangian:
+            return 0
+        ratio = level / self.preset.velocity_spacing
+        return int(np.clip(np.floor(np.log2(ratio) + 1e-6), 0, COARSER))
 
-    def displacement(self, velocity: Tensor) -> Tensor:
-        """Where the flow takes the velocity grid's points: a displacement in the moving image's sampler coordinates."""
-        end = integrate(self.sampler_velocity(velocity), self.start, self.preset.solver, self.preset.time_steps)
-        return ((end - self.start) @ self.turn.T).permute(0, 4, 1, 2, 3)
+    def path(self, coarser: int = 0) -> Path:
+        """The flow as it is now, on the velocity's grid with lengths halved `coarser` times."""
+        grid = self.problem.velocity_grid(coarser)
+        spacing = torch.as_tensor(grid.spacing, dtype=torch.float32, device=self.device)
+        if self.lagrangian:
+            return lagrangian_path(self.network, grid, spacing, self.solver, self.preset)
+        velocity = self.network(coarser)
+        unit = spacing[:, None, None, None]
+        start = voxels(grid.shape, self.device)
+        end = flow(velocity / unit, start, self.solver, self.threads)
+        return Path(velocity, ((end - start) * unit)[None], spacing, self.preset)
 
-    def losses(self, term: DataTerm, weight: float) -> tuple[Tensor, Tensor]:
+    def losses(self, term: DataTerm, factor: float, coarser: int) -> tuple[Tensor, Tensor]:
         """Similarity and weighted regularity now."""
-        velocity = self.network()
-        energy = self.regulariser(velocity, self.spacing) / self.problem.volume
-        return term(self.displacement(velocity)), weight * energy
+        path = self.path(coarser)
+        energy = path.displacement.new_zeros(())
+        for regulariser, weight in self.regularisers:
+            energy = energy + weight * regulariser(path)
+        return term(path.displacement), factor * energy / self.problem.volume
 
     def run_level(
-        self, spacing: float, iterations: int, weight: float, callback: Callable[[Progress], None] | None
+        self, spacing: float, iterations: int, factor: float, callback: Callable[[Progress], None] | None
     ) -> tuple[list[dict[str, float]], str]:
-        """Iterate on one image grid with one weight of regularity; the history of the losses, and why it ended."""
-        term = DataTerm.at(self.problem, spacing, SIMILARITIES[self.preset.similarity](), self.device, self.threads)
-        if not term.slabs:
+        """Iterate on one image grid with all weights times `factor`; the history of the losses, and why it ended."""
+        coarser = self.coarser(spacing)
+        similarity = SIMILARITIES[self.preset.similarity]()
+        term = DataTerm.at(self.problem, spacing, coarser, similarity, self.device, self.threads)
+        if not term.tiles:
             return [], f'{spacing:g} mm: left out, no voxel has its whole neighbourhood in the field of view'
-        optimiser = torch.optim.Adam(self.network.parameters(), lr=self.preset.learning_rate, betas=(0.9, 0.99))
         kept: list[Tensor] = []
         looked: list[float] = []
         began, stopped = time.perf_counter(), f'{iterations} iterations done'
         for i in range(1, iterations + 1):
-            optimiser.zero_grad(set_to_none=True)
-            similarity, regularity = self.losses(term, weight)
-            (similarity + regularity).backward()
-            optimiser.step()
-            kept.append(torch.stack([similarity.detach(), regularity.detach()]))
+            self.optimiser.zero_grad(set_to_none=True)
+            unlike, rough = self.losses(term, factor, coarser)
+            (unlike + rough).backward()
+            self.optimiser.step()
+            kept.append(torch.stack([unlike.detach(), rough.detach()]))
             if i % CHECK_EVERY and i != iterations:
                 continue
             image_part, smooth_part = kept[-1].tolist()
@@ -286,35 +337,87 @@ class Optimisation:
                 break
         values = torch.stack(kept).cpu().tolist()
         rows = [
-            {'level': spacing, 'iteration': i, 'loss': s + r, 'similarity': s, 'regularity': r, 'weight': weight}
+            {'level': spacing, 'iteration': i, 'loss': s + r, 'similarity': s, 'regularity': r, 'factor': factor}
             for i, (s, r) in enumerate(values, 1)
         ]
-        return rows, f'{spacing:g} mm, weight {weight:g}: {stopped}'
+        return rows, f'{spacing:g} mm, weights x {factor:g}: {stopped}'
+
+    def fit(self, start: Deformation) -> str:
+        """Bring the network to an earlier deformation; says how near it came."""
+        grid = self.problem.velocity
+        index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing='ij'), -1)
+        world = metrics.displacement_at(start.forward, start.grid, grid.to_world(index.reshape(-1, 3)))
+        along = np.moveaxis((world @ grid.directions).reshape(*grid.shape, 3), -1, 0)[None]
+        target = torch.as_tensor(along.astype(np.float32), device=self.device)
+        optimiser = TensorwiseAdam(self.network.parameters(), FIT_RATE)
+        for i in range(FIT_ITERATIONS):
+            optimiser.param_groups[0]['lr'] = FIT_RATE * (1 - i / FIT_ITERATIONS)
+            optimiser.zero_grad(set_to_none=True)
+            off = self.path().displacement - target
+            off.square().mean().backward()
+            optimiser.step()
+        with torch.no_grad():
+            off, size = (self.path().displacement - target).norm(dim=1), target.norm(dim=1)
+        far = size > 0.1 * size.max()
+        return f'start: fitted to {off[far].mean().item():.2f} mm of {size[far].mean().item():.2f} mm in the mean'
 
     @torch.no_grad()
     def field(self, backward: bool) -> np.ndarray:
-        """The flow's world displacement (X, Y, Z, 3) in mm on the problem's full-resolution field grid.
+        """The world displacement (X, Y, Z, 3) in mm on the problem's full-resolution field grid, or its inverse's.
 
         Particles flow on a grid twice as fine as the velocity's, in smaller steps than during the optimisation; their
         displacement is smooth on that scale, so cubic interpolation takes it to the field grid.
         """
         coarse, grid = self.problem.velocity, self.problem.field
-        dense = coarse.covering(coarse.spacing / 2)
-        velocity = separable.apply(self.network(), separable.between(dense, coarse, self.spacing))
-        velocity, start = self.sampler_velocity(velocity), identity(dense.shape, self.device)
-        steps = FINAL_STEPS * self.preset.time_steps
-
-        def flow(particles: Tensor) -> Tensor:
-            with torch.no_grad():
-                return integrate(velocity, particles, self.preset.solver, steps, backward)
-
-        end = torch.cat(in_threads(flow, start.split(PARTICLE_SLAB, 1), self.threads), 1)
-        half = torch.as_tensor(dense.extent / 2, dtype=torch.float32, device=self.device)
-        local = ((end - start).flip(-1) * half).permute(0, 4, 1, 2, 3)
-        full = separable.apply(local, separable.between(grid, dense, self.spacing))[0].permute(1, 2, 3, 0)
+        like = torch.zeros((), device=self.device)
+        if self.lagrangian:
+            dense, local = coarse, self.path().displacement
+        else:
+            dense = coarse.covering(coarse.spacing / (2 if coarse.spacing.min() > 1.5 * FINAL_SPACING else 1))
+            local = self.dense_displacement(dense, backward)
+        full = separable.apply(local, separable.between(grid, dense, like))[0].permute(1, 2, 3, 0)
         x, y, z = [(at > 0) & (at < n - 1) for at, n in zip(separable.positions(grid, dense), dense.shape, strict=True)]
         inside = (x[:, None, None] & y[:, None] & z)[..., None]
-        return np.ascontiguousarray(full.cpu().numpy() @ coarse.directions.T.astype(np.float32) * inside)
+        world = np.ascontiguousarray(full.cpu().numpy() @ coarse.directions.T.astype(np.float32) * inside)
+        return invert_displacement(world, grid)[0] if backward and self.lagrangian else world
+
+    def dense_displacement(self, dense: Grid, backward: bool) -> Tensor:
+        """Displacement in mm along the axes, (1, 3, X, Y, Z), of particles that flow on a grid of their own."""
+        coarse = self.problem.velocity
+        velocity = self.network()
+        velocity = separable.apply(velocity, separable.between(dense, coarse, velocity))
+        unit = torch.as_tensor(dense.spacing, dtype=torch.float32, device=self.device)[:, None, None, None]
+        rate, solver = Eulerian(velocity / unit), replace(self.solver, steps=FINAL_STEPS * self.solver.steps)
+        start = voxels(dense.shape, self.device)
+
+        def one(particles: Tensor) -> Tensor:
+            with torch.no_grad():
+                return integrate(rate, particles, replace(solver, adjoint=False), backward)
+
+        end = torch.cat(in_threads(one, chunks(start), self.threads), 1)
+        return ((end - start) * unit)[None]
+
+
+def voxels(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Voxel indices of a grid, (3, X, Y, Z)."""
+    axes = [torch.arange(n, dtype=torch.float32, device=device) for n in shape]
+    return torch.stack(torch.meshgrid(*axes, indexing='ij'))
+
+
+def lagrangian_path(network: Any, grid: Grid, spacing: Tensor, solver: Solver, chosen: Preset) -> Path:
+    """The path of a cloud of voxels whose velocity depends on the whole cloud's state."""
+    unit = spacing[:, None, None, None]
+    start = voxels(grid.shape, spacing.device)
+    middle = (torch.tensor(grid.shape, device=spacing.device) - 1).reshape(3, 1, 1, 1) / 2
+    cloud = ((start - middle) * unit)[None]
+    seen: list[Tensor] = []
+
+    def rate(t: Tensor, state: Tensor) -> Tensor:
+        seen.append(network.at(t, state))
+        return seen[-1]
+
+    end = integrate(rate, cloud, solver)
+    return Path(torch.cat(seen), end - cloud, spacing, chosen)
 
 
 def register(
@@ -325,6 +428,9 @@ def register(
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
     affine: np.ndarray | None = None,
+    fixed_lesion: Image | None = None,
+    moving_lesion: Image | None = None,
+    start: Deformation | None = None,
     device: str = 'cpu',
     seed: int = 2026,
     callback: Callable[[Progress], None] | None = None,
@@ -341,6 +447,10 @@ def register(
         Where to compare (above zero), each on its image's grid. Default: everywhere in the field of view.
     affine : ndarray, shape (4, 4), optional
         Fixed world to moving world in mm, RAS+. Default: identity.
+    fixed_lesion, moving_lesion : Image, optional
+        Above zero where nothing may be compared, each on its image's grid: cost-function masking.
+    start : Deformation, optional
+        An earlier answer to go on from, instead of `affine`: the network is first fitted to it.
     device : str
         A torch device. On a CPU as many threads work as ``torch.get_num_threads()`` says, and the result is the same to
         the last bit for any number.
@@ -361,20 +471,36 @@ def register(
         If the deformation folds even after it was made stiffer.
     """
     chosen = preset(method) if isinstance(method, str) else method
-    affine = np.eye(4) if affine is None else np.asarray(affine, dtype=float)
-    problem = prepare(fixed, moving, chosen, fixed_mask, moving_mask, affine)
+    affine = _start_affine(chosen, affine, start)
+    problem = prepare(fixed, moving, chosen, fixed_mask, moving_mask, affine, fixed_lesion, moving_lesion)
     for attempt in range(1, ATTEMPTS + 1):
         with one_thread_an_operation() as threads:
-            result = _solve(problem, chosen, torch.device(device), seed, threads, callback)
+            result = _solve(problem, chosen, torch.device(device), seed, threads, callback, start)
         if result.folds == 0:
             return replace(result, attempts=attempt)
         LOGGER.warning(
             'attempt %d: the deformation folds at %d voxels; solving again, four times as stiff', attempt, result.folds
         )
-        chosen = replace(chosen, regularity_weight=4 * chosen.regularity_weight, loosened=())
+        chosen = replace(chosen.stiffer(4), loosened=())
     raise FoldedError(
         f'after {ATTEMPTS} attempts, each four times as stiff, the deformation still folds at {result.folds} voxels'
     )
+
+
+def _start_affine(chosen: Preset, affine: np.ndarray | None, start: Deformation | None) -> np.ndarray:
+    """The affine to begin with; refuses a start that does not go together with the rest."""
+    if start is None:
+        return np.eye(4) if affine is None else np.asarray(affine, dtype=float)
+    if affine is not None:
+        raise ValueError('an earlier deformation has its own affine: give either start or affine')
+    if start.is_inverse:
+        raise ValueError('the start leads from the moving to the fixed image: give its inverse')
+    if chosen.iterations + FIT_ITERATIONS > MOST_ITERATIONS:
+        raise ValueError(
+            f'fitting the start takes {FIT_ITERATIONS} iterations: leave at most '
+            f'{MOST_ITERATIONS - FIT_ITERATIONS} of the {chosen.iterations} for the levels'
+        )
+    return start.affine
 
 
 def _solve(
@@ -384,28 +510,31 @@ def _solve(
     seed: int,
     threads: int,
     callback: Callable[[Progress], None] | None,
+    start: Deformation | None,
 ) -> Result:
     began = time.perf_counter()
     optimisation = Optimisation(problem, chosen, device, seed, threads)
     history: list[dict[str, float]] = []
     stopped: list[str] = []
 
-    def run(spacing: float, iterations: int, weight: float) -> None:
-        rows, why = optimisation.run_level(spacing, iterations, weight, callback)
+    def run(spacing: float, iterations: int, factor: float) -> None:
+        rows, why = optimisation.run_level(spacing, iterations, factor, callback)
         history.extend(rows)
         stopped.append(why)
 
+    if start is not None:
+        stopped.append(optimisation.fit(start))
     for spacing, iterations in chosen.levels:
-        run(spacing, iterations, chosen.regularity_weight)
+        run(spacing, iterations, 1.0)
     if not history:
         raise ValueError('the field of view is too thin: no voxel of the mask has its whole neighbourhood in it')
     mask = Image(resample(problem.fixed_mask, problem.field, order=0) > 0, problem.field)
     judge = evidence.Judge(problem.fixed, problem.moving, problem.affine, mask)
     forward = optimisation.field(backward=False)
     best = judge(forward)
-    for weight, iterations in chosen.loosened:
+    for factor, iterations in chosen.loosened:
         stiff = copy.deepcopy(optimisation.network.state_dict())
-        run(chosen.levels[-1][0], iterations, weight)
+        run(chosen.levels[-1][0], iterations, factor)
         looser = optimisation.field(backward=False)
         now = judge(looser)
         if not evidence.improves(best, now):

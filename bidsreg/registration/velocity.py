@@ -13,19 +13,72 @@ from bidsreg.registration.presets import Preset
 
 Tensor = torch.Tensor
 
+COARSEST = 32.0
+"""Spacing in mm of the coarsest latent grid, or a little more."""
+CONVOLVED = 8.0
+"""Latent grids at least this coarse, in mm, pass through convolutions; finer ones would cost more than they give."""
 
-def upsample(latent: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Trilinear interpolation of (1, C, x, y, z) to a finer `shape`, corners kept."""
-    return nn.functional.interpolate(latent, size=shape, mode='trilinear', align_corners=True)
+
+class LatentNetwork(nn.Module):
+    """A multi-scale convolutional network over latent grids.
+
+    Latent grids, each twice as coarse as the next, are decoded coarse to fine: the coarse ones pass through residual
+    convolutions, and each adds its detail. A linear head gives three components. Latents start at zero, so the first
+    output is zero.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the output's grid, (X, Y, Z); each length one more than a multiple of ``2 ** coarser`` for every coarser
+        output wanted.
+    spacing : ndarray, shape (3,)
+        Its voxel size in mm.
+    channels : int
+        Width.
+    knots : int
+        How many outputs: moments of time, which share the network and have latents of their own.
+    """
+
+    def __init__(self, shape: tuple[int, ...], spacing: np.ndarray, channels: int, knots: int = 1) -> None:
+        super().__init__()
+        finest = float(spacing.min())
+        scales = max(2, 1 + round(math.log2(COARSEST / finest)))
+        self.sizes = [tuple(max(2, math.ceil((n - 1) / 2**s) + 1) for n in shape) for s in range(scales)]
+        self.detail = nn.Parameter(torch.zeros(knots, 3, *self.sizes[0]))
+        self.latents = nn.ParameterList([nn.Parameter(torch.zeros(knots, channels, *n)) for n in self.sizes[1:]])
+        self.convolutions = nn.ModuleDict(
+            {
+                str(s): nn.Conv3d(channels, channels, 3, padding=1, bias=False)
+                for s in range(1, scales)
+                if finest * 2**s > CONVOLVED * 0.99
+            }
+        )
+        self.head = nn.Conv3d(channels, 3, 1, bias=False)
+
+    def forward(self, coarser: int = 0) -> Tensor:
+        """The output on its grid, or on one `coarser` times halved; (knots, 3, X, Y, Z)."""
+        hidden = self.latents[-1]
+        for s in range(len(self.sizes) - 1, 0, -1):
+            if s < len(self.sizes) - 1:
+                hidden = _upsampled(hidden, self.sizes[s]) + self.latents[s - 1]
+            if str(s) in self.convolutions:
+                hidden = hidden + self.convolutions[str(s)](torch.tanh(hidden))
+            if s == coarser:
+                return self.head(hidden)
+        return _upsampled(self.head(hidden), self.sizes[0]) + self.detail
+
+
+def _upsampled(latent: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Linear interpolation to a grid about twice as fine, corners kept."""
+    matrices = [
+        separable.linear_weights(np.linspace(0, old - 1, new), old)
+        for old, new in zip(latent.shape[2:], size, strict=True)
+    ]
+    return separable.apply(latent, separable.to_tensors(matrices, latent))
 
 
 class NodeVelocity(nn.Module):
-    """A multi-scale convolutional network over latent grids.
-
-    Latent grids at the velocity's spacing and at two, four and eight times that are decoded coarse to fine; the coarse
-    ones pass through residual convolutions, the finest adds detail directly. A linear head gives three velocity
-    components, which a Gaussian smooths and a window brings to zero at the border of the domain. Latents start at
-    zero, so that the first velocity is zero and the first map the identity.
+    """The Neural ODE's velocity: a `LatentNetwork`, smoothed by a Gaussian, brought to zero at the border by a window.
 
     Parameters
     ----------
@@ -36,34 +89,27 @@ class NodeVelocity(nn.Module):
     taper : float
         Over how many mm from the border the window rises from zero to one.
     preset : Preset
-        Gives `channels` and `velocity_smoothing`.
+        Gives `channels`, `time_knots` and `velocity_smoothing`.
     """
-
-    scales = 4
 
     def __init__(self, shape: tuple[int, ...], spacing: np.ndarray, taper: float, preset: Preset) -> None:
         super().__init__()
-        width = preset.channels
-        sizes = [tuple(max(2, math.ceil(n / 2**s)) for n in shape) for s in range(self.scales)]
-        self.latents = nn.ParameterList([nn.Parameter(torch.zeros(1, width, *size)) for size in sizes])
-        self.convolutions = nn.ModuleList([nn.Conv3d(width, width, 3, padding=1, bias=False) for _ in sizes[1:]])
-        self.head = nn.Conv3d(width, 3, 1, bias=False)
-        smoothing = [
-            separable.taper_weights(n, taper / h)[:, None]
-            * separable.gaussian_weights(n, preset.velocity_smoothing / h)
-            for n, h in zip(shape, spacing, strict=True)
-        ]
-        self.smoothing = nn.ParameterList(
-            [nn.Parameter(torch.as_tensor(m, dtype=torch.float32), requires_grad=False) for m in smoothing]
-        )
+        self.network = LatentNetwork(shape, spacing, preset.channels, preset.time_knots)
+        self.spacing, self.taper, self.sigma = spacing, taper, preset.velocity_smoothing
+        self._smoothing: dict[int, separable.Matrices] = {}
 
-    def forward(self) -> Tensor:
-        """The velocity in mm per unit of time along the grid's axes, shape (1, 3, X, Y, Z); stationary."""
-        hidden = self.latents[-1]
-        for latent, convolution in zip(self.latents[-2::-1], self.convolutions[::-1], strict=True):
-            hidden = hidden + convolution(torch.tanh(hidden))
-            hidden = upsample(hidden, tuple(latent.shape[2:])) + latent
-        return separable.apply(self.head(hidden), tuple(self.smoothing))
+    def smoothing(self, coarser: int, like: Tensor) -> separable.Matrices:
+        """The matrices of the Gaussian and the window for an output `coarser` times halved."""
+        if coarser not in self._smoothing:
+            spacing = self.spacing * 2**coarser
+            matrices = [
+                separable.taper_weights(n, self.taper / h)[:, None] * separable.gaussian_weights(n, self.sigma / h)
+                for n, h in zip(like.shape[2:], spacing, strict=True)
+            ]
+            self._smoothing[coarser] = separable.to_tensors(matrices, like)
+        return self._smoothing[coarser]
 
-
-VELOCITIES: dict[str, type[NodeVelocity]] = {'node': NodeVelocity}
+    def forward(self, coarser: int = 0) -> Tensor:
+        """Velocities in mm per unit of time along the grid's axes, shape (knots, 3, X, Y, Z)."""
+        raw = self.network(coarser)
+        return separable.apply(raw, self.smoothing(coarser, raw))

@@ -66,5 +66,9 @@ def test_similarity_is_the_weighted_sum_of_squared_differences():
     mind.floor = 1e-9
     features = mind.features(a)
     wanted = ((features - descriptors.mind(b, floor=1e-9)) ** 2).mean(1, keepdim=True).mul(weight).sum()
-    torch.testing.assert_close(mind(features, b, weight), wanted)
-    assert mind(features, a, weight) < 1e-6 < wanted
+    torch.testing.assert_close(mind.sums(features, b, weight), torch.stack([wanted, weight.sum()]))
+    assert mind.sums(features, a, weight)[0] < 1e-6 < wanted
+    by_hand, gradient = mind.sums_and_gradient(features, b, weight)
+    torch.testing.assert_close(by_hand, mind.sums(features, b, weight))
+    leaf = b.clone().requires_grad_()
+    torch.testing.assert_close(gradient, torch.autograd.grad(mind.sums(features, leaf, weight)[0], leaf)[0])

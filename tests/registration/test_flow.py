@@ -7,49 +7,110 @@ from scipy import ndimage as ndi
 from scipy.linalg import expm
 
 from bidsreg.registration import separable
-from bidsreg.registration.flow import integrate
+from bidsreg.registration.flow import ADAPTIVE, FIXED, SOLVERS, Eulerian, Solver, flow, integrate
 from bidsreg.registration.grid import Grid
-from bidsreg.registration.image import Image, identity, resample, sample, to_sampler
+from bidsreg.registration.image import Image, resample
 from bidsreg.registration.presets import preset
-from bidsreg.registration.regularity import gradient_energy
-from bidsreg.registration.velocity import NodeVelocity
+from bidsreg.registration.sampling import Sampler, interpolate
+from bidsreg.registration.velocity import LatentNetwork, NodeVelocity
 
 GENERATOR = np.array([[0.1, -0.6, 0.2], [0.5, -0.1, 0.3], [-0.2, 0.1, 0.15]])
 
 
+def voxels(n, dtype=torch.float64):
+    return torch.stack(torch.meshgrid(*[torch.arange(n, dtype=dtype)] * 3, indexing='ij'))
+
+
 def linear_velocity(n=9):
-    """v(x) = G x on a grid: trilinear interpolation is exact, so only the solver errs."""
-    points = identity((n, n, n), dtype=torch.float64)
-    return (points @ torch.as_tensor(GENERATOR).T).permute(0, 4, 1, 2, 3), 0.4 * points
+    """v(x) = G (x - c) on a grid: trilinear interpolation is exact, so only the solver errs."""
+    away = voxels(n) - (n - 1) / 2
+    velocity = torch.einsum('ij,jxyz->ixyz', torch.as_tensor(GENERATOR), away)[None]
+    return velocity, (n - 1) / 2 + 0.3 * away
 
 
-@pytest.mark.parametrize(('solver', 'order'), [('euler', 1), ('rk4', 4)])
-def test_linear_flow_is_the_matrix_exponential_at_the_order_of_the_solver(solver, order):
+def exact(start, n=9):
+    middle = (n - 1) / 2
+    return middle + torch.einsum('ij,jxyz->ixyz', torch.as_tensor(expm(GENERATOR)), start - middle)
+
+
+@pytest.mark.parametrize(('method', 'order'), [('euler', 1), ('midpoint', 2), ('heun3', 3), ('rk4', 4)])
+def test_linear_flow_is_the_matrix_exponential_at_the_order_of_the_solver(method, order):
     velocity, start = linear_velocity()
-    truth = start @ torch.as_tensor(expm(GENERATOR)).T
-    errors = [(integrate(velocity, start, solver, steps) - truth).abs().max().item() for steps in (4, 8)]
+    errors = [(flow(velocity, start, Solver(method, n)) - exact(start)).abs().max().item() for n in (4, 8)]
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.35)
 
 
-@pytest.mark.parametrize('solver', ['euler', 'rk4'])
-def test_translation_is_exact(solver):
-    velocity = torch.zeros(1, 3, 5, 5, 5, dtype=torch.float64) + torch.tensor([0.2, -0.1, 0.05])[:, None, None, None]
-    start = 0.5 * identity((4, 4, 4), dtype=torch.float64)
-    end = integrate(velocity, start, solver, 2)
-    torch.testing.assert_close(end, start + torch.tensor([0.2, -0.1, 0.05], dtype=torch.float64))
+@pytest.mark.parametrize('method', SOLVERS)
+def test_every_solver_finds_the_linear_flow(method):
+    velocity, start = linear_velocity()
+    end = flow(velocity, start, Solver(method, 32, tolerance=1e-6))
+    assert (end - exact(start)).abs().max() < (0.02 if method == 'euler' else 3e-3)
+    assert method in FIXED + ADAPTIVE
+
+
+@pytest.mark.parametrize('method', ['euler', 'rk4', 'dopri5'])
+def test_translation_is_exact(method):
+    shift = torch.tensor([0.2, -0.1, 0.05], dtype=torch.float64)[:, None, None, None]
+    start = 1 + 0.5 * voxels(4)
+    torch.testing.assert_close(flow(shift.expand(3, 5, 5, 5)[None], start, Solver(method, 2)), start + shift)
+
+
+@pytest.mark.parametrize('threads', [1, 2])
+def test_slabs_of_particles_do_not_change_the_flow(threads, monkeypatch):
+    velocity, start = linear_velocity()
+    velocity = velocity.requires_grad_()
+    whole = flow(velocity, start, Solver('rk4', 2))
+    slope = torch.autograd.grad(whole.square().sum(), velocity)[0]
+    monkeypatch.setattr('bidsreg.registration.flow.CHUNK', 200)
+    parts = flow(velocity, start, Solver('rk4', 2), threads)
+    assert torch.equal(parts, whole)
+    torch.testing.assert_close(torch.autograd.grad(parts.square().sum(), velocity)[0], slope)
 
 
 def test_backward_undoes_forward():
     velocity, start = linear_velocity()
-    there = integrate(velocity, start, 'rk4', 16)
-    torch.testing.assert_close(integrate(velocity, there, 'rk4', 16, backward=True), start, atol=1e-7, rtol=0)
+    there = flow(velocity, start, Solver('rk4', 16))
+    back = integrate(Eulerian(velocity), there, Solver('rk4', 16), backward=True)
+    torch.testing.assert_close(back, start, atol=1e-6, rtol=0)
 
 
-def test_gradient_through_the_flow_by_finite_differences():
+def test_a_velocity_that_varies_in_time_is_linear_between_its_knots():
+    knots = torch.tensor([[0.3, 0, 0], [0.9, -0.6, 0], [0, 0, 0.3]], dtype=torch.float64)
+    velocity = knots[:, :, None, None, None].expand(3, 3, 5, 5, 5)
+    start = 1 + 0.5 * voxels(3)
+    # the integral of a piecewise linear function: the trapezoidal rule
+    moved = (knots[0] / 2 + knots[1] + knots[2] / 2) / 2
+    end = flow(velocity, start, Solver('rk4', 2))
+    torch.testing.assert_close(end, start + moved[:, None, None, None])
+    back = integrate(Eulerian(velocity), end, Solver('rk4', 2), backward=True)
+    torch.testing.assert_close(back, start)
+
+
+@pytest.mark.parametrize('knots', [1, 3])
+def test_gradient_through_the_flow_by_finite_differences(knots):
     velocity, start = linear_velocity(4)
-    leaf = (velocity + 0.05 * torch.randn(velocity.shape, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    noise = 0.05 * torch.randn(knots, *velocity.shape[1:], generator=torch.Generator().manual_seed(0)).double()
+    leaf = (velocity + noise).requires_grad_()
     start = start[:, :2, :2, :2] + 0.013  # off the grid's kinks
-    assert torch.autograd.gradcheck(lambda v: integrate(v, start, 'rk4', 1), leaf, eps=1e-7, atol=1e-5)
+    assert torch.autograd.gradcheck(lambda v: flow(v, start, Solver('rk4', 1)), leaf, eps=1e-7, atol=1e-5)
+
+
+def test_the_adjoint_gives_the_gradient_of_the_steps():
+    velocity, start = linear_velocity(6)
+    leaf = velocity.requires_grad_()
+    gradients = [
+        torch.autograd.grad(flow(leaf, start, Solver('rk4', 16, adjoint=adjoint)).square().sum(), leaf)[0]
+        for adjoint in (False, True)
+    ]
+    scale = gradients[0].abs().max()
+    torch.testing.assert_close(gradients[1] / scale, gradients[0] / scale, atol=2e-3, rtol=0)
+
+
+def test_unknown_solvers_and_no_steps_are_refused():
+    with pytest.raises(ValueError, match='dopri5'):
+        Solver('rk5')
+    with pytest.raises(ValueError, match='at least one step'):
+        Solver('rk4', 0)
 
 
 def test_cubic_weights_reproduce_lines_and_smooth_functions():
@@ -86,39 +147,58 @@ def test_sampling_agrees_with_scipy_on_an_oblique_pair_of_grids():
         (11, 10, 12), np.diag([1.0, 0.8, 1.2, 1]) + np.array([[0] * 3 + [-7], [0] * 3 + [-3], [0] * 3 + [1], [0] * 4])
     )
     image = Image(rng.normal(size=target.shape).astype(np.float32), target)
-    matrix = torch.as_tensor(to_sampler(np.linalg.inv(target.affine) @ source.affine, source.shape, target.shape))
-    at = identity(source.shape, dtype=torch.float64) @ matrix[:3, :3].T + matrix[:3, 3]
-    ours = sample(torch.as_tensor(image.data, dtype=torch.float64)[None, None], at)[0, 0].numpy()
-    scipy = resample(image, source)
+    index = np.stack(np.meshgrid(*map(np.arange, source.shape), indexing='ij'), -1)
+    at = torch.as_tensor(np.moveaxis(target.to_voxels(source.to_world(index)), -1, 0))
+    sampler = Sampler(torch.as_tensor(image.data, dtype=torch.float64)[None])
     inside = resample(Image(np.ones(target.shape, np.float32), target), source) == 1
     assert inside.sum() > 50
-    np.testing.assert_allclose(ours[inside], scipy[inside], atol=1e-5)
+    np.testing.assert_allclose(sampler.values(at)[0].numpy()[inside], resample(image, source)[inside], atol=1e-5)
+    nearest = resample(image, source, order=0)
+    assert (sampler.nearest(at)[0].numpy()[inside] == nearest[inside]).mean() > 0.99  # ties may go either way
 
 
-def test_gradient_energy_in_millimetres_does_not_depend_on_the_grid():
-    def energy(spacing):
-        axes = [np.arange(0, 40, h) for h in spacing]
-        x, y, z = np.meshgrid(*axes, indexing='ij')
-        bump = np.exp(-((x - 20) ** 2 + (y - 20) ** 2 + (z - 20) ** 2) / (2 * 5.0**2))
-        velocity = torch.as_tensor(np.stack([bump, 2 * bump, 0 * bump]))[None]
-        return gradient_energy(velocity, torch.tensor(spacing, dtype=torch.float64)).item()
+def test_sampled_slopes_and_their_adjoint_by_finite_differences():
+    generator = torch.Generator().manual_seed(3)
+    volume = torch.rand(2, 5, 4, 6, generator=generator, dtype=torch.float64)
+    at = 0.6 + 2.2 * torch.rand(3, 2, 3, 2, generator=generator, dtype=torch.float64)
+    assert torch.autograd.gradcheck(interpolate, (volume.requires_grad_(), at.requires_grad_()), eps=1e-7)
+    values, slopes = Sampler(volume.detach())(at.detach())
+    torch.testing.assert_close(values, interpolate(volume, at).detach())
+    assert [s.shape for s in slopes] == [at.shape, at.shape]
 
-    truth = (1 + 4) * 1.5 * np.pi**1.5 * 5.0  # integral of |grad exp(-r^2 / 2 s^2)|^2 = 3/2 pi^(3/2) s
-    assert energy((1.0, 1.0, 1.0)) == pytest.approx(truth, rel=0.02)
-    assert energy((0.8, 0.8, 2.0)) == pytest.approx(truth, rel=0.03)
+
+def test_beyond_the_volume_the_border_goes_on_and_flat_volumes_have_one_slice():
+    volume = torch.arange(12.0).reshape(1, 3, 4, 1)
+    at = torch.tensor([[-5.0, 1.0, 9.0], [1.0, -2.0, 9.0], [0.0, 3.0, -1.0]]).reshape(3, 3, 1, 1)
+    assert Sampler(volume).values(at).flatten().tolist() == [1.0, 4.0, 11.0]
 
 
 def test_network_starts_at_rest_vanishes_at_the_border_and_repeats():
-    shape, spacing = (12, 14, 10), np.full(3, 4.0)
+    shape, spacing = (13, 17, 9), np.full(3, 4.0)
     torch.manual_seed(5)
     network = NodeVelocity(shape, spacing, 12.0, preset('node-mind'))
     assert torch.equal(network(), torch.zeros(1, 3, *shape))
     with torch.no_grad():
-        for latent in network.latents:
+        for latent in network.network.latents:
             latent.normal_()
     velocity = network()[0].detach()
     assert velocity.abs().max() > 0.01
     for axis in range(3):
         for end in (0, -1):
             assert velocity.select(axis + 1, end).abs().max() < 1e-6
-    assert torch.autograd.grad(network().square().sum(), list(network.latents))[0].abs().max() > 0
+    gradients = torch.autograd.grad(network().square().sum(), list(network.network.latents))
+    assert all(g.abs().max() > 0 for g in gradients)
+    # on the halved grid it is nearly the same velocity, without the finest detail
+    half = network(1)[0].detach()
+    assert half.shape == (3, 7, 9, 5)
+    assert (half - velocity[:, ::2, ::2, ::2]).abs().max() < 0.2 * velocity.abs().max()
+
+
+def test_moments_of_time_share_a_network_and_have_latents_of_their_own():
+    network = LatentNetwork((9, 9, 9), np.full(3, 4.0), 4, knots=3)
+    with torch.no_grad():
+        network.latents[0][1] += 1
+    out = network()
+    assert out.shape == (3, 3, 9, 9, 9)
+    assert out[0].abs().max() == 0
+    assert out[1].abs().max() > 0
