@@ -17,8 +17,8 @@ SUPPORT = 2
 
 
 def _along(volume: Tensor, axis: int, start: int, stop: int | None) -> Tensor:
-    """A slice of one spatial axis (0, 1, 2) of (1, C, X, Y, Z)."""
-    return volume.narrow(axis + 2, start, (volume.shape[axis + 2] if stop is None else stop) - start)
+    """A slice of one spatial axis (0, 1, 2) of (..., X, Y, Z)."""
+    return volume.narrow(axis - 3, start, (volume.shape[axis - 3] if stop is None else stop) - start)
 
 
 def binomial(volume: Tensor) -> Tensor:
@@ -26,11 +26,7 @@ def binomial(volume: Tensor) -> Tensor:
 
     The patch of MIND: a Gaussian of 0.7 voxels. Each spatial axis gets two voxels shorter.
     """
-    for axis in range(3):
-        n = volume.shape[axis + 2]
-        pairs = _along(volume, axis, 0, n - 1) + _along(volume, axis, 1, n)
-        volume = _along(pairs, axis, 0, n - 2) + _along(pairs, axis, 1, n - 1)
-    return volume * (1 / 64)
+    return _binomial_sums(volume) * (1 / 64)
 
 
 def patch_distances(image: Tensor, offset: int = 1) -> Tensor:
@@ -111,18 +107,40 @@ def mind_mismatch(image: Tensor, features: Tensor, weight: Tensor, floor: float)
         sums = _binomial_sums(step.square())
         channels[2 * axis] = sums.narrow(axis, 1, core[axis])
         channels[2 * axis + 1] = sums.narrow(axis, 0, core[axis])
-    variance = channels.mean(0)  # 64 times the variance: the scale of the sums cancels in the ratio
-    free = variance > 64 * floor
-    inverse = variance.clamp_min_(64 * floor).reciprocal_()
-    channels *= inverse
-    descriptor = torch.exp(-channels)
-    change = descriptor - features
-    mismatch = (change.square().sum(0) * weight).sum() / 6
-    # d mismatch / d (distance / variance) is -pull; the variance is the mean of the distances where it is `free`
-    pull = change.mul_(weight / 3).mul_(descriptor)
-    shared = channels.mul_(pull).sum(0).mul_(free).div_(6)
-    by_distance = torch.sub(shared, pull).mul_(inverse)
+    mismatch, by_distance = _compare(channels, features, weight, 64 * floor)
     return mismatch, _gather_back(by_distance, steps, image.shape)
+
+
+def _compare(distances: Tensor, features: Tensor, weight: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+    """The mismatch of exp(-distance / variance) with features, and its derivative by the distances.
+
+    Parameters
+    ----------
+    distances : Tensor, shape (C, X, Y, Z)
+        Overwritten. Their scale cancels in the ratio: only the floor must have it too.
+    features : Tensor, shape (C, X, Y, Z)
+    weight : Tensor, shape (X, Y, Z)
+    floor : float
+        Smallest variance.
+
+    Returns
+    -------
+    mismatch : Tensor
+        Sum over voxels of weight times the mean squared difference of the channels.
+    by_distance : Tensor, shape (C, X, Y, Z)
+    """
+    count = len(distances)
+    variance = distances.mean(0)
+    free = variance > floor
+    inverse = variance.clamp_min_(floor).reciprocal_()
+    ratio = distances.mul_(inverse)
+    descriptor = ratio.neg().exp_()
+    change = descriptor - features
+    # d mismatch / d ratio is -pull; the variance is the mean of the distances where it is `free`
+    pull = descriptor.mul_(change).mul_(weight * (2 / count))
+    mismatch = (change.square_().sum(0) * weight).sum() / count
+    shared = ratio.mul_(pull).sum(0).mul_(free).div_(count)
+    return mismatch, torch.sub(shared, pull, out=pull).mul_(inverse)
 
 
 def _gather_back(by_distance: Tensor, steps: list[Tensor], shape: torch.Size) -> Tensor:
@@ -151,24 +169,33 @@ def _inner(volume: Tensor, by: int, axis: int) -> Tensor:
 
 
 def _binomial_sums(volume: Tensor) -> Tensor:
-    """64 times `binomial`, of (X, Y, Z)."""
+    """64 times `binomial`, of (..., X, Y, Z)."""
     for axis in range(3):
         for _ in range(2):
-            n = volume.shape[axis] - 1
-            volume = volume.narrow(axis, 0, n) + volume.narrow(axis, 1, n)
+            volume = _along(volume, axis, 0, volume.shape[axis - 3] - 1) + _along(volume, axis, 1, None)
     return volume
 
 
 def variance_floor(image: Tensor, weight: Tensor | None = None, offset: int = 1, fraction: float = 1e-3) -> float:
     """A floor for the local variance: a fraction of its (weighted) mean over the image."""
-    variance = patch_distances(image, offset).mean(1, keepdim=True)
-    if weight is None:
-        return max(float(variance.mean()) * fraction, 1e-12)
+    return _fraction_of_mean(patch_distances(image, offset), weight, fraction)
+
+
+def _fraction_of_mean(distances: Tensor, weight: Tensor | None, fraction: float) -> float:
+    variance = distances.mean(1, keepdim=True)
+    weight = torch.ones_like(variance) if weight is None else weight
     return max(float((variance * weight).sum() / weight.sum().clamp_min(1e-6)) * fraction, 1e-12)
 
 
 PLANES = ((0, 1), (0, 2), (1, 2))
 """The pairs of axes; each spans one plane of the self-similarity context."""
+
+DIAGONALS = tuple(
+    (plane, far, near, places)
+    for plane in PLANES
+    for far, near, places in (((1, 1), (0, 0), ((0, 1), (1, 0))), ((0, 1), (1, 0), ((1, 1), (0, 0))))
+)
+"""The six diagonals of unit squares: the plane, its two ends, and from where two of the twelve channels see it."""
 
 
 def ssc_distances(image: Tensor) -> Tensor:
@@ -186,13 +213,9 @@ def ssc_distances(image: Tensor) -> Tensor:
         first two are one map seen from two places, and so are the last two, so only six are computed.
     """
     channels = []
-    for plane in PLANES:
-        across = 3 - sum(plane)
-        inner = _along(image, across, 1, image.shape[across + 2] - 1)
-        for far, near, places in (((1, 1), (0, 0), ((0, 1), (1, 0))), ((0, 1), (1, 0), ((1, 1), (0, 0)))):
-            squares = (_corner(inner, plane, far) - _corner(inner, plane, near)).square()
-            distances = _Binomial.apply(squares)
-            channels += [_corner(distances, plane, place) for place in places]
+    for plane, far, near, places in DIAGONALS:
+        distances = _Binomial.apply((_ends(image, plane, far) - _ends(image, plane, near)).square())
+        channels += [_corner(distances, plane, place) for place in places]
     return torch.cat(channels, 1)
 
 
@@ -211,8 +234,14 @@ class _Binomial(torch.autograd.Function):
 def _corner(volume: Tensor, plane: tuple[int, int], starts: tuple[int, int]) -> Tensor:
     """All but one voxel along two spatial axes: without the last (start 0) or the first (start 1)."""
     for axis, start in zip(plane, starts, strict=True):
-        volume = _along(volume, axis, start, start + volume.shape[axis + 2] - 1)
+        volume = _along(volume, axis, start, start + volume.shape[axis - 3] - 1)
     return volume
+
+
+def _ends(image: Tensor, plane: tuple[int, int], starts: tuple[int, int]) -> Tensor:
+    """One end of every diagonal, without the outer voxels across the plane, which no patch needs."""
+    across = 3 - sum(plane)
+    return _corner(_along(image, across, 1, image.shape[across - 3] - 1), plane, starts)
 
 
 def mind_ssc(image: Tensor, floor: float | Tensor = 1e-6) -> Tensor:
@@ -238,8 +267,47 @@ def mind_ssc(image: Tensor, floor: float | Tensor = 1e-6) -> Tensor:
     return torch.exp(-distances / variance)
 
 
+def ssc_mismatch(image: Tensor, features: Tensor, weight: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+    """`mind_mismatch` of MIND-SSC: weighted sum of squared differences from given features, and its gradient.
+
+    Parameters
+    ----------
+    image : Tensor, shape (X, Y, Z)
+        Intensities.
+    features : Tensor, shape (12, X - 4, Y - 4, Z - 4)
+        MIND-SSC to compare with.
+    weight : Tensor, shape (X - 4, Y - 4, Z - 4)
+        Of each voxel.
+    floor : float
+        As for `mind_ssc`.
+
+    Returns
+    -------
+    mismatch : Tensor
+        Sum over voxels of weight times the mean squared difference of the twelve channels.
+    gradient : Tensor, shape (X, Y, Z)
+        Its derivative by the intensities, by the chain rule written out.
+    """
+    channels = torch.empty_like(features)
+    steps = []
+    for k, (plane, far, near, places) in enumerate(DIAGONALS):
+        steps.append(_ends(image, plane, far) - _ends(image, plane, near))
+        sums = _binomial_sums(steps[k].square())
+        for channel, place in zip(channels[2 * k : 2 * k + 2], places, strict=True):
+            channel.copy_(_corner(sums, plane, place))
+    mismatch, by_distance = _compare(channels, features, weight, 64 * floor)
+    gradient = torch.zeros_like(image)
+    for k, (plane, far, near, places) in enumerate(DIAGONALS):
+        spread = by_distance.new_zeros([n + 2 for n in steps[k].shape])
+        inner = spread[2:-2, 2:-2, 2:-2]
+        for channel, place in zip(by_distance[2 * k : 2 * k + 2], places, strict=True):
+            _corner(inner, plane, place).add_(channel)
+        by_step = _binomial_sums(spread).mul_(steps[k]).mul_(2)
+        _ends(gradient, plane, far).add_(by_step)
+        _ends(gradient, plane, near).sub_(by_step)
+    return mismatch, gradient
+
+
 def ssc_variance_floor(image: Tensor, weight: Tensor | None = None, fraction: float = 1e-3) -> float:
     """A floor for the local variance of `mind_ssc`: a fraction of its (weighted) mean over the image."""
-    variance = ssc_distances(image).mean(1, keepdim=True)
-    weight = torch.ones_like(variance) if weight is None else weight
-    return max(float((variance * weight).sum() / weight.sum().clamp_min(1e-6)) * fraction, 1e-12)
+    return _fraction_of_mean(ssc_distances(image), weight, fraction)

@@ -182,6 +182,13 @@ class MindSsc(Similarity):
         difference = descriptors.mind_ssc(warped, floor=self.floor) - features
         return _weighted(difference.square().mean(1, keepdim=True), weight)
 
+    def sums_and_gradient(
+        self, features: Tensor, warped: Tensor, weight: Tensor, upstream: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The same by hand, in less time; `sums` is what tests compare it with."""
+        mismatch, gradient = descriptors.ssc_mismatch(warped[0, 0], features[0], weight[0, 0], self.floor)
+        return torch.stack([mismatch, weight.sum()]), gradient[None, None]
+
 
 class GlobalMutualInformation(Similarity):
     """Minus the mutual information of all compared voxels, in nats; in [-ln 32, 0], 0 where nothing is shared.

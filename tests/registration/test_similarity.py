@@ -329,6 +329,43 @@ def test_gradient_box_by_box_is_that_of_the_value(name):
     torch.testing.assert_close(gradient, compared.gradient(), atol=1e-9, rtol=1e-6)
 
 
+class ByHand(torch.autograd.Function):
+    """A mismatch with a gradient of its own, for gradcheck."""
+
+    @staticmethod
+    def forward(ctx, image, mismatch, *known):
+        value, gradient = mismatch(image, *known)
+        ctx.save_for_backward(gradient)
+        return value
+
+    @staticmethod
+    def backward(ctx, upstream):
+        return upstream * ctx.saved_tensors[0], None, None, None, None
+
+
+@pytest.mark.parametrize(
+    ('mismatch', 'descriptor', 'distances'),
+    [
+        (descriptors.mind_mismatch, descriptors.mind, descriptors.patch_distances),
+        (descriptors.ssc_mismatch, descriptors.mind_ssc, descriptors.ssc_distances),
+    ],
+)
+def test_the_chain_rule_by_hand_is_that_of_autograd(mismatch, descriptor, distances):
+    image, other = (tensor(smooth_noise((9, 8, 7), seed)) for seed in (45, 46))
+    floor = distances(image).mean(1).median().item() * 1.001  # it holds for half of the voxels
+    features = descriptor(other, floor=floor)[0]
+    weight = torch.as_tensor(np.random.default_rng(47).random(features.shape[1:]))
+
+    leaf = image.clone().requires_grad_()
+    plain = ((descriptor(leaf, floor=floor)[0] - features).square().mean(0) * weight).sum()
+    value, gradient = mismatch(image[0, 0], features, weight, floor)
+    assert value.item() == pytest.approx(plain.item(), rel=1e-12)
+    torch.testing.assert_close(gradient, torch.autograd.grad(plain, leaf)[0][0, 0], rtol=0, atol=1e-12)
+    small = image[0, 0, 1:8, :6, :6].clone().requires_grad_()
+    known = features[:, 1:4, :2, :2], weight[1:4, :2, :2], floor
+    assert torch.autograd.gradcheck(lambda x: ByHand.apply(x, mismatch, *known), small, atol=1e-8)
+
+
 @pytest.mark.parametrize(('gain', 'shift'), [(3.7, -2.0), (-1.0, 5.0), (-0.2, 0.0)])
 @pytest.mark.parametrize('name', [name for name in EVERY if name != 'ssd'])
 def test_affine_intensity_changes_and_inversion_go_unnoticed(name, gain, shift):
