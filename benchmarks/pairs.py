@@ -123,7 +123,7 @@ def least_squares_affine(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
 
 
 def write_images(pair: Pair, end: str, image: Image, mask: Image, bias: str) -> None:
-    """An image without its bias field, its mask, and its brain alone."""
+    """An image without its bias field, and its mask."""
     inside = mask.data > 0
     data = image.data
     if bias == 'n4':
@@ -131,16 +131,15 @@ def write_images(pair: Pair, end: str, image: Image, mask: Image, bias: str) -> 
         data *= image.data[inside].mean() / data[inside].mean()
     Image(data.astype(np.float32), image.grid).save(pair.path(end))
     Image(inside.astype(np.uint8), image.grid).save(pair.path(f'{end}_mask'))
-    Image(np.where(inside, data, 0).astype(np.float32), image.grid).save(pair.path(f'{end}_brain'))
 
 
 def finish(pair: Pair, affine: np.ndarray) -> None:
-    """The affine in two formats, and the moving brain through it on the fixed grid."""
+    """The affine in two formats, and the moving image through it on the fixed grid."""
     write_affine(pair.itk_affine, affine)
     np.savetxt(pair.plain_affine, affine, fmt='%.12g')
-    fixed, brain = Image.load(pair.path('fixed')), Image.load(pair.path('moving_brain'))
-    through = Image(brain.data, Grid(brain.grid.shape, np.linalg.inv(affine) @ brain.grid.affine))
-    Image(resample(through, fixed.grid), fixed.grid).save(pair.path('resampled_brain'))
+    fixed, moving = Image.load(pair.path('fixed')), Image.load(pair.path('moving'))
+    through = Image(moving.data, Grid(moving.grid.shape, np.linalg.inv(affine) @ moving.grid.affine))
+    Image(resample(through, fixed.grid), fixed.grid).save(pair.path('resampled'))
 
 
 def make_ready(pair: Pair, prepare: Callable[[Pair], None]) -> None:
@@ -255,7 +254,7 @@ def run_cell(method: Method, pair: Pair, args: argparse.Namespace) -> Cell:
 def identity_of(method: Method, pair: Pair, args: argparse.Namespace) -> tuple[str, Cell]:
     """The key of a cell, and what it was computed with."""
     made_with = {'method': method.name, 'pair': pair.name, 'task': pair.task, 'bias_correction': args.bias_correction}
-    made_with |= {'threads': args.threads, 'version': method.version(), 'settings': method.settings()}
+    made_with |= {'threads': args.threads, 'version': method.version(), 'settings': method.settings(pair.task)}
     digest = hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()[:10]
     return f'{pair.name}|{method.name}|{digest}', made_with
 
@@ -263,7 +262,8 @@ def identity_of(method: Method, pair: Pair, args: argparse.Namespace) -> tuple[s
 def run_all(args: argparse.Namespace) -> tuple[dict[str, Cell], list[str]]:
     """Run what is not done yet; the cells asked for by key, and notes about what cannot run."""
     known = methods(shlex.split(args.pair_options))
-    chosen = [known[name] for name in args.methods or known]
+    usual = [name for name in known if not name.endswith('-inter')]
+    chosen = [known[name] for name in args.methods or usual]
     notes = [f'{m.name}: skipped, {m.missing()}' for m in chosen if m.missing()]
     stored: dict[str, Cell] = json.loads(args.out.read_text()) if args.out and args.out.exists() else {}
     asked: dict[str, Cell] = {}
@@ -453,7 +453,7 @@ def main() -> None:
     """Read the command line, run and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folders', type=Path, nargs='+', metavar='DIR')
-    parser.add_argument('--methods', nargs='+', choices=list(methods()), help='[all that can run here]')
+    parser.add_argument('--methods', nargs='+', choices=list(methods()), help='[all; presets as the task has them]')
     parser.add_argument('--pairs', nargs='+', metavar='NAME', help='only these [all]')
     parser.add_argument('--threads', type=int, default=2, help='[%(default)s]')
     parser.add_argument('--repeats', type=int, default=1, help='runs of each; seconds are medians [%(default)s]')
