@@ -178,11 +178,11 @@ def _binomial_sums(volume: Tensor) -> Tensor:
 
 def variance_floor(image: Tensor, weight: Tensor | None = None, offset: int = 1, fraction: float = 1e-3) -> float:
     """A floor for the local variance: a fraction of its (weighted) mean over the image."""
-    return _fraction_of_mean(patch_distances(image, offset), weight, fraction)
+    return floor_of(patch_distances(image, offset).mean(1, keepdim=True), weight, fraction)
 
 
-def _fraction_of_mean(distances: Tensor, weight: Tensor | None, fraction: float) -> float:
-    variance = distances.mean(1, keepdim=True)
+def floor_of(variance: Tensor, weight: Tensor | None = None, fraction: float = 1e-3) -> float:
+    """A fraction of the (weighted) mean of local variances; both of one shape."""
     weight = torch.ones_like(variance) if weight is None else weight
     return max(float((variance * weight).sum() / weight.sum().clamp_min(1e-6)) * fraction, 1e-12)
 
@@ -310,4 +310,4 @@ def ssc_mismatch(image: Tensor, features: Tensor, weight: Tensor, floor: float) 
 
 def ssc_variance_floor(image: Tensor, weight: Tensor | None = None, fraction: float = 1e-3) -> float:
     """A floor for the local variance of `mind_ssc`: a fraction of its (weighted) mean over the image."""
-    return _fraction_of_mean(ssc_distances(image), weight, fraction)
+    return floor_of(ssc_distances(image).mean(1, keepdim=True), weight, fraction)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from scipy import ndimage as ndi
 
-from bidsreg.registration import descriptors, metrics
-from bidsreg.registration.grid import Grid, apply_affine
-from bidsreg.registration.image import Image, resample
+from bidsreg.registration import descriptors, metrics, separable
+from bidsreg.registration.dataterm import BOX_SIZE, Box, boxes
+from bidsreg.registration.image import Image
+from bidsreg.registration.parallel import in_threads
+from bidsreg.registration.sampling import Sampler
+
+Tensor = torch.Tensor
 
 HELD_OUT_OFFSET = 2
 """Neighbours of the judging MIND, in voxels of the finest grid; the solver looks at neighbours one voxel away."""
@@ -21,6 +25,8 @@ EDGE_BLUR = 1.0
 """Gaussian in mm of the derivatives whose magnitude is an edge; at least 0.7 voxels."""
 RIM = HELD_OUT_OFFSET + 4
 """Voxels around the mask that the measures reach into."""
+MARGIN = HELD_OUT_OFFSET + 1
+"""Voxels around a voxel that its MIND depends on once the image is blurred."""
 TOLERANCE = 0.002
 """Relative change below which two alignments count as equally good: interpolation alone moves evidence by as much."""
 
@@ -53,46 +59,165 @@ class Decision:
     reason: str
 
 
-def _mind(data: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    blurred = torch.as_tensor(ndi.gaussian_filter(data, HELD_OUT_BLUR))[None, None]
-    support = HELD_OUT_OFFSET + 1
-    inner = torch.as_tensor(weight[(slice(support, -support),) * 3].astype(np.float32))[None, None]
-    floor = descriptors.variance_floor(blurred, inner, HELD_OUT_OFFSET)
-    return descriptors.mind(blurred, HELD_OUT_OFFSET, floor)[0].numpy()
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """A box of the judged grid, and the filters that end in it.
+
+    Attributes
+    ----------
+    wide : three slices
+        What the filters need of the grid.
+    core : three slices
+        Where in it the box lies.
+    brain : Tensor, shape (N,)
+        The voxels that are judged, as indices of the flattened box.
+    deep : Tensor of bool, shape (N,)
+        Which of them have all neighbours of their MIND on the grid.
+    blur : three Tensors
+        `HELD_OUT_BLUR`, onto the box and `MARGIN` voxels around it.
+    slopes : three times three Tensors
+        Derivatives of a Gaussian along each axis, intensity per mm.
+    """
+
+    wide: Box
+    core: Box
+    brain: Tensor
+    deep: Tensor
+    blur: separable.Matrices
+    slopes: tuple[separable.Matrices, ...]
 
 
-def _edges(data: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    sigma = np.maximum(EDGE_BLUR / spacing, 0.7)  # in voxels: narrower kernels are not a derivative
-    parts = [
-        ndi.gaussian_filter(data, sigma, order=[int(axis == a) for a in range(3)]) / spacing[axis] for axis in range(3)
-    ]
-    return np.sqrt(sum(p**2 for p in parts))
-
-
+@dataclass(frozen=True, eq=False)
 class View:
-    """An image on a grid, with what is compared of it.
+    """What is compared of an image in one tile, at its N voxels of the brain.
+
+    Attributes
+    ----------
+    seen : Tensor of bool, shape (N,)
+        Which of them lie in the image's field of view.
+    values, edges : Tensor, shape (N,)
+        Intensities, and the magnitude of their gradient per mm.
+    distances : Tensor, shape (6, N)
+        Patch distances of the judging MIND.
+    variance : Tensor, shape (N,)
+        Their mean.
+    """
+
+    seen: Tensor
+    values: Tensor
+    edges: Tensor
+    distances: Tensor
+    variance: Tensor
+
+    def mind(self, floor: float) -> Tensor:
+        """MIND, (6, N)."""
+        return (self.distances / -self.variance.clamp_min(floor)).exp_()
+
+
+def _filters(n: int, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Blur, Gaussian and its derivative along an axis of n voxels, as matrices; the image is mirrored at its ends."""
+    sigma = max(EDGE_BLUR / spacing, 0.7)  # in voxels: narrower kernels are not a derivative
+    blur, smooth, slope = (
+        ndi.gaussian_filter1d(np.eye(n), width, axis=0, order=order)
+        for width, order in ((HELD_OUT_BLUR, 0), (sigma, 0), (sigma, 1))
+    )
+    return np.pad(blur, ((MARGIN, MARGIN), (0, 0)), mode='symmetric'), smooth, slope / spacing
+
+
+def tiles(brain: np.ndarray, spacing: np.ndarray) -> list[Tile]:
+    """Cut a grid into boxes that fit the processor's cache.
 
     Parameters
     ----------
-    data : ndarray, shape (X, Y, Z)
-        Intensities.
-    mask : ndarray of bool, shape (X, Y, Z)
-        Where it will be looked at; at least three voxels from the border count for MIND.
-    grid : Grid
-        Gives the voxel size.
+    brain : ndarray of bool, shape (X, Y, Z)
+        Where to judge.
+    spacing : ndarray, shape (3,)
+        Size of the voxels in mm.
+
+    Returns
+    -------
+    list of Tile
+        Without those that hold nothing of the brain.
     """
+    filters = [_filters(n, float(size)) for n, size in zip(brain.shape, spacing, strict=True)]
+    deep = np.zeros_like(brain)
+    deep[(slice(MARGIN, -MARGIN),) * 3] = True
+    return [_tile(box, brain, deep, filters) for box in boxes(brain, BOX_SIZE)]
 
-    def __init__(self, data: np.ndarray, mask: np.ndarray, grid: Grid) -> None:
-        self.data, self.mind, self.edges = data, _mind(data, mask), _edges(data, grid.spacing)
+
+def _tile(
+    box: Box, brain: np.ndarray, deep: np.ndarray, filters: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> Tile:
+    wide: list[slice] = []
+    core: list[slice] = []
+    along: list[list[Tensor]] = []
+    for b, (blurring, smoothing, sloping) in zip(box, filters, strict=True):
+        rows = [blurring[b.start : b.stop + 2 * MARGIN], smoothing[b], sloping[b]]
+        used = np.flatnonzero(np.concatenate(rows).any(0))
+        reach = slice(int(used[0]), int(used[-1]) + 1)
+        wide.append(reach)
+        core.append(slice(b.start - reach.start, b.stop - reach.start))
+        along.append([torch.as_tensor(row[:, reach], dtype=torch.float32) for row in rows])
+    blur, smooth, slope = zip(*along, strict=True)
+    return Tile(
+        wide=(wide[0], wide[1], wide[2]),
+        core=(core[0], core[1], core[2]),
+        brain=torch.as_tensor(np.flatnonzero(brain[box])),
+        deep=torch.as_tensor(deep[box][brain[box]]),
+        blur=blur,
+        slopes=tuple(tuple(slope[a] if a == axis else smooth[a] for a in range(3)) for axis in range(3)),
+    )
 
 
-def compare(fixed: View, warped: View, mask: np.ndarray) -> Evidence:
-    """Measure how alike two images on one grid are inside a mask."""
-    support = HELD_OUT_OFFSET + 1
-    inside = mask[(slice(support, -support),) * 3]
-    distance = np.square(fixed.mind - warped.mind).mean(0)[inside].mean()
-    mi, nmi = metrics.mutual_information(fixed.data[mask], warped.data[mask])
-    return Evidence(float(distance), mi, nmi, float(np.corrcoef(fixed.edges[mask], warped.edges[mask])[0, 1]))
+class Source:
+    """An image to look at, whose border value goes on beyond its field of view."""
+
+    def __init__(self, image: Image) -> None:
+        self.sampler = Sampler(torch.as_tensor(image.data, dtype=torch.float32)[None])
+        self.to_voxels = np.linalg.inv(image.grid.affine)
+        # positions are good to a thousandth of a voxel: one on the border is not outside
+        self.last = torch.tensor(image.grid.shape, dtype=torch.float32)[:, None] - 1 + 1e-3
+
+    def view(self, tile: Tile, to_world: np.ndarray, turn: np.ndarray, displacement: Tensor | None) -> View:
+        """Look at a tile.
+
+        Parameters
+        ----------
+        tile : Tile
+            Where.
+        to_world : ndarray, shape (4, 4)
+            Voxels of the judged grid to the image's world.
+        turn : ndarray, shape (3, 3)
+            Displacements to the image's world.
+        displacement : Tensor, shape (X, Y, Z, 3), or None
+            In mm, of every voxel of the judged grid.
+        """
+        at = _positions(self.to_voxels @ to_world, tile.wide)
+        if displacement is not None:
+            turned = displacement[tile.wide] @ torch.as_tensor((self.to_voxels[:3, :3] @ turn).T, dtype=torch.float32)
+            at += turned.movedim(-1, 0)
+        volume = self.sampler.values(at)[None]
+        here = at[(slice(None), *tile.core)].flatten(1).index_select(1, tile.brain)
+        blurred = separable.apply(volume, tile.blur)
+        distances = descriptors.patch_distances(blurred, HELD_OUT_OFFSET)[0].flatten(1).index_select(1, tile.brain)
+        x, y, z = (separable.apply(volume, slope) for slope in tile.slopes)
+        edges = x.square_().addcmul_(y, y).addcmul_(z, z).sqrt_()
+        return View(
+            seen=((here >= -1e-3) & (here <= self.last)).all(0),
+            values=volume[(0, 0, *tile.core)].flatten().index_select(0, tile.brain),
+            edges=edges.flatten().index_select(0, tile.brain),
+            distances=distances,
+            variance=distances.mean(0),
+        )
+
+
+def _positions(matrix: np.ndarray, box: Box) -> Tensor:
+    """Where a matrix takes the voxels of a box, (3, x, y, z)."""
+    x, y, z = (
+        torch.as_tensor(matrix[:3, axis, None] * np.arange(b.start, b.stop) + matrix[:3, 3:] / 3, dtype=torch.float32)
+        for axis, b in enumerate(box)
+    )
+    return x[:, :, None, None] + y[:, None, :, None] + z[:, None, None, :]
 
 
 def gains(old: Evidence, new: Evidence) -> dict[str, float]:
@@ -115,39 +240,84 @@ class Judge:
         Fixed world to moving world.
     mask : Image
         Brain mask on the grid that displacements come on: the grid to measure on.
+    threads : int
+        Boxes looked at at a time.
+
+    Raises
+    ------
+    ValueError
+        If the mask is empty, or none of it lies in the moving field of view after the affine.
     """
 
-    def __init__(self, fixed: Image, moving: Image, affine: np.ndarray, mask: Image) -> None:
-        inside = np.argwhere(mask.data > 0)
-        start = np.maximum(inside.min(0) - RIM, 0)
-        stop = np.minimum(inside.max(0) + RIM + 1, mask.grid.shape)
+    def __init__(self, fixed: Image, moving: Image, affine: np.ndarray, mask: Image, threads: int = 1) -> None:
+        around = boxes(mask.data, max(mask.data.shape))
+        if not around:
+            raise ValueError('the brain mask is empty: there is nothing to judge the alignment by')
+        start = np.array([max(b.start - RIM, 0) for b in around[0]])
+        stop = np.minimum([b.stop + RIM for b in around[0]], mask.grid.shape)
         self.box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
         self.grid = mask.grid.cropped(start, stop)
-        self.points = self.grid.to_world(np.stack(np.meshgrid(*map(np.arange, self.grid.shape), indexing='ij'), -1))
-        self.moving, self.affine = moving, affine
-        self.brain = mask.data[self.box] > 0
-        self.fixed = View(resample(fixed, self.grid), self.brain, self.grid)
+        self.tiles = tiles(mask.data[self.box] > 0, self.grid.spacing)
+        self.deep = torch.cat([tile.deep for tile in self.tiles])
+        self.threads, self.affine, self.moving = threads, affine, Source(moving)
+        self._keep(self._look(Source(_in_zeros(fixed)), np.eye(4)))
+        before = self._look(self.moving, np.eye(4))
         # far-off headers must not leave nothing to measure on
-        self.before = self._measure(self.points, self.brain) if self._seen(self.points).mean() > 0.5 else None
-        self.after_affine = self._measure(apply_affine(affine, self.points), self.brain)
+        self.before = self._measure(before) if np.mean([v.seen.float().mean() for v in before]) > 0.5 else None
+        self.after_affine = self._measure(self._look(self.moving, affine))
 
-    def _voxels(self, world: np.ndarray) -> np.ndarray:
-        return np.moveaxis(self.moving.grid.to_voxels(world), -1, 0)
+    def _look(self, source: Source, matrix: np.ndarray, displacement: Tensor | None = None) -> list[View]:
+        """Every tile of an image, the grid's world displaced and then taken to that of the image by a matrix."""
+        to_world = matrix @ self.grid.affine
+        return in_threads(
+            lambda tile: source.view(tile, to_world, matrix[:3, :3], displacement), self.tiles, self.threads
+        )
 
-    def _seen(self, world: np.ndarray) -> np.ndarray:
-        """Which voxels of the brain a map leaves in the moving field of view."""
-        at = self._voxels(world[self.brain])
-        return np.all((at >= 0) & (at <= np.array(self.moving.grid.shape)[:, None] - 1), axis=0)
+    def _keep(self, views: list[View]) -> None:
+        """Keep what is compared of the fixed image."""
+        floor = descriptors.floor_of(torch.cat([v.variance for v in views]), self.deep)
+        self.mind = [view.mind(floor) for view in views]
+        self.bins = metrics.to_bins(_joined(view.values for view in views))
+        self.edges = _joined(view.edges for view in views)
 
-    def _measure(self, world: np.ndarray, mask: np.ndarray) -> Evidence:
-        seen = mask.copy()
-        seen[mask] = self._seen(world)
-        warped = ndi.map_coordinates(self.moving.data, self._voxels(world), order=1, mode='nearest')
-        return compare(self.fixed, View(warped, seen, self.grid), seen)
+    def _measure(self, views: list[View]) -> Evidence:
+        """Compare an image with the fixed one, where both are seen."""
+        seen = torch.cat([view.seen for view in views])
+        if not seen.any():
+            raise ValueError("nothing of the brain lies in the moving image's field of view: check the affine")
+        counted = seen & self.deep
+        floor = descriptors.floor_of(torch.cat([view.variance for view in views]), counted)
+        parts = zip(views, self.mind, counted.split([len(view.seen) for view in views]), strict=True)
+        distances = in_threads(
+            lambda part: float(((part[0].mind(floor) - part[1]).square_().mean(0) * part[2]).sum()),
+            list(parts),
+            self.threads,
+        )
+        inside = seen.numpy()
+        mi, nmi = metrics.binned_information(
+            self.bins[inside], metrics.to_bins(_joined(view.values for view in views)[inside])
+        )
+        edges = _joined(view.edges for view in views)
+        return Evidence(
+            mind_heldout=float(np.sum(distances) / counted.sum().item()),
+            mi=mi,
+            nmi=nmi,
+            edge_correlation=float(np.corrcoef(self.edges[inside], edges[inside])[0, 1]),
+        )
 
     def __call__(self, forward: np.ndarray) -> Evidence:
         """Evidence under a displacement (X, Y, Z, 3) in mm on the mask's grid, followed by the affine."""
-        return self._measure(apply_affine(self.affine, self.points + forward[self.box]), self.brain)
+        displacement = torch.as_tensor(forward[self.box], dtype=torch.float32)
+        return self._measure(self._look(self.moving, self.affine, displacement))
+
+
+def _joined(parts: Iterable[Tensor]) -> np.ndarray:
+    return torch.cat(list(parts)).numpy()
+
+
+def _in_zeros(image: Image) -> Image:
+    """With a voxel of zeros around it, so that zero is what goes on beyond its field of view."""
+    return Image(np.pad(image.data, 1), image.grid.cropped(np.full(3, -1), np.array(image.grid.shape) + 1))
 
 
 def decide(affine: Evidence, diffeo: Evidence) -> Decision:

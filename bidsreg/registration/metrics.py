@@ -89,9 +89,25 @@ def mutual_information(a: np.ndarray, b: np.ndarray, bins: int = 48) -> tuple[fl
 
     Both sets of values are clipped to their 0.5th and 99.5th percentiles first.
     """
-    first, second = (np.clip(v, *np.percentile(v, (0.5, 99.5))) for v in (a, b))
-    joint = np.histogram2d(first, second, bins=bins)[0]
-    p = joint / joint.sum()
+    return binned_information(to_bins(a, bins), to_bins(b, bins), bins)
+
+
+def to_bins(values: np.ndarray, bins: int = 48) -> np.ndarray:
+    """The bin of each value: equally wide ones from the 0.5th to the 99.5th percentile, to which values are clipped."""
+    low, high = (float(p) for p in np.percentile(values, (0.5, 99.5)))
+    if not high > low:
+        return np.zeros(values.shape, int)
+    edges = np.linspace(low, high, bins + 1)
+    clipped = np.clip(values, low, high, dtype=float)
+    found = ((clipped - low) * (bins / (high - low))).astype(int).clip(max=bins - 1)
+    # rounding may put a value that lies on an edge on its wrong side
+    found -= clipped < edges[found]
+    return found + ((clipped >= edges[found + 1]) & (found < bins - 1))
+
+
+def binned_information(a: np.ndarray, b: np.ndarray, bins: int = 48) -> tuple[float, float]:
+    """`mutual_information` of values that are bins already."""
+    p = np.bincount(a * bins + b, minlength=bins**2).reshape(bins, bins) / a.size
 
     def entropy(q: np.ndarray) -> float:
         q = q[q > 0]

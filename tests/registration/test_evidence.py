@@ -1,0 +1,225 @@
+"""What a result is judged by, against SciPy on whole volumes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage as ndi
+
+from bidsreg.registration import Grid, Image, descriptors, evidence, metrics
+from bidsreg.registration.grid import apply_affine
+from bidsreg.registration.parallel import one_thread_an_operation
+
+PATCH = np.array([1, 2, 1]) / 4
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_and_several_boxes(monkeypatch):
+    monkeypatch.setattr(evidence, 'BOX_SIZE', 20)
+    with one_thread_an_operation():
+        yield
+
+
+# ------------------------------------------------------------------------------------------------ whole volumes
+def plain_distances(image):
+    """Squared differences to the six neighbours two voxels away, averaged over patches; the border means nothing."""
+    found = []
+    for axis in range(3):
+        for shift in (2, -2):
+            square = (image - np.roll(image, shift, axis)) ** 2
+            for along in range(3):
+                square = ndi.correlate1d(square, PATCH, along)
+            found.append(square)
+    return np.stack(found)
+
+
+def plain_mind(distances, weight):
+    variance = distances.mean(0)
+    return np.exp(-distances / np.maximum(variance, 1e-3 * variance[weight].mean()))
+
+
+def plain_information(a, b):
+    first, second = (np.clip(v, *np.percentile(v, (0.5, 99.5))) for v in (a, b))
+    p = np.histogram2d(first, second, bins=48)[0] / a.size
+    independent = p.sum(1, keepdims=True) * p.sum(0)
+    ha, hb, hab = (-(q[q > 0] * np.log(q[q > 0])).sum() for q in (p.sum(1), p.sum(0), p))
+    return (p[p > 0] * np.log(p[p > 0] / independent[p > 0])).sum(), (ha + hb) / hab
+
+
+def plain_edges(image, spacing):
+    sigma = np.maximum(1 / spacing, 0.7)
+    return np.linalg.norm(
+        [
+            ndi.gaussian_filter(image, sigma, order=order) / step
+            for order, step in zip(np.eye(3, dtype=int), spacing, strict=True)
+        ],
+        axis=0,
+    )
+
+
+def plain_evidence(fixed, moving, affine, mask, displacement):
+    """The same on the whole grid of the mask, in double precision."""
+    grid, brain = mask.grid, mask.data > 0
+    world = grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1))
+    at = moving.grid.to_voxels(apply_affine(affine, world + displacement))
+    seen = brain & np.all((at >= -1e-3) & (at <= np.array(moving.grid.shape) - 1 + 1e-3), -1)
+    images = [
+        ndi.map_coordinates(
+            fixed.data.astype(float), np.moveaxis(fixed.grid.to_voxels(world), -1, 0), order=1, mode='nearest'
+        ),
+        ndi.map_coordinates(moving.data.astype(float), np.moveaxis(at, -1, 0), order=1, mode='nearest'),
+    ]
+    deep = np.zeros_like(brain)
+    deep[3:-3, 3:-3, 3:-3] = True
+    minds = [
+        plain_mind(plain_distances(ndi.gaussian_filter(image, 0.7)), weight & deep)
+        for image, weight in zip(images, (brain, seen), strict=True)
+    ]
+    edges = [plain_edges(image, grid.spacing)[seen] for image in images]
+    return evidence.Evidence(
+        np.square(minds[0] - minds[1]).mean(0)[seen & deep].mean(),
+        *plain_information(*(image[seen] for image in images)),
+        np.corrcoef(*edges)[0, 1],
+    )
+
+
+# ------------------------------------------------------------------------------------------------ a pair
+def smooth(shape, seed, sigma=2.0):
+    values = ndi.gaussian_filter(np.random.default_rng(seed).normal(size=shape), sigma)
+    return (0.5 + 0.2 * values / values.std()).astype(np.float32)
+
+
+def turned(spacing, degrees=12.0):
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    affine = np.eye(4)
+    affine[:3, :3] = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) * spacing
+    affine[:3, 3] = (-20, 31, 4)
+    return affine
+
+
+@dataclasses.dataclass
+class Pair:
+    fixed: Image
+    moving: Image
+    affine: np.ndarray
+    mask: Image
+    displacement: np.ndarray
+
+    def judge(self, **options):
+        return evidence.Judge(self.fixed, self.moving, self.affine, self.mask, **options)
+
+
+def pair(spacing=(1.0, 1.3, 0.9), shape=(66, 50, 41), border=9, moving_shape=None):
+    """Two images that share some structure, a wobbly brain `border` voxels from the edge, and a smooth displacement."""
+    grid = Grid(shape, turned(np.array(spacing)))
+    base = smooth(shape, 0)
+    affine = np.eye(4)
+    affine[:3, 3] = (0.4, -0.7, 0.3)
+    onto = Grid(shape, affine @ grid.affine).cropped(np.full(3, -1), np.array(moving_shape or shape) - 1)
+    moving = ndi.map_coordinates(
+        (base - 0.4) ** 2 + 0.02 * smooth(shape, 1, 1), np.indices(onto.shape) - 1.0, order=1, mode='nearest'
+    ).astype(np.float32)
+    brain = np.zeros(shape, np.float32)
+    core = tuple(slice(border, n - border) for n in shape)
+    brain[core] = (smooth(shape, 2, 4) > 0.4)[core]
+    wave = np.stack([smooth(shape, seed, 6) - 0.5 for seed in (3, 4, 5)], -1) * 4
+    return Pair(Image(base, grid), Image(moving, onto), affine, Image(brain, grid), wave.astype(np.float32))
+
+
+def check(found, wanted, rel):
+    for name, value in dataclasses.asdict(wanted).items():
+        assert getattr(found, name) == pytest.approx(value, rel=rel), name
+
+
+@pytest.mark.parametrize('spacing', [(1.0, 1.3, 0.9), (0.6, 0.6, 3.0)])
+def test_the_evidence_is_that_of_scipy_on_whole_volumes(spacing):
+    case = pair(spacing)
+    judge = case.judge()
+    still = np.zeros_like(case.displacement)
+    assert len(judge.tiles) > 6
+    check(judge.before, plain_evidence(case.fixed, case.moving, np.eye(4), case.mask, still), 5e-4)
+    check(judge.after_affine, plain_evidence(case.fixed, case.moving, case.affine, case.mask, still), 5e-4)
+    wanted = plain_evidence(case.fixed, case.moving, case.affine, case.mask, case.displacement)
+    check(judge(case.displacement), wanted, 5e-4)
+    assert judge.after_affine.mi > 1.2 * wanted.mi  # the displacement does matter
+
+
+def test_a_brain_at_the_border_and_half_out_of_view_is_judged_by_what_is_seen():
+    """Voxels without a whole neighbourhood on the grid are left out of MIND, those beyond the moving image of all."""
+    case = pair(border=0, moving_shape=(40, 50, 41))
+    judge = case.judge()
+    assert not judge.deep.all()
+    wanted = plain_evidence(case.fixed, case.moving, case.affine, case.mask, case.displacement)
+    found = judge(case.displacement)
+    # its bins are those of the whole brain, which shifts them a little
+    check(dataclasses.replace(found, mi=0, nmi=0), dataclasses.replace(wanted, mi=0, nmi=0), 5e-4)
+    assert found.mi == pytest.approx(wanted.mi, rel=0.05)
+
+
+def test_what_lies_outside_the_fixed_image_is_zero():
+    case = pair()
+    cropped = Image(case.fixed.data[20:], case.fixed.grid.cropped(np.array([20, 0, 0]), case.fixed.grid.shape))
+    filled = np.where(np.arange(66)[:, None, None] < 20, np.float32(0), case.fixed.data)
+    check(
+        dataclasses.replace(case, fixed=cropped).judge().after_affine,
+        dataclasses.replace(case, fixed=Image(filled, case.fixed.grid)).judge().after_affine,
+        1e-5,
+    )
+
+
+def test_threads_change_nothing():
+    case = pair()
+    one, three = case.judge(threads=1), case.judge(threads=3)
+    assert one.before == three.before
+    assert one.after_affine == three.after_affine
+    assert one(case.displacement) == three(case.displacement)
+
+
+def test_far_off_headers_leave_nothing_to_say_before_the_affine():
+    case = pair()
+    far = np.eye(4)
+    far[0, 3] = 500
+    moved = Image(case.moving.data, Grid(case.moving.grid.shape, far @ case.moving.grid.affine))
+    judge = dataclasses.replace(case, moving=moved, affine=far @ case.affine).judge()
+    assert judge.before is None
+    check(judge.after_affine, case.judge().after_affine, 1e-4)
+    with pytest.raises(ValueError, match='field of view'):
+        dataclasses.replace(case, moving=moved).judge()
+
+
+def test_an_empty_mask_is_refused():
+    case = pair()
+    empty = Image(np.zeros_like(case.mask.data), case.mask.grid)
+    with pytest.raises(ValueError, match='mask is empty'):
+        dataclasses.replace(case, mask=empty).judge()
+
+
+# ------------------------------------------------------------------------------------------------ information
+@pytest.mark.parametrize('kind', ['float64', 'float32', 'whole numbers', 'scaled whole numbers'])
+def test_mutual_information_is_that_of_a_histogram(kind):
+    """Whole numbers lie on the edges of bins, where rounding must not decide."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=40_000)
+    b = a**2 + 0.5 * rng.normal(size=a.size)
+    if 'whole' in kind:
+        a, b = np.round(a * 40), np.round(b * 30)
+    if 'scaled' in kind:
+        a, b = (a / 160).astype(np.float32), (b / 97).astype(np.float32)
+    if kind == 'float32':
+        a, b = a.astype(np.float32), b.astype(np.float32)
+    assert metrics.mutual_information(a, b) == pytest.approx(plain_information(a, b), rel=1e-9)
+
+
+def test_constant_values_tell_nothing():
+    values = np.random.default_rng(1).normal(size=1000)
+    mi, nmi = metrics.mutual_information(np.full(1000, 3.0), values)
+    assert mi == pytest.approx(0, abs=1e-12)
+    assert nmi == pytest.approx(1)
+
+
+def test_the_floor_is_a_fraction_of_the_mean_variance():
+    variance, weight = torch.tensor([1.0, 3.0, 50.0]), torch.tensor([True, True, False])
+    assert descriptors.floor_of(variance, weight, 0.1) == pytest.approx(0.2)
+    assert descriptors.floor_of(variance, None, 0.1) == pytest.approx(1.8)
+    assert descriptors.floor_of(torch.zeros(3)) == 1e-12
