@@ -240,6 +240,7 @@ def write_results(
         'iterations': len(result.history),
         'stopped': result.stopped,
         'attempts': result.attempts,
+        'repaired_voxels': result.repaired,
         'loss_history': result.history,
         'decision': dataclasses.asdict(decision),
         'evidence': evidence.as_dict(result.evidence),

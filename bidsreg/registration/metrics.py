@@ -47,12 +47,15 @@ def _difference(field: np.ndarray, axis: int, scheme: str) -> np.ndarray:
     return np.concatenate([step, last] if scheme == 'forward' else [first, step], axis)
 
 
+def folded(displacement: np.ndarray, grid: Grid) -> np.ndarray:
+    """Where the Jacobian determinant is not positive by central, forward or backward differences; bool (X, Y, Z)."""
+    schemes = ('central', 'forward', 'backward')
+    return np.any([jacobian_determinant(displacement, grid, scheme) <= 0 for scheme in schemes], axis=0)
+
+
 def count_folds(displacement: np.ndarray, grid: Grid) -> int:
     """Voxels whose Jacobian determinant is not positive by central, forward or backward differences."""
-    folded = np.zeros(grid.shape, bool)
-    for scheme in ('central', 'forward', 'backward'):
-        folded |= jacobian_determinant(displacement, grid, scheme) <= 0
-    return int(folded.sum())
+    return int(folded(displacement, grid).sum())
 
 
 def summary(values: np.ndarray, quantiles: dict[str, float]) -> dict[str, float]:

@@ -106,38 +106,58 @@ class Preset:
         """The settings as JSON-ready values."""
         return dataclasses.asdict(self)
 
-    def between_people(self) -> Preset:
-        """The same method for two people's brains: large deformations, folded cortex.
 
-        Finer velocities, much less stiffness against shear than against change of volume, so that Jacobians stay
-        moderate, and no loosening: here how much is to be moved is known to be much.
-        """
-        (_, stiffness), *_ = self.regularity
-        return dataclasses.replace(
-            self,
-            name=f'{self.name}-inter',
-            levels=((3.0, 30), (2.0, 30), (1.0, 40)),
-            regularity=(('h1', 0.005 * stiffness), ('divergence', 0.02 * stiffness)),
-            velocity_spacing=2.0,
-            velocity_smoothing=1.5,
-            loosened=(),
-            learning_rate=2 * self.learning_rate,
-        )
+WITHIN = Preset(name='node-mind')
+"""Two scans of one head: small, smooth deformations, of an unknown size."""
 
-
-NODE_MIND = Preset(name='node-mind')
-
-WITHIN = (
-    NODE_MIND,
-    dataclasses.replace(NODE_MIND, name='node-mind-fast', levels=((4.0, 30), (2.0, 30)), loosened=((0.2, 20),)),
-    dataclasses.replace(NODE_MIND, name='node-lddmm-mind', velocity='lddmm', time_knots=3, solver='rk4', time_steps=2),
-    dataclasses.replace(NODE_MIND, name='nodeo-mind', velocity='nodeo', solver='euler', time_steps=2),
-    dataclasses.replace(NODE_MIND, name='node-ngf', similarity='ngf'),
-    dataclasses.replace(NODE_MIND, name='node-lmi', similarity='lmi'),
-    dataclasses.replace(NODE_MIND, name='node-gmi', similarity='gmi'),
+BETWEEN = Preset(
+    name='node-mind-inter',
+    similarity='mind-ssc',
+    levels=((3.0, 30), (2.0, 30), (1.0, 45)),
+    image_resolution=1.6,
+    velocity_spacing=2.0,
+    velocity_smoothing=1.5,
+    # stiffer against change of volume than against shear, so that Jacobians stay moderate
+    regularity=(('h1', 0.01), ('divergence', 0.03)),
+    solver='midpoint',
+    loosened=(),
+    learning_rate=0.02,
 )
+"""The brains of two people: large deformations, folded cortex."""
 
-PRESETS: dict[str, Preset] = {p.name: p for p in (*WITHIN, *(p.between_people() for p in WITHIN))}
+LDDMM: dict[str, Any] = {'velocity': 'lddmm', 'time_knots': 3, 'time_steps': 2}
+NODEO: dict[str, Any] = {'velocity': 'nodeo', 'solver': 'euler', 'time_steps': 2, 'learning_rate': 0.005}
+
+
+def _variant(base: Preset, name: str, stiffness: float = 1.0, **changes: Any) -> Preset:
+    """Another method for the same task; similarities have scales of their own, hence the stiffness."""
+    ending = base.name.removeprefix('node-mind')
+    return dataclasses.replace(base.stiffer(stiffness), name=name + ending, **changes)
+
+
+PRESETS: dict[str, Preset] = {
+    p.name: p
+    for p in (
+        WITHIN,
+        _variant(WITHIN, 'node-mind-fast', levels=((4.0, 30), (2.0, 30))),
+        _variant(WITHIN, 'node-lddmm-mind', regularity=(('v-norm', 1e-3),), **LDDMM),
+        _variant(WITHIN, 'nodeo-mind', regularity=(('h1-displacement', 1.0), ('l2', 1e-4), ('jacobian', 1.0)), **NODEO),
+        _variant(WITHIN, 'node-ngf', 5.0, similarity='ngf'),
+        _variant(WITHIN, 'node-lmi', 5.0, similarity='lmi'),
+        _variant(WITHIN, 'node-gmi', 10.0, similarity='gmi'),
+        BETWEEN,
+        _variant(
+            BETWEEN, 'node-mind-fast', levels=((3.0, 30), (2.0, 40)), velocity_spacing=3.0, velocity_smoothing=2.0
+        ),
+        _variant(BETWEEN, 'node-lddmm-mind', regularity=(('v-norm', 2e-4),), kernel_alpha=4.0, **LDDMM),
+        _variant(
+            BETWEEN, 'nodeo-mind', regularity=(('h1-displacement', 0.02), ('l2', 1e-5), ('jacobian', 1.0)), **NODEO
+        ),
+        _variant(BETWEEN, 'node-ngf', 5.0, similarity='ngf'),
+        _variant(BETWEEN, 'node-lmi', 5.0, similarity='lmi'),
+        _variant(BETWEEN, 'node-gmi', 10.0, similarity='gmi'),
+    )
+}
 """The methods by name: for two scans of one head, and with the suffix ``-inter`` for the heads of two people."""
 
 

@@ -41,12 +41,12 @@ COARSER = 2
 """How often the velocity's grid can be halved: coarse image levels need no finer velocity than themselves."""
 FINAL_STEPS = 4
 """How many times finer in time than the optimisation the written fields are integrated."""
-FINAL_SPACING = 2.0
-"""mm between the particles of the written fields where the velocity's grid is coarser, halved until it is no more."""
 FIT_ITERATIONS, FIT_RATE = 60, 0.02
 """Iterations that bring the network to an earlier deformation, and the first of their shrinking steps."""
+REPAIRS = (2.0, 3.0, 4.5, 6.5, 10.0)
+"""Standard deviations in mm of the Gaussian that smooths the velocity about folded voxels, one after another."""
 ATTEMPTS = 3
-"""How often a folded result is solved again, each time four times as stiff."""
+"""How often a result that folds even so is solved again, each time four times as stiff."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,8 @@ class Result:
         Why each level ended.
     folds : int
         Voxels of the written field with a non-positive Jacobian determinant by any of three difference schemes.
+    repaired : int
+        Voxels that had folded before the velocity was smoothed about them.
     attempts : int
         How often it was solved.
     seconds : dict
@@ -106,6 +108,7 @@ class Result:
     history: list[dict[str, float]]
     stopped: list[str]
     folds: int
+    repaired: int
     attempts: int
     mask: Image
     evidence: dict[str, Evidence | None]
@@ -278,6 +281,7 @@ class Optimisation:
         self.lagrangian = getattr(self.network, 'lagrangian', False)
         self.solver = Solver(chosen.solver, chosen.time_steps, chosen.tolerance, chosen.adjoint)
         self.optimiser = TensorwiseAdam(self.network.parameters(), chosen.learning_rate)
+        self.repairs: list[tuple[Tensor, separable.Matrices]] = []
         self.regularisers = [(REGULARISERS[name], weight) for name, weight in chosen.regularity]
 
     def coarser(self, level: float) -> int:
@@ -285,7 +289,7 @@ class Optimisation:
         if self.lagrangian:
             return 0
         ratio = level / self.preset.velocity_spacing
-        return int(np.clip(np.floor(np.log2(ratio) + 1e-6), 0, COARSER))
+        return int(np.clip(np.round(np.log2(ratio)), 0, COARSER))
 
     def path(self, coarser: int = 0) -> Path:
         """The flow as it is now, on the velocity's grid with lengths halved `coarser` times."""
@@ -373,7 +377,7 @@ class Optimisation:
         if self.lagrangian:
             dense, local = coarse, self.path().displacement
         else:
-            dense = coarse.covering(coarse.spacing / (2 if coarse.spacing.min() > 1.5 * FINAL_SPACING else 1))
+            dense = coarse.covering(coarse.spacing / 2)
             local = self.dense_displacement(dense, backward)
         full = separable.apply(local, separable.between(grid, dense, like))[0].permute(1, 2, 3, 0)
         x, y, z = [(at > 0) & (at < n - 1) for at, n in zip(separable.positions(grid, dense), dense.shape, strict=True)]
@@ -381,10 +385,28 @@ class Optimisation:
         world = np.ascontiguousarray(full.cpu().numpy() @ coarse.directions.T.astype(np.float32) * inside)
         return invert_displacement(world, grid)[0] if backward and self.lagrangian else world
 
+    @torch.no_grad()
+    def repair(self, forward: np.ndarray, sigma: float) -> int:
+        """Smooth the velocity by a Gaussian of `sigma` mm about folded voxels and where they go; how many fold."""
+        folded = metrics.folded(forward, self.problem.field)
+        grid, voxels_there = self.problem.velocity, np.argwhere(folded)
+        world = self.problem.field.to_world(voxels_there)
+        marks = np.zeros(grid.shape)
+        for points in (world, world + forward[folded]):
+            at = np.clip(np.round(grid.to_voxels(points)).astype(int), 0, np.array(grid.shape) - 1)
+            marks[tuple(at.T)] = 1
+        away = ndi.distance_transform_edt(marks == 0, sampling=grid.spacing)
+        where = torch.as_tensor(np.exp(-0.5 * (away / (2 * sigma)) ** 2), dtype=torch.float32, device=self.device)
+        matrices = [separable.gaussian_weights(n, sigma / h) for n, h in zip(grid.shape, grid.spacing, strict=True)]
+        self.repairs.append((where, separable.to_tensors(matrices, where)))
+        return len(voxels_there)
+
     def dense_displacement(self, dense: Grid, backward: bool) -> Tensor:
         """Displacement in mm along the axes, (1, 3, X, Y, Z), of particles that flow on a grid of their own."""
         coarse = self.problem.velocity
         velocity = self.network()
+        for where, smoothing in self.repairs:
+            velocity = velocity + where * (separable.apply(velocity, smoothing) - velocity)
         velocity = separable.apply(velocity, separable.between(dense, coarse, velocity))
         unit = torch.as_tensor(dense.spacing, dtype=torch.float32, device=self.device)[:, None, None, None]
         rate, solver = Eulerian(velocity / unit), replace(self.solver, steps=FINAL_STEPS * self.solver.steps)
@@ -529,7 +551,7 @@ def _solve(
     if not history:
         raise ValueError('the field of view is too thin: no voxel of the mask has its whole neighbourhood in it')
     mask = Image(resample(problem.fixed_mask, problem.field, order=0) > 0, problem.field)
-    judge = evidence.Judge(problem.fixed, problem.moving, problem.affine, mask)
+    judge = evidence.Judge(problem.fixed, problem.moving, problem.affine, mask, threads)
     forward = optimisation.field(backward=False)
     best = judge(forward)
     for factor, iterations in chosen.loosened:
@@ -542,6 +564,17 @@ def _solve(
             stopped[-1] += '; taken back, held-out evidence did not improve'
             break
         forward, best = looser, now
+    folds, repaired = metrics.count_folds(forward, problem.field), 0
+    for sigma in () if optimisation.lagrangian else REPAIRS:
+        if folds == 0:
+            break
+        repaired = max(repaired, optimisation.repair(forward, sigma))
+        forward = optimisation.field(backward=False)
+        folds = metrics.count_folds(forward, problem.field)
+    if repaired and folds == 0:
+        best = judge(forward)
+        LOGGER.warning('the deformation folded at %d voxels; the velocity was smoothed about them', repaired)
+        stopped.append(f'repaired: the velocity was smoothed about {repaired} folded voxels')
     solved = time.perf_counter()
     inverse = optimisation.field(backward=True)
     return Result(
@@ -549,7 +582,8 @@ def _solve(
         preset=chosen,
         history=history,
         stopped=stopped,
-        folds=metrics.count_folds(forward, problem.field),
+        folds=folds,
+        repaired=repaired,
         attempts=1,
         mask=mask,
         evidence={'before': judge.before, 'affine': judge.after_affine, 'diffeo': best},

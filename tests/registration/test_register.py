@@ -136,7 +136,49 @@ def test_progress_is_reported(pair):
     assert looks[-1].seconds_left == 0
 
 
-def test_a_folded_result_is_solved_again_stiffer_and_then_refused(pair, monkeypatch, caplog):
+def sharp(optimisation):
+    """Make the velocity of a few points so sharp that the written field folds."""
+    with torch.no_grad():
+        optimisation.network.network.detail[0, :, 4:6, 4:6, 4:6] = 400.0
+
+
+def test_folds_are_repaired_where_they_are(pair, caplog):
+    quick = dataclasses.replace(QUICK, levels=((8.0, 5),))
+    problem = solve.prepare(
+        loaded(pair.fixed), loaded(pair.moving), quick, loaded(pair.fixed_mask), None, pair.truth.matrix
+    )
+    optimisation = solve.Optimisation(problem, quick, torch.device('cpu'), 1)
+    optimisation.run_level(8.0, 5, 1.0, None)
+    smooth = optimisation.field(backward=False)
+    sharp(optimisation)
+    folded = optimisation.field(backward=False)
+    before = metrics.count_folds(folded, problem.field)
+    assert before > 0
+    for sigma in solve.REPAIRS:
+        optimisation.repair(folded, sigma)
+        folded = optimisation.field(backward=False)
+    assert metrics.count_folds(folded, problem.field) < before
+    # far from the folds nothing changed, and the inverse is that of the repaired flow
+    far = np.linalg.norm(folded - smooth, axis=-1) < 1e-3
+    assert far.mean() > 0.3
+    inverse = optimisation.field(backward=True)
+    mask = Image(solve.resample(problem.fixed_mask, problem.field, order=0) > 0, problem.field).data
+    assert metrics.inverse_consistency(folded, inverse, problem.field, mask)['p95'] < 0.5
+
+
+def test_a_result_that_folded_says_how_much_was_repaired(pair, monkeypatch, caplog):
+    counts = iter([7, 0])
+    monkeypatch.setattr(solve.metrics, 'count_folds', lambda *_: next(counts))
+    monkeypatch.setattr(solve.metrics, 'folded', lambda field, _: np.linalg.norm(field, axis=-1) > 0.9 * field.max())
+    result = solved(pair, dataclasses.replace(QUICK, levels=((8.0, 5),)))
+    assert (result.attempts, result.folds) == (1, 0)
+    assert result.repaired > 0
+    assert 'smoothed about them' in caplog.text
+    assert 'repaired' in result.stopped[-1]
+
+
+def test_a_result_that_still_folds_is_solved_again_stiffer_and_then_refused(pair, monkeypatch, caplog):
+    monkeypatch.setattr(solve, 'REPAIRS', ())
     counts = iter([7, 0])
     monkeypatch.setattr(solve.metrics, 'count_folds', lambda *_: next(counts))
     quick = dataclasses.replace(QUICK, levels=((8.0, 5),))
