@@ -71,8 +71,8 @@ class Preset:
     velocity_smoothing: float = 8.0
     kernel_alpha: float = 40.0
     kernel_power: float = 2.0
-    loosened: tuple[tuple[float, int], ...] = ((0.2, 20),)
-    learning_rate: float = 0.01
+    loosened: tuple[tuple[float, int], ...] = ((0.2, 30),)
+    learning_rate: float = 0.02
     channels: int = 8
     slope_tolerance: float = 1e-3
 
