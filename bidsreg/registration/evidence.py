@@ -24,7 +24,7 @@ HELD_OUT_BLUR = 0.7
 EDGE_BLUR = 1.0
 """Gaussian in mm of the derivatives whose magnitude is an edge; at least 0.7 voxels."""
 WORTHWHILE = 0.01
-"""Relative gain that less regularity has to bring: on a head that was simulated aligned, where it can only fit noise, it
+"""Relative gain that less regularity has to bring. On a head simulated aligned, where it can only fit noise, it
 brought up to 1.6 % in one measure and at most 0.4 % in the others; on distorted heads 6 % and more in all three."""
 RIM = HELD_OUT_OFFSET + 4
 """Voxels around the mask that the measures reach into."""
