@@ -224,8 +224,10 @@ def run_once(method: Method, pair: Pair, out: Path, threads: int) -> Cell:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=out,
-            check=True,
+            check=False,
         )
+    if not report.exists():
+        raise RuntimeError('it was stopped from outside')
     facts = json.loads(report.read_text())
     code = facts.pop('code')
     if code:

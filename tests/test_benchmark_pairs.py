@@ -189,6 +189,12 @@ def test_a_failing_command_says_why(tmp_path):
         bench.run_once(Words(sys.executable, '-S', '-c', code), None, tmp_path, 1)
 
 
+def test_a_launcher_that_is_stopped_is_a_failure(tmp_path):
+    code = 'import os, signal; os.kill(os.getppid(), signal.SIGTERM)'
+    with pytest.raises(RuntimeError, match='stopped from outside'):
+        bench.run_once(Words(sys.executable, '-S', '-c', code), None, tmp_path, 1)
+
+
 @pytest.fixture(scope='module')
 def datasets(tmp_path_factory):
     """Folders of one labelled pair and of one head with truth."""
@@ -248,10 +254,10 @@ def test_people_from_folders_to_tables(datasets, run, monkeypatch):
 def test_heads_from_folders_to_tables_once(datasets, run):
     """The preset gets nearer the truth than where it started; a second call runs nothing."""
     words = (datasets / 'heads', '--methods', 'affine', 'node-mind')
-    words += ('--pair-options', '--working-resolution 4 --sloppy')
+    words += ('--pair-options', '--working-resolution 4 --set regularity=h1:0.2')
     said, cells = run(*words)
     still, moved = sorted(cells.values(), key=lambda cell: cell['method'])
-    assert moved['tre_mm']['mean'] < 0.8 * still['tre_mm']['mean']
+    assert moved['tre_mm']['mean'] < 0.95 * still['tre_mm']['mean']  # 4 mm voxels
     assert moved['tre_mm']['worse_percent'] < 50
     assert moved['folds'] == 0
     assert moved['inverse_consistency_mm']['mean'] < 0.05
