@@ -5,8 +5,8 @@ A peer is used when it can be found: ``ants-syn`` and ``convexadam`` as importab
 the PATH or in NIFTYREGDIR. Every peer is given the prepared affine to start from and does the deformable step only.
 Between people the images have no background, and peers get no masks (see below for SyN; greedy lost 1.5 points of Dice
 by them, NiftyReg 2.8). Within a head all of them came nearer the truth on whole heads, with masks where they take any,
-than on skull-stripped ones (mean error on one head: SyN .66 against .69 mm, greedy .62 against .62, convexAdam .55 against .59,
-NiftyReg 1.10 against 1.25), so that is what they get.
+than on skull-stripped ones (mean error on one head: SyN .66 against .69 mm, greedy .615 against .624, convexAdam .55
+against .59, NiftyReg 1.10 against 1.25), so that is what they get.
 Run as a script, this file is the command line of the peers that have none of their own.
 """
 
