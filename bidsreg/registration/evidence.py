@@ -347,8 +347,9 @@ def decide(affine: Evidence, diffeo: Evidence) -> Decision:
 
 
 def improves(old: Evidence, new: Evidence) -> bool:
-    """Whether two of the three kinds of evidence got better by more than `WORTHWHILE`."""
-    return sum(gain > WORTHWHILE for gain in gains(old, new).values()) >= 2
+    """Whether two of the three kinds of evidence got better by more than `WORTHWHILE`, and none worse."""
+    change = gains(old, new).values()
+    return sum(gain > WORTHWHILE for gain in change) >= 2 and min(change) > -TOLERANCE
 
 
 def as_dict(evidence: Mapping[str, Evidence | None]) -> dict[str, dict[str, float] | None]:
