@@ -554,7 +554,9 @@ def _solve(
     judge = evidence.Judge(problem.fixed, problem.moving, problem.affine, mask, threads)
     forward = optimisation.field(backward=False)
     best = judge(forward)
-    for factor, iterations in chosen.loosened:
+    # where the stiff answer lost evidence already, a looser one would fit what is not there
+    sound = min(evidence.gains(judge.after_affine, best).values()) > -evidence.TOLERANCE
+    for factor, iterations in chosen.loosened if sound else ():
         stiff = copy.deepcopy(optimisation.network.state_dict())
         run(chosen.levels[-1][0], iterations, factor)
         looser = optimisation.field(backward=False)
