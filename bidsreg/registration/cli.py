@@ -11,12 +11,13 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bidsreg.registration import presetfile
+from bidsreg.registration.errors import RegistrationError
 from bidsreg.registration.presets import PRESETS, Preset, preset
 
 PACKAGES = ('bidsreg', 'torch', 'torchdiffeq', 'numpy', 'scipy', 'nibabel', 'h5py')
@@ -24,14 +25,40 @@ PACKAGES = ('bidsreg', 'torch', 'torchdiffeq', 'numpy', 'scipy', 'nibabel', 'h5p
 INPUTS = ('fixed', 'moving', 'fixed_mask', 'moving_mask', 'fixed_lesion', 'moving_lesion', 'affine', 'start')
 """Options that name files with data; from the third on, `register` has a parameter of that name."""
 
+OWN_OPTIONS = ('preset_file', 'set', 'working_resolution', 'fixed_lesion', 'moving_lesion', 'start')
+"""Options that an engine does not take."""
+
 EPILOG = """\
 OUT/ holds, once all is done: warped.nii.gz (moving on the fixed grid), forward.h5 (brings moving data onto the fixed
 grid, for antsApplyTransforms -t), inverse.h5 (the other way), jacobian.nii.gz (of the deformation without the affine,
 on the fixed grid) and result.json (settings, losses, seconds, memory, folds, evidence, versions)."""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+KEEP = ('better', 'diffeo')
+"""What is kept: the affine where the evidence says that the deformation does harm, or the deformation in any case."""
+
+
+class Engine(Protocol):
+    """Another program that finds deformations; :mod:`bidsreg.engines` has some."""
+
+    name: str
+    uses_gpu: bool
+
+    def missing(self) -> str:
+        """What is absent and how to get it; empty when it can be used."""
+
+    def version(self) -> str:
+        """Of the program."""
+
+    def as_dict(self, sloppy: bool = False) -> dict[str, Any]:
+        """Its settings as JSON-ready values."""
+
+    def register(self, fixed: Any, moving: Any, **options: Any) -> Any:
+        """Align two images; what it returns has the attributes of a `Result`."""
+
+
+def build_parser(engines: Collection[str] = ()) -> argparse.ArgumentParser:
+    """The command line, with the names of engines that may be asked for beside the presets."""
     parser = argparse.ArgumentParser(prog='bidsreg-pair', description=__doc__, epilog=EPILOG)
     parser.add_argument('fixed', type=Path, help='image whose grid and anatomy stay (NIfTI)')
     parser.add_argument('moving', type=Path, help='image that is brought onto it (NIfTI)')
@@ -49,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar=('FORWARD.h5', 'INVERSE.h5'),
         help='go on from what an earlier run found, affine and deformation',
     )
-    parser.add_argument('--method', default='node-mind', choices=list(PRESETS), help='[%(default)s]')
+    parser.add_argument('--method', default='node-mind', choices=[*PRESETS, *engines], help='[%(default)s]')
     parser.add_argument('--preset-file', type=Path, metavar='FILE.toml', help='settings that differ from the method')
     parser.add_argument(
         '--set',
@@ -66,6 +93,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--seed', type=int, default=2026, help='of the initial network [%(default)s]')
     parser.add_argument('--working-resolution', type=float, metavar='MM', help='finest grid worked on, mm [1.0]')
     parser.add_argument('--sloppy', action='store_true', help='few iterations at 2 mm or coarser, for testing only')
+    parser.add_argument(
+        '--keep',
+        choices=KEEP,
+        default=KEEP[0],
+        help='better: the affine where the deformation looks worse by evidence that was not optimised; diffeo: the '
+        'deformation in any case, to compare methods by their own answers [%(default)s]',
+    )
     parser.add_argument('--overwrite', action='store_true', help='replace OUT if it exists')
     parser.add_argument('-q', '--quiet', action='store_true', help='no progress lines')
     parser.add_argument('--version', action='version', version=f'%(prog)s {version("bidsreg")}')
@@ -148,8 +182,9 @@ def pick_device(wanted: str) -> str:
 
 
 def peak_memory_mb(device: str) -> dict[str, float]:
-    """Largest resident memory of this process, and of the GPU where one is used, in MB."""
-    out = {'peak_memory_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    """Largest resident memory of this process or one it started, and of the GPU where one is used, in MB."""
+    used = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    out = {'peak_memory_mb': max(used) / 1024}
     if device != 'cpu':
         import torch
 
@@ -171,36 +206,104 @@ def show_progress(stream: Any) -> Any:
     return show
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+class OwnMethod:
+    """A preset of this package, as the options change it."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args, self.preset = args, settings_of(args)
+        self.device = pick_device(args.device)
+        check_names(self.preset)
+
+    def register(self, fixed: Any, moving: Any, options: dict[str, Any]) -> Any:
+        """Solve."""
+        import torch
+
+        from bidsreg.registration import register
+
+        if self.args.threads:
+            torch.set_num_threads(self.args.threads)
+        callback = None if self.args.quiet else show_progress(sys.stderr)
+        seed = self.args.seed
+        return register(fixed, moving, self.preset, device=self.device, seed=seed, callback=callback, **options)
+
+    def facts(self, result: Any) -> dict[str, Any]:
+        """What result.json says about the method."""
+        import torch
+
+        return {
+            'method': self.preset.name,
+            'settings': result.preset.as_dict(),
+            'versions': {name: version(name) for name in PACKAGES},
+            'threads': torch.get_num_threads(),
+            'iterations': len(result.history),
+            'path_length_mm': result.path_length,
+        }
+
+
+class EngineMethod:
+    """Another program, on the same images, masks and affine."""
+
+    def __init__(self, args: argparse.Namespace, engine: Engine) -> None:
+        self.args, self.engine = args, engine
+        for option in OWN_OPTIONS:
+            if getattr(args, option):
+                raise ValueError(
+                    f'--{option.replace("_", "-")} is for the presets only; {engine.name} does not take it'
+                )
+        if why := engine.missing():
+            raise ValueError(f'--method {engine.name}: {why}')
+        self.device = self._device()
+        self.threads = args.threads or os.cpu_count() or 1
+
+    def _device(self) -> str:
+        wanted = self.args.device
+        if not self.engine.uses_gpu and wanted not in ('auto', 'cpu'):
+            raise ValueError(f'{self.engine.name} works on the CPU only; use --device cpu, not {wanted}')
+        return pick_device(wanted) if self.engine.uses_gpu else 'cpu'
+
+    def register(self, fixed: Any, moving: Any, options: dict[str, Any]) -> Any:
+        """Run the program."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+        given = {name: getattr(self.args, name) for name in ('seed', 'sloppy', 'quiet')}
+        # beside the results: what a killed run leaves lies in a folder that somebody clears
+        given['scratch'] = self.args.out.absolute().parent
+        given['scratch'].mkdir(parents=True, exist_ok=True)
+        return self.engine.register(fixed, moving, threads=self.threads, device=self.device, **given, **options)
+
+    def facts(self, result: Any) -> dict[str, Any]:
+        """What result.json says about the method."""
+        return {
+            'method': self.engine.name,
+            'settings': self.engine.as_dict(self.args.sloppy),
+            'versions': {name: version(name) for name in PACKAGES} | {self.engine.name: self.engine.version()},
+            'threads': self.threads,
+            'iterations': result.iterations,
+            'path_length_mm': None,
+        }
+
+
+def run(args: argparse.Namespace, engines: Mapping[str, Engine] | None = None) -> dict[str, Any]:
     """Register a pair as the options say and leave the results in ``args.out``; what result.json says."""
     began = time.perf_counter()
-    chosen = settings_of(args)
-    device = pick_device(args.device)
+    engine = (engines or {}).get(args.method)
+    method = EngineMethod(args, engine) if engine else OwnMethod(args)
     if args.out.exists() and not args.overwrite:
         raise ValueError(f'{args.out} exists already; name another folder or give --overwrite')
 
-    import torch
+    from bidsreg.registration import Image
 
-    from bidsreg.registration import Image, register
-
-    check_names(chosen)
-    if args.threads:
-        torch.set_num_threads(args.threads)
     fixed, moving = Image.load(args.fixed), Image.load(args.moving)
     options = read_options(args)
     loaded = time.perf_counter()
-    callback = None if args.quiet else show_progress(sys.stderr)
-    result = register(fixed, moving, chosen, device=device, seed=args.seed, callback=callback, **options)
-    facts = {
-        'method': chosen.name,
-        'settings': result.preset.as_dict(),
-        'versions': {name: version(name) for name in PACKAGES},
+    result = method.register(fixed, moving, options)
+    facts = method.facts(result) | {
         'inputs': {name: names_of(path) for name in INPUTS if (path := getattr(args, name))},
-        'device': device,
-        'threads': torch.get_num_threads(),
+        'device': method.device,
         'seed': args.seed,
     }
-    return facts | write_results(args.out, fixed, moving, result, facts, began, loaded, device)
+    return write_results(args, fixed, moving, result, facts, began, loaded)
 
 
 def read_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -220,32 +323,42 @@ def names_of(path: Path | list[Path]) -> str | list[str]:
     return [str(p) for p in path] if isinstance(path, list) else str(path)
 
 
+def decide(keep: str, evidence_of: Mapping[str, Any]) -> dict[str, str]:
+    """What is ``kept``, the ``reason``, and what would be ``better`` by the evidence."""
+    from bidsreg.registration import evidence
+
+    decision = evidence.decide(evidence_of['affine'], evidence_of['diffeo'])
+    answer = {**dataclasses.asdict(decision), 'better': decision.kept}
+    if keep == 'diffeo':
+        answer |= {'kept': keep, 'reason': f'--keep diffeo was asked for; {decision.reason}'}
+    return answer
+
+
 def write_results(
-    out: Path, fixed: Any, moving: Any, result: Any, facts: dict[str, Any], began: float, loaded: float, device: str
+    args: argparse.Namespace, fixed: Any, moving: Any, result: Any, facts: dict[str, Any], began: float, loaded: float
 ) -> dict[str, Any]:
-    """Judge a result and write its five files into a new folder that takes the name `out` once it is whole."""
+    """Judge a result and write its five files into a new folder that takes its name once it is whole."""
     import numpy as np
 
     from bidsreg.registration import evidence, metrics
 
-    deformation, brain = result.deformation, result.mask
-    decision = evidence.decide(result.evidence['affine'], result.evidence['diffeo'])
-    if decision.kept == 'affine':
+    out, deformation, brain = args.out, result.deformation, result.mask
+    decision = decide(args.keep, result.evidence)
+    if decision['kept'] == 'affine':
         still = np.zeros_like(deformation.forward)
         deformation = dataclasses.replace(deformation, forward=still, inverse=still)
     inside = brain.data > 0
     lengths = np.linalg.norm(deformation.forward[inside], axis=-1)
     determinant = deformation.jacobian()
     answer: dict[str, Any] = {
-        'iterations': len(result.history),
         'stopped': result.stopped,
         'attempts': result.attempts,
         'repaired_voxels': result.repaired,
         'loss_history': result.history,
-        'decision': dataclasses.asdict(decision),
+        'decision': decision,
         'evidence': evidence.as_dict(result.evidence),
         'jacobian': metrics.jacobian_summary(
-            determinant.data, inside, result.folds if decision.kept == 'diffeo' else 0
+            determinant.data, inside, result.folds if decision['kept'] == 'diffeo' else 0
         ),
         'displacement_mm': {'mean': float(lengths.mean()), **metrics.summary(lengths, {'p95': 95, 'max': 100})},
         'inverse_consistency_mm': metrics.inverse_consistency(
@@ -266,8 +379,8 @@ def write_results(
         deformation.jacobian(fixed.grid).save(temporary / 'jacobian.nii.gz')
         done = time.perf_counter()
         answer['seconds'] = {'load': loaded - began, **result.seconds, 'total': done - began}
-        answer |= peak_memory_mb(device)
-        (temporary / 'result.json').write_text(json.dumps(facts | answer, indent=1))
+        answer = facts | answer | peak_memory_mb(facts['device'])
+        (temporary / 'result.json').write_text(json.dumps(answer, indent=1))
         if out.exists():
             shutil.rmtree(out)
         temporary.rename(out)
@@ -276,20 +389,28 @@ def write_results(
     return answer
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0 when done, 1 when the registration failed, 2 for input that cannot be registered."""
+def main(argv: Sequence[str] | None = None, engines: Mapping[str, Engine] | None = None) -> int:
+    """Run the command; 0 when done, 1 when the registration failed, 2 for input that cannot be registered.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The words after the program's name. Default: those of this process.
+    engines : mapping of str to Engine, optional
+        Other programs that ``--method`` may name. Default: none.
+    """
     logging.basicConfig(level=logging.INFO, format='%(message)s')
-    args = build_parser().parse_args(argv)
+    args = build_parser(engines or ()).parse_args(argv)
     # idle OpenMP threads must not spin: beside another job that makes everything several times slower
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     from bidsreg.registration.solve import FoldedError
 
     try:
-        answer = run(args)
+        answer = run(args, engines)
     except (ValueError, OSError) as error:
         print(f'bidsreg-pair: error: {error}', file=sys.stderr)
         return 2
-    except FoldedError as error:
+    except (FoldedError, RegistrationError) as error:
         print(f'bidsreg-pair: failed: {error}', file=sys.stderr)
         return 1
     print(

@@ -90,13 +90,14 @@ class DataTerm:
         similarity.calibrate(whole, Sampler(shown[0]).values(positions)[None], inner)
         features = similarity.features(whole)
         self.margin = 0 if similarity.feature_based else similarity.support
-        self.moving = Sampler(similarity.moving_features(shown)[0] if similarity.feature_based else shown[0])
+        self.moving = Sampler(similarity.moving_features(shown)[0])
         self.counts = None if counts is None else Sampler(self._tensor(counts.data)[None])
         # a voxel counts where its whole support lies in the moving field of view
         reach = self.margin * np.abs(to_moving[:3, :3]).sum(1)
         self.lowest = self._tensor(reach)[:, None, None, None]
         self.highest = self._tensor(np.array(moving.data.shape) - 1 - reach)[:, None, None, None]
         size = BOX_SIZE if device.type == 'cpu' else max(weight.shape)
+        self.needed = self._needed(weight > 0, interpolation)
         self.tiles = [
             self._tile(box, features, inner, positions, interpolation)
             for box in boxes(inner[0, 0].cpu().numpy(), size, similarity.block)
@@ -148,6 +149,12 @@ class DataTerm:
             self._tensor(matrix[:3, axis, None] * np.arange(n) + matrix[:3, 3:] / 3) for axis, n in enumerate(shape)
         )
         return x[:, :, None, None] + y[:, None, :, None] + z[:, None, None, :]
+
+    def _needed(self, compared: np.ndarray, interpolation: list[np.ndarray]) -> Tensor:
+        """Flat indices of the points of the displacement's grid on which compared voxels depend, ascending."""
+        seen = ndi.maximum_filter(compared, 2 * self.margin + 1)
+        taps = tuple(self._tensor(weights != 0) for weights in interpolation)
+        return separable.apply_transposed(self._tensor(seen)[None, None], taps).flatten().nonzero()[:, 0]
 
     def _tile(
         self, box: Box, features: Tensor, weight: Tensor, positions: Tensor, interpolation: list[np.ndarray]

@@ -21,7 +21,11 @@ SHORTEST = 2.0**-6
 
 
 class InversionError(ValueError):
-    """A displacement for which no inverse was found."""
+    """A displacement for which no inverse was found; `best`, (X, Y, Z, 3) in mm, is as near as it came."""
+
+    def __init__(self, message: str, best: np.ndarray) -> None:
+        super().__init__(message)
+        self.best = best
 
 
 def invert_displacement(
@@ -76,7 +80,8 @@ def invert_displacement(
     if stuck:
         raise InversionError(
             f'no inverse within {tolerance:g} mm after {iterations} iterations: {stuck} voxels are up to {worst:.3g} '
-            f'mm off; the displacement folds near them or is too rough for its grid'
+            f'mm off; the displacement folds near them or is too rough for its grid',
+            out.reshape(field.shape),
         )
     return out.reshape(field.shape), worst
 

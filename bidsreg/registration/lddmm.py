@@ -88,6 +88,9 @@ class LddmmVelocity(nn.Module):
         Gives `channels`, `time_knots`, `kernel_alpha` and `kernel_power`.
     """
 
+    metric = True
+    """Its paths have a length, by the V-norm."""
+
     def __init__(self, shape: tuple[int, ...], spacing: np.ndarray, taper: float, preset: Preset) -> None:
         super().__init__()
         self.network = LatentNetwork(shape, spacing, preset.channels, preset.time_knots)

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 import torch
 
 
-class TensorwiseAdam(torch.optim.Optimizer):
+class TensorwiseAdam:
     """Momentum, divided by the root mean square of the whole tensor's gradient.
 
     Adam (Kingma and Ba 2015) divides every element by its own size, so places where nothing is to be seen move as fast
     as edges do, in the direction of noise. Here the elements of one tensor share the second moment: each scale of
-    latents gets steps of a known size, and within a scale the gradient decides where they are taken.
+    latents gets steps of a known size, and within a scale the gradient decides where they are taken. Not a
+    ``torch.optim.Optimizer``: to make one of those imports torch's compiler, two seconds that are of no use here.
 
     Parameters
     ----------
@@ -25,19 +26,25 @@ class TensorwiseAdam(torch.optim.Optimizer):
     """
 
     def __init__(self, parameters: Iterable[torch.Tensor], lr: float, betas: tuple[float, float] = (0.9, 0.99)) -> None:
-        super().__init__(parameters, {'lr': lr, 'betas': betas})
+        self.parameters, self.lr, self.betas = list(parameters), lr, betas
+        self.momenta = [torch.zeros_like(p) for p in self.parameters]
+        self.squares = [p.new_zeros(()) for p in self.parameters]
+        self.seen = [0] * len(self.parameters)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for p in self.parameters:
+            p.grad = None
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Take one step."""
-        for group in self.param_groups:
-            first, second = group['betas']
-            for p in (p for p in group['params'] if p.grad is not None):
-                state = self.state[p]
-                if not state:
-                    state.update(step=0, momentum=torch.zeros_like(p), square=p.new_zeros(()))
-                state['step'] += 1
-                state['momentum'].lerp_(p.grad, 1 - first)
-                state['square'].lerp_(p.grad.square().mean(), 1 - second)
-                size = (state['square'] / (1 - second ** state['step'])).sqrt_().clamp_min_(1e-30)
-                p.sub_(state['momentum'] / size * (group['lr'] / (1 - first ** state['step'])))
+    def step(self) -> None:
+        """Take one step with every tensor that has a gradient."""
+        first, second = self.betas
+        for i, (p, momentum, square) in enumerate(zip(self.parameters, self.momenta, self.squares, strict=True)):
+            if p.grad is None:
+                continue
+            self.seen[i] += 1
+            momentum.lerp_(p.grad, 1 - first)
+            square.lerp_(p.grad.square().mean(), 1 - second)
+            size = (square / (1 - second ** self.seen[i])).sqrt_().clamp_min_(1e-30)
+            p.sub_(momentum / size * (self.lr / (1 - first ** self.seen[i])))

@@ -39,6 +39,9 @@ class Preset:
     image_resolution : float
         mm: images are blurred as for a grid of this spacing where the level's is finer. Descriptors of sharper images
         are mostly descriptors of noise.
+    reach : float
+        mm around the fixed mask in which images are still compared: the rim of the brain says where it lies, and within
+        one head skull and meninges go with it.
     velocity_spacing : float
         Spacing in mm of the grid on which the velocity lives.
     velocity_smoothing : float
@@ -59,20 +62,21 @@ class Preset:
     name: str
     similarity: str = 'mind'
     velocity: str = 'node'
-    regularity: tuple[tuple[str, float], ...] = (('h1', 1.0),)
+    regularity: tuple[tuple[str, float], ...] = (('bending', 300.0),)
     solver: str = 'rk4'
     time_steps: int = 1
     tolerance: float = 1e-4
     adjoint: bool = False
     time_knots: int = 1
-    levels: tuple[tuple[float, int], ...] = ((4.0, 30), (2.0, 30), (1.0, 20))
+    levels: tuple[tuple[float, int], ...] = ((4.0, 30), (2.0, 30), (1.0, 10))
     image_resolution: float = 2.0
+    reach: float = 8.0
     velocity_spacing: float = 4.0
     velocity_smoothing: float = 8.0
     kernel_alpha: float = 40.0
     kernel_power: float = 2.0
-    loosened: tuple[tuple[float, int], ...] = ((0.2, 30),)
-    learning_rate: float = 0.02
+    loosened: tuple[tuple[float, int], ...] = ((0.015, 35),)
+    learning_rate: float = 0.03
     channels: int = 8
     slope_tolerance: float = 1e-3
 
@@ -113,20 +117,23 @@ WITHIN = Preset(name='node-mind')
 BETWEEN = Preset(
     name='node-mind-inter',
     similarity='mind-ssc',
-    levels=((3.0, 30), (2.0, 30), (1.0, 45)),
+    levels=((3.0, 30), (2.0, 40), (1.0, 30)),
     image_resolution=1.6,
+    reach=3.0,
     velocity_spacing=2.0,
-    velocity_smoothing=1.5,
+    velocity_smoothing=1.3,
     # stiffer against change of volume than against shear, so that Jacobians stay moderate
     regularity=(('h1', 0.01), ('divergence', 0.03)),
     solver='midpoint',
     loosened=(),
-    learning_rate=0.02,
+    learning_rate=0.03,
 )
 """The brains of two people: large deformations, folded cortex."""
 
-LDDMM: dict[str, Any] = {'velocity': 'lddmm', 'time_knots': 3, 'time_steps': 2}
+LDDMM: dict[str, Any] = {'velocity': 'lddmm', 'time_knots': 3, 'time_steps': 2, 'learning_rate': 0.02}
 NODEO: dict[str, Any] = {'velocity': 'nodeo', 'solver': 'euler', 'time_steps': 2, 'learning_rate': 0.005}
+MILD: dict[str, Any] = {'levels': ((4.0, 30), (2.0, 30), (1.0, 20)), 'loosened': ((0.2, 30),)}
+"""Steps for weights that are near their aim from the start."""
 
 
 def _variant(base: Preset, name: str, stiffness: float = 1.0, **changes: Any) -> Preset:
@@ -140,14 +147,20 @@ PRESETS: dict[str, Preset] = {
     for p in (
         WITHIN,
         _variant(WITHIN, 'node-mind-fast', levels=((4.0, 30), (2.0, 30))),
-        _variant(WITHIN, 'node-lddmm-mind', regularity=(('v-norm', 1e-3),), **LDDMM),
-        _variant(WITHIN, 'nodeo-mind', regularity=(('h1-displacement', 1.0), ('l2', 1e-4), ('jacobian', 1.0)), **NODEO),
+        _variant(WITHIN, 'node-lddmm-mind', regularity=(('v-norm', 1e-3),), **LDDMM, **MILD),
+        _variant(
+            WITHIN,
+            'nodeo-mind',
+            regularity=(('h1-displacement', 1.0), ('l2', 1e-4), ('jacobian', 1.0)),
+            **NODEO,
+            **MILD,
+        ),
         _variant(WITHIN, 'node-ngf', 5.0, similarity='ngf'),
         _variant(WITHIN, 'node-lmi', 5.0, similarity='lmi'),
         _variant(WITHIN, 'node-gmi', 10.0, similarity='gmi'),
         BETWEEN,
         _variant(
-            BETWEEN, 'node-mind-fast', levels=((3.0, 30), (2.0, 40)), velocity_spacing=3.0, velocity_smoothing=2.0
+            BETWEEN, 'node-mind-fast', levels=((3.0, 30), (2.0, 50)), velocity_spacing=3.0, velocity_smoothing=1.5
         ),
         _variant(BETWEEN, 'node-lddmm-mind', regularity=(('v-norm', 2e-4),), kernel_alpha=4.0, **LDDMM),
         _variant(

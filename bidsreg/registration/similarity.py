@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 import torch.nn.functional as F
 
@@ -10,7 +12,7 @@ from bidsreg.registration import descriptors, information
 Tensor = torch.Tensor
 
 
-class Similarity:
+class Similarity(ABC):
     """A dissimilarity worked box by box: each box gives a few sums over its voxels, and the totals give the value.
 
     Derived classes state what differs. An instance belongs to one level of one registration.
@@ -37,7 +39,7 @@ class Similarity:
     feature_based: bool = False
     feature_margin: int = 0
 
-    def calibrate(self, fixed: Tensor, warped: Tensor, weight: Tensor) -> None:
+    def calibrate(self, fixed: Tensor, warped: Tensor, weight: Tensor) -> None:  # noqa: B027, most need nothing
         """Fix, once a level, what depends on whole images.
 
         Parameters
@@ -63,9 +65,10 @@ class Similarity:
         return self.core(fixed)
 
     def moving_features(self, moving: Tensor) -> Tensor:
-        """What is warped of a feature-based similarity: (1, 1, X, Y, Z) to (1, C, X, Y, Z)."""
-        raise NotImplementedError(f'{type(self).__name__} compares warped images, not warped features')
+        """What is warped, (1, 1, X, Y, Z) to (1, C, X, Y, Z): the image itself, or its features if feature-based."""
+        return moving
 
+    @abstractmethod
     def sums(self, features: Tensor, warped: Tensor, weight: Tensor) -> Tensor:
         """Sums over a box, differentiable by `warped`.
 
@@ -83,7 +86,6 @@ class Similarity:
         -------
         Tensor, shape (S,)
         """
-        raise NotImplementedError
 
     def sums_and_gradient(
         self, features: Tensor, warped: Tensor, weight: Tensor, upstream: Tensor | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -21,10 +22,11 @@ from bidsreg.registration.flow import Eulerian, Solver, chunks, flow, integrate
 from bidsreg.registration.grid import Grid, apply_affine
 from bidsreg.registration.image import Image, resample
 from bidsreg.registration.inversion import invert_displacement
+from bidsreg.registration.lddmm import path_length
 from bidsreg.registration.optimiser import TensorwiseAdam
 from bidsreg.registration.parallel import in_threads, one_thread_an_operation
 from bidsreg.registration.presets import MOST_ITERATIONS, Preset, preset
-from bidsreg.registration.regularity import REGULARISERS, Path
+from bidsreg.registration.regularity import OF_DISPLACEMENT, REGULARISERS, Path
 from bidsreg.registration.similarity import SIMILARITIES, Similarity
 from bidsreg.registration.velocities import VELOCITIES
 
@@ -33,12 +35,12 @@ LOGGER = logging.getLogger(__name__)
 
 MARGIN = (8.0, 1.75)
 """mm around the brain over which the velocity fades to zero: at least, and in standard deviations of its smoothing."""
-REACH = 3.0
-"""mm around the brain mask in which images are still compared: the edge of the brain says where it lies."""
 CHECK_EVERY = 10
 """Iterations between looks at the loss: a look makes a GPU wait."""
 COARSER = 2
 """How often the velocity's grid can be halved: coarse image levels need no finer velocity than themselves."""
+LAST_RATE = 0.1
+"""Fraction of the learning rate at the end of a stage on the finest images; it falls over the stage's second half."""
 FINAL_STEPS = 4
 """How many times finer in time than the optimisation the written fields are integrated."""
 FIT_ITERATIONS, FIT_RATE = 60, 0.02
@@ -101,6 +103,9 @@ class Result:
     evidence : dict
         How alike the pair looks `before` (None where the headers place the brains apart), after the `affine` and after
         the `diffeo`, by measures that were not optimised.
+    path_length : float or None
+        Of `lddmm`, the only velocity with a metric: V-norm of the velocity integrated over time, as a root mean square
+        over the fixed mask, mm. Before folds were repaired.
     """
 
     deformation: Deformation
@@ -113,6 +118,7 @@ class Result:
     mask: Image
     evidence: dict[str, Evidence | None]
     seconds: dict[str, float] = field(default_factory=dict)
+    path_length: float | None = None
 
 
 class FoldedError(RuntimeError):
@@ -199,7 +205,7 @@ def prepare(
     mask = _binary(fixed_mask) if fixed_mask else Image(np.ones(fixed.grid.shape, np.float32), fixed.grid)
     check_overlap(mask, moving_mask or Image(np.ones(moving.grid.shape, np.float32), moving.grid), affine)
     finest = fixed.grid.orthogonalised().coarsened(min(h for h, _ in chosen.levels))
-    brain, velocity, whole = lay_out(finest, mask, chosen.velocity_spacing, margin(chosen))
+    brain, velocity, whole = lay_out(finest, mask, chosen.velocity_spacing, margin(chosen), chosen.reach)
     world = velocity.to_world(metrics.corners(velocity.shape))
     there = apply_affine(affine, world)
     near_mask = _binary(_cropped(moving_mask, there, 4.0)) if moving_mask else None
@@ -207,8 +213,8 @@ def prepare(
     return Problem(
         fixed=_standardised('fixed', _cropped(fixed, world, 4.0), mask),
         moving=_standardised('moving', _cropped(moving, there, 4.0), near_mask),
-        fixed_mask=_dilated(mask, REACH if fixed_mask else 0),
-        moving_mask=_dilated(near_mask, REACH) if near_mask else None,
+        fixed_mask=_dilated(mask, chosen.reach if fixed_mask else 0),
+        moving_mask=_dilated(near_mask, chosen.reach) if near_mask else None,
         fixed_lesion=_binary(_cropped(fixed_lesion, world, 4.0)) if fixed_lesion else None,
         moving_lesion=_binary(_cropped(moving_lesion, there, 4.0)) if moving_lesion else None,
         affine=affine,
@@ -222,7 +228,7 @@ def prepare(
 def margin(chosen: Preset) -> float:
     """How many mm around the brain the velocity takes to fade to zero."""
     least, widths = MARGIN
-    return max(least, widths * chosen.velocity_smoothing)
+    return max(least, widths * chosen.velocity_smoothing, chosen.reach + 5)
 
 
 def check_mask(name: str, image: Image, mask: Image | None) -> None:
@@ -244,11 +250,16 @@ def check_overlap(mask: Image, moving_mask: Image, affine: np.ndarray) -> None:
         )
 
 
-def lay_out(finest: Grid, mask: Image, velocity_spacing: float, around: float) -> tuple[Grid, Grid, Grid]:
-    """The brain's box on the finest grid, the velocity's grid `around` mm about it, and the finest grid over that."""
+def lay_out(
+    finest: Grid, mask: Image, velocity_spacing: float, around: float, beyond: float
+) -> tuple[Grid, Grid, Grid]:
+    """The brain's box on the finest grid, the velocity's grid `around` mm about it, and the finest grid over that.
+
+    The first has `beyond` mm around the brain, in which images are compared, too.
+    """
     at = finest.to_voxels(mask.grid.to_world(np.argwhere(mask.data > 0)))
     low, high = np.floor(at.min(0) + 1e-3), np.ceil(at.max(0) - 1e-3) + 1
-    reach, room = (np.ceil(mm / finest.spacing) for mm in (REACH, around))
+    reach, room = (np.ceil(mm / finest.spacing) for mm in (beyond, around))
     velocity = finest.cropped(low - room, high + room).covering(np.full(3, velocity_spacing))
     # so that halving its lengths keeps the corners
     more = -(np.array(velocity.shape) - 1) % 2**COARSER
@@ -283,16 +294,24 @@ class Optimisation:
         self.optimiser = TensorwiseAdam(self.network.parameters(), chosen.learning_rate)
         self.repairs: list[tuple[Tensor, separable.Matrices]] = []
         self.regularisers = [(REGULARISERS[name], weight) for name, weight in chosen.regularity]
+        self.everywhere = any(name in OF_DISPLACEMENT for name, _ in chosen.regularity)
 
     def coarser(self, level: float) -> int:
-        """How often the velocity's grid is halved for images at `level` mm."""
+        """How often the velocity's grid is halved for images at `level` mm: twice their spacing is fine enough."""
         if self.lagrangian:
             return 0
-        ratio = level / self.preset.velocity_spacing
-        return int(np.clip(np.round(np.log2(ratio)), 0, COARSER))
+        return int(np.clip(np.floor(np.log2(2.001 * level / self.preset.velocity_spacing)), 0, COARSER))
 
-    def path(self, coarser: int = 0) -> Path:
-        """The flow as it is now, on the velocity's grid with lengths halved `coarser` times."""
+    def rate(self, level: float, done: float) -> float:
+        """The learning rate on a level of which the fraction `done` is done: on the finest it falls at the end."""
+        finest = min(spacing for spacing, _ in self.preset.levels)
+        return self.preset.learning_rate * (np.clip(2 - 2 * done, LAST_RATE, 1.0) if level == finest else 1.0)
+
+    def path(self, coarser: int = 0, needed: Tensor | None = None) -> Path:
+        """The flow as it is now, on the velocity's grid with lengths halved `coarser` times.
+
+        With flat indices of `needed` points only these flow, and the displacement of the others is zero.
+        """
         grid = self.problem.velocity_grid(coarser)
         spacing = torch.as_tensor(grid.spacing, dtype=torch.float32, device=self.device)
         if self.lagrangian:
@@ -300,12 +319,16 @@ class Optimisation:
         velocity = self.network(coarser)
         unit = spacing[:, None, None, None]
         start = voxels(grid.shape, self.device)
-        end = flow(velocity / unit, start, self.solver, self.threads)
-        return Path(velocity, ((end - start) * unit)[None], spacing, self.preset)
+        if needed is not None:
+            start = start.flatten(1)[:, needed, None, None]
+        moved = (flow(velocity / unit, start, self.solver, self.threads) - start) * unit
+        if needed is not None:
+            moved = velocity.new_zeros(3, math.prod(grid.shape)).index_copy(1, needed, moved[:, :, 0, 0])
+        return Path(velocity, moved.view(1, 3, *grid.shape), spacing, self.preset)
 
     def losses(self, term: DataTerm, factor: float, coarser: int) -> tuple[Tensor, Tensor]:
         """Similarity and weighted regularity now."""
-        path = self.path(coarser)
+        path = self.path(coarser, None if self.everywhere else term.needed)
         energy = path.displacement.new_zeros(())
         for regulariser, weight in self.regularisers:
             energy = energy + weight * regulariser(path)
@@ -324,7 +347,8 @@ class Optimisation:
         looked: list[float] = []
         began, stopped = time.perf_counter(), f'{iterations} iterations done'
         for i in range(1, iterations + 1):
-            self.optimiser.zero_grad(set_to_none=True)
+            self.optimiser.lr = self.rate(spacing, (i - 1) / iterations)
+            self.optimiser.zero_grad()
             unlike, rough = self.losses(term, factor, coarser)
             (unlike + rough).backward()
             self.optimiser.step()
@@ -355,8 +379,8 @@ class Optimisation:
         target = torch.as_tensor(along.astype(np.float32), device=self.device)
         optimiser = TensorwiseAdam(self.network.parameters(), FIT_RATE)
         for i in range(FIT_ITERATIONS):
-            optimiser.param_groups[0]['lr'] = FIT_RATE * (1 - i / FIT_ITERATIONS)
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.lr = FIT_RATE * (1 - i / FIT_ITERATIONS)
+            optimiser.zero_grad()
             off = self.path().displacement - target
             off.square().mean().backward()
             optimiser.step()
@@ -364,6 +388,14 @@ class Optimisation:
             off, size = (self.path().displacement - target).norm(dim=1), target.norm(dim=1)
         far = size > 0.1 * size.max()
         return f'start: fitted to {off[far].mean().item():.2f} mm of {size[far].mean().item():.2f} mm in the mean'
+
+    @torch.no_grad()
+    def path_length(self) -> float | None:
+        """Length in mm (root mean square over the fixed mask) of a path that has one."""
+        if not getattr(self.network, 'metric', False):
+            return None
+        spacing = torch.as_tensor(self.problem.velocity.spacing, dtype=torch.float32, device=self.device)
+        return path_length(self.network(), spacing, self.preset).item() / math.sqrt(self.problem.volume)
 
     @torch.no_grad()
     def field(self, backward: bool) -> np.ndarray:
@@ -590,4 +622,5 @@ def _solve(
         mask=mask,
         evidence={'before': judge.before, 'affine': judge.after_affine, 'diffeo': best},
         seconds={'solve': solved - began, 'finish': time.perf_counter() - solved},
+        path_length=optimisation.path_length(),
     )

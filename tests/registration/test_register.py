@@ -16,6 +16,7 @@ QUICK = dataclasses.replace(
     levels=((8.0, 25), (4.0, 25)),
     regularity=(('h1', 0.2),),
     loosened=(),
+    reach=3.0,
     velocity_spacing=8.0,
     learning_rate=0.02,
 )
@@ -121,6 +122,42 @@ def test_both_solvers_lower_the_loss(pair, solver):
     losses = [row['loss'] for row in result.history]
     assert losses[-1] < 0.9 * losses[0]
     assert len(losses) <= 20
+
+
+@pytest.mark.parametrize('similarity', ['mind', 'mind-ssc', 'mind-features', 'lmi'])
+def test_points_that_no_compared_voxel_depends_on_need_not_flow(pair, similarity):
+    """Value and gradient are the same as with all particles."""
+    quick = dataclasses.replace(QUICK, similarity=similarity)
+    problem = solve.prepare(
+        loaded(pair.fixed), loaded(pair.moving), quick, loaded(pair.fixed_mask), None, pair.truth.matrix
+    )
+    optimisation = solve.Optimisation(problem, quick, torch.device('cpu'), 1)
+    optimisation.run_level(8.0, 5, 1.0, None)
+    measure = solve.SIMILARITIES[similarity]()
+    term = solve.DataTerm.at(problem, 4.0, 0, measure, torch.device('cpu'))
+    assert len(term.needed) < 0.9 * np.prod(problem.velocity.shape)
+    answers = []
+    for needed in (None, term.needed):
+        optimisation.optimiser.zero_grad()
+        loss = term(optimisation.path(0, needed).displacement)
+        loss.backward()
+        answers.append((loss.item(), optimisation.network.network.detail.grad.clone()))
+    (whole, slope), (part, same_slope) = answers
+    assert whole == part
+    torch.testing.assert_close(same_slope, slope, rtol=1e-4, atol=1e-6 * slope.abs().max().item())
+
+
+def test_coarse_images_get_a_coarse_velocity_and_the_step_shrinks_at_the_end(pair):
+    chosen = preset('node-mind-inter')
+    problem = solve.prepare(
+        loaded(pair.fixed), loaded(pair.moving), chosen, loaded(pair.fixed_mask), None, pair.truth.matrix
+    )
+    optimisation = solve.Optimisation(problem, chosen, torch.device('cpu'), 1)
+    assert [optimisation.coarser(level) for level in (8.0, 4.0, 3.0, 2.0, 1.0)] == [2, 2, 1, 1, 0]
+    assert optimisation.rate(2.0, 0.99) == chosen.learning_rate
+    assert optimisation.rate(1.0, 0.5) == chosen.learning_rate
+    assert optimisation.rate(1.0, 0.75) == pytest.approx(chosen.learning_rate / 2)
+    assert optimisation.rate(1.0, 0.999) == pytest.approx(chosen.learning_rate / 10)
 
 
 def test_a_level_stops_on_the_slope_of_the_loss(pair):
@@ -284,6 +321,7 @@ def test_command_line_leaves_five_files_whole(tmp_path, pair, capsys):
     assert result['inverse_consistency_mm']['mean'] < 0.05
     assert {'before', 'affine', 'diffeo'} == set(result['evidence'])
     assert result['iterations'] == len(result['loss_history']) <= 300
+    assert result['path_length_mm'] is None  # no metric but that of lddmm
     assert result['seed'] == 2026
     assert result['peak_memory_mb'] > 50
     assert 'iteration' in capsys.readouterr().err
@@ -338,7 +376,7 @@ def test_at_most_three_hundred_iterations():
 
 
 def test_levels_follow_the_working_resolution():
-    assert preset('node-mind').at_resolution(1.5).levels == ((4.0, 30), (2.0, 30), (1.5, 20))
+    assert preset('node-mind').at_resolution(1.5).levels == ((4.0, 30), (2.0, 30), (1.5, 10))
     assert preset('node-mind').at_resolution(4.0).levels == ((4.0, 30),)
     assert preset('node-mind').at_resolution(6.0).levels == ((6.0, 30),)
     assert min(h for h, _ in preset('node-mind').sloppy().levels) == 2
@@ -408,13 +446,18 @@ def test_lesions_do_not_count(pair, side):
     images = {'fixed': loaded(pair.fixed), 'moving': loaded(pair.moving)} | {side: sick}
     options = {'fixed_mask': loaded(pair.fixed_mask), 'affine': pair.truth.matrix}
     near = pair.points[np.linalg.norm(pair.points[:, :3] - middle[:3], axis=1) < 30]
-    healthy = solved(pair).deformation.points(near[:, :3])
+    chosen = dataclasses.replace(QUICK, levels=((8.0, 50), (4.0, 50)))
 
-    def astray(**more):
-        found = register(images['fixed'], images['moving'], QUICK, **options, **more).deformation
-        return np.linalg.norm(found.points(near[:, :3]) - healthy, axis=1).mean()
+    def error(result):
+        return np.linalg.norm(result.deformation.points(near[:, :3]) - near[:, 3:], axis=1).mean()
 
-    assert astray(**{f'{side}_lesion': lesion}) < 0.75 * astray()
+    healthy = error(solved(pair, chosen))
+    plain, masked = (
+        error(register(images['fixed'], images['moving'], chosen, **options, **more)) - healthy
+        for more in ({}, {f'{side}_lesion': lesion})
+    )
+    assert plain > 0.2
+    assert masked < 0.7 * plain
 
 
 @pytest.mark.parametrize('velocity', ['node', 'lddmm', 'nodeo', 'nodeo-averaging', 'grid'])
@@ -430,6 +473,14 @@ def test_every_velocity_registers_without_folds(pair, velocity):
     )
     assert error['mean'] < 0.05
     assert error['p99'] < 0.5
+    assert (result.path_length is None) == (velocity != 'lddmm')
+
+
+def test_the_path_of_lddmm_is_at_least_half_as_long_as_its_displacements(pair):
+    """The V-norm is at least the L2 norm; a path that is no geodesic ends nearer than it is long."""
+    result = solved(pair, dataclasses.replace(QUICK, velocity='lddmm', levels=((8.0, 10),)))
+    inside = np.linalg.norm(result.deformation.forward[result.mask.data > 0], axis=-1)
+    assert 0.5 * np.sqrt((inside**2).mean()) < result.path_length < 100
 
 
 @pytest.mark.parametrize('similarity', ['mind', 'mind-features', 'mind-ssc', 'ngf', 'lmi', 'gmi'])

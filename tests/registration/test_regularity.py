@@ -113,6 +113,16 @@ def test_total_variation_of_a_ramp_is_its_height_however_steep():
         assert value('tv', field) == pytest.approx(height * area, rel=0.01)
 
 
+def test_bending_energy_of_affine_and_quadratic_fields():
+    assert value('bending', linear(SLOPES)) == pytest.approx(0, abs=1e-12)
+    x = torch.arange(SHAPE[0], dtype=torch.float64) * SPACING[0]
+    y = torch.arange(SHAPE[1], dtype=torch.float64) * SPACING[1]
+    field = torch.zeros(1, 3, *SHAPE, dtype=torch.float64)
+    field[0, 1] = 0.5 * x[:, None, None] ** 2 + 3 * x[:, None, None] * y[None, :, None]
+    cells = math.prod(n - 2 for n in SHAPE) * math.prod(SPACING)
+    assert value('bending', field) == pytest.approx((1 + 2 * 3**2) * cells)
+
+
 def test_divergence_is_the_trace_and_nothing_for_a_rotation():
     assert value('divergence', linear(SLOPES)) == pytest.approx(SLOPES.trace().item() ** 2 * CELLS)
     assert value('divergence', linear(TURN)) == pytest.approx(0, abs=1e-12)
@@ -156,6 +166,7 @@ def test_values_of_a_bump_are_the_integrals():
     assert value('l2', field, spacing) == pytest.approx(14 * math.pi**1.5 * sigma**3, rel=1e-4)
     assert value('h1', field, spacing) == pytest.approx(14 * 1.5 * math.pi**1.5 * sigma, rel=0.01)
     assert value('divergence', field, spacing) == pytest.approx(14 * math.pi**1.5 * sigma / 2, rel=0.01)
+    assert value('bending', field, spacing) == pytest.approx(14 * 3.75 * math.pi**1.5 / sigma, rel=0.02)
     wave_numbers = 1 + 2 * 40 * 1.5 / sigma**2 + 40**2 * 3.75 / sigma**4  # means of |k|^2 and |k|^4 of the bump
     assert value('v-norm', field, spacing) == pytest.approx(14 * math.pi**1.5 * sigma**3 * wave_numbers, rel=0.01)
 

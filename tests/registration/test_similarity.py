@@ -9,7 +9,7 @@ from scipy import ndimage as ndi
 from scipy.interpolate import BSpline
 
 from bidsreg.registration import descriptors, information, metrics
-from bidsreg.registration.similarity import SIMILARITIES
+from bidsreg.registration.similarity import SIMILARITIES, Similarity
 from tests import data
 
 EVERY = sorted(SIMILARITIES)
@@ -175,9 +175,16 @@ def test_warped_features_have_the_size_of_the_image_and_repeat_its_border():
     torch.testing.assert_close(features, descriptors.mind(padded, floor=descriptors.variance_floor(padded)))
 
 
-def test_only_features_are_warped_before_they_are_compared():
-    with pytest.raises(NotImplementedError, match='MindSsc'):
-        SIMILARITIES['mind-ssc']().moving_features(tensor(np.zeros((6, 6, 6))))
+@pytest.mark.parametrize('name', SIMILARITIES)
+def test_what_is_warped_is_the_image_itself_unless_features_are(name):
+    image, similarity = tensor(smooth_noise((7, 8, 9), 4)), SIMILARITIES[name]()
+    warped = similarity.moving_features(image)
+    assert (warped is image) != similarity.feature_based
+
+
+def test_a_similarity_must_say_what_it_sums():
+    with pytest.raises(TypeError, match='sums'):
+        Similarity()
 
 
 def test_ngf_equals_the_plain_loop():

@@ -45,7 +45,13 @@ def quick(size):
     """Three levels down to `size` mm, stiff enough for the weight to matter."""
     levels = ((4 * size, 20), (2 * size, 20), (size, 20))
     return dataclasses.replace(
-        preset('node-mind'), levels=levels, regularity=(('h1', 1.0),), loosened=(), velocity_spacing=8.0
+        preset('node-mind'),
+        levels=levels,
+        regularity=(('h1', 1.0),),
+        loosened=(),
+        velocity_spacing=8.0,
+        learning_rate=0.02,
+        reach=3.0,  # farther out these heads without noise have nothing but rounding errors to compare
     )
 
 
