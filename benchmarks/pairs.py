@@ -93,7 +93,7 @@ def prepare_inter(pair: Pair, source: Path, bias: str) -> None:
         mask = Image(ndi.binary_fill_holes(parts == largest).astype(np.float32), image.grid)
         write_images(pair, end, image, mask, bias)
         Image.load(source / f'{end}_dseg.nii.gz', np.int32).save(pair.path(f'{end}_labels'))
-    finish(pair, np.eye(4))
+    write_affine(pair.itk_affine, np.eye(4))
 
 
 def prepare_intra(pair: Pair, raw: Path, table: Path, bias: str) -> None:
@@ -112,7 +112,7 @@ def prepare_intra(pair: Pair, raw: Path, table: Path, bias: str) -> None:
     for end, labels in (('fixed', f'{name}_dseg.nii.gz'), ('moving', f'{name}_space-T2w_dseg.nii.gz')):
         if table.with_name(labels).exists():
             Image.load(table.with_name(labels), np.int32).save(pair.path(f'{end}_labels'))
-    finish(pair, affine)
+    write_affine(pair.itk_affine, affine)
 
 
 def least_squares_affine(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
@@ -131,15 +131,6 @@ def write_images(pair: Pair, end: str, image: Image, mask: Image, bias: str) -> 
         data *= image.data[inside].mean() / data[inside].mean()
     Image(data.astype(np.float32), image.grid).save(pair.path(end))
     Image(inside.astype(np.uint8), image.grid).save(pair.path(f'{end}_mask'))
-
-
-def finish(pair: Pair, affine: np.ndarray) -> None:
-    """The affine in two formats, and the moving image through it on the fixed grid."""
-    write_affine(pair.itk_affine, affine)
-    np.savetxt(pair.plain_affine, affine, fmt='%.12g')
-    fixed, moving = Image.load(pair.path('fixed')), Image.load(pair.path('moving'))
-    through = Image(moving.data, Grid(moving.grid.shape, np.linalg.inv(affine) @ moving.grid.affine))
-    Image(resample(through, fixed.grid), fixed.grid).save(pair.path('resampled'))
 
 
 def make_ready(pair: Pair, prepare: Callable[[Pair], None]) -> None:

@@ -11,11 +11,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import SimpleITK as sitk
 
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.grid import Grid, apply_affine
-from bidsreg.registration.itk import write_affine
+from bidsreg.registration.itk import read_affine
 from tests import data
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'benchmarks'))
@@ -31,11 +30,6 @@ def smooth_field(grid, amplitude=4.0):
     for axis, n in enumerate(grid.shape):
         fade = fade * np.sin(np.pi * np.arange(n) / (n - 1)).reshape([-1 if i == axis else 1 for i in range(3)])
     return (fade[..., None] * np.array([amplitude, -amplitude / 2, amplitude / 3])).astype(np.float32)
-
-
-def pair_with_affine(folder, matrix):
-    write_affine(folder / 'affine.txt', matrix)
-    return peers.Pair('set/one', 'intra', folder)
 
 
 @pytest.fixture
@@ -125,43 +119,6 @@ def test_affine_of_points_is_found(tilted):
     points = np.random.default_rng(3).normal(0, 50, (40, 3))
     found = bench.least_squares_affine(points, apply_affine(tilted, points))
     np.testing.assert_allclose(found, tilted, atol=1e-9)
-
-
-# ---------------------------------------------------------------------------------------------------- reading
-def test_itk_warps_map_points_as_itk_does(tmp_path, tilted):
-    grid = Grid(SHAPE, OBLIQUE)
-    field = smooth_field(grid)
-    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
-    lps = flip @ grid.affine
-    image = sitk.GetImageFromArray((field * [-1, -1, 1]).transpose(2, 1, 0, 3).astype(float), isVector=True)
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetSpacing(grid.spacing.tolist())
-    image.SetDirection((lps[:3, :3] / grid.spacing).ravel().tolist())
-    sitk.WriteImage(image, str(tmp_path / 'warp.nii.gz'))
-    found = peers.from_itk_warps(pair_with_affine(tmp_path, tilted), tmp_path / 'warp.nii.gz', tmp_path / 'warp.nii.gz')
-    chain = sitk.CompositeTransform(3)
-    chain.AddTransform(sitk.ReadTransform(str(tmp_path / 'affine.txt')))
-    chain.AddTransform(sitk.DisplacementFieldTransform(image))
-    points = grid.to_world(np.random.default_rng(4).uniform(2, 42, (50, 3)))
-    theirs = np.array([chain.TransformPoint(p.tolist()) for p in points * [-1, -1, 1]]) * [-1, -1, 1]
-    np.testing.assert_allclose(found.points(points), theirs, atol=1e-3)
-
-
-def test_affine_is_taken_off(tmp_path, tilted):
-    grid = Grid(SHAPE, OBLIQUE)
-    field = smooth_field(grid)
-    world = data.world(SHAPE, OBLIQUE)
-    total = apply_affine(tilted, world + field) - world
-    found = peers.without_affine(pair_with_affine(tmp_path, tilted), total, OBLIQUE)
-    np.testing.assert_allclose(found.forward, field, atol=1e-4)
-    assert np.isnan(found.inverse).all()
-
-
-def test_displacements_must_be_numbers(tmp_path):
-    field = np.zeros((4, 4, 4, 3), np.float32)
-    field[1, 2, 3, 0] = np.nan
-    with pytest.raises(ValueError, match='NaN'):
-        peers.deformation(pair_with_affine(tmp_path, np.eye(4)), field, None, np.eye(4))
 
 
 # ---------------------------------------------------------------------------------------------------- running
@@ -300,7 +257,7 @@ def test_truth_is_the_start_within_a_head(datasets, tmp_path):
     [(pair, prepare)] = bench.find_pairs(datasets / 'heads', tmp_path, 'none')
     bench.make_ready(pair, prepare)
     points = np.loadtxt(pair.folder / 'points.tsv')
-    error = np.linalg.norm(apply_affine(np.loadtxt(pair.plain_affine), points[:, :3]) - points[:, 3:], axis=1)
+    error = np.linalg.norm(apply_affine(read_affine(pair.itk_affine), points[:, :3]) - points[:, 3:], axis=1)
     assert error.mean() < 6
     mask = nib.load(pair.path('moving_mask'))
     at = np.rint(nib.affines.apply_affine(np.linalg.inv(mask.affine), points[:, 3:])).astype(int)

@@ -73,7 +73,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
         omp_nthreads=settings.omp_nthreads,
         **shapes,
     )
-    quality_wf = init_quality_wf(**shapes)
+    quality_wf = init_quality_wf(thresholds=settings.qc_thresholds, **shapes)
     timing = pe.Node(Timing(['masking', 'prealign', 'registration']), name='timing', run_without_submitting=True)
     publish = pe.Node(PublishPair(pair=pair, settings=settings), name='publish', mem_gb=gigabytes('publish'))
     workflow.connect([

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, solver_gigabytes
+from bidsreg.workflows.resources import TYPICAL_SHAPE, engine_gigabytes, gigabytes, solver_gigabytes
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
+from bidsreg.engines import ENGINES
 from bidsreg.interfaces.apply import Apply
 from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.register import Register
@@ -32,12 +33,12 @@ def init_registration_wf(
     Parameters
     ----------
     method
-        Name of a preset of :mod:`bidsreg.registration.presets`.
+        Name of a preset of :mod:`bidsreg.registration.presets`, or of an engine of :mod:`bidsreg.engines`.
     device
         ``cpu``, ``cuda``, ``cuda:N``, or ``auto`` (a GPU where there is one). The node then counts as one GPU job for
-        Nipype's MultiProc.
+        Nipype's MultiProc. Most engines know the CPU only, and then get it for ``auto``.
     working_resolution
-        Finest grid of the solver, mm.
+        Finest grid of the solver, mm. Engines work on the grid of the T1w.
     random_seed
         Of the initial network.
     sloppy
@@ -79,12 +80,16 @@ def init_registration_wf(
     )
     outputs = ['warped', 'forward', 'inverse', 'jacobian', 'result']
     outputnode = pe.Node(niu.IdentityInterface(fields=[*outputs, 'fixed_in_moving', 'seconds']), name='outputnode')
+    engine = ENGINES.get(method)
+    if engine is not None and not engine.uses_gpu and device == 'auto':
+        device = 'cpu'
     gpu = wants_gpu(device)
+    shapes = fixed_shape, moving_shape
+    memory = engine_gigabytes(*shapes) if engine else solver_gigabytes(*shapes, working_resolution)
     register = pe.Node(
         Register(
             method=method,
             device=device,
-            working_resolution=working_resolution,
             seed=random_seed,
             sloppy=sloppy,
             threads=omp_nthreads,
@@ -93,8 +98,10 @@ def init_registration_wf(
         name='register',
         # for a node on a GPU, Nipype takes the processes for GPUs
         n_procs=1 if gpu else omp_nthreads,
-        mem_gb=solver_gigabytes(fixed_shape, moving_shape, working_resolution),
+        mem_gb=memory,
     )
+    if engine is None:
+        register.inputs.working_resolution = working_resolution
     fixed_in_moving = pe.Node(Apply(), name='fixed_in_moving', mem_gb=gigabytes('apply', fixed_shape, moving_shape))
     timing = pe.Node(Timing(['register', 'fixed_in_moving']), name='timing', run_without_submitting=True)
     workflow.connect([

@@ -19,11 +19,13 @@ NEEDS: dict[str, tuple[float, float]] = {
     'prealign': (0.4, 75),
     'apply': (0.35, 40),
     'figure': (0.35, 24),
-    'measure': (0.2, 8),
+    'measure': (0.2, 16),
     'publish': (0.1, 0),
 }
 #: Of the solver: gigabytes of its libraries, bytes per voxel of the two images, and per voxel of its working grid.
 SOLVER = (0.6, 50, 250)
+#: Of an engine, whose fields lie on the fixed image's grid: gigabytes of libraries, bytes per voxel of either image.
+ENGINE = (0.6, 400, 50)
 #: The solver works on the box around the brain; this many mm^3 are those of a large one.
 BRAIN_BOX_MM3 = 150 * 190 * 160
 
@@ -43,3 +45,10 @@ def solver_gigabytes(fixed_shape: Sequence[int], moving_shape: Sequence[int], re
     base, per_image_voxel, per_working_voxel = SOLVER
     images = math.prod(fixed_shape[:3]) + math.prod(moving_shape[:3])
     return round(base + (per_image_voxel * images + per_working_voxel * BRAIN_BOX_MM3 / resolution**3) / 1e9, 2)
+
+
+def engine_gigabytes(fixed_shape: Sequence[int], moving_shape: Sequence[int]) -> float:
+    """Return the memory to declare for ``bidsreg-pair`` when another program does the work."""
+    base, *per_voxel = ENGINE
+    voxels = (math.prod(shape[:3]) for shape in (fixed_shape, moving_shape))
+    return round(base + sum(need * n for need, n in zip(per_voxel, voxels, strict=True)) / 1e9, 2)

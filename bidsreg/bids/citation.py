@@ -7,8 +7,10 @@ import typing
 from importlib.metadata import PackageNotFoundError, version
 
 from bidsreg import __version__
+from bidsreg.engines import BASELINES
 
 if typing.TYPE_CHECKING:
+    from bidsreg.engines import Engine
     from bidsreg.settings import Settings
 
 REFERENCES = {
@@ -35,6 +37,8 @@ REFERENCES = {
     'equation based optimization framework for deformable image registration. IEEE/CVF Conference on Computer Vision '
     'and Pattern Recognition, 20804-20813. arXiv:2108.03443',
 }
+
+AFFINE_KEPT = 'Where it was no improvement on evidence that had not been optimised, the affine alignment was kept.'
 
 _MASKS = {
     'auto': 'The brain in each T1-weighted scan was extracted with deepbet{deepbet} (Fisch et al. 2024), unless the '
@@ -69,7 +73,8 @@ def methods_text(settings: Settings) -> str:
         bias = 'Both scans were corrected for intensity inhomogeneity with N4 (Tustison et al. 2010).'
     deformable, names = _deformable(settings)
     used += names
-    references = '\n'.join(f'- {REFERENCES[key]}' for key in sorted(used, key=lambda key: REFERENCES[key]))
+    known = {**REFERENCES, **(BASELINES[settings.method].references if settings.method in BASELINES else {})}
+    references = '\n'.join(f'- {text}' for text in sorted(known[key] for key in used))
     paragraph = (
         f'T2-weighted scans were registered to the T1-weighted scans of the same person with bidsreg {__version__}, '
         f'a BIDS App (Gorgolewski et al. 2016) built on Nipype{_version("nipype")} (Gorgolewski et al. 2011). '
@@ -93,8 +98,8 @@ def _deformable(settings: Settings) -> tuple[str, list[str]]:
     device = {'auto': '', 'cpu': ', on the CPU'}.get(settings.device, ', on a GPU')
     how = f'(method {settings.method}, working resolution {settings.working_resolution:g} mm, seed '
     how += f'{settings.random_seed}{device}{", in the fast testing mode" if settings.sloppy else ""})'
-    if not settings.method.startswith('node'):
-        return f'A deformation was then estimated with {settings.method} {how}.', []
+    if settings.method in BASELINES:
+        return _baseline(settings, BASELINES[settings.method])
     similarity = 'the similarity of the scans'
     names = ['node', 'nodeo']
     if settings.method.endswith('mind'):
@@ -103,10 +108,20 @@ def _deformable(settings: Settings) -> tuple[str, list[str]]:
     text = (
         'A diffeomorphism was then estimated on the native images as the flow of a neural ordinary differential '
         f'equation (Chen et al. 2018; Wu et al. 2022), optimising {similarity} from coarse to fine {how}; '
-        f'torch{_version("torch")}, torchdiffeq{_version("torchdiffeq")}. '
-        'Where it was no improvement on evidence that had not been optimised, the affine alignment was kept.'
+        f'torch{_version("torch")}, torchdiffeq{_version("torchdiffeq")}. ' + AFFINE_KEPT
     )
     return text, names
+
+
+def _baseline(settings: Settings, engine: Engine) -> tuple[str, list[str]]:
+    """Say with which other program the deformation was found."""
+    number = '' if engine.missing() else f', version {engine.version()}'
+    testing = ', in the fast testing mode' if settings.sloppy else ''
+    text = (
+        f'A deformation was then estimated on the native images with {engine.sentence} '
+        f'(method {engine.name}{number}, seed {settings.random_seed}{testing}). {AFFINE_KEPT}'
+    )
+    return text, list(engine.references)
 
 
 def _version(package: str) -> str:

@@ -12,6 +12,7 @@ import time
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -411,7 +412,7 @@ def sidecars(pair: Pair, settings: Settings, facts: Mapping[str, Any]) -> dict[s
 
 
 def write_dataset_files(settings: Settings) -> None:
-    """Make the output folder a BIDS derivative dataset: description, ``.bidsignore``, README and citations.
+    """Make the output folder a BIDS derivative dataset: description, ``.bidsignore``, README, citations, dictionary.
 
     A README that is there stays; lines of others in ``.bidsignore`` stay too.
     """
@@ -437,6 +438,8 @@ def write_dataset_files(settings: Settings) -> None:
     write_text(_json(description), out / 'dataset_description.json', out)
     write_text('\n'.join(lines) + '\n', ignore, out)
     write_text(methods_text(settings), out / 'logs' / 'CITATION.md', out)
+    dictionary = resources.files('bidsreg.reports').joinpath('qc.json').read_text(encoding='utf-8')
+    write_text(dictionary, out / 'logs' / 'qc_dictionary.json', out)
     if not (out / 'README').exists() and not (out / 'README.md').exists():
         write_text(_README, out / 'README', out)
 

@@ -10,7 +10,7 @@ def main() -> int:
     from bidsreg import lifeline
 
     lifeline.follow()
-    from bidsreg.registration.cli import main as pair
+    from bidsreg.pair import main as pair
 
     return pair()
 

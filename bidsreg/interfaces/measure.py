@@ -10,17 +10,23 @@ import nibabel as nb
 import numpy as np
 from nipype.interfaces.base import File, isdefined, traits
 
+from bidsreg import quality
 from bidsreg.interfaces.affine import decompose
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
 from bidsreg.registration.itk import read_affine
+from bidsreg.reports.verdict import judge, read_thresholds
 
 
 class _MeasureInputSpec(StepInputSpec):
     result = File(exists=True, mandatory=True, desc='result.json of bidsreg-pair')
     affine = File(exists=True, mandatory=True, desc='matrix, fixed world to moving world')
     rigid = File(exists=True, desc='the rigid matrix before it')
+    fixed = File(exists=True, mandatory=True, desc='T1w')
+    moving = File(exists=True, mandatory=True, desc='T2w')
     fixed_mask = File(exists=True, mandatory=True, desc='brain mask of the T1w')
     moving_mask = File(exists=True, mandatory=True, desc='brain mask of the T2w')
+    warped = File(exists=True, mandatory=True, desc='the registered T2w on the grid of the T1w')
+    thresholds = File(exists=True, desc="TOML with thresholds of the user's own")
     mask_method = traits.Str(desc='how the brain mask was found')
     prealign_start = traits.Str(desc='where the rigid alignment started')
     t1w_findings = traits.List(traits.Str, desc='about the header of the T1w')
@@ -40,7 +46,9 @@ class Measure(Step):
 
     ``facts`` holds ``result`` (the content of result.json, without the paths of its inputs), ``affine`` and ``rigid``
     (see :func:`bidsreg.interfaces.affine.decompose`; translations are those of the brain's centre), ``masks`` (volumes
-    in ml), ``t1w_findings``, ``t2w_findings`` and ``seconds_per_step``.
+    in ml), ``images`` (:func:`bidsreg.quality.geometry`), ``overlap`` (:func:`bidsreg.quality.overlap`),
+    ``alternatives`` (:func:`bidsreg.quality.alternatives`), ``edge_lncc`` (:func:`bidsreg.quality.edge_lncc`),
+    ``t1w_findings``, ``t2w_findings``, ``seconds_per_step`` and ``verdict`` (:func:`bidsreg.reports.verdict.judge`).
     """
 
     input_spec = _MeasureInputSpec
@@ -48,13 +56,19 @@ class Measure(Step):
 
     def _compute(self, runtime):
         inputs = self.inputs
+        thresholds = read_thresholds(_value(inputs.thresholds))
+        fixed, moving, warped = (nb.load(path) for path in (inputs.fixed, inputs.moving, inputs.warped))
         fixed_mask, moving_mask = nb.load(inputs.fixed_mask), nb.load(inputs.moving_mask)
-        centre = _centre(fixed_mask)
+        matrix, centre = read_affine(inputs.affine), _centre(fixed_mask)
         facts = {
+            'images': {'t1w': quality.geometry(fixed), 't2w': quality.geometry(moving)},
+            'overlap': quality.overlap(fixed_mask, moving_mask, matrix, warped),
+            'alternatives': quality.alternatives(fixed, fixed_mask, warped, moving, matrix),
+            'edge_lncc': quality.edge_lncc(fixed, fixed_mask, moving, matrix, warped),
             'mask_method': _value(inputs.mask_method),
             'masks': {'t1w_ml': _volume_ml(fixed_mask), 't2w_ml': _volume_ml(moving_mask)},
             'prealign_start': _value(inputs.prealign_start),
-            'affine': decompose(read_affine(inputs.affine), centre),
+            'affine': decompose(matrix, centre),
             'rigid': decompose(read_affine(inputs.rigid), centre) if isdefined(inputs.rigid) else None,
         }
         for name in ('t1w_findings', 't2w_findings', 't1w_skull_stripped', 't2w_skull_stripped'):
@@ -63,7 +77,8 @@ class Measure(Step):
         result = json.loads(Path(inputs.result).read_text())
         result.pop('inputs', None)  # files of a working folder mean nothing to a reader of the derivatives
         facts['result'] = result
-        self._results['facts'] = {key: value for key, value in facts.items() if value is not None}
+        facts = {key: value for key, value in facts.items() if value is not None}
+        self._results['facts'] = {'verdict': judge(facts, thresholds).as_dict(), **facts}
         self._results['out_file'] = os.path.join(runtime.cwd, 'facts.json')
         Path(self._results['out_file']).write_text(json.dumps(self._results['facts'], indent=2))
 

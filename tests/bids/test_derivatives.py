@@ -117,6 +117,7 @@ def test_publish_and_complete(pair, settings):
 
 def test_what_makes_a_pair_incomplete(pair, settings):
     finish(pair, settings)
+    assert is_complete(pair, replace(settings, qc_thresholds='other.toml')), 'thresholds change no image'
     assert 'other settings' in why_incomplete(pair, replace(settings, random_seed=1))
     assert why_incomplete(pair, replace(settings, nprocs=1, run_uuid='other')) is None
     paths = pair_outputs(pair, settings.output_dir)
@@ -242,6 +243,9 @@ def test_dataset_files(settings):
     assert description['DatasetType'] == 'derivative'
     assert description['DatasetLinks']['raw'] == settings.bids_dir.as_uri()
     citation = (out / 'logs' / 'CITATION.md').read_text()
+    assert (
+        json.loads((out / 'logs' / 'qc_dictionary.json').read_text())['result.jacobian.folds_percent']['Units'] == '%'
+    )
     for name in ('Heinrich', 'Chen', 'Wu', 'Tustison', 'Avants', 'Fisch', 'Gorgolewski'):
         assert name in citation
 

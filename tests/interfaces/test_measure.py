@@ -36,12 +36,14 @@ def test_everything_known_is_in_the_facts(rigid_pair, result, here, tmp_path):
     mask = np.asanyarray(pair.fixed_mask.dataobj) > 0
     centre = nb.affines.apply_affine(pair.fixed.affine, np.argwhere(mask).mean(0))
     write_affine(tmp_path / 'a.txt', rigid_matrix((2, 0, 0), (0, 3, 0), centre))
+    (tmp_path / 'mine.toml').write_text('[brain_volume_small]\ncheck_below = 1e6')
     out = (
         Measure(
             result=result,
             affine=str(tmp_path / 'a.txt'),
-            fixed_mask=str(paths['fixed_mask']),
-            moving_mask=str(paths['moving_mask']),
+            warped=str(paths['fixed']),
+            thresholds=str(tmp_path / 'mine.toml'),
+            **{name: str(paths[name]) for name in ('fixed', 'moving', 'fixed_mask', 'moving_mask')},
             mask_method='given',
             t1w_findings=['thick slices'],
             t2w_findings=[],
@@ -59,6 +61,12 @@ def test_everything_known_is_in_the_facts(rigid_pair, result, here, tmp_path):
     assert facts['t1w_findings'] == ['thick slices']
     assert facts['mask_method'] == 'given'
     assert 'rigid' not in facts
+    assert facts['images']['t2w']['voxel_mm'] == pytest.approx([3.2, 3.2, 6.0])
+    assert facts['overlap']['brain_in_view']['affine'] == 1
+    assert facts['alternatives']['shift_margin'] > 0.3  # of the T1w with itself
+    assert facts['verdict']['checks']['brain_volume_small']['status'] == 'CHECK'
+    assert 'CHECK below 1e+06' in facts['verdict']['checks']['brain_volume_small']['threshold']
+    assert facts['verdict']['checks']['mask_dice']['value'] == facts['overlap']['mask_dice']['affine']
     assert facts['seconds_per_step'] == {'masking': {'n4': 1.0}}
     assert json.loads(Path(out.out_file).read_text()) == facts
 
