@@ -9,11 +9,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bidsreg import __version__
+from bidsreg.engines import BASELINES
 from bidsreg.errors import InputError
 from bidsreg.registration.presets import PRESETS
 from bidsreg.settings import CHOICES, NONE, Settings, parse_memory, read_toml
@@ -75,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'bidsreg {__version__}')
     _add_data_options(_Group(parser.add_argument_group('which data')))
     _add_method_options(_Group(parser.add_argument_group('how to register')))
-    _add_resource_options(_Group(parser.add_argument_group('with how much')))
+    add_resource_options(_Group(parser.add_argument_group('with how much')).add)
     _add_run_options(_Group(parser.add_argument_group('how to run')))
     return parser
 
@@ -128,7 +129,11 @@ def _add_data_options(group: _Group) -> None:
 
 
 def _add_method_options(group: _Group) -> None:
-    group.add('--method', metavar='NAME', help=f'one of {", ".join(PRESETS)} (node-mind)')
+    group.add(
+        '--method',
+        metavar='NAME',
+        help=f'one of {", ".join(PRESETS)}, or another program: {", ".join(BASELINES)} (node-mind)',
+    )
     group.add('--device', metavar='{auto,cpu,cuda,cuda:N}', help='where the deformation is solved (auto)')
     group.add(
         '--working-resolution',
@@ -147,12 +152,26 @@ def _add_method_options(group: _Group) -> None:
         'preferred (auto)',
     )
     group.add('--bias-correction', choices=CHOICES['bias_correction'], help='correct the bias field or not (n4)')
-
-
-def _add_resource_options(group: _Group) -> None:
-    group.add('--nprocs', '--nthreads', '--n-cpus', dest='nprocs', type=int, metavar='N', help='CPUs at once (all)')
-    group.add('--omp-nthreads', type=int, metavar='N', help='CPUs of one step (nprocs, at most 8)')
     group.add(
+        '--qc-thresholds',
+        type=Path,
+        metavar='FILE',
+        help='TOML with thresholds of PASS, CHECK and FAIL that differ from the usual ones; with --reports-only it '
+        'judges again what is there',
+    )
+
+
+def add_resource_options(add: Callable[..., Any]) -> None:
+    """Options for how much may be used at once, the same for every command that runs Nipype.
+
+    Parameters
+    ----------
+    add
+        Takes what ``argparse``'s ``add_argument`` takes.
+    """
+    add('--nprocs', '--nthreads', '--n-cpus', dest='nprocs', type=int, metavar='N', help='CPUs at once (all)')
+    add('--omp-nthreads', type=int, metavar='N', help='CPUs of one step (nprocs, at most 8)')
+    add(
         '--mem',
         '--mem-mb',
         dest='mem_gb',
@@ -160,7 +179,7 @@ def _add_resource_options(group: _Group) -> None:
         metavar='AMOUNT',
         help='memory at once, for example 16GB; a number without a unit is MB (90 %% of the machine)',
     )
-    group.add(
+    add(
         '--use-plugin',
         '--nipype-plugin-file',
         dest='use_plugin',
@@ -255,17 +274,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0 all pairs done, 1 at least one failed, 2 the input cannot be used, 128 + signal when interrupted.
 
     """
-    silence_network()
-    logging.captureWarnings(True)
-    logging.raiseExceptions = False  # a log that cannot be written (full disk) must not bury the summary
-    try:
+
+    def work() -> int:
         settings = parse_settings(argv)
         from bidsreg.run import run
 
         return run(settings)
+
+    return exit_code('bidsreg', work)
+
+
+def exit_code(program: str, work: Callable[[], int]) -> int:
+    """Do the work of a command; what it ends with, when its input cannot be used or it is interrupted, too.
+
+    Parameters
+    ----------
+    program
+        Its name, for messages.
+    work
+        Returns the exit code where all goes well.
+    """
+    silence_network()
+    logging.captureWarnings(True)
+    logging.raiseExceptions = False  # a log that cannot be written (full disk) must not bury the summary
+    try:
+        return work()
     except InputError as error:
-        print(f'bidsreg: error: {error}', file=sys.stderr)
+        print(f'{program}: error: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:  # before the work began, or a second time
-        print('bidsreg: interrupted', file=sys.stderr)
+        print(f'{program}: interrupted', file=sys.stderr)
         return 128 + getattr(error, 'number', signal.SIGINT)

@@ -71,7 +71,7 @@ def run(settings: Settings) -> int:
         check_writable(settings)
         if settings.resource_monitor:
             check_monitor()
-        with _log_file(settings), _signals_raise():
+        with _log_file(settings), signals_raise():
             return _Run(settings, plan).go()
 
 
@@ -328,7 +328,7 @@ def _write_table(table: pd.DataFrame, settings: Settings) -> None:
 
 
 @contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
+def signals_raise() -> Iterator[None]:
     """Turn SIGTERM and SIGINT into :class:`Interrupted`."""
 
     def handle(number: int, _: object) -> typing.NoReturn:

@@ -43,6 +43,9 @@ RESULT_FIELDS = (
     'bias_correction',
 )
 
+#: mm, unless told otherwise.
+WORKING_RESOLUTION = 1.0
+
 _MEMORY_UNITS = {'': 1e-3, 'k': 1e-6, 'm': 1e-3, 'g': 1.0, 't': 1e3}
 
 
@@ -108,11 +111,13 @@ class Settings:
     skip_bids_validation
         Do not run the BIDS validator.
     method, working_resolution, sloppy, random_seed
-        What ``bidsreg-pair`` is asked to do; the resolution is in mm.
+        What ``bidsreg-pair`` is asked to do; the resolution is in mm, and only for the methods of this package.
     device
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     skull_strip, bias_correction
         ``auto``/``force``/``skip`` and ``n4``/``none``.
+    qc_thresholds
+        TOML file with thresholds of the verdict that differ from the package's own.
     work_dir
         Where intermediate files live.
     nprocs, omp_nthreads, mem_gb
@@ -138,11 +143,12 @@ class Settings:
     skip_bids_validation: bool = False
     method: str = 'node-mind'
     device: str = 'auto'
-    working_resolution: float = 1.0
+    working_resolution: float = WORKING_RESOLUTION
     sloppy: bool = False
     random_seed: int = 2026
     skull_strip: str = 'auto'
     bias_correction: str = 'n4'
+    qc_thresholds: Path | None = None
     work_dir: Path = field(default_factory=lambda: Path('work'))
     nprocs: int = field(default_factory=cpu_count)
     omp_nthreads: int = 0

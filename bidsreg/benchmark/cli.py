@@ -1,0 +1,120 @@
+"""The command line of the benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bidsreg import __version__
+from bidsreg.benchmark.methods import known_methods
+from bidsreg.benchmark.settings import CHOICES, INTER_PAIRS, BenchmarkSettings
+from bidsreg.cli import add_resource_options, exit_code
+
+DESCRIPTION = """\
+Compare methods of registration on your own labelled pairs of a T1w and a T2w: the paper's table.
+
+INPUT is a BIDS dataset with label images (*_dseg.nii.gz) in its derivatives, or a table (.tsv) with the columns fixed
+and moving, and any of fixed_labels, moving_labels, fixed_mask, moving_mask and points, with paths relative to it.
+Every method gets the same corrected images, masks and prealignment, and is judged by its own field. Run the same
+command again to continue, to repeat what failed, or to add methods: what is done is not done again."""
+
+EPILOG = """\
+Exit codes: 0 every method is done on every pair; 1 at least one failed (the table says which, and why); 2 the command
+or its input cannot be used, said before any work; 130 and 143 when interrupted."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser; its names are those of :class:`~bidsreg.benchmark.settings.BenchmarkSettings`."""
+    parser = argparse.ArgumentParser(
+        'bidsreg-benchmark',
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.add_argument('input', metavar='INPUT', type=Path, help='BIDS dataset, or table of pairs (.tsv)')
+    parser.add_argument('output_dir', metavar='OUT', type=Path, help='folder for the results')
+    parser.add_argument('--version', action='version', version=f'bidsreg-benchmark {__version__}')
+    _add_comparison(parser.add_argument_group('what to compare'))
+    _add_preparation(parser.add_argument_group('how to prepare and run'))
+    _add_resources(parser.add_argument_group('with how much'))
+    return parser
+
+
+def _add_comparison(group) -> None:
+    group.add_argument(
+        '--methods', nargs='+', required=True, metavar='NAME', help=f'any of {", ".join(known_methods())}'
+    )
+    group.add_argument(
+        '--skip-missing', action='store_true', help='leave methods out whose program is not there, and say so'
+    )
+    group.add_argument('--reference', metavar='NAME', help='method that the others are tested against (node-mind)')
+    group.add_argument(
+        '--task',
+        choices=CHOICES['task'],
+        help='inter: the T1w of one subject and the T2w of another; intra: T1w and T2w of one head. Between people, '
+        'presets take their form that ends in -inter (inter)',
+    )
+    group.add_argument(
+        '--pairs',
+        type=int,
+        metavar='N',
+        help=f'how many pairs to draw (all; of a BIDS dataset with the task inter {INTER_PAIRS})',
+    )
+    group.add_argument('--seed', type=int, metavar='N', help='seed of the draw (2026)')
+    group.add_argument(
+        '--labels', type=Path, metavar='FILE', help='TSV with index and name of the labels (the 32 of SynthSeg)'
+    )
+    group.add_argument('--label-desc', metavar='DESC', help='which label images, where a scan has several desc-*')
+    group.add_argument(
+        '-d',
+        '--derivatives',
+        nargs='+',
+        type=Path,
+        metavar='DIR',
+        help='where labels, masks and points are looked for (INPUT/derivatives/*)',
+    )
+
+
+def _add_preparation(group) -> None:
+    group.add_argument('--bias-correction', choices=CHOICES['bias_correction'], help='for all methods alike (n4)')
+    group.add_argument('--prealign', choices=CHOICES['prealign'], help='none: the images are aligned already (affine)')
+    group.add_argument('--device', metavar='{auto,cpu,cuda,cuda:N}', help='for methods that can use a GPU (auto)')
+    group.add_argument('--random-seed', type=int, metavar='N', help='seed of everything random but the draw (2026)')
+    group.add_argument('--sloppy', action='store_true', help='fast and bad, for tests only')
+
+
+def _add_resources(group) -> None:
+    add_resource_options(group.add_argument)
+    group.add_argument('-w', '--work-dir', type=Path, metavar='DIR', help='folder for intermediate files (./work)')
+    group.add_argument('-v', '--verbose', action='count', help='say more; twice: everything')
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a benchmark.
+
+    Parameters
+    ----------
+    argv
+        Arguments, without the name of the program; by default those of this process.
+
+    Returns
+    -------
+    int
+        Exit code: 0 all done, 1 something failed, 2 the input cannot be used, 128 + signal when interrupted.
+    """
+    given = vars(build_parser().parse_args(argv))
+
+    def work() -> int:
+        from bidsreg.benchmark.run import run
+
+        return run(BenchmarkSettings(**given))
+
+    return exit_code('bidsreg-benchmark', work)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""The steps that only a benchmark has, as Nipype interfaces: where the brain is, and the judgement."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nibabel as nb
+import numpy as np
+from nipype.interfaces.base import File, isdefined, traits
+
+from bidsreg.benchmark.files import read_labels, write_json, write_whole
+from bidsreg.interfaces._ants import new_image
+from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, require_same_grid, stem
+from bidsreg.interfaces.skullstrip import BrainMask, stripped_already
+
+
+class _CaseMaskInputSpec(StepInputSpec):
+    in_file = File(exists=True, mandatory=True, desc='image, conformed')
+    user_mask = File(exists=True, desc='brain mask on its grid; it is taken before all else')
+    labels = File(exists=True, desc='label image on its grid')
+    values = traits.List(traits.Int, desc='the labels that lie in the brain')
+    num_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True, desc='threads of the brain extraction')
+
+
+class _CaseMaskOutputSpec(StepOutputSpec):
+    out_mask = File(desc='brain mask, uint8, on the grid of the image')
+    method = traits.Str(desc='how it came about')
+
+
+class CaseMask(Step):
+    """Find the brain in an image of a benchmark: every method gets the same mask.
+
+    The mask that was given; else what is not zero in a skull-stripped image; else the union of the labels, its holes
+    filled; else deepbet's.
+    """
+
+    input_spec = _CaseMaskInputSpec
+    output_spec = _CaseMaskOutputSpec
+
+    def _compute(self, runtime):
+        inputs = self.inputs
+        image = nb.load(inputs.in_file)
+        if not isdefined(inputs.user_mask) and isdefined(inputs.labels) and not stripped_already(image)[0]:
+            self._results['method'] = 'union of the labels'
+            self._results['out_mask'] = os.path.join(runtime.cwd, f'{stem(inputs.in_file)}_mask.nii.gz')
+            inside = filled_union(read_labels(inputs.labels), inputs.values)
+            new_image(inside.astype('uint8'), image).to_filename(self._results['out_mask'])
+            return
+        mask = {'user_mask': inputs.user_mask} if isdefined(inputs.user_mask) else {}
+        found = BrainMask(in_file=inputs.in_file, num_threads=inputs.num_threads, **mask).run(cwd=runtime.cwd).outputs
+        self._results['out_mask'], self._results['method'] = found.out_mask, found.method
+
+
+def filled_union(labels: np.ndarray, values) -> np.ndarray:
+    """Return where any of the labels is, closed over gaps of two voxels and with its holes filled: bool."""
+    from scipy import ndimage as ndi
+
+    margin = 3
+    union = np.pad(np.isin(labels, list(values)), margin)
+    inner = (slice(margin, -margin),) * 3
+    return ndi.binary_fill_holes(ndi.binary_closing(union, iterations=2))[inner]
+
+
+class _StripInputSpec(StepInputSpec):
+    in_file = File(exists=True, mandatory=True, desc='image, conformed')
+    mask = File(exists=True, mandatory=True, desc='brain mask on its grid')
+
+
+class _StripOutputSpec(StepOutputSpec):
+    out_file = File(desc='the image, zero outside of the mask')
+
+
+class Strip(Step):
+    """Leave only the brain in an image."""
+
+    input_spec = _StripInputSpec
+    output_spec = _StripOutputSpec
+
+    def _compute(self, runtime):
+        image, mask = nb.load(self.inputs.in_file), nb.load(self.inputs.mask)
+        require_same_grid(mask, image, what='Mask', path=self.inputs.mask, of=self.inputs.in_file)
+        data = image.get_fdata(dtype=np.float32) * (np.asanyarray(mask.dataobj) > 0)
+        self._results['out_file'] = os.path.join(runtime.cwd, f'{stem(self.inputs.in_file)}_brain.nii.gz')
+        new_image(data, image).to_filename(self._results['out_file'])
+
+
+class _EvaluateInputSpec(StepInputSpec):
+    method = traits.Str(mandatory=True, desc='what is judged')
+    fixed = File(exists=True, mandatory=True, desc='fixed image as the methods got it')
+    fixed_mask = File(exists=True, mandatory=True, desc='its brain mask')
+    moving = File(exists=True, mandatory=True, desc='moving image as the methods got it')
+    affine = File(exists=True, desc='prealignment; the identity without it')
+    forward = File(exists=True, desc='composite transform of the method; without it, the affine alone is judged')
+    inverse = File(exists=True, desc='its inverse')
+    result = File(exists=True, desc='result.json of the method')
+    method_seconds = traits.Float(desc='wall-clock seconds of the method')
+    fixed_labels = File(exists=True, desc='label image on the grid of the fixed image')
+    moving_labels = File(exists=True, desc='label image on the grid of the moving image')
+    labels = traits.Dict(desc='names of the labels that count, by value')
+    points = File(exists=True, desc='table of places that are the same')
+    facts = traits.Dict(desc='what else goes into the cell')
+    cell = traits.Str(mandatory=True, desc='JSON file to write')
+    example = traits.Str(desc='where to leave the images of the panel, without the extensions')
+
+
+class _EvaluateOutputSpec(StepOutputSpec):
+    out_file = File(desc='the cell: all numbers about this method on this pair')
+
+
+class Evaluate(Step):
+    """Judge a method on a pair by its own field, and write what was found into the folder of the results.
+
+    It always runs, for results that were removed come back from a work folder that is still there.
+    """
+
+    input_spec = _EvaluateInputSpec
+    output_spec = _EvaluateOutputSpec
+    _always_run = True
+
+    def _compute(self, runtime):
+        # they pull in torch, which stays out of the process that plans
+        from bidsreg.benchmark import evaluate as judge
+        from bidsreg.registration.image import Image
+
+        inputs = self.inputs
+        given = {name: value for name in inputs.copyable_trait_names() if isdefined(value := getattr(inputs, name))}
+        grid = judge.grid_of(inputs.fixed)
+        found = judge.read_deformation(*(given.get(name) for name in ('affine', 'forward', 'inverse')), grid)
+        measures, moved = judge.evaluate(
+            found,
+            Image.load(inputs.fixed_mask),
+            fixed_labels=judge.labels_on(given.get('fixed_labels'), inputs.fixed),
+            moving_labels=judge.labels_on(given.get('moving_labels'), inputs.moving),
+            labels={int(value): name for value, name in given.get('labels', {}).items()},
+            points=given.get('points'),
+        )
+        if 'example' in given:
+            warped = found.apply(Image.load(inputs.moving), grid)
+            for image, suffix in ((warped, 'T2w'), (moved, 'dseg')):
+                if image is not None:
+                    write_whole(Path(f'{inputs.example}_{suffix}.nii.gz'), image.save)
+        own = {}
+        if 'result' in given:
+            own = {**judge.read_own_facts(inputs.result, inputs.method), 'seconds_total': inputs.method_seconds}
+        write_json(Path(inputs.cell), {**given.get('facts', {}), 'status': 'done', **measures, **own})
+        self._results['out_file'] = inputs.cell

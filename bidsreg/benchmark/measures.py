@@ -1,0 +1,169 @@
+"""Every number of the tables: what it is called, what it means, its unit, and which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number about a registration.
+
+    Attributes
+    ----------
+    key : str
+        Column of ``results.tsv``.
+    long_name, description, units : str
+        For the data dictionary.
+    heading : str
+        Column of the printed table; empty: not shown there.
+    better : int
+        1: more is better; -1: less is; 0: neither.
+    form : str
+        How it is printed, after multiplication by `scale`.
+    scale : float
+        See there.
+    of_field : bool
+        Says something about the deformation: nothing about a method that makes none.
+    """
+
+    key: str
+    long_name: str
+    description: str
+    units: str = ''
+    heading: str = ''
+    better: int = 0
+    form: str = '.2f'
+    scale: float = 1.0
+    of_field: bool = False
+
+    @property
+    def arrow(self) -> str:
+        """Which way is better, to look at."""
+        return {1: ' ↑', -1: ' ↓', 0: ''}[self.better]
+
+
+DICE = Measure(
+    'dice_mean',
+    'Dice coefficient',
+    'Mean over the labels that both images have, of the fixed labels and the moving labels brought onto them (nearest '
+    'neighbour).',
+    '1',
+    'DSC (%)',
+    1,
+    scale=100,
+)
+TRE = Measure(
+    'tre_mean', 'Target registration error', 'Mean distance of points from their true places.', 'mm', 'TRE (mm)', -1
+)
+FOLDS = Measure(
+    'folds',
+    'Folded voxels',
+    'Voxels of the field inside the brain mask whose Jacobian determinant (central differences, without the affine) is '
+    'not positive.',
+    'voxels',
+    'Sum |J| ≤ 0',
+    -1,
+    '.4g',
+    of_field=True,
+)
+FOLDS_PERCENT = Measure(
+    'folds_percent',
+    'Folded voxels, percent',
+    'The same in percent of the mask.',
+    '%',
+    '% of |J| ≤ 0',
+    -1,
+    '.3g',
+    of_field=True,
+)
+MEASURES = (
+    DICE,
+    Measure(
+        'hd95_mean',
+        'Hausdorff distance, 95th percentile',
+        'Mean over the labels that both images have, of the larger of the two directed 95th percentiles of the '
+        'distances between surface voxels.',
+        'mm',
+        'HD95 (mm)',
+        -1,
+    ),
+    TRE,
+    Measure(
+        'tre_p95',
+        'Target registration error, 95th percentile',
+        'Of the distances of points from their true places.',
+        'mm',
+        'TRE 95 % (mm)',
+        -1,
+    ),
+    FOLDS,
+    FOLDS_PERCENT,
+    Measure(
+        'ndv_percent',
+        'Non-diffeomorphic volume',
+        'Volume of the tetrahedra between voxel centres that the field turns over, in percent of the brain mask '
+        '(Liu et al. 2024).',
+        '%',
+        'NDV (%)',
+        -1,
+        '.3g',
+        of_field=True,
+    ),
+    Measure(
+        'sdlogj',
+        'Standard deviation of log |J|',
+        'Of the natural logarithm of the Jacobian determinant inside the brain mask; the determinant is clipped to '
+        '[1e-9, 1e9].',
+        '1',
+        'SDlogJ',
+        -1,
+        '.3f',
+        of_field=True,
+    ),
+    Measure(
+        'inverse_consistency_mm',
+        'Inverse consistency error',
+        'Mean distance between points of the brain mask and where the field and then its inverse take them.',
+        'mm',
+        'Inverse error (mm)',
+        -1,
+        '.3f',
+        of_field=True,
+    ),
+    Measure(
+        'seconds',
+        'Run time',
+        'Wall-clock seconds from two images to the fields of both directions: of a preset without reading the files, '
+        'of another program with its own reading and writing.',
+        's',
+        'Seconds',
+        -1,
+        '.0f',
+    ),
+    Measure(
+        'seconds_total',
+        'Run time of bidsreg-pair',
+        'Wall-clock seconds of the whole process: with the start of Python, all files, and the evidence that is looked '
+        'at.',
+        's',
+    ),
+    Measure(
+        'peak_memory_mb',
+        'Peak memory',
+        'Largest resident memory of the program.',
+        'MB',
+        'Memory (MB)',
+        -1,
+        '.0f',
+    ),
+    Measure(
+        'peak_gpu_memory_mb',
+        'Peak GPU memory',
+        'Largest memory allocated on the GPU.',
+        'MB',
+        'GPU memory (MB)',
+        -1,
+        '.0f',
+    ),
+)

@@ -1,0 +1,125 @@
+"""What can be compared: the presets of this package, the engines, and the affine alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from bidsreg.engines import ENGINES
+from bidsreg.errors import InputError
+from bidsreg.registration.presets import PRESETS
+from bidsreg.settings import suggestion
+
+#: The common starting point, left as it is.
+AFFINE = 'affine'
+#: What a preset is called in its form for the brains of two people.
+INTER = '-inter'
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the table.
+
+    Attributes
+    ----------
+    name : str
+        What is run.
+    asked : str
+        What was asked for; another word where a preset takes its form for two people.
+    """
+
+    name: str
+    asked: str
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is a preset of this package."""
+        return self.name in PRESETS
+
+    @property
+    def note(self) -> str:
+        """What a reader of the table should know; empty when there is nothing."""
+        return '' if self.name == self.asked else f'{self.asked} was run in its form for two people, {self.name}.'
+
+    def device(self, wanted: str) -> str:
+        """Return the device to ask it for: programs that know no GPU stay on the CPU."""
+        return 'cpu' if self.name in ENGINES and not ENGINES[self.name].uses_gpu else wanted
+
+    def missing(self) -> str:
+        """Say why it cannot be run here and what helps; empty when it can."""
+        return ENGINES[self.name].missing() if self.name in ENGINES else ''
+
+
+def program_seconds(name: str, parts: Mapping[str, float]) -> float:
+    """Seconds from two images to the fields of both directions.
+
+    Parameters
+    ----------
+    name : str
+        Of the method.
+    parts : mapping
+        What result.json says: of a preset, `solve` and then `finish`, its inverse; of an engine, `solve`, the program
+        with its reading and writing (`finish` is what we do to judge it).
+    """
+    return parts['solve'] if name in ENGINES else parts['solve'] + parts['finish']
+
+
+def known_methods() -> list[str]:
+    """List every name that can be asked for."""
+    return [AFFINE, *PRESETS, *ENGINES]
+
+
+def resolve(name: str, task: str, option: str = '--methods') -> Method:
+    """Look up what is run for a name: between people, presets take their ``-inter`` form where there is one.
+
+    Raises
+    ------
+    InputError
+        If there is no such method; the message suggests one.
+    """
+    if name not in known_methods():
+        raise InputError(f'{option} {name}: there is no such method.{suggestion(name, known_methods())}')
+    return Method(name + INTER if task == 'inter' and name + INTER in PRESETS else name, name)
+
+
+def resolve_all(names: Iterable[str], task: str) -> tuple[Method, ...]:
+    """Look up several names.
+
+    Raises
+    ------
+    InputError
+        If there is none, one is unknown, or two mean the same.
+    """
+    found: dict[str, Method] = {}
+    for name in names:
+        method = resolve(name, task)
+        if method.name in found:
+            same = '' if name == found[method.name].asked else f' (the same as {found[method.name].asked} here)'
+            raise InputError(f'--methods {name}: listed twice{same}.')
+        found[method.name] = method
+    if not found:
+        raise InputError(f'--methods: name at least one of {", ".join(known_methods())}.')
+    return tuple(found.values())
+
+
+def usable(methods: Iterable[Method], *, skip_missing: bool) -> tuple[tuple[Method, ...], tuple[str, ...]]:
+    """Leave out what cannot be run here, if that is allowed.
+
+    Returns
+    -------
+    methods, notes
+        Those that can be run, and a line about each of the others.
+
+    Raises
+    ------
+    InputError
+        If a program is missing and must not be skipped, or nothing is left.
+    """
+    why = {method: method.missing() for method in methods}
+    absent = [f'{method.name}: {reason}' for method, reason in why.items() if reason]
+    if absent and not skip_missing:
+        raise InputError('; '.join(absent) + ' Or leave such methods out with --skip-missing.')
+    left = tuple(method for method, reason in why.items() if not reason)
+    if not left:
+        raise InputError('None of the methods can be run here: ' + '; '.join(absent))
+    return left, tuple(f'Left out, as it cannot be run here: {line}' for line in absent)

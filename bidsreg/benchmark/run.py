@@ -1,0 +1,372 @@
+"""One benchmark: check, plan, work, and lay out what came of it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import platform
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bidsreg import __version__
+from bidsreg.benchmark.cases import Case, check_cases, find_cases
+from bidsreg.benchmark.files import write_json, write_text
+from bidsreg.benchmark.labels import read_label_list
+from bidsreg.benchmark.methods import Method, resolve, resolve_all, usable
+from bidsreg.benchmark.results import (
+    LABEL_COLUMNS,
+    dictionary,
+    labels_table,
+    read_cell,
+    read_cells,
+    results_table,
+    write_tsv,
+)
+from bidsreg.benchmark.settings import BenchmarkSettings, digest
+from bidsreg.bids.derivatives import PRIVATE, PairLock
+from bidsreg.checks import check_device, check_writable, read_plugin
+from bidsreg.errors import InputError
+from bidsreg.logs import to_console, to_file
+from bidsreg.run import signals_raise
+from bidsreg.settings import new_run_uuid
+
+if typing.TYPE_CHECKING:
+    import pandas as pd
+
+LOGGER = logging.getLogger('bidsreg')
+
+#: Says which benchmark a folder belongs to.
+MARKER = 'benchmark.json'
+UNKNOWN = 'it ended without a result'
+BROKEN_OFF = 'the run was broken off before it was done'
+
+
+def run(settings: BenchmarkSettings) -> int:
+    """Do what the settings ask for.
+
+    Returns
+    -------
+    int
+        0 when every method is done on every pair, 1 when one failed, 128 + signal when interrupted.
+
+    Raises
+    ------
+    InputError
+        When the input cannot be used; nothing was done then.
+    """
+    with to_console(settings.verbose):
+        labels = read_label_list(settings.labels)
+        methods = resolve_all(settings.methods, settings.task)
+        resolve(settings.reference, settings.task, option='--reference')
+        read_plugin(settings.use_plugin)
+        check_device(settings)
+        check_folders(settings)
+        methods, notes = usable(methods, skip_missing=settings.skip_missing)
+        cases = find_cases(settings)
+        identity = settings.identity(case.identity() for case in cases)
+        check_output(settings.output_dir, identity)
+        alike = settings.task == 'intra' and settings.prealign == 'affine'
+        check_cases(cases, labels, need_moving_mask=not alike)
+        check_writable(settings)
+        logs = settings.output_dir / 'logs' / new_run_uuid()
+        with to_file(logs / 'benchmark.log'), _lock(settings), signals_raise():
+            return _Run(settings, cases, methods, notes, labels, identity, logs).go()
+
+
+def check_folders(settings: BenchmarkSettings) -> None:
+    """Refuse to write into the input.
+
+    Raises
+    ------
+    InputError
+        If the output or the work folder lies in the raw dataset.
+    """
+    if settings.is_table:
+        return
+    source = settings.input.resolve()
+    for name, folder in (('output', settings.output_dir), ('work', settings.work_dir)):
+        place = folder.resolve()
+        if place.is_relative_to(source) and not (
+            name == 'output' and place.is_relative_to(source / 'derivatives') and place != source / 'derivatives'
+        ):
+            raise InputError(f'The {name} folder {folder} lies in the dataset {source}: give another.')
+
+
+def check_output(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds another benchmark, or something else.
+
+    Raises
+    ------
+    InputError
+        It says in what the two differ.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f'{folder} is a file; give a folder for the results.')
+    marker = read_cell(folder / MARKER)
+    if marker is None:
+        if {path.name for path in folder.iterdir()} - {PRIVATE, 'logs'}:
+            raise InputError(f'{folder} is not empty, and no folder of a benchmark: give another.')
+        return
+    before = marker.get('identity', {})
+    for key, value in identity.items():
+        if before.get(key) != value:
+            raise InputError(
+                f'{folder} belongs to another benchmark: {_difference(key, before.get(key), value)}. '
+                'Give another folder.'
+            )
+
+
+def _difference(key: str, before: Any, now: Any) -> str:
+    if key == 'pairs' and isinstance(before, list):
+        return f'its pairs are others ({len(before)} there, {len(now)} now)'
+    if key == 'labels':
+        return 'its labels are others'
+    return f'its {key.replace("_", " ")} was {before!r}, not {now!r}'
+
+
+def _lock(settings: BenchmarkSettings) -> PairLock:
+    """Keep other runs out of the results and the intermediate files."""
+    lock = PairLock()
+    for folder in (settings.output_dir, settings.work_dir):
+        if not lock.take(folder / PRIVATE / 'locks' / 'benchmark.lock'):
+            lock.release()
+            raise InputError(f'Another benchmark is at work in {folder}; wait for it, or give other folders.')
+    return lock
+
+
+class _Run:
+    """The state of one run."""
+
+    def __init__(
+        self,
+        settings: BenchmarkSettings,
+        cases: Sequence[Case],
+        methods: Sequence[Method],
+        notes: Sequence[str],
+        labels: Mapping[int, str],
+        identity: Mapping[str, Any],
+        logs: Path,
+    ) -> None:
+        self.settings, self.cases, self.labels, self.logs = settings, cases, labels, logs
+        self.methods, self.notes, self.identity = methods, list(notes), identity
+        self.out = settings.output_dir
+
+    def go(self) -> int:
+        """Run from the plan to the tables."""
+        cells = [(case, method) for case in self.cases for method in self.methods]
+        LOGGER.info('bidsreg-benchmark %s: %d pairs, %d methods', __version__, len(self.cases), len(self.methods))
+        self._mark()
+        todo = [cell for cell in cells if not self._is_done(*cell)]
+        LOGGER.info('%d of %d cells are to do', len(todo), len(cells))
+        try:
+            self._compute(todo)
+        except KeyboardInterrupt as error:
+            LOGGER.error('Interrupted (%s). What is done is kept: the same command goes on from here.', error)
+            return 128 + getattr(error, 'number', 2)
+        shown = self._lay_out()
+        failed = [cell for cell in cells if not self._is_done(*cell)]
+        print(
+            f'\n{len(cells) - len(failed)} done, {len(failed)} failed; the table: {self.out / "table.md"}', flush=True
+        )
+        for case, method in failed:
+            print(f'failed: {method.name} on {case.name}: {self._reason(case, method)}', flush=True)
+        return 1 if failed or not shown else 0
+
+    # ------------------------------------------------------------------------------------------------ cells
+    def _cell_path(self, case: Case, method: Method) -> Path:
+        return self.out / 'cells' / case.name / f'{method.name}.json'
+
+    def _state(self, case: Case, method: Method) -> str:
+        return digest([self.identity, case.fingerprint(), method.name])
+
+    def _is_done(self, case: Case, method: Method) -> bool:
+        cell = read_cell(self._cell_path(case, method))
+        if cell is None or cell['status'] != 'done' or cell['state'] != self._state(case, method):
+            return False
+        return case is not self.cases[0] or self._example(method, '_T2w.nii.gz').is_file()
+
+    def _reason(self, case: Case, method: Method) -> str:
+        return (read_cell(self._cell_path(case, method)) or {}).get('reason', UNKNOWN)
+
+    def _example(self, method: Method, ending: str = '') -> Path:
+        return self.out / 'example' / f'{method.name}{ending}'
+
+    def _facts(self, case: Case, method: Method) -> dict[str, Any]:
+        return {
+            'pair': case.name,
+            'fixed': str(case.fixed),
+            'moving': str(case.moving),
+            'method': method.name,
+            'machine': machine(),
+            'state': self._state(case, method),
+        }
+
+    # ------------------------------------------------------------------------------------------------ work
+    def _mark(self) -> None:
+        """Say whose folder this is, and remember the methods of earlier runs: they stay in the table."""
+        before = (read_cell(self.out / MARKER) or {}).get('methods', [])
+        asked = dict.fromkeys([*before, *(method.asked for method in self.methods)])
+        write_json(self.out / MARKER, {'identity': dict(self.identity), 'methods': list(asked)})
+        self.all_methods = {(found := resolve(name, self.settings.task)).name: found for name in asked}
+
+    def _compute(self, todo: Sequence[tuple[Case, Method]]) -> None:
+        """Run the graph; what was lost with a killed process gets a second chance."""
+        if not todo:
+            return
+        for case, method in todo:
+            self._cell_path(case, method).unlink(missing_ok=True)
+        lost = self._run_graph(todo)
+        if lost:
+            LOGGER.warning('%d cells were lost with a process that was killed: once more', len(lost))
+            lost = self._run_graph(lost)
+        for case, method in lost:
+            self._fail(case, method, BROKEN_OFF)
+
+    def _run_graph(self, todo: Sequence[tuple[Case, Method]]) -> list[tuple[Case, Method]]:
+        """Run some cells; those that neither ended nor failed."""
+        from bidsreg.engine import configure, read_crash, run_graph
+        from bidsreg.workflows.benchmark import cell_nodes, image_name, init_benchmark_wf
+
+        configure(self.settings, self.logs)
+        work = [(case, [(m, self._told(case, m)) for c, m in todo if c is case]) for case in self.cases]
+        name = f'benchmark_{digest(self.identity)}'
+        workflow = init_benchmark_wf(
+            settings=self.settings, work=[item for item in work if item[1]], labels=self.labels, name=name
+        )
+        workflow.base_dir = str(self.settings.work_dir)
+        old = set(self.logs.glob('crash-*.txt'))
+        names = {image_name(case, end): getattr(case, end).name for case in self.cases for end in ('fixed', 'moving')}
+        names |= {case.node_name: case.name for case in self.cases}
+        end = run_graph(workflow, self.settings, names, self.logs)
+        crashes = [read_crash(path) for path in sorted(set(self.logs.glob('crash-*.txt')) - old)]
+        failures = {**dict(crashes), **end.failures}
+        lost = []
+        for case, method in todo:
+            if self._is_done(case, method):
+                continue
+            reason = why_failed(failures, cell_nodes(case, method))
+            if reason:
+                self._fail(case, method, reason)
+            else:
+                lost.append((case, method))
+        if lost and end.error is not None:
+            LOGGER.debug('The graph ended with %s: %s', type(end.error).__name__, end.error)
+        return lost
+
+    def _told(self, case: Case, method: Method) -> dict[str, Any]:
+        """What the judge of a cell is told."""
+        told = {'cell': str(self._cell_path(case, method)), 'facts': self._facts(case, method)}
+        return told | ({'example': str(self._example(method))} if case is self.cases[0] else {})
+
+    def _fail(self, case: Case, method: Method, reason: str) -> None:
+        failed = {**self._facts(case, method), 'status': 'failed', 'reason': reason}
+        write_json(self._cell_path(case, method), failed)
+
+    # ------------------------------------------------------------------------------------------------ results
+    def _lay_out(self) -> bool:
+        """Write every table and figure of what is in the folder, results of earlier runs included."""
+        from bidsreg.benchmark.tables import FORMATS, paper_table
+
+        methods = list(self.all_methods.values())
+        cells = read_cells(self._cell_path(case, method) for case in self.cases for method in methods)
+        results, labels = results_table(cells), labels_table(cells, self.labels)
+        write_tsv(results, dictionary(), self.out / 'results.tsv')
+        if len(labels):
+            write_tsv(labels, LABEL_COLUMNS, self.out / 'labels.tsv')
+        present = [method for method in methods if method.name in set(results['method'])]
+        reference = resolve(self.settings.reference, self.settings.task).name
+        notes = [*self.notes, *(method.note for method in present if method.note), *self._made_with(cells)]
+        table = paper_table(results, present, reference, title=self._title(), notes=notes)
+        for form in FORMATS:
+            write_text(self.out / f'table{form.extension}', form(table))
+        return self._draw(results, labels, [method.name for method in present])
+
+    def _draw(self, results: pd.DataFrame, labels: pd.DataFrame, methods: Sequence[str]) -> bool:
+        """Draw the figures; a failure of theirs is told, and loses no number."""
+        from bidsreg.benchmark.figures import write_figures
+
+        try:
+            self._copy_fixed_example()
+            write_figures(self.out / 'figures', results, labels, self.labels, methods, self.out / 'example')
+        except Exception as error:
+            LOGGER.error('The figures could not be drawn (%s); the tables are not touched by it.', error)
+            LOGGER.debug('The whole story:', exc_info=True)
+            return False
+        return True
+
+    def _title(self) -> str:
+        kind = {'inter': 'T1w to T2w, two people', 'intra': 'T1w to T2w, one head'}[self.settings.task]
+        count = f'{len(self.cases)} pair{"s" if len(self.cases) > 1 else ""}'
+        return f'{kind}: {count} of {self.settings.input.name}'
+
+    def _copy_fixed_example(self) -> None:
+        """Put what the panels are compared with beside them."""
+        from bidsreg.bids.headers import load_sane
+
+        case, folder = self.cases[0], self.out / 'example'
+        if not folder.is_dir():  # no method has done that pair
+            return
+        for path, name in ((case.fixed, 'fixed_T1w'), (case.fixed_labels, 'fixed_dseg')):
+            if path is not None and not (folder / f'{name}.nii.gz').exists():
+                load_sane(path).to_filename(folder / f'{name}.nii.gz')
+
+    def _made_with(self, cells: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Under which conditions the numbers came about."""
+        done = [cell for cell in cells if cell['status'] == 'done']
+        versions = {f'{name} {text}' for cell in done for name, text in (cell.get('versions') or {}).items()}
+        known = {
+            'Machine': {cell['machine'] for cell in done},
+            'Threads of a method': {str(cell['threads']) for cell in done if 'threads' in cell},
+            'Processes at once': {str(self.settings.nprocs // self.settings.omp_nthreads or 1)},
+            'Bias correction': {self.settings.bias_correction},
+            'Prealignment': {self.settings.prealign},
+            'Labels': {f'{len(self.labels)} of {self.settings.labels or "SynthSeg"}'},
+            'Versions': versions | {f'Python {platform.python_version()}'},
+        }
+        if self.settings.sloppy:
+            known['Sloppy'] = {'few iterations, for trying things out: not the methods as they are meant'}
+        return [f'{title}: {", ".join(sorted(values))}' for title, values in known.items() if values]
+
+
+def why_failed(failures: Mapping[str, str], nodes: Sequence[str]) -> str:
+    """Find why a cell was not reached.
+
+    Parameters
+    ----------
+    failures
+        Full names of failed nodes, and why they failed.
+    nodes
+        See :func:`bidsreg.workflows.benchmark.cell_nodes`: the cell's own, those of its images, and its pair's.
+
+    Returns
+    -------
+    str
+        Empty when nothing that it needs has failed.
+    """
+    *needed, pair = nodes
+    for node in needed:
+        for name, cause in failures.items():
+            if f'.{node}.' in f'{name}.':
+                return cause
+    return next((cause for name, cause in failures.items() if _is_prealignment(name.split('.'), pair)), '')
+
+
+def _is_prealignment(parts: Sequence[str], pair: str) -> bool:
+    """Tell a node that all methods of a pair need from one of a method."""
+    return pair in parts and not parts[-1].startswith(('register_', 'evaluate_'))
+
+
+@functools.cache
+def machine() -> str:
+    """Return the processor and how many of it."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return f'{models[0] if models else platform.processor() or platform.machine()}, {os.cpu_count()} cores'

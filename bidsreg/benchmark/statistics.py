@@ -1,0 +1,82 @@
+"""Is the difference between two methods more than chance? Paired tests, corrected for how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A method against the reference, over the pairs that both have done.
+
+    Attributes
+    ----------
+    method, reference : str
+        The two methods.
+    n : int
+        Pairs in common.
+    median_difference : float
+        Of method minus reference.
+    p, p_holm : float
+        Of Wilcoxon's signed-rank test (two-sided), raw and corrected; NaN when there is no pair in common.
+    """
+
+    method: str
+    reference: str
+    n: int
+    median_difference: float
+    p: float
+    p_holm: float
+
+
+def compare(values: pd.DataFrame, reference: str) -> list[Comparison]:
+    """Compare every method with a reference.
+
+    Parameters
+    ----------
+    values : DataFrame
+        One row per pair, one column per method; NaN where a method has not done the pair.
+    reference : str
+        A column; without it there is nothing to compare with.
+
+    Returns
+    -------
+    list of Comparison
+        Of all other columns, in their order.
+    """
+    if reference not in values:
+        return []
+    others = [name for name in values if name != reference]
+    differences = [(values[name] - values[reference]).dropna() for name in others]
+    raw = [signed_rank(d.to_numpy()) for d in differences]
+    return [
+        Comparison(name, reference, len(d), float(d.median()) if len(d) else float('nan'), p, corrected)
+        for name, d, p, corrected in zip(others, differences, raw, holm(raw), strict=True)
+    ]
+
+
+def signed_rank(differences: np.ndarray) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test; 1 when all differences are zero, NaN when there is none."""
+    if not len(differences):
+        return float('nan')
+    return float(stats.wilcoxon(differences).pvalue) if np.any(differences != 0) else 1.0
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Correct p values for their number by Holm's step-down method; NaN stays NaN and does not count.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    values = np.asarray(p, float)
+    order = [i for i in np.argsort(values) if np.isfinite(values[i])]
+    out = np.full(len(values), np.nan)
+    if order:
+        steps = np.arange(len(order), 0, -1)
+        out[order] = np.minimum(np.maximum.accumulate(values[order] * steps), 1)
+    return [float(value) for value in out]

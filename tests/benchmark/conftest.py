@@ -1,0 +1,120 @@
+"""A table of two pairs of small heads, and a solver that pretends."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+import nibabel as nb
+import numpy as np
+import pytest
+from nipype import config
+
+from tests import data
+
+SHAPE = (36, 42, 36)
+#: Labels of the synthetic heads: tissues as they are numbered there.
+LABELS = 'index\tname\n1\tLeft-White-Matter\n2\tRight-Grey-Matter\n4\tDeep\n'
+
+FAKE_PAIR = """\
+import json, shutil, sys
+from pathlib import Path
+args = sys.argv[1:]
+here = Path(sys.argv[0]).parent
+asked = dict(zip(args, args[1:]))
+with open(here / 'calls.txt', 'a') as calls:
+    calls.write(json.dumps(args) + chr(10))
+if (here / ('fail-' + asked['--method'])).exists():
+    print('bidsreg-pair: failed: the program has vanished', file=sys.stderr)
+    sys.exit(1)
+out = Path(asked['--out'])
+out.mkdir()
+for name in ('forward.h5', 'inverse.h5'):
+    shutil.copy(here / name, out / name)
+for name in ('warped', 'jacobian'):
+    (out / (name + '.nii.gz')).touch()
+result = {'seconds': {'load': 1, 'solve': 5, 'finish': 2, 'total': 9}, 'peak_memory_mb': 321.5, 'threads': 1,
+          'device': 'cpu', 'versions': {'pretender': '1.2'}, 'stopped': ['at once']}
+(out / 'result.json').write_text(json.dumps(result))
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick_nipype(monkeypatch):
+    """Nothing is looked up, and little waited for."""
+    monkeypatch.setenv('NIPYPE_NO_ET', '1')
+    monkeypatch.setattr('bidsreg.engine.POLL_SECONDS', 0.1)
+    monkeypatch.setattr('bidsreg.benchmark.figures.DPI', 40)
+    before = config.get('execution', 'poll_sleep_duration')
+    yield
+    config.set('execution', 'poll_sleep_duration', before)
+
+
+@pytest.fixture(scope='session')
+def heads():
+    """Two heads in T1w and T2w; the T2w are moved a little."""
+    return [data.pair(SHAPE, seed, known=data.truth(seed, (2, -1, 2), (2, -1, 1), amplitude=1.5)) for seed in (0, 1)]
+
+
+@pytest.fixture
+def table(heads, tmp_path):
+    """A table of two pairs with all columns, in a folder with a space; the label list is beside it."""
+    folder = tmp_path / 'my data'
+    rows = []
+    for n, head in enumerate(heads):
+        head.save(folder / str(n))
+        np.savetxt(folder / f'{n}/points.tsv', head.points, delimiter='\t', header='x\ty\tz\tx2\ty2\tz2', comments='')
+        roles = ('fixed', 'moving', 'fixed_labels', 'moving_labels', 'fixed_mask', 'moving_mask')
+        rows.append([f'{n}/{role}.nii.gz' for role in roles] + [f'{n}/points.tsv'])
+    columns = [*roles, 'points']
+    write_tsv(folder / 'pairs.tsv', columns, rows)
+    (folder / 'labels.tsv').write_text(LABELS)
+    return folder / 'pairs.tsv'
+
+
+@pytest.fixture
+def pretender(heads, tmp_path, monkeypatch):
+    """A solver that answers with the true affine; ``fail-METHOD`` in its folder makes a method fail."""
+    from bidsreg.interfaces.register import Register
+    from bidsreg.registration.deformation import Deformation
+    from bidsreg.registration.grid import Grid
+
+    folder = tmp_path / 'pretender'
+    folder.mkdir()
+    still = Deformation.from_affine(heads[0].truth.matrix, Grid(SHAPE, heads[0].fixed.affine))
+    still.save(folder / 'forward.h5')
+    still.inverted().save(folder / 'inverse.h5')
+    (folder / 'pair.py').write_text(FAKE_PAIR)
+    monkeypatch.setattr(Register, '_cmd', f'{shlex.quote(sys.executable)} {shlex.quote(str(folder / "pair.py"))}')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def bids(heads, tmp_path_factory):
+    """Three subjects with labels of both scans in derivatives; the third one's T2w has none."""
+    root = tmp_path_factory.mktemp('bids') / 'raw'
+    subjects = {label: {None: ['T1w', 'T2w']} for label in ('01', '02', '03')}
+    images = {}
+    for n, label in enumerate(subjects):
+        head = heads[n % 2]
+        images[f'sub-{label}_T1w.nii.gz'], images[f'sub-{label}_T2w.nii.gz'] = head.fixed, head.moving
+    data.write_dataset(root, subjects, images=images)
+    truth = root / 'derivatives' / 'truth'
+    for n, label in enumerate(subjects):
+        anat = truth / f'sub-{label}' / 'anat'
+        anat.mkdir(parents=True)
+        head = heads[n % 2]
+        nb.save(head.fixed_labels, anat / f'sub-{label}_dseg.nii.gz')
+        nb.save(head.fixed_mask, anat / f'sub-{label}_desc-brain_mask.nii.gz')
+        if label != '03':
+            nb.save(head.moving_labels, anat / f'sub-{label}_space-T2w_dseg.nii.gz')
+    header = 'x_T1w\ty_T1w\tz_T1w\tx_T2w\ty_T2w\tz_T2w'
+    points = truth / 'sub-01' / 'anat' / 'sub-01_from-T1w_to-T2w_points.tsv'
+    np.savetxt(points, heads[0].points, delimiter='\t', header=header, comments='')
+    (truth / 'dataset_description.json').write_text('{"Name": "truth", "BIDSVersion": "1.10.0"}')
+    return root
+
+
+def write_tsv(path, columns, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('\n'.join('\t'.join(map(str, row)) for row in [columns, *rows]) + '\n')

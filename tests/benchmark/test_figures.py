@@ -1,0 +1,92 @@
+"""The figures show what the tables say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bidsreg.benchmark.figures import OKABE_ITO, against_seconds, by_label_structure, by_method, panel, styles
+from bidsreg.benchmark.labels import structure
+from bidsreg.benchmark.measures import DICE
+from bidsreg.registration.grid import Grid
+from bidsreg.registration.image import Image
+from tests import data
+
+METHODS = ['affine', 'ants-syn', 'node-mind']
+
+
+@pytest.fixture
+def done():
+    rows = [
+        {'pair': f'p{p}', 'method': m, 'dice_mean': 0.5 + 0.1 * n + 0.01 * p, 'seconds': np.nan if n == 0 else 10.0**n}
+        for p in range(5)
+        for n, m in enumerate(METHODS)
+    ]
+    return pd.DataFrame(rows)
+
+
+def medians(axes):
+    """Heights of the lines in the middle of boxes."""
+    flat = [line for line in axes.lines if len(line.get_ydata()) == 2 and line.get_color() == 'black']
+    return sorted({round(float(np.ptp(line.get_ydata())), 9) or float(line.get_ydata()[0]) for line in flat})
+
+
+def test_boxes_are_at_the_medians(done):
+    axes = by_method(done, DICE, METHODS).axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == METHODS
+    for median in (52.0, 62.0, 72.0):
+        assert any(np.isclose(median, value) for value in medians(axes))
+    dots = [line for line in axes.lines if line.get_marker() == 'o']
+    assert [len(line.get_xdata()) for line in dots] == [5, 5, 5]
+
+
+def test_both_sides_share_a_box():
+    names = {17: 'Left-Hippocampus', 53: 'Right-Hippocampus', 16: 'Brain-Stem'}
+    rows = [
+        {'pair': 'p', 'method': m, 'label': v, 'dice': 0.1 * n + 0.01 * v} for n, m in enumerate(METHODS) for v in names
+    ]
+    rows[-1]['dice'] = np.nan
+    axes = by_label_structure(pd.DataFrame(rows), names, METHODS).axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ['Hippocampus', 'Brain-Stem']
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == METHODS
+    assert any(np.isclose(35.0, value) for value in medians(axes))  # of 17 and 53, without a method's offset
+
+
+@pytest.mark.parametrize('name', ['Left-Amygdala', 'rh-Amygdala', 'Amygdala_L', 'Amygdala right'])
+def test_sides_are_known(name):
+    assert structure(name) == 'Amygdala'
+
+
+def test_quality_is_drawn_at_its_cost(done):
+    axes = against_seconds(done, DICE, METHODS).axes[0]
+    dots = {(float(line.get_xdata()[0]), round(float(line.get_ydata()[0]), 6)) for line in axes.lines[1:]}
+    assert dots == {(10.0, 62.0), (100.0, 72.0)}
+    assert {text.get_text() for text in axes.texts} == {'affine (no deformation)', 'ants-syn', 'node-mind'}
+    assert axes.get_xscale() == 'log'
+
+
+def test_panels_show_every_method_in_three_views(tmp_path):
+    """An oblique left-handed grid with thick slices: shown as the head stands."""
+    head = data.head((20, 24, 12), affine=data.grid((20, 24, 12), 'LPS', (6, 0, 0), (9.0, 9.0, 15.0)))
+    grid = Grid((20, 24, 12), head.scan.affine)
+    image = Image(np.asarray(head.scan.dataobj, np.float32), grid)
+    labels = Image(np.asarray(head.labels.dataobj, np.int32), grid)
+    assert panel(tmp_path, METHODS, {1: 'a'}) is None
+    for name in ('fixed_T1w', 'affine_T2w', 'node-mind_T2w'):
+        image.save(tmp_path / f'{name}.nii.gz')
+    for name in ('fixed_dseg', 'affine_dseg'):
+        labels.save(tmp_path / f'{name}.nii.gz')
+    figure = panel(tmp_path, METHODS, {1: 'White', 2: 'Grey'})
+    assert len(figure.axes) == 3 * 3
+    assert [axes.get_title() for axes in figure.axes[:3]] == ['sagittal', 'coronal', 'axial']
+    assert [axes.get_ylabel() for axes in figure.axes[::3]] == ['fixed T1w', 'affine', 'node-mind']
+    # millimetres are square: the axial view is as wide as 9 mm voxels are, the coronal one as tall as 15 mm ones
+    assert figure.axes[2].get_aspect() == pytest.approx(1)
+    assert figure.axes[1].get_aspect() == pytest.approx(15 / 9)
+
+
+def test_methods_look_different():
+    many = styles([f'm{n}' for n in range(20)])
+    assert len({(style.colour, style.hatch) for style in many.values()}) == 20
+    assert len(set(OKABE_ITO)) == 8

@@ -1,0 +1,332 @@
+"""Whole benchmarks on small heads: what is run, what is kept, what fails and how that is told."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+from pathlib import Path
+
+import nibabel as nb
+import numpy as np
+import pandas as pd
+import pytest
+
+from bidsreg.benchmark.cli import build_parser, main
+from bidsreg.benchmark.run import why_failed
+from bidsreg.engines import ENGINES
+from tests import data
+
+QUICK = ('--prealign', 'none', '--bias-correction', 'none', '--nprocs', '1', '--device', 'cpu')
+
+
+@pytest.fixture
+def bench(table, tmp_path):
+    """Run a benchmark of the table: the exit code."""
+
+    def run(*words, out='out', source=table):
+        labels = () if '--labels' in words else ('--labels', str(table.parent / 'labels.tsv'))
+        return main([str(source), str(tmp_path / out), '-w', str(tmp_path / 'work'), *labels, *words])
+
+    return run
+
+
+def read(out: Path) -> pd.DataFrame:
+    return pd.read_csv(out / 'results.tsv', sep='\t', na_values=['n/a']).set_index(['pair', 'method'])
+
+
+def calls(pretender: Path) -> list[str]:
+    """The methods that the solver was started for, in order."""
+    if not (pretender / 'calls.txt').exists():
+        return []
+    lines = (pretender / 'calls.txt').read_text().splitlines()
+    return [(words := json.loads(line))[words.index('--method') + 1] for line in lines]
+
+
+# ---------------------------------------------------------------------------------------------------- what is run
+def test_everything_is_there(bench, pretender, tmp_path, heads, capsys):
+    assert bench('--methods', 'affine', 'node-mind', *QUICK) == 0
+    out = tmp_path / 'out'
+    results = read(out)
+    assert len(results) == 4
+    assert (results['status'] == 'done').all()
+    assert sorted(calls(pretender)) == ['node-mind-inter', 'node-mind-inter']
+    # the pretender answers with the true affine of the first head, the affine alone with the identity
+    first = results.loc['pair-001']
+    expected = np.linalg.norm(heads[0].points[:, :3] - heads[0].points[:, 3:], axis=1)
+    assert first.loc['affine', 'tre_mean'] == pytest.approx(expected.mean(), abs=1e-3)
+    assert first.loc['node-mind-inter', 'tre_mean'] < 0.5 * expected.mean()
+    assert first.loc['node-mind-inter', 'dice_mean'] > first.loc['affine', 'dice_mean'] > 0.2
+    assert first.loc['node-mind-inter', 'seconds'] == 7  # solving and the inverse
+    assert first.loc['node-mind-inter', 'peak_memory_mb'] == 321.5
+    assert np.isnan(first.loc['affine', 'seconds'])
+    labels = pd.read_csv(out / 'labels.tsv', sep='\t', na_values=['n/a'])
+    assert len(labels) == 2 * 2 * 3
+    ours = labels[(labels['pair'] == 'pair-001') & (labels['method'] == 'affine')]
+    assert ours['dice'].mean() == pytest.approx(first.loc['affine', 'dice_mean'], abs=1e-4)
+    for name in ('results', 'labels'):
+        described = json.loads((out / f'{name}.json').read_text())
+        assert list(described) == list(pd.read_csv(out / f'{name}.tsv', sep='\t').columns)
+    text = (out / 'table.md').read_text()
+    assert 'node-mind was run in its form for two people' in text
+    assert 'pretender 1.2' in text
+    assert (out / 'table.html').stat().st_size > 1000
+    assert r'\toprule' in (out / 'table.tex').read_text()
+    for name in ('dice', 'tre', 'dice_by_structure', 'quality_by_seconds', 'example'):
+        assert (out / 'figures' / f'{name}.png').read_bytes().startswith(b'\x89PNG'), name
+    assert '4 done, 0 failed' in capsys.readouterr().out
+    assert not list(out.rglob('.*.nii.gz'))  # nothing half written
+
+
+def test_the_solver_is_told_to_keep_its_own_answer(bench, pretender, table):
+    assert bench('--methods', 'niftyreg' if not ENGINES['niftyreg'].missing() else 'ants-syn', *QUICK) == 0
+    words = json.loads((pretender / 'calls.txt').read_text().splitlines()[0])
+    asked = dict(itertools.pairwise(words))
+    assert asked['--keep'] == 'diffeo'
+    assert asked['--device'] == 'cpu'
+    assert asked['--threads'] == '1'
+    assert '--affine' not in words  # --prealign none
+    given = nb.load(asked['--fixed-mask'])
+    own = nb.load(table.parent / '0' / 'fixed_mask.nii.gz')
+    assert np.array_equal(given.get_fdata() > 0, own.get_fdata() > 0)
+
+
+def test_within_a_head_presets_stay_as_they_are(bench, pretender, tmp_path):
+    assert bench('--methods', 'node-mind', '--task', 'intra', *QUICK) == 0
+    assert set(calls(pretender)) == {'node-mind'}
+    assert 'one head' in (tmp_path / 'out' / 'table.md').read_text()
+
+
+def test_bids_between_people(bench, pretender, bids, tmp_path):
+    assert bench('--methods', 'affine', '--pairs', '2', *QUICK, source=bids) == 0
+    results = read(tmp_path / 'out')
+    assert len(results) == 2
+    assert all(re.fullmatch(r'sub-0\d-T1w_sub-0\d-T2w', pair) for pair, _ in results.index)
+    assert results['dice_mean'].notna().all()
+    assert results['tre_mean'].isna().all()
+
+
+# ---------------------------------------------------------------------------------------------------- again
+def test_done_cells_are_not_run_again(bench, pretender, tmp_path):
+    assert bench('--methods', 'affine', 'node-mind', *QUICK) == 0
+    before = (tmp_path / 'out' / 'results.tsv').read_bytes()
+    assert bench('--methods', 'affine', 'node-mind', *QUICK) == 0
+    assert len(calls(pretender)) == 2
+    assert (tmp_path / 'out' / 'results.tsv').read_bytes() == before
+    # another method joins; those of before stay in the table
+    assert bench('--methods', 'node-ngf', *QUICK) == 0
+    assert calls(pretender)[2:] == ['node-ngf-inter'] * 2
+    assert set(read(tmp_path / 'out').index.get_level_values('method')) == {
+        'affine', 'node-mind-inter', 'node-ngf-inter',
+    }  # fmt:skip
+
+
+def test_a_lost_cell_comes_back_from_the_work_folder(bench, pretender, tmp_path):
+    assert bench('--methods', 'node-mind', *QUICK) == 0
+    lost = tmp_path / 'out' / 'cells' / 'pair-002' / 'node-mind-inter.json'
+    before = lost.read_text()
+    lost.unlink()
+    assert bench('--methods', 'node-mind', *QUICK) == 0
+    assert lost.read_text() == before
+    assert len(calls(pretender)) == 2
+
+
+def test_a_changed_image_is_run_again(bench, pretender, table, tmp_path):
+    assert bench('--methods', 'node-mind', *QUICK) == 0
+    path = table.parent / '1' / 'moving.nii.gz'
+    image = nb.load(path)
+    nb.save(nb.Nifti1Image(np.asanyarray(image.dataobj) + np.int16(1), image.affine), path)
+    assert bench('--methods', 'node-mind', *QUICK) == 0
+    assert len(calls(pretender)) == 3
+
+
+# ---------------------------------------------------------------------------------------------------- failures
+def test_a_failing_method_is_told_and_the_rest_goes_on(bench, pretender, tmp_path, capsys):
+    (pretender / 'fail-node-ngf-inter').touch()
+    assert bench('--methods', 'affine', 'node-ngf', 'node-mind', *QUICK) == 1
+    results = read(tmp_path / 'out')
+    failed = results.xs('node-ngf-inter', level='method')
+    assert (failed['status'] == 'failed').all()
+    assert failed['reason'].str.contains('the program has vanished').all()
+    assert (results.drop('node-ngf-inter', level='method')['status'] == 'done').all()
+    text = (tmp_path / 'out' / 'table.md').read_text()
+    assert '| node-ngf-inter | 0/2 |' in text
+    assert 'failed: node-ngf-inter on pair-001: ' in text
+    assert 'failed: node-ngf-inter on pair-002: ' in capsys.readouterr().out
+    # the next run tries again what failed, and only that
+    (pretender / 'fail-node-ngf-inter').unlink()
+    done = len(calls(pretender))
+    assert bench('--methods', 'affine', 'node-ngf', 'node-mind', *QUICK) == 0
+    assert calls(pretender)[done:] == ['node-ngf-inter'] * 2
+    assert (read(tmp_path / 'out')['status'] == 'done').all()
+
+
+def test_a_failing_pair_is_told_and_the_rest_goes_on(bench, pretender, table, tmp_path):
+    """Cells of a broken image fail with its reason: here one whose data end early, which its header does not show."""
+    path = table.parent / '1' / 'moving.nii.gz'
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    columns, first, second = (line.split('\t') for line in table.read_text().splitlines())
+    second[columns.index('moving_mask')] = ''  # a mask is looked at together with its image before any work
+    table.write_text('\n'.join('\t'.join(row) for row in (columns, first, second)))
+    assert bench('--methods', 'affine', 'node-mind', *QUICK) == 1
+    results = read(tmp_path / 'out')
+    assert (results.loc['pair-001', 'status'] == 'done').all()
+    assert (results.loc['pair-002', 'status'] == 'failed').all()
+    assert results.loc['pair-002', 'reason'].str.contains('moving.nii.gz').all()
+
+
+def test_when_everything_fails_there_still_is_a_table(bench, pretender, tmp_path):
+    (pretender / 'fail-node-mind-inter').touch()
+    assert bench('--methods', 'node-mind', *QUICK) == 1
+    text = (tmp_path / 'out' / 'table.md').read_text()
+    assert '| node-mind-inter | 0/2 |' in text
+    assert 'the program has vanished' in text
+    assert not list((tmp_path / 'out').rglob('*.png'))
+
+
+def test_figures_that_fail_cost_no_numbers(bench, pretender, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr('bidsreg.benchmark.figures.save', lambda *_: 1 / 0)
+    assert bench('--methods', 'affine', *QUICK) == 1
+    assert 'The figures could not be drawn (division by zero)' in caplog.text
+    assert (read(tmp_path / 'out')['status'] == 'done').all()
+
+
+def test_why_failed_asks_what_a_cell_needs():
+    nodes = ['pair_1.register_a', 'pair_1.evaluate_a', 'image_fixed_x', 'image_moving_y', 'pair_1']
+    assert why_failed({'b.pair_1.register_a': 'own'}, nodes) == 'own'
+    assert why_failed({'b.pair_1.register_b': 'of another'}, nodes) == ''
+    assert why_failed({'b.pair_1.register_a_b': 'of another'}, nodes) == ''
+    assert why_failed({'b.pair_2.affine': 'of another pair'}, nodes) == ''
+    assert why_failed({'b.image_moving_y.n4': 'its image'}, nodes) == 'its image'
+    assert why_failed({'b.pair_1.prealign_wf.rigid': 'its alignment'}, nodes) == 'its alignment'
+
+
+# ---------------------------------------------------------------------------------------------------- refused
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (('--methods', 'nodemind'), "Did you mean 'node-mind'"),
+        (('--methods', 'affine', 'affine'), 'listed twice'),
+        (('--methods', 'affine', '--reference', 'best'), '--reference best: there is no such method'),
+        (('--methods', 'affine', '--labels', 'nowhere.tsv'), 'nowhere.tsv cannot be read'),
+        (('--methods', 'affine', '--pairs', '3'), 'only 2 pairs'),
+        (('--methods', 'affine', '--pairs', '0'), 'at least 1'),
+        (('--methods', 'affine', '--device', 'tpu'), '--device'),
+        (('--methods', 'affine', '--use-plugin', 'none.yml'), 'none.yml cannot be read'),
+    ],
+)
+def test_bad_words_are_refused_before_any_work(bench, tmp_path, capsys, words, message):
+    assert bench(*words) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+    assert not (tmp_path / 'work').exists()
+
+
+def test_a_missing_program(bench, pretender, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(type(ENGINES['niftyreg']), 'missing', lambda self: 'reg_f3d is not there.')
+    assert bench('--methods', 'affine', 'niftyreg', *QUICK) == 2
+    assert 'niftyreg: reg_f3d is not there.' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+    assert bench('--methods', 'affine', 'niftyreg', '--skip-missing', *QUICK) == 0
+    assert 'Left out, as it cannot be run here: niftyreg: reg_f3d' in (tmp_path / 'out' / 'table.md').read_text()
+
+
+def test_another_benchmarks_folder(bench, pretender, tmp_path, capsys):
+    assert bench('--methods', 'affine', *QUICK) == 0
+    before = (tmp_path / 'out' / 'table.md').read_bytes()
+    words = ['--methods', 'affine', '--prealign', 'none', '--nprocs', '1']
+    assert bench(*words, '--bias-correction', 'n4') == 2
+    assert "its bias correction was 'none', not 'n4'" in capsys.readouterr().err
+    assert bench('--methods', 'affine', *QUICK, '--pairs', '1') == 2
+    assert 'its pairs are others (2 there, 1 now)' in capsys.readouterr().err
+    assert bench('--methods', 'affine', *QUICK, '--task', 'intra') == 2
+    assert 'belongs to another benchmark: its task' in capsys.readouterr().err
+    assert (tmp_path / 'out' / 'table.md').read_bytes() == before
+
+
+def test_somebody_elses_folder(bench, tmp_path, capsys):
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out' / 'thesis.txt').write_text('precious')
+    assert bench('--methods', 'affine', *QUICK) == 2
+    assert 'is not empty, and no folder of a benchmark' in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['thesis.txt']
+
+
+def test_nothing_is_written_into_the_dataset(bids, tmp_path, capsys):
+    for out in (bids, bids / 'results', bids / 'derivatives'):
+        assert main([str(bids), str(out), '--methods', 'affine', '-w', str(tmp_path / 'work')]) == 2
+        assert 'lies in the dataset' in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------------------------------- documentation
+def test_every_option_is_told():
+    page = (Path(__file__).resolve().parents[2] / 'docs' / 'benchmark.md').read_text(encoding='utf-8')
+    told = set(re.findall(r'(?<![\w-])--[a-z][a-z0-9-]+', page))
+    for action in build_parser()._actions:
+        spellings = {word for word in action.option_strings if word.startswith('--')}
+        assert not spellings or spellings & (told | {'--help', '--version'}), spellings
+
+
+# ---------------------------------------------------------------------------------------------------- for real
+@pytest.mark.slow
+def test_real_methods_on_small_heads(bench, table, tmp_path):
+    """N4, prealignment and two methods, quickly: the deformation is better than nothing, on points nobody has seen."""
+    head = data.pair((44, 52, 44), 5, known=data.truth(5, (2, -1, 2), (2, -1, 1), amplitude=8.0))
+    head.save(table.parent / '0')
+    np.savetxt(table.parent / '0' / 'points.tsv', head.points, delimiter='\t', header='\t'.join('abcdef'), comments='')
+    table.write_text('\n'.join(table.read_text().splitlines()[:2]))
+    words = ('--task', 'intra', '--sloppy', '--nprocs', '1', '--device', 'cpu')
+    assert bench('--methods', 'affine', 'node-mind-fast', 'ants-syn', *words) == 0
+    results = read(tmp_path / 'out')
+    assert (results['status'] == 'done').all()
+    means = results.groupby('method')[['tre_mean', 'dice_mean', 'folds', 'ndv_percent']].mean()
+    assert means.loc['node-mind-fast', 'tre_mean'] < 0.85 * means.loc['affine', 'tre_mean'] < 5
+    assert means.loc['node-mind-fast', 'dice_mean'] > means.loc['affine', 'dice_mean']
+    assert means.loc['node-mind-fast', 'folds'] == means.loc['node-mind-fast', 'ndv_percent'] == 0
+    ran = results[results.index.get_level_values('method') != 'affine']
+    assert (ran['seconds'] > 0).all()
+    assert (ran['seconds_total'] > ran['seconds']).all()
+    assert (ran['peak_memory_mb'] > 50).all()
+
+
+@pytest.mark.slow
+def test_a_program_that_disappears_half_way(bench, tmp_path, monkeypatch):
+    """It is there when it is looked for, and removes itself when it is first called."""
+    folder = tmp_path / 'niftyreg'
+    folder.mkdir()
+    for name in ('reg_f3d', 'reg_transform', 'reg_resample', 'reg_jacobian'):
+        (folder / name).write_text('#!/bin/sh\n[ "$1" = -v ] && echo 1.5.58 && exit 0\nrm -- "$0"\nexit 1\n')
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv('NIFTYREGDIR', str(folder))
+    monkeypatch.setenv('PATH', str(folder), prepend=':')
+    if ENGINES['niftyreg'].missing():
+        pytest.fail('the pretended programs are not found')
+    assert bench('--methods', 'affine', 'niftyreg', *QUICK) == 1
+    assert not (folder / 'reg_f3d').exists()
+    results = read(tmp_path / 'out')
+    assert (results.xs('affine', level='method')['status'] == 'done').all()
+    failed = results.xs('niftyreg', level='method')
+    assert (failed['status'] == 'failed').all()
+    assert failed['reason'].str.len().min() > 10
+
+
+@pytest.mark.slow
+def test_heads_between_people_without_masks_of_their_own(bids, tmp_path):
+    """The brains are where the labels are; prealignment works between people."""
+    root = tmp_path / 'raw'
+    shutil.copytree(bids, root)
+    for mask in root.rglob('*_mask.nii.gz'):
+        mask.unlink()
+    away = data.truth(1, turn=(0, 0, 8), shift=(14, -9, 6), amplitude=0.0).matrix
+    for path in [*root.rglob('*_T2w.nii.gz'), *root.rglob('*_space-T2w_dseg.nii.gz')]:
+        image = nb.load(path)
+        nb.save(data.image(np.asanyarray(image.dataobj), away @ image.affine), path)
+    labels = tmp_path / 'labels.tsv'
+    labels.write_text('index\tname\n1\tWhite\n2\tGrey\n4\tDeep\n')
+    words = ['--methods', 'affine', '--pairs', '2', '--sloppy', '--nprocs', '1', '--labels', str(labels)]
+    assert main([str(root), str(tmp_path / 'out'), '-w', str(tmp_path / 'work'), *words]) == 0
+    aligned = read(tmp_path / 'out')['dice_mean']
+    words += ['--prealign', 'none', '--bias-correction', 'none']
+    assert main([str(root), str(tmp_path / 'as-is'), '-w', str(tmp_path / 'work'), *words]) == 0
+    assert (aligned > 0.1 + read(tmp_path / 'as-is')['dice_mean']).all()
