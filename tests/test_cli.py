@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,10 +17,12 @@ import numpy as np
 import pytest
 
 from bidsreg import checks, cli
+from bidsreg.bids.citation import methods_text
 from bidsreg.bids.derivatives import pair_outputs
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.cli import build_parser, main, parse_settings
 from bidsreg.engine import KILLED, read_crash
+from bidsreg.engines import BASELINES, niftyreg
 from bidsreg.errors import InputError
 from bidsreg.settings import Settings
 from tests import data, fake_app
@@ -94,6 +97,7 @@ def test_defaults():
         (['-d', 'fmriprep=/f', '/g'], 'derivatives', (Path('/f'), Path('/g'))),
         (['-d', '/odd/a=b'], 'derivatives', (Path('/odd/a=b'),)),
         (['--nipype-plugin-file', '/p.yml'], 'use_plugin', Path('/p.yml')),
+        (['--qc-thresholds', '/t.toml'], 'qc_thresholds', Path('/t.toml')),
         (['--device', 'cuda:1'], 'device', 'cuda:1'),
         (['--working-resolution', '2'], 'working_resolution', 2.0),
         (['--notrack'], 'method', 'node-mind'),
@@ -259,6 +263,51 @@ def test_unknown_method(app, capsys):
     fails(app, capsys, 'node-mind', '--method', 'magic')
 
 
+def test_a_method_for_comparisons_only(app, capsys):
+    fails(app, capsys, 'only bidsreg-pair has it', '--method', 'greedy')
+    fails(app, capsys, "Did you mean 'niftyreg'", '--method', 'nifty-reg')
+
+
+def test_a_missing_program_is_said_before_any_work(app, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv('PATH', '/nowhere')
+    monkeypatch.delenv('NIFTYREGDIR', raising=False)
+    monkeypatch.setattr(niftyreg, 'installed', lambda: tmp_path / 'no')
+    fails(app, capsys, "pip install 'bidsreg[niftyreg]' and then", '--method', 'niftyreg-mind')
+    assert not (tmp_path / 'out').exists()
+    fails(app, capsys, 'reg_f3d and reg_transform neither on the PATH', '--method', 'niftyreg', '--dry-run')
+
+
+def test_a_missing_program_may_be_on_the_machines_of_a_plugin(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(niftyreg, 'program', lambda name: None)
+    settings = settings_of('--method', 'niftyreg', '--use-plugin', str(tmp_path / 'p.yml'))
+    checks.check_engine(settings)
+    assert 'the plugin may run the work elsewhere' in caplog.text
+
+
+def test_what_does_not_go_with_another_program(app, capsys):
+    fails(app, capsys, 'works on the CPU only: use --device cpu', '--method', 'ants-syn', '--device', 'cuda:0')
+    fails(app, capsys, 'leave --working-resolution out', '--method', 'ants-syn', '--working-resolution', '2')
+
+
+def test_the_whole_way_with_another_program(app, tmp_path):
+    """The methods text names the program and whom to cite, and the results are another run's than the default's."""
+    assert app('--method', 'ants-syn', '--participant-label', '01') == 0
+    text = (tmp_path / 'out/logs/CITATION.md').read_text()
+    assert 'method ants-syn, version ' in text
+    assert text.count('10.1016/j.media.2007.06.004') == text.count('10.1109/TMI.2003.809072') == 1
+    assert 'ordinary differential' not in text
+    assert settings_of('--method', 'ants-syn').fingerprint() != settings_of().fingerprint()
+
+
+@pytest.mark.parametrize('name', BASELINES)
+def test_the_methods_text_of_every_program(name):
+    text = methods_text(settings_of('--method', name))
+    body, references = text.split('## References')
+    assert f'(method {name}' in ' '.join(body.split())
+    for author, year in re.findall(r'([A-Z][a-z]+) et al\. (\d{4})', ' '.join(body.split())):
+        assert re.search(rf'^- {author}.*\({year}\)', references, re.M), author
+
+
 def test_cuda_without_gpu(app, capsys, monkeypatch):
     monkeypatch.setattr(checks, 'count_gpus', lambda: 0)
     fails(app, capsys, 'PyTorch sees no CUDA device', '--device', 'cuda')
@@ -279,6 +328,20 @@ def test_cuda_without_gpu(app, capsys, monkeypatch):
 def test_bad_plugin_file(app, capsys, tmp_path, text, message):
     (tmp_path / 'p.yml').write_text(text)
     fails(app, capsys, message, '--use-plugin', tmp_path / 'p.yml')
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('[displacment]\ncheck_above = 1', "Did you mean 'displacement'"),
+        ('[a', 'cannot be read'),
+        (None, 'cannot be read'),
+    ],
+)
+def test_bad_thresholds_file(app, capsys, tmp_path, text, message):
+    if text is not None:
+        (tmp_path / 'mine.toml').write_text(text)
+    fails(app, capsys, message, '--qc-thresholds', tmp_path / 'mine.toml')
 
 
 def test_resource_monitor_without_psutil(app, capsys, monkeypatch):

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from bidsreg.benchmark.cli import build_parser as build_benchmark_parser
 from bidsreg.cli import build_parser
 from bidsreg.registration import cli as pair_cli
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
-#: Options of other programs: of ``python -m bidsreg.example`` and of pip.
-OTHERS = {'--check', '--extra-index-url', '--index-url'}
+#: Options of other programs: of ``python -m`` ``bidsreg.example`` and ``bidsreg.engines.niftyreg``, pip and SynthSeg.
+OTHERS = {'--check', '--extra-index-url', '--index-url', '--install', '--no-deps', '--resample', '--wheel'}
 
 
 def options_of(parser) -> set[str]:
@@ -33,7 +34,8 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_options_exist(page):
-    known = options_of(build_parser()) | options_of(pair_cli.build_parser()) | OTHERS
+    parsers = (build_parser(), pair_cli.build_parser(), build_benchmark_parser())
+    known = OTHERS.union(*map(options_of, parsers))
     assert named_in(page.read_text(encoding='utf-8')) <= known
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes
 from nipype.interfaces import utility as niu
@@ -29,6 +30,7 @@ def init_quality_wf(
     *,
     fixed_shape: Sequence[int] = TYPICAL_SHAPE,
     moving_shape: Sequence[int] = TYPICAL_SHAPE,
+    thresholds: Path | None = None,
     name: str = 'quality_wf',
 ) -> pe.Workflow:
     """Build a graph that gathers the numbers about one registration and draws its pictures.
@@ -37,6 +39,8 @@ def init_quality_wf(
     ----------
     fixed_shape, moving_shape
         Voxels of the images, from which the memory of the steps is estimated.
+    thresholds
+        TOML with thresholds of the verdict that differ from the package's own (``docs/quality.md``).
     name
         Name of the workflow.
 
@@ -93,6 +97,8 @@ def init_quality_wf(
     apply_gb = gigabytes('apply', fixed_shape, moving_shape)
     figure_gb = gigabytes('figure', fixed_shape, fixed_shape)
     measure = pe.Node(Measure(), name='measure', mem_gb=gigabytes('measure', fixed_shape, moving_shape))
+    if thresholds is not None:
+        measure.inputs.thresholds = str(thresholds)
     # only to be looked at: the T2w where the headers, and where the matrix alone, put it
     moving_before = pe.Node(Apply(), name='moving_before', mem_gb=apply_gb)
     moving_affine = pe.Node(Apply(), name='moving_affine', mem_gb=apply_gb)
@@ -107,7 +113,8 @@ def init_quality_wf(
     on_fixed = [('fixed', 'fixed'), ('fixed_mask', 'mask')]
     workflow.connect([
         (inputnode, measure, [
-            (field, field) for field in ('fixed_mask', 'moving_mask', 'affine', 'result', *NOTES)
+            (field, field)
+            for field in ('fixed', 'fixed_mask', 'moving', 'moving_mask', 'affine', 'warped', 'result', *NOTES)
         ]),
         (inputnode, moving_before, [('moving', 'in_file'), ('fixed', 'reference')]),
         (inputnode, moving_affine, [('moving', 'in_file'), ('fixed', 'reference'), ('affine', 'transforms')]),

@@ -13,6 +13,7 @@ from typing import Any
 
 from bidsreg.bids.derivatives import ENTITIES, bids_uri, figure_path
 from bidsreg.outcome import Outcome
+from bidsreg.reports.verdict import Threshold, Verdict, judge, read_thresholds
 from bidsreg.reports.whole import write_whole
 
 if typing.TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Case:
         What its crash file says.
     current : bool
         Whether the QC file is of the settings of today.
+    verdict : Verdict or None
+        By the thresholds of today; None where there are no numbers.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Case:
     outcome: Outcome | None = None
     crash: str = ''
     current: bool = True
+    verdict: Verdict | None = None
 
     @property
     def session(self) -> str:
@@ -95,6 +99,7 @@ def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Out
     before = _recall(subject, settings.output_dir)
     known = {**before, **{name: _fuller(outcome, before.get(name), settings) for name, outcome in now.items()}}
     qcs = _find_qcs(subject, settings.output_dir)
+    thresholds = read_thresholds(settings.qc_thresholds)
     cases = []
     pairs = {pair.name: pair for pair in plan.pairs if pair.subject == subject}
     unmended = [name for name, outcome in before.items() if outcome.status == 'failed']
@@ -115,6 +120,7 @@ def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Out
                 outcome=outcome,
                 crash=_read_text(crash_file),
                 current=not qc or qc.get('fingerprint') in (None, settings.fingerprint()),
+                verdict=_judged(qc, thresholds),
             )
         )
     _remember(
@@ -123,6 +129,13 @@ def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Out
         {name: outcome for name, outcome in known.items() if name in now or name in before},
     )
     return sorted(cases, key=lambda case: (_natural(case.session), _natural(case.name)))
+
+
+def _judged(qc: Mapping[str, Any], thresholds: Mapping[str, Threshold]) -> Verdict | None:
+    try:
+        return judge(qc, thresholds)
+    except ValueError:  # nothing to judge by
+        return None
 
 
 def _fuller(now: Outcome, before: Outcome | None, settings: Settings) -> Outcome:

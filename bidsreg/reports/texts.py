@@ -74,8 +74,11 @@ def files(subject: str, plan: Plan, cases: Sequence[Case]) -> str:
         ('Session', 'T1w', 'T2w', 'Decision', 'Why'),
     )
     ends = table(
-        ([f'<a href="#{anchor(case)}">{escape(case.title)}</a>', *_end(case)] for case in cases),
-        ('Pair', 'Status', 'Result'),
+        (
+            [f'<a href="#{anchor(case)}">{escape(case.title)}</a>', f'<b>{_status(case)}</b>', *_end(case)]
+            for case in cases
+        ),
+        ('Pair', 'Verdict', 'Status', 'Result'),
     )
     return f'{ends}\n{listed}'
 
@@ -91,10 +94,21 @@ def _end(case: Case) -> tuple[str, str]:
         return f'<b>{status}</b>', escape(f'{case.outcome.step}: {case.outcome.cause}'.strip(': '))
     if case.outcome and case.outcome.status == 'locked':
         return status, escape(case.outcome.cause or 'another run has it')
-    return status, escape(_verdict(case)) or '–'
+    return status, '<br>'.join(map(escape, [*_reasons(case), *filter(None, [_kept(case)])])) or '–'
 
 
-def _verdict(case: Case) -> str:
+def _status(case: Case) -> str:
+    """PASS, CHECK or FAIL; a pair that could not be registered is a FAIL, one that is not done has none."""
+    if case.failed:
+        return 'FAIL'
+    return case.verdict.status if case.verdict else '–'
+
+
+def _reasons(case: Case) -> list[str]:
+    return case.verdict.reasons if case.verdict else []
+
+
+def _kept(case: Case) -> str:
     """One line: which transform was kept, folds, and how the evidence speaks."""
     result, parts = case.result, []
     kept = (result.get('decision') or {}).get('kept')
@@ -137,6 +151,10 @@ def _boxes(case: Case) -> list[str]:
         boxes.append(box('warn', 'This pair is not done: there is no QC file of it in the derivatives.'))
     if case.qc and not case.current:
         boxes.append(box('warn', 'The derivatives were made with other settings than those of this run.'))
+    if case.verdict:
+        kind = {'PASS': 'good', 'CHECK': 'warn', 'FAIL': 'bad'}[case.verdict.status]
+        why = _reasons(case) or ['All numbers lie within their thresholds.']
+        boxes.append(box(kind, f'<b>{case.verdict.status}</b><br>' + '<br>'.join(map(escape, why))))
     decision = result.get('decision') or {}
     if decision:
         kept = 'the deformation' if decision.get('kept') == 'diffeo' else f'the {decision.get("kept")}'
@@ -255,11 +273,13 @@ def numbers(case: Case) -> str:
             if any(value is not None for value in values):
                 way = f'{"higher" if sign > 0 else "lower"} is better; {what}'
                 rows.append([label, *(number(value, 4) for value in values), f'<span class="note">{way}</span>'])
+        rows += _edge_row(case, stages)
         header = ('Measure', *(STAGES[stage] for stage in stages), '')
         parts.append(table(rows, header, 'Do the scans agree?', range(1, len(stages) + 1)))
     if 'before' in evidence and not evidence['before']:
         note = 'Nothing was measured before the alignment: the headers place the two brains apart.'
         parts.append(f'<p class="note">{note}</p>')
+    parts += _checks(case)
     jacobian, shift = result.get('jacobian') or {}, result.get('displacement_mm') or {}
     inverse = result.get('inverse_consistency_mm') or {}
     rows = [
@@ -287,6 +307,28 @@ def numbers(case: Case) -> str:
         rows.append(('<b>together</b>', f'<b>{sum(value for _, value in steps):.1f}</b>'))
         parts.append(table(rows, ('Step', 'seconds'), 'How long the steps took', (1,)))
     return '\n'.join(parts)
+
+
+def _edge_row(case: Case, stages: Sequence[str]) -> list[list[str]]:
+    """Local correlation of the edges; of a deformation that was not kept there is none."""
+    found = case.qc.get('edge_lncc')
+    if not isinstance(found, Mapping):
+        return []
+    kept = (case.result.get('decision') or {}).get('kept')
+    known = {**found, 'diffeo': None if kept == 'affine' else found.get('registered')}
+    note = '<span class="note">higher is better; in cubes of 9 mm, inside the brain mask</span>'
+    return [['local edge correlation', *(number(known.get(stage), 4) for stage in stages), note]]
+
+
+def _checks(case: Case) -> list[str]:
+    """Table of what the verdict looked at."""
+    if case.verdict is None:
+        return []
+    rows = []
+    for check in case.verdict.checks.values():
+        status = check.status if check.status == 'PASS' else f'<b>{check.status}</b>'
+        rows.append((escape(check.title), f'{number(check.value)} {check.unit}', status, check.threshold))
+    return [table(rows, ('Number', 'value', 'verdict', 'thresholds'), 'What the verdict looks at', (1,))]
 
 
 def _steps(seconds: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:

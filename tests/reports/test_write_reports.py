@@ -64,6 +64,7 @@ def make_derivatives(settings, pair, picture):
         'mask_method': 'deepbet, as the background is not zero',
         't1w_findings': ['qform and sform disagree; the sform is used'],
         'masks': {'t1w_ml': 1432.5, 't2w_ml': 1440.0},
+        'edge_lncc': {'before': 0.1234, 'affine': 0.2345, 'registered': 0.3456},
         'affine': {
             'rotation_deg': [4.0, -3.0, 5.0],
             'translation_mm': [3.0, -4.25, 2.0],
@@ -178,6 +179,7 @@ def test_pages_of_done_and_failed_pairs(run):
         'MIND distance',
         '0.073',
         'mean 0.012',
+        'local edge correlation0.12340.23450.3456',
         'ses-1 run-2',
         'Neural ordinary differential equations',
         'deepbet, as the background is not zero',
@@ -250,11 +252,36 @@ def test_affine_kept_folds_and_old_settings_are_said(run):
     path.write_text(json.dumps(qc))
     text = Page(write_reports(settings, plan, ())[0]).text
     assert 'Kept: the affine.' in text
+    assert 'local edge correlation0.12340.2345–' in ' '.join(text.split())
     assert 'the edges got worse' in text
     assert 'affine kept, 12 folds' in text
     assert '12 folds, 3 of 4' not in text  # praise of a deformation that was not kept
     assert '12 voxels are folded' in text
     assert 'other settings' in text
+
+
+def test_the_verdict_is_at_the_top_and_says_why(run, tmp_path):
+    settings, plan, outcomes = run
+    text = ' '.join(Page(write_reports(settings, plan, outcomes)[0]).text.split())
+    top = text[: text.index('ses-1 run-1', text.index('Why'))]
+    assert 'ses-1 run-1PASSdone' in top
+    assert 'ses-2FAILfailedregister' in top
+    assert 'All numbers lie within their thresholds.' in text
+    assert 'SD of log Jacobian0.051 PASSCHECK above 0.35, FAIL above 0.8' in text
+    # other thresholds judge what is there again
+    (tmp_path / 'strict.toml').write_text('[displacement]\ncheck_above = 1\nfail_above = 2\n')
+    strict = dataclasses.replace(settings, qc_thresholds=tmp_path / 'strict.toml')
+    text = ' '.join(Page(write_reports(strict, plan, outcomes)[0]).text.split())
+    assert 'ses-1 run-1FAILdoneThe deformation moves the brain by 2.6 mm' in text
+    assert 'All numbers lie' not in text
+
+
+def test_a_pair_without_numbers_has_no_verdict(run):
+    settings, plan, _ = run
+    path = pair_outputs(plan.pairs[0], settings.output_dir)['qc']
+    path.write_text(json.dumps({'pair': plan.pairs[0].name, 'result': {'jacobian': {'sdlogj': 'lots'}}}))
+    text = ' '.join(Page(write_reports(settings, plan, ())[0]).text.split())
+    assert 'ses-1 run-1–done' in text
 
 
 def test_no_evidence_from_before_is_said(run):

@@ -106,3 +106,22 @@ def test_a_broken_header_is_left_to_its_node(bids, tmp_path):
     (one, _) = find_pairs(settings).pairs
     (tmp_path / 'broken.nii.gz').write_bytes(b'')
     assert expanded(pair.init_pair_wf(pair=dataclasses.replace(one, t1w=tmp_path / 'broken.nii.gz'), settings=settings))
+
+
+@pytest.mark.parametrize('device', ['auto', 'cpu'])
+def test_another_program_takes_its_threads_and_no_gpu(device, monkeypatch):
+    """On a machine with a GPU as well; and it is not told of a working resolution, which it does not have."""
+    monkeypatch.setattr('nipype.utils.gpu_count.gpu_count', lambda: 1)
+    register = registration.init_registration_wf(method='ants-syn', device=device, omp_nthreads=3).get_node('register')
+    assert (register.inputs.device, register.inputs.use_gpu, register.n_procs) == ('cpu', False, 3)
+    words = '--method ants-syn', '--working-resolution'
+    register.inputs.fixed = register.inputs.moving = __file__
+    assert [word in register.interface.cmdline for word in words] == [True, False]
+    small, large = (
+        registration.init_registration_wf(method='ants-syn', fixed_shape=(n, n, n), moving_shape=(n, n, n))
+        for n in (64, 512)
+    )
+    assert large.get_node('register').mem_gb > 10 * small.get_node('register').mem_gb > 0
+    ours = registration.init_registration_wf(device=device).get_node('register')
+    assert ours.inputs.use_gpu is (device == 'auto')
+    assert ours.inputs.working_resolution == 1

@@ -1,7 +1,10 @@
 """Each room alone, in a graph of its own, on a small head; the app's graph; and the example of the docs."""
 
+import dataclasses
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nb
@@ -16,7 +19,7 @@ from nipype import config
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bidsreg.bids.derivatives import is_complete, read_qc
+from bidsreg.bids.derivatives import is_complete, pair_outputs, read_qc
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.registration.itk import read_affine, write_affine
 from bidsreg.settings import Settings
@@ -90,6 +93,28 @@ def test_registration(heads, tmp_path):
         assert nb.load(out[name]).shape == nb.load(heads[like]).shape
         np.testing.assert_allclose(nb.load(out[name]).affine, nb.load(heads[like]).affine, atol=1e-3)
     assert Path(out['forward']).suffix == Path(out['inverse']).suffix == '.h5'
+
+
+@pytest.mark.slow  # SyN takes its time on one thread
+def test_the_app_with_another_program(bids, tmp_path):
+    """From the command line to the page: the same files as with a method of our own, and nothing says otherwise."""
+    options = ['-w', tmp_path / 'work', '--sloppy', '--nprocs', '1', '--skip-bids-validation']
+    words = [bids, tmp_path / 'out', 'participant', '--participant-label', '01', '--method', 'ants-syn', *options]
+    done = subprocess.run([sys.executable, '-m', 'bidsreg', *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    settings = Settings(bids_dir=bids, output_dir=tmp_path / 'out', work_dir=tmp_path / 'work', nprocs=1)
+    settings = dataclasses.replace(settings, method='ants-syn', sloppy=True, participant_label=('01',))
+    [pair] = find_pairs(settings).pairs
+    assert is_complete(pair, settings)
+    for path in pair_outputs(pair, settings.output_dir).values():
+        assert Path(path).is_file()
+    result = read_qc(pair, settings)['result']
+    assert (result['method'], result['device'], result['threads']) == ('ants-syn', 'cpu', 1)
+    assert result['evidence']['diffeo']['mi'] > result['evidence']['affine']['mi']
+    page = (tmp_path / 'out/sub-01.html').read_text()
+    assert 'ants-syn' in page
+    assert 'Avants et al. 2008' in page
+    assert 'Neural ordinary' not in page
 
 
 def test_quality(heads, tmp_path):

@@ -1,0 +1,316 @@
+"""Numbers that ask whether a registration can be right: overlap, and whether the scans would agree better elsewhere.
+
+The evidence of :mod:`bidsreg.registration.evidence` says that an alignment got better; these say whether it is good.
+They compare the result with alternatives of the same two scans, so they need no truth and hold for any contrast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import nibabel as nb
+import numpy as np
+from nibabel.affines import apply_affine, obliquity, voxel_sizes
+from scipy import ndimage as ndi
+from scipy.optimize import minimize
+from scipy.spatial.transform import Rotation
+
+from bidsreg.registration.metrics import binned_information, to_bins
+
+SHIFTS_MM = (5.0, 10.0, 20.0)
+"""How far the T2w is moved to see whether it fits better there; the shortest is about one thick slice."""
+TURNS_DEG = (10.0, 20.0)
+"""How far it is turned about each axis through the middle of the brain."""
+MOST_POINTS = 30_000
+"""Voxels of the brain that are compared, drawn at random: more change the third digit."""
+BINS = 24
+"""Of the histograms; few, as noise alone has an information of (BINS - 1)**2 / (2 * points)."""
+SIGNAL = 0.05
+"""Of the 95th percentile in the brain: what is darker counts as empty. White matter of a T2w has 0.2 and more."""
+EDGE_MM = 1.0
+"""Gaussian of the derivatives whose magnitude is an edge; at least 0.7 voxels."""
+WINDOW_MM = 9.0
+"""Side of the cubes in which edges are correlated; at least three voxels."""
+_DIRECTIONS = {
+    'to the right': (1, 0, 0),
+    'to the left': (-1, 0, 0),
+    'to the front': (0, 1, 0),
+    'to the back': (0, -1, 0),
+    'upwards': (0, 0, 1),
+    'downwards': (0, 0, -1),
+}
+_AXES = {'the left-right axis': (1, 0, 0), 'the back-front axis': (0, 1, 0), 'the feet-head axis': (0, 0, 1)}
+
+
+def geometry(image: nb.Nifti1Image) -> dict[str, Any]:
+    """Describe a grid.
+
+    Returns
+    -------
+    dict
+        ``shape`` (voxels), ``voxel_mm`` and ``obliqueness_deg`` (largest angle between a voxel axis and the world).
+    """
+    return {
+        'shape': [int(n) for n in image.shape[:3]],
+        'voxel_mm': [round(float(size), 4) for size in voxel_sizes(image.affine)],
+        'obliqueness_deg': round(float(np.degrees(obliquity(image.affine)).max()), 3),
+    }
+
+
+def overlap(
+    fixed_mask: nb.Nifti1Image, moving_mask: nb.Nifti1Image, matrix: np.ndarray, warped: nb.Nifti1Image
+) -> dict[str, Any]:
+    """Say how much of the two brains lies on each other, and how much of the T1w's brain the T2w shows.
+
+    Parameters
+    ----------
+    fixed_mask, moving_mask
+        Brain masks of the T1w and the T2w, each on the grid of its scan.
+    matrix
+        4x4, world of the T1w to world of the T2w (mm, RAS+).
+    warped
+        The registered T2w on the grid of ``fixed_mask``.
+
+    Returns
+    -------
+    dict
+        ``mask_dice`` and ``brain_in_view`` (share of the T1w's brain inside the T2w's field of view), each ``before``
+        (by the headers) and after the ``affine``; ``brain_with_signal``, the share of the T1w's brain where the
+        registered T2w is brighter than :data:`SIGNAL` of its 95th percentile there. All in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        When one of the masks is empty.
+    """
+    inside, other = _array(fixed_mask) > 0, _array(moving_mask) > 0
+    if not inside.any() or not other.any():
+        raise ValueError(f'the brain mask of the {"T2w" if inside.any() else "T1w"} is empty: nothing can be compared')
+    points = apply_affine(fixed_mask.affine, np.argwhere(inside))
+    dice, view = {}, {}
+    for stage, way in (('before', np.eye(4)), ('affine', np.asarray(matrix, float))):
+        voxels = apply_affine(np.linalg.inv(moving_mask.affine) @ way, points)
+        seen = ((voxels > -0.5) & (voxels < np.array(other.shape) - 0.5)).all(1)
+        shared = np.zeros(len(points), bool)
+        shared[seen] = other[tuple(np.rint(voxels[seen]).astype(int).T)]
+        # the T2w's brain in voxels of the T1w: one determinant for the grids, one for the scaling of the matrix
+        there = other.sum() * abs(np.linalg.det(moving_mask.affine) / np.linalg.det(fixed_mask.affine))
+        dice[stage] = _rounded(2 * shared.sum() / (inside.sum() + there / abs(np.linalg.det(way))))
+        view[stage] = _rounded(seen.mean())
+    values = np.abs(_array(warped)[inside])
+    bright = (values > SIGNAL * np.percentile(values, 95)).mean()
+    return {'mask_dice': dice, 'brain_in_view': view, 'brain_with_signal': _rounded(bright)}
+
+
+def alternatives(
+    fixed: nb.Nifti1Image,
+    fixed_mask: nb.Nifti1Image,
+    warped: nb.Nifti1Image,
+    moving: nb.Nifti1Image,
+    matrix: np.ndarray,
+) -> dict[str, Any]:
+    """Ask whether the scans would agree better with the T2w shifted, turned or mirrored.
+
+    Mutual information inside the T1w's brain is the judge. A margin is 1 - best / here: the part of the information
+    that is lost even in the best of the alternatives. It is near 1 for a registration that is right, near 0 where
+    there is nothing to see, and below 0 where one of the alternatives is better.
+
+    Parameters
+    ----------
+    fixed, fixed_mask
+        The T1w and its brain mask, on one grid.
+    warped
+        The registered T2w on the same grid; it is shifted by :data:`SHIFTS_MM` and turned by :data:`TURNS_DEG`.
+    moving, matrix
+        The T2w on its own grid and the 4x4 from the T1w's world to its world (mm, RAS+). It is mirrored after the
+        affine alone, for a deformation hides a mirrored brain; the mirror plane is searched for.
+
+    Returns
+    -------
+    dict
+        ``mutual_information`` (nats), ``shift_margin``, ``best_shift`` (words), ``turn_margin``, ``best_turn`` and
+        ``mirror_margin`` (against the best of all that is not mirrored, so that a shift is not taken for a mirror).
+
+    Raises
+    ------
+    ValueError
+        When the mask is empty.
+    """
+    scene = _Scene(fixed, fixed_mask)
+    registered, native = _Sampled(warped, np.eye(4)), _Sampled(moving, np.asarray(matrix, float))
+    here = scene.information(registered, np.eye(4))
+    shifts = {text: scene.information(registered, way) for text, way in _shifts()}
+    turns = {text: scene.information(registered, way) for text, way in _turns(scene.centre)}
+    best_shift, best_turn = max(shifts, key=shifts.__getitem__), max(turns, key=turns.__getitem__)
+    upright = max(here, scene.information(native, np.eye(4)), shifts[best_shift], turns[best_turn])
+    return {
+        'mutual_information': _rounded(here),
+        'shift_margin': _margin(here, shifts[best_shift]),
+        'best_shift': best_shift,
+        'turn_margin': _margin(here, turns[best_turn]),
+        'best_turn': best_turn,
+        'mirror_margin': _margin(upright, _best_mirror(scene, native)),
+    }
+
+
+def edge_lncc(
+    fixed: nb.Nifti1Image,
+    fixed_mask: nb.Nifti1Image,
+    moving: nb.Nifti1Image,
+    matrix: np.ndarray,
+    warped: nb.Nifti1Image,
+) -> dict[str, float | None]:
+    """Correlate the edges (gradient magnitudes) of the two scans locally: Pearson in small cubes, mean over the brain.
+
+    Parameters
+    ----------
+    fixed, fixed_mask
+        The T1w and its brain mask, on one grid.
+    moving, matrix
+        The T2w on its own grid and the 4x4 from the T1w's world to its world (mm, RAS+).
+    warped
+        The registered T2w on the grid of the T1w.
+
+    Returns
+    -------
+    dict
+        ``before`` (by the headers; None where less than half of the brain is then in view), ``affine`` and
+        ``registered``, each in [-1, 1], high is alike. Cubes in which one of the scans is flat are left out; None where
+        all are.
+
+    Raises
+    ------
+    ValueError
+        When the mask is empty.
+    """
+    mask = _array(fixed_mask) > 0
+    if not mask.any():
+        raise ValueError('the brain mask of the T1w is empty: nothing can be compared')
+    spacing = voxel_sizes(fixed.affine)
+    # what the filters reach beyond the brain
+    rim = np.ceil(WINDOW_MM / spacing).astype(int) + 4
+    ends = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    start = [max(int(found[0]) - reach, 0) for found, reach in zip(ends, rim, strict=True)]
+    box = tuple(slice(a, int(found[-1]) + reach + 1) for a, found, reach in zip(start, ends, rim, strict=True))
+    brain = mask[box]
+    to_world = fixed.affine @ nb.affines.from_matvec(np.eye(3), start)
+    edges = _edges(_array(fixed)[box], spacing)
+    found = {'registered': _local_correlation(edges, _edges(_array(warped)[box], spacing), brain, spacing)}
+    values = _array(moving)
+    points = apply_affine(to_world, np.argwhere(brain))
+    for stage, way in (('affine', np.asarray(matrix, float)), ('before', np.eye(4))):
+        to_moving = np.linalg.inv(moving.affine) @ way
+        voxels = apply_affine(to_moving, points)
+        apart = ((voxels >= 0) & (voxels <= np.array(values.shape) - 1)).all(1).mean() < 0.5
+        there = to_moving @ to_world
+        seen = ndi.affine_transform(values, there[:3, :3], there[:3, 3], output_shape=brain.shape, order=1)
+        found[stage] = None if apart else _local_correlation(edges, _edges(seen, spacing), brain, spacing)
+    return {stage: found[stage] for stage in ('before', 'affine', 'registered')}
+
+
+def _edges(values: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Gradient magnitude, intensity per mm."""
+    sigma = np.maximum(EDGE_MM / spacing, 0.7)
+    slopes = (
+        ndi.gaussian_filter(values, sigma, order=tuple(row)) / spacing[k] for k, row in enumerate(np.eye(3, dtype=int))
+    )
+    return np.sqrt(sum(slope**2 for slope in slopes))
+
+
+def _local_correlation(a: np.ndarray, b: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> float | None:
+    """Mean over the mask of Pearson's correlation in the cube around each voxel."""
+    size = [2 * max(round((WINDOW_MM / step - 1) / 2), 1) + 1 for step in spacing]
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return ndi.uniform_filter(values, size)[mask].astype(float)
+
+    a, b = (values / max(float(values[mask].std()), 1e-12) for values in (a, b))
+    one, two = mean(a), mean(b)
+    # sums of squares lose the small variances of flat cubes, which are left out for it
+    first, second = mean(a * a) - one**2, mean(b * b) - two**2
+    some = (first > 1e-4) & (second > 1e-4)
+    if not some.any():
+        return None
+    return _rounded(((mean(a * b) - one * two)[some] / np.sqrt(first[some] * second[some])).mean())
+
+
+class _Sampled:
+    """An image that is looked at at points of the T1w's world."""
+
+    def __init__(self, image: nb.Nifti1Image, matrix: np.ndarray) -> None:
+        self.data = _array(image)
+        self.to_voxels = np.linalg.inv(image.affine) @ matrix
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """Values at points (N, 3), linear, zero outside; float32 (N,)."""
+        return ndi.map_coordinates(self.data, apply_affine(self.to_voxels, points).T, order=1, mode='constant')
+
+
+class _Scene:
+    """Points of the T1w's brain and what the T1w shows there."""
+
+    def __init__(self, fixed: nb.Nifti1Image, mask: nb.Nifti1Image) -> None:
+        voxels = np.argwhere(_array(mask) > 0)
+        if not len(voxels):
+            raise ValueError('the brain mask of the T1w is empty: nothing can be compared')
+        if len(voxels) > MOST_POINTS:
+            voxels = voxels[np.random.default_rng(0).choice(len(voxels), MOST_POINTS, replace=False)]
+        self.points = apply_affine(mask.affine, voxels)
+        self.centre = self.points.mean(0)
+        self.bins = to_bins(_array(fixed)[tuple(voxels.T)], BINS)
+
+    def information(self, image: _Sampled, way: np.ndarray) -> float:
+        """Mutual information (nats) with an image whose world is moved by a 4x4 matrix."""
+        values = image.at(apply_affine(way, self.points))
+        return binned_information(self.bins, to_bins(values, BINS), BINS)[0]
+
+
+def _shifts() -> Iterator[tuple[str, np.ndarray]]:
+    for distance in SHIFTS_MM:
+        for text, direction in _DIRECTIONS.items():
+            way = np.eye(4)
+            way[:3, 3] = -distance * np.array(direction)  # to look further left is to move the picture right
+            yield f'{distance:g} mm {text}', way
+
+
+def _turns(centre: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    for degrees in TURNS_DEG:
+        for text, axis in _AXES.items():
+            for sign in (1, -1):
+                turn = Rotation.from_rotvec(sign * degrees * np.array(axis, float), degrees=True).as_matrix()
+                yield f'{sign * degrees:+g}° about {text}', _about(turn, centre)
+
+
+def _about(turn: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    way = np.eye(4)
+    way[:3, :3], way[:3, 3] = turn, centre - turn @ centre
+    return way
+
+
+def _best_mirror(scene: _Scene, image: _Sampled) -> float:
+    """Largest information with the T2w mirrored at a plane near the middle of the brain."""
+
+    def loss(parameters: np.ndarray) -> float:
+        shift, *angles = parameters
+        normal = Rotation.from_euler('yz', angles, degrees=True).apply([1.0, 0.0, 0.0])
+        way = _about(np.eye(3) - 2 * np.outer(normal, normal), scene.centre + shift * normal)
+        return -scene.information(image, way)
+
+    # mm, and degrees about y and z: heads lie askew, and masks are not quite symmetric
+    start = np.array([[0, 0, 0], [6, 0, 0], [0, 8, 0], [0, 0, 8]], float) - [1.5, 2, 2]
+    options = {'initial_simplex': start, 'xatol': 0.25, 'fatol': 1e-4, 'maxfev': 80}
+    return -float(minimize(loss, start[0], method='Nelder-Mead', options=options).fun)
+
+
+def _margin(here: float, there: float) -> float | None:
+    """Part of the information that is lost; None where there was none to lose."""
+    return _rounded(1 - there / here) if here > 1e-6 else None
+
+
+def _array(image: nb.Nifti1Image) -> np.ndarray:
+    return np.asarray(image.dataobj, np.float32)
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 5)

@@ -1,0 +1,339 @@
+"""PASS, CHECK or FAIL: the numbers of a QC file against thresholds that a user can change."""
+
+from __future__ import annotations
+
+import math
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import reduce
+from importlib import resources
+from typing import Any
+
+from bidsreg.errors import InputError
+from bidsreg.settings import suggestion
+
+STATUSES = ('PASS', 'CHECK', 'FAIL')
+"""From good to bad: a pair is as bad as its worst check."""
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Where a check turns.
+
+    Attributes
+    ----------
+    check, fail : float
+        From where on a pair is to be looked at, and from where on it is to be rejected; the threshold itself is good.
+    way : {'above', 'below'}
+        On which side of them the bad values lie.
+    """
+
+    check: float
+    fail: float
+    way: str
+
+    def status(self, value: float) -> str:
+        """PASS, CHECK or FAIL; a number that is none is to be looked at."""
+        if math.isnan(value):
+            return 'CHECK'
+        sign = 1 if self.way == 'above' else -1
+        return STATUSES[(sign * value > sign * self.check) + (sign * value > sign * self.fail)]
+
+    def __str__(self) -> str:
+        return f'CHECK {self.way} {self.check:g}, FAIL {self.way} {self.fail:g}'
+
+
+@dataclass(frozen=True)
+class Check:
+    """One number that is judged.
+
+    Attributes
+    ----------
+    title : str
+        What it is called on the page.
+    unit : str
+        Its unit, empty for a plain ratio.
+    value : callable
+        Takes the content of the QC file; the number, or None where it was not measured.
+    sentence : str
+        What a bad value means, with ``{value}`` for the number with its unit, ``{note}`` for what `note` finds, and
+        ``{how}`` for what the sign of a margin says.
+    note : callable, optional
+        Takes the content of the QC file; a word for the sentence.
+    """
+
+    title: str
+    unit: str
+    value: Callable[[Facts], float | None]
+    sentence: str
+    note: Callable[[Facts], Any] = lambda facts: ''
+
+    def say(self, facts: Facts, value: float) -> str:
+        """The sentence for this value."""
+        if math.isnan(value):
+            return f'{self.title}: it could not be computed.'
+        how = 'better' if value < 0 else 'almost as well'
+        return self.sentence.format(value=f'{value:.3g}{self.unit}', note=self.note(facts), how=how)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One check of one pair: its status, and the sentence that says why it is not PASS (else empty)."""
+
+    title: str
+    unit: str
+    value: float
+    status: str
+    threshold: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a pair is worth.
+
+    Attributes
+    ----------
+    status : {'PASS', 'CHECK', 'FAIL'}
+        That of the worst check.
+    checks : mapping of str to Judged
+        Every number that was there to be judged.
+    """
+
+    status: str
+    checks: Mapping[str, Judged]
+
+    @property
+    def reasons(self) -> list[str]:
+        """The sentences, the worst first."""
+        bad = [check for check in self.checks.values() if check.sentence]
+        return [check.sentence for check in sorted(bad, key=lambda check: -STATUSES.index(check.status))]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for the QC file; a number that is none becomes null."""
+        checks = {name: asdict(check) for name, check in self.checks.items()}
+        for check in checks.values():
+            if math.isnan(check['value']):
+                check['value'] = None
+        return {'status': self.status, 'reasons': self.reasons, 'checks': checks}
+
+
+def at(path: str) -> Callable[[Facts], Any]:
+    """Read a value by its dotted path; None where there is none."""
+
+    def read(facts: Facts) -> Any:
+        return reduce(lambda inner, key: inner.get(key) if isinstance(inner, Mapping) else None, path.split('.'), facts)
+
+    return read
+
+
+def _scale(facts: Facts) -> float | None:
+    scales = at('affine.scales')(facts)
+    return max(abs(scale - 1) for scale in scales) if scales else None
+
+
+def _shear(facts: Facts) -> float | None:
+    shears = at('affine.shears')(facts)
+    return max(map(abs, shears)) if shears else None
+
+
+def _affine_gain(facts: Facts) -> float | None:
+    """Change of the mutual information, percent."""
+    before, after = at('result.evidence.before.mi')(facts), at('result.evidence.affine.mi')(facts)
+    return None if before is None or after is None or before <= 0 else 100 * (after / before - 1)
+
+
+#: The checks by the names they have in the file of thresholds, the telling ones first.
+CHECKS: dict[str, Check] = {
+    'brain_in_view': Check(
+        "T1w's brain in the view of the T2w",
+        '',
+        at('overlap.brain_in_view.affine'),
+        'Only {value} of the brain lies in the field of view of the T2w: part of the brain was not scanned, or the '
+        'scans lie apart.',
+    ),
+    'brain_with_signal': Check(
+        "T1w's brain with signal in the T2w",
+        '',
+        at('overlap.brain_with_signal'),
+        'The registered T2w shows something in only {value} of the brain: part of it is missing.',
+    ),
+    'mask_dice': Check(
+        'Dice of the brain masks after the affine',
+        '',
+        at('overlap.mask_dice.affine'),
+        'The brain masks of the two scans overlap by a Dice of only {value}: the affine does not fit.',
+    ),
+    'shift_margin': Check(
+        'Information lost by a shift',
+        '',
+        at('alternatives.shift_margin'),
+        'The scans agree {how} with the T2w {note} (margin {value}): they are not aligned, or there is '
+        'nothing in them to align.',
+        at('alternatives.best_shift'),
+    ),
+    'turn_margin': Check(
+        'Information lost by a turn',
+        '',
+        at('alternatives.turn_margin'),
+        'The scans agree {how} with the T2w turned by {note} (margin {value}): they are not aligned, or '
+        'are not of one head.',
+        at('alternatives.best_turn'),
+    ),
+    'mirror_margin': Check(
+        'Information lost by a mirror',
+        '',
+        at('alternatives.mirror_margin'),
+        'The scans agree {how} with the T2w mirrored left-right (margin {value}): one of them is '
+        'flipped, or they are not of one head.',
+    ),
+    'affine_gain': Check(
+        'Change of the mutual information by the affine',
+        ' %',
+        _affine_gain,
+        'The scans agree less after the affine than where the headers placed them: their mutual information changed by '
+        '{value}.',
+    ),
+    'folds': Check(
+        'Folded voxels',
+        ' %',
+        at('result.jacobian.folds_percent'),
+        'The deformation folds at {value} of the voxels: it is not a diffeomorphism.',
+    ),
+    'inverse_consistency': Check(
+        'Inverse consistency, 99th percentile',
+        ' mm',
+        at('result.inverse_consistency_mm.p99'),
+        'Forth and back misses the starting point by {value} (99th percentile): do not rely on the inverse.',
+    ),
+    'displacement': Check(
+        'Displacement, 95th percentile',
+        ' mm',
+        at('result.displacement_mm.p95'),
+        'The deformation moves the brain by {value} (95th percentile), much for two scans of one head.',
+    ),
+    'sdlogj': Check(
+        'SD of log Jacobian',
+        '',
+        at('result.jacobian.sdlogj'),
+        'The deformation changes volumes strongly (SD of the log Jacobian {value}): it may fit noise, or another head.',
+    ),
+    'scale': Check(
+        'Scale of the affine, largest deviation from 1',
+        '',
+        _scale,
+        'The affine changes the size by {value} along an axis: the voxel sizes of a header, or the head, may be wrong.',
+    ),
+    'shear': Check(
+        'Shear of the affine, largest', '', _shear, 'The affine shears the brain by {value}: it may have gone astray.'
+    ),
+    'rotation': Check(
+        'Rotation of the affine',
+        '°',
+        at('affine.rotation_total_deg'),
+        'The T2w is turned by {value} against the T1w: have a look whether that is so.',
+    ),
+    'brain_volume_small': Check(
+        'Volume of the brain mask',
+        ' ml',
+        at('masks.t1w_ml'),
+        'The brain mask of the T1w has only {value}: look whether it holds the whole brain.',
+    ),
+    'brain_volume_large': Check(
+        'Volume of the brain mask',
+        ' ml',
+        at('masks.t1w_ml'),
+        'The brain mask of the T1w has {value}: look whether it holds more than the brain.',
+    ),
+}
+
+
+def judge(facts: Facts, thresholds: Mapping[str, Threshold] | None = None) -> Verdict:
+    """Judge a pair.
+
+    Parameters
+    ----------
+    facts : mapping
+        Content of its QC file. What was not measured is not judged.
+    thresholds : mapping of str to Threshold, optional
+        As :func:`read_thresholds` gives them. Default: the package's own.
+
+    Raises
+    ------
+    ValueError
+        When there is none of the numbers that the checks ask for.
+    """
+    thresholds = read_thresholds() if thresholds is None else thresholds
+    judged = {}
+    for name, check in CHECKS.items():
+        value = check.value(facts)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        status = thresholds[name].status(value)
+        sentence = '' if status == 'PASS' else check.say(facts, value)
+        judged[name] = Judged(check.title, check.unit.strip(), float(value), status, str(thresholds[name]), sentence)
+    if not judged:
+        raise ValueError('there is no number to judge the registration by')
+    return Verdict(max((check.status for check in judged.values()), key=STATUSES.index), judged)
+
+
+def read_thresholds(path: str | os.PathLike | None = None) -> dict[str, Threshold]:
+    """Read thresholds: the package's own, and over them those of a file.
+
+    Parameters
+    ----------
+    path : path, optional
+        TOML, one table for each check with ``check_above`` and ``fail_above``, or ``check_below`` and ``fail_below``;
+        what it leaves out stays as the package has it.
+
+    Returns
+    -------
+    dict of str to Threshold
+        For every one of :data:`CHECKS`.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, names what there is not, holds something else than numbers, or fails before it
+        checks.
+    """
+    text = resources.files('bidsreg.reports').joinpath('thresholds.toml').read_text(encoding='utf-8')
+    usual = tomllib.loads(text)
+    own = {} if path is None else _read(path)
+    for name in own:
+        if name not in usual:
+            raise InputError(f'--qc-thresholds {path}: there is no check {name!r}.{suggestion(name, usual)}')
+        _check_table(own[name], usual[name], f'--qc-thresholds {path}: [{name}]')
+    return {name: _threshold({**table, **own.get(name, {})}, f'{path}: [{name}]') for name, table in usual.items()}
+
+
+def _read(path: str | os.PathLike) -> dict[str, Any]:
+    try:
+        with open(path, 'rb') as stream:
+            return tomllib.load(stream)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f'--qc-thresholds {path} cannot be read: {error}') from error
+
+
+def _check_table(table: Any, usual: Mapping[str, float], where: str) -> None:
+    if not isinstance(table, dict):
+        raise InputError(f'{where}: write a table with {" and ".join(usual)}, not {table!r}.')
+    for key, value in table.items():
+        if key not in usual:
+            raise InputError(f'{where} has no {key!r}.{suggestion(key, usual)}')
+        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+            raise InputError(f'{where}: {key} must be a number (inf or -inf: never), not {value!r}.')
+
+
+def _threshold(table: Mapping[str, float], where: str) -> Threshold:
+    way = 'above' if 'check_above' in table else 'below'
+    check, fail = float(table[f'check_{way}']), float(table[f'fail_{way}'])
+    if (check > fail) if way == 'above' else (check < fail):
+        raise InputError(
+            f'--qc-thresholds {where}: it would fail before it checks (check_{way} = {check:g}, fail_{way} = {fail:g}).'
+        )
+    return Threshold(check, fail, way)
