@@ -13,8 +13,9 @@ from bidsreg.registration import cli as pair_cli
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
-#: Options of other programs: of ``python -m`` ``bidsreg.example`` and ``bidsreg.engines.niftyreg``, pip and SynthSeg.
+#: Options of other programs: ``python -m`` ``bidsreg.example`` and ``bidsreg.engines.niftyreg``, pip, SynthSeg, bosh.
 OTHERS = {'--check', '--extra-index-url', '--index-url', '--install', '--no-deps', '--resample', '--wheel'}
+OTHERS |= {'--no-container', '--skip-data-collection'}
 
 
 def options_of(parser) -> set[str]:

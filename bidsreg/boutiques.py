@@ -1,0 +1,149 @@
+"""The Boutiques descriptor of the app, made from its parser: ``python -m bidsreg.boutiques > boutiques.json``.
+
+Boutiques (Glatard et al. 2018, doi:10.1093/gigascience/giy016) describes a command line in JSON, so that platforms can
+offer it as a form, check what is filled in, and run it. Everything about options comes from
+:func:`bidsreg.cli.build_parser`; only what a parser does not know is said here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from bidsreg import __version__
+from bidsreg.bids.derivatives import PRODUCTS, output_name
+from bidsreg.cli import DESCRIPTION, build_parser
+from bidsreg.engines import BASELINES
+from bidsreg.registration.presets import PRESETS
+
+#: Boutiques takes a ``File`` (which may be a folder) for something that is there, and binds it into the container.
+#: These are folders that the app makes where they are missing.
+MADE = ('output_dir', 'work_dir', 'bids_database_dir')
+
+#: What an option's number or name may be, where the app checks it after the parser.
+LIMITS: dict[str, dict[str, Any]] = {
+    'nprocs': {'minimum': 1},
+    'omp_nthreads': {'minimum': 0},
+    'random_seed': {'minimum': 0},
+    'working_resolution': {'minimum': 0, 'exclusive-minimum': True},
+    'method': {
+        'value-choices': [*PRESETS, *BASELINES],
+        'value-disables': {**{name: [] for name in PRESETS}, **{name: ['working_resolution'] for name in BASELINES}},
+    },
+}
+
+#: What the products of a pair are.
+PRODUCT_NAMES = {
+    't1w_preproc': 'T1w without its bias field (and, with space-T2w in the name, as resampled onto the T2w)',
+    't1w_mask': 'Brain mask of the T1w (and, with space-T2w in the name, of the T2w)',
+    't2w_mask': 'Brain mask of the T2w',
+    't2w_in_t1w': 'T2w on the grid of the T1w',
+    't1w_in_t2w': 'T1w on the grid of the T2w',
+    'jacobian': 'Jacobian determinant of the deformation',
+    'forward_xfm': 'ITK transform that brings T2w data onto the grid of the T1w',
+    'inverse_xfm': 'ITK transform that brings T1w data onto the grid of the T2w',
+    'affine_xfm': 'Affine part of the transform from T2w to T1w',
+    'qc': 'Numbers about the registration, and its verdict',
+}
+
+EXIT_CODES = {
+    1: 'At least one pair failed or belongs to another run; the others are complete. The summary says which and why.',
+    2: 'The command or its input cannot be used; said before any work.',
+    130: 'Interrupted (SIGINT). What is done is kept: the same command goes on from there.',
+    143: 'Terminated (SIGTERM). What is done is kept: the same command goes on from there.',
+}
+
+
+def descriptor() -> dict[str, Any]:
+    """Describe the command line of the app.
+
+    Returns
+    -------
+    dict
+        A descriptor of schema 0.5, ready for JSON.
+
+    Raises
+    ------
+    TypeError
+        When the parser has an option of a kind that Boutiques has no words for.
+    """
+    # what --help and --version print is the descriptor's own business
+    inputs = [_input(action) for action in build_parser()._actions if action.dest not in ('help', 'version')]
+    keys = ' '.join(item['value-key'] for item in inputs)
+    return {
+        'name': 'bidsreg',
+        'tool-version': __version__,
+        'schema-version': '0.5',
+        'author': 'The bidsreg developers',
+        'description': ' '.join(DESCRIPTION.split()),
+        'command-line': f'bidsreg {keys}',
+        'container-image': {'type': 'docker', 'image': f'bidsreg/bidsreg:{__version__}'},
+        'inputs': inputs,
+        'output-files': list(_outputs()),
+        'error-codes': [{'code': code, 'description': text} for code, text in EXIT_CODES.items()],
+        # docs/performance.md: two processors, at most 2.5 GB with them
+        'suggested-resources': {'cpu-cores': 2, 'ram': 4},
+        'tags': {'domain': ['neuroinformatics', 'mri', 'bids-app', 'registration']},
+    }
+
+
+def _input(action: argparse.Action) -> dict[str, Any]:
+    """Describe one option; what is not filled in stays out of the command line, for a configuration file to say."""
+    flags = [text for text in action.option_strings if text.startswith('--')]
+    name = flags[0][2:].replace('-', '_') if flags else action.dest
+    told = {
+        'id': name,
+        'name': name.replace('_', ' '),
+        'description': action.help % vars(action),
+        'optional': not action.required,
+        'value-key': f'[{name.upper()}]',
+        **_kind(action, name),
+        **LIMITS.get(name, {}),
+    }
+    if flags and not isinstance(action, argparse._CountAction):
+        told['command-line-flag'] = flags[0]
+    if action.choices:
+        told['value-choices'] = list(action.choices)
+    return told
+
+
+def _kind(action: argparse.Action, name: str) -> dict[str, Any]:
+    """Type of the value in Boutiques' words."""
+    if isinstance(action, argparse._StoreTrueAction):
+        return {'type': 'Flag'}
+    if isinstance(action, argparse._CountAction):  # a flag has no number: the flag itself is the value
+        letter = action.option_strings[0]
+        return {'type': 'String', 'value-choices': [letter, letter + letter[1]]}
+    if not isinstance(action, argparse._StoreAction) or action.nargs not in (None, '+'):
+        raise TypeError(f'{name}: how is {action} told to Boutiques?')
+    several = {'list': True, 'list-separator': ' ', 'min-list-entries': 1} if action.nargs else {}
+    if action.type in (int, float):
+        return {'type': 'Number', **({'integer': True} if action.type is int else {}), **several}
+    place = (action.metavar or name).upper().endswith(('DIR', 'FILE'))
+    return {'type': 'File' if place and name not in MADE else 'String', **several}
+
+
+def _outputs() -> Iterator[dict[str, Any]]:
+    """Describe what is in the output folder; a run with ``--dry-run`` leaves nothing there."""
+    out = '[OUTPUT_DIR]'
+    yield _output('dataset', 'The derivative dataset', out, optional=False)
+    yield _output('reports', 'Report of each subject', f'{out}/sub-*.html')
+    yield _output('group', 'Table and page of the whole study (level group)', f'{out}/group_registration.*')
+    yield _output('log', 'Log of each run; its settings and crash files are beside it', f'{out}/logs/*/bidsreg.log')
+    for key in PRODUCTS:
+        plain, nested = {'subject': '*'}, {'subject': '*', 'session': '*'}
+        yield _output(key, PRODUCT_NAMES[key], f'{out}/{output_name(key, plain)}')
+        yield _output(f'{key}_of_session', f'{PRODUCT_NAMES[key]}, by session', f'{out}/{output_name(key, nested)}')
+
+
+def _output(name: str, text: str, template: str, optional: bool = True) -> dict[str, Any]:
+    more = {'list': True} if '*' in template else {}
+    return {'id': name, 'name': text, 'path-template': template, 'optional': optional, **more}
+
+
+if __name__ == '__main__':
+    json.dump(descriptor(), sys.stdout, indent=2)
+    print()
