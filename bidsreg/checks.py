@@ -117,14 +117,34 @@ def check_writable(settings: Settings) -> None:
     """Make the output and the work folder and write a file into each; raise when that fails."""
     places = {'output': settings.output_dir, 'work': settings.work_dir, 'database': settings.bids_database_dir}
     for name, folder in places.items():
-        if folder is None:
-            continue
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder) as probe:
-                probe.write(b'0' * 4096)
-        except OSError as error:
-            raise InputError(f'The {name} folder {folder} cannot be written: {error.strerror}.') from error
+        if folder is not None:
+            _probe(name, folder)
+
+
+def _probe(name: str, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b'0' * 4096)
+    except OSError as error:
+        raise InputError(f'The {name} folder {folder} cannot be written: {error.strerror}.') from error
+
+
+def check_study(settings: Settings) -> None:
+    """Raise unless the output folder is one of this program, and a page of the study can be written into it.
+
+    Raises
+    ------
+    InputError
+        When it is missing, raw data, of another program, not to be written, or when the thresholds cannot be read.
+    """
+    folder = settings.output_dir
+    if not folder.is_dir():
+        raise InputError(f'{folder} is not a folder: run the participant level first.')
+    check_output_dataset(folder)
+    read_thresholds(settings.qc_thresholds)
+    if not settings.dry_run:
+        _probe('output', folder)
 
 
 def check_monitor() -> None:

@@ -72,7 +72,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('bids_dir', help='the raw BIDS dataset')
     parser.add_argument('output_dir', help='where the derivatives go; may be BIDS_DIR/derivatives/NAME')
-    parser.add_argument('analysis_level', choices=CHOICES['analysis_level'], help='what to do')
+    parser.add_argument(
+        'analysis_level',
+        nargs='+',
+        choices=CHOICES['analysis_level'],
+        help='participant: register every pair and write a report for each subject; group: the table and the page of '
+        'the whole study, from what OUTPUT_DIR holds (BIDS_DIR is not read); both: one after the other',
+    )
     parser.add_argument('--version', action='version', version=f'bidsreg {__version__}')
     _add_data_options(_Group(parser.add_argument_group('which data')))
     _add_method_options(_Group(parser.add_argument_group('how to register')))

@@ -22,7 +22,7 @@ from bidsreg.bids.derivatives import (
 )
 from bidsreg.bids.headers import HeaderReport, check_header
 from bidsreg.bids.pairs import Pair, Plan, find_pairs, plan_table
-from bidsreg.checks import check_monitor, check_settings, check_writable, validate_bids
+from bidsreg.checks import check_monitor, check_settings, check_study, check_writable, validate_bids
 from bidsreg.errors import InputError
 from bidsreg.logs import to_console, to_file
 from bidsreg.outcome import Outcome
@@ -51,7 +51,8 @@ def run(settings: Settings) -> int:
     Returns
     -------
     int
-        0 when every pair is done, 1 when one failed or another run still has it, 128 + signal when interrupted.
+        0 when every pair is done, 1 when one failed or another run still has it, 128 + signal when interrupted;
+        of the group level alone 0.
 
     Raises
     ------
@@ -60,6 +61,8 @@ def run(settings: Settings) -> int:
 
     """
     with to_console(settings.verbose):
+        if 'participant' not in settings.analysis_level:
+            return _run_group(settings)
         check_settings(settings)
         plan = find_pairs(settings)
         if settings.dry_run:
@@ -73,6 +76,23 @@ def run(settings: Settings) -> int:
             check_monitor()
         with _log_file(settings), signals_raise():
             return _Run(settings, plan).go()
+
+
+def _run_group(settings: Settings) -> int:
+    """Write the page of the study from what earlier runs left."""
+    from bidsreg.reports.group import read_study, write_group
+
+    check_study(settings)
+    if settings.participant_label or settings.session_label:
+        LOGGER.warning('The study is all of %s: the labels given do not narrow it.', settings.output_dir)
+    study = read_study(settings)
+    counts = study.summary()
+    if not settings.dry_run:
+        with _log_file(settings), signals_raise():
+            page = write_group(study, settings)
+            LOGGER.info('%s: %s', page, counts)
+    print(counts, flush=True)
+    return 0
 
 
 def _log_file(settings: Settings) -> contextlib.AbstractContextManager[None]:
@@ -262,6 +282,10 @@ class _Run:
             from bidsreg.reports import write_reports
 
             write_reports(self.settings, self.plan, list(self.outcomes.values()))
+            if 'group' in self.settings.analysis_level:
+                from bidsreg.reports.group import read_study, write_group
+
+                write_group(read_study(self.settings), self.settings)
         except Exception as error:
             LOGGER.error('The reports could not be written (%s); the derivatives are not touched by it.', error)
             LOGGER.debug('The whole story:', exc_info=True)

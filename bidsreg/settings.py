@@ -26,7 +26,7 @@ from bidsreg.errors import InputError
 NONE, ANY = '<none>', '*'
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    'analysis_level': ('participant',),
+    'analysis_level': ('participant', 'group'),
     'pairing': ('session', 'subject'),
     'skull_strip': ('auto', 'force', 'skip'),
     'bias_correction': ('n4', 'none'),
@@ -95,7 +95,7 @@ class Settings:
     bids_dir, output_dir
         The raw dataset, and where the derivatives go.
     analysis_level
-        ``participant``.
+        ``participant`` (register and report), ``group`` (the page of the study), or both.
     participant_label, session_label
         Labels without ``sub-`` and ``ses-``; empty means all.
     bids_filters
@@ -133,7 +133,7 @@ class Settings:
 
     bids_dir: Path
     output_dir: Path
-    analysis_level: str = 'participant'
+    analysis_level: tuple[str, ...] = ('participant',)
     participant_label: tuple[str, ...] = ()
     session_label: tuple[str, ...] = ()
     bids_filters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -172,8 +172,10 @@ class Settings:
 
     def _check_values(self) -> None:
         for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise InputError(f'{option(name)} {getattr(self, name)!r}: choose from {", ".join(known)}.')
+            given = getattr(self, name)
+            for value in given if isinstance(given, tuple) else (given,):
+                if value not in known:
+                    raise InputError(f'{option(name)} {value!r}: choose from {", ".join(known)}.')
         if not re.fullmatch(r'auto|cpu|cuda(:\d+)?', self.device):
             raise InputError(f'--device {self.device!r}: choose from auto, cpu, cuda, cuda:N.')
         for name in ('nprocs', 'omp_nthreads', 'working_resolution', 'mem_gb'):

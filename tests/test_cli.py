@@ -43,16 +43,16 @@ def raw(two_subjects, tmp_path):
 
 @pytest.fixture
 def app(raw, tmp_path, monkeypatch):
-    """Run the pretended app in this process: ``app('--sloppy', fake={...}, level='participant')``."""
+    """Run the pretended app in this process: ``app('--sloppy', fake={...}, levels=['participant'])``."""
     monkeypatch.setattr('bidsreg.reports.write_reports', fake_app.write_reports, raising=False)
     monkeypatch.setitem(sys.modules, 'bidsreg.workflows.app', fake_app)
     monkeypatch.setattr('bidsreg.engine.POLL_SECONDS', 0.05)
     monkeypatch.chdir(tmp_path)
 
-    def run(*options, fake=None, bids=raw, out=tmp_path / 'out', work=tmp_path / 'work'):
+    def run(*options, fake=None, bids=raw, out=tmp_path / 'out', work=tmp_path / 'work', levels=('participant',)):
         monkeypatch.setenv(fake_app.VARIABLE, json.dumps(fake or {}))
         fast = ['-w', str(work), '--nprocs', '2', '--skip-bids-validation']
-        return main([str(bids), str(out), 'participant', *fast, *map(str, options)])
+        return main([str(bids), str(out), *levels, *fast, *map(str, options)])
 
     return run
 
@@ -142,10 +142,40 @@ def test_usage_errors(options):
     assert end.value.code == 2
 
 
-def test_only_the_participant_level():
+def test_levels():
+    assert settings_of().analysis_level == ('participant',)
+    assert parse_settings(['raw', 'out', 'group']).analysis_level == ('group',)
+    both = parse_settings(['raw', 'out', 'participant', 'group', '--sloppy'])
+    assert both.analysis_level == ('participant', 'group')
     with pytest.raises(SystemExit) as end:
-        parse_settings(['raw', 'out', 'group'])
+        parse_settings(['raw', 'out', 'subject'])
     assert end.value.code == 2
+
+
+def test_level_of_a_config_file(tmp_path):
+    with pytest.raises(InputError, match='--analysis-level'):
+        Settings(bids_dir=tmp_path, output_dir=tmp_path, analysis_level='subject')
+    assert Settings(bids_dir=tmp_path, output_dir=tmp_path, analysis_level='group').analysis_level == ('group',)
+
+
+def test_the_study_after_the_pairs(app, raw, tmp_path, capsys):
+    """Both levels in one command, then the second alone, without the raw data: pairs that failed are rows, too."""
+    assert app(levels=('participant', 'group'), fake={'sub-02': 'raise'}) == 1
+    table = tmp_path / 'out' / 'group_registration.tsv'
+    first = table.read_text()
+    status = {line.split('\t')[0]: line.split('\t')[4:6] for line in first.splitlines()}
+    assert status['sub-01'][0] == 'done'
+    assert status['sub-02'][0] == 'not done'  # the pretended reports keep no record of what failed
+    assert re.search(r'an earlier run left logs/.*/crash-', status['sub-02'][1])
+    assert status['sub-03'] == ['no pair', 'only T1w, no T2w']
+    table.unlink()
+    raw.rename(tmp_path / 'away')
+    capsys.readouterr()
+    assert main([str(raw), str(tmp_path / 'out'), 'group', '--dry-run']) == 0
+    assert not table.exists()
+    assert main([str(raw), str(tmp_path / 'out'), 'group']) == 0
+    assert '3 pair(s): 0 PASS, 0 CHECK, 0 FAIL, 3 without a verdict' in capsys.readouterr().out
+    assert table.read_text() == first
 
 
 def test_version_and_help_are_fast_and_free_of_heavy_imports():

@@ -92,7 +92,7 @@ PRODUCTS: dict[str, Product] = {
 }
 
 #: What the BIDS validator is told to pass over (transforms, QC and reports have no place in the standard yet).
-BIDSIGNORE = ('*.html', 'logs', 'figures', '*_xfm.*', '*_qc.*', 'group_*.tsv', PRIVATE)
+BIDSIGNORE = ('*.html', 'logs', 'figures', '*_xfm.*', '*_qc.*', 'group_*', PRIVATE)
 
 _OLD_SECONDS = 24 * 3600
 

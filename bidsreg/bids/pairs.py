@@ -60,7 +60,12 @@ class Pair:
     @property
     def node_name(self) -> str:
         """Its name as Nipype accepts it for a node."""
-        return 'pair_' + re.sub(r'\W', '_', self.name)
+        return node_name(self.name)
+
+
+def node_name(pair_name: str) -> str:
+    """Return the name of a pair as Nipype accepts it for a node."""
+    return 'pair_' + re.sub(r'\W', '_', pair_name)
 
 
 @dataclass(frozen=True)

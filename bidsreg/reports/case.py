@@ -96,7 +96,7 @@ class Case:
 def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Outcome]) -> list[Case]:
     """All pairs of a subject, sessions in order: those of the plan, and finished ones found in the derivatives."""
     now = {outcome.pair_name: outcome for outcome in outcomes if outcome.subject == subject and outcome.pair_name}
-    before = _recall(subject, settings.output_dir)
+    before = recall(subject, settings.output_dir)
     known = {**before, **{name: _fuller(outcome, before.get(name), settings) for name, outcome in now.items()}}
     qcs = _find_qcs(subject, settings.output_dir)
     thresholds = read_thresholds(settings.qc_thresholds)
@@ -110,7 +110,7 @@ def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Out
             outcome = None  # an earlier failure that has been mended since
         crash_file = outcome.crash_file if outcome else None
         if pair is not None and not qc and crash_file is None and name not in now:
-            crash_file = _newest_crash(pair.node_name, settings.output_dir)
+            crash_file = newest_crash(pair.node_name, settings.output_dir)
         cases.append(
             Case(
                 name=name,
@@ -120,7 +120,7 @@ def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Out
                 outcome=outcome,
                 crash=_read_text(crash_file),
                 current=not qc or qc.get('fingerprint') in (None, settings.fingerprint()),
-                verdict=_judged(qc, thresholds),
+                verdict=judged(qc, thresholds),
             )
         )
     _remember(
@@ -128,10 +128,11 @@ def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Out
         settings.output_dir,
         {name: outcome for name, outcome in known.items() if name in now or name in before},
     )
-    return sorted(cases, key=lambda case: (_natural(case.session), _natural(case.name)))
+    return sorted(cases, key=lambda case: (natural(case.session), natural(case.name)))
 
 
-def _judged(qc: Mapping[str, Any], thresholds: Mapping[str, Threshold]) -> Verdict | None:
+def judged(qc: Mapping[str, Any], thresholds: Mapping[str, Threshold]) -> Verdict | None:
+    """The verdict on a QC file; None where it has no number to judge by."""
     try:
         return judge(qc, thresholds)
     except ValueError:  # nothing to judge by
@@ -150,7 +151,7 @@ def parse_name(name: str) -> dict[str, str]:
     return {_NAMES[key]: value for key, dash, value in parts if dash and key in _NAMES}
 
 
-def _natural(text: str) -> list[Any]:
+def natural(text: str) -> list[Any]:
     """Sort key that puts 2 before 10."""
     return [(0, int(part), '') if part.isdigit() else (1, 0, part) for part in re.split(r'(\d+)', text) if part]
 
@@ -191,7 +192,8 @@ def _inside(path: Path | None, folder: Path) -> str | None:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
-def _recall(subject: str, output_dir: Path) -> dict[str, Outcome]:
+def recall(subject: str, output_dir: Path) -> dict[str, Outcome]:
+    """What became of the pairs of a subject, by their names, as earlier runs have noted it."""
     try:
         plain = json.loads(_record(subject, output_dir).read_text(encoding='utf-8'))
         return {
@@ -204,7 +206,7 @@ def _recall(subject: str, output_dir: Path) -> dict[str, Outcome]:
         return {}
 
 
-def _newest_crash(node_name: str, output_dir: Path) -> Path | None:
+def newest_crash(node_name: str, output_dir: Path) -> Path | None:
     """The last crash file in the logs that speaks of this pair."""
     found = [
         path

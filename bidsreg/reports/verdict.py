@@ -122,28 +122,31 @@ class Verdict:
         return {'status': self.status, 'reasons': self.reasons, 'checks': checks}
 
 
-def at(path: str) -> Callable[[Facts], Any]:
-    """Read a value by its dotted path; None where there is none."""
+@dataclass(frozen=True)
+class At:
+    """Reads a value by its dotted path; None where there is none."""
 
-    def read(facts: Facts) -> Any:
-        return reduce(lambda inner, key: inner.get(key) if isinstance(inner, Mapping) else None, path.split('.'), facts)
+    path: str
 
-    return read
+    def __call__(self, facts: Facts) -> Any:
+        """Look it up."""
+        keys = self.path.split('.')
+        return reduce(lambda inner, key: inner.get(key) if isinstance(inner, Mapping) else None, keys, facts)
 
 
 def _scale(facts: Facts) -> float | None:
-    scales = at('affine.scales')(facts)
+    scales = At('affine.scales')(facts)
     return max(abs(scale - 1) for scale in scales) if scales else None
 
 
 def _shear(facts: Facts) -> float | None:
-    shears = at('affine.shears')(facts)
+    shears = At('affine.shears')(facts)
     return max(map(abs, shears)) if shears else None
 
 
 def _affine_gain(facts: Facts) -> float | None:
     """Change of the mutual information, percent."""
-    before, after = at('result.evidence.before.mi')(facts), at('result.evidence.affine.mi')(facts)
+    before, after = At('result.evidence.before.mi')(facts), At('result.evidence.affine.mi')(facts)
     return None if before is None or after is None or before <= 0 else 100 * (after / before - 1)
 
 
@@ -152,42 +155,42 @@ CHECKS: dict[str, Check] = {
     'brain_in_view': Check(
         "T1w's brain in the view of the T2w",
         '',
-        at('overlap.brain_in_view.affine'),
+        At('overlap.brain_in_view.affine'),
         'Only {value} of the brain lies in the field of view of the T2w: part of the brain was not scanned, or the '
         'scans lie apart.',
     ),
     'brain_with_signal': Check(
         "T1w's brain with signal in the T2w",
         '',
-        at('overlap.brain_with_signal'),
+        At('overlap.brain_with_signal'),
         'The registered T2w shows something in only {value} of the brain: part of it is missing.',
     ),
     'mask_dice': Check(
         'Dice of the brain masks after the affine',
         '',
-        at('overlap.mask_dice.affine'),
+        At('overlap.mask_dice.affine'),
         'The brain masks of the two scans overlap by a Dice of only {value}: the affine does not fit.',
     ),
     'shift_margin': Check(
         'Information lost by a shift',
         '',
-        at('alternatives.shift_margin'),
+        At('alternatives.shift_margin'),
         'The scans agree {how} with the T2w {note} (margin {value}): they are not aligned, or there is '
         'nothing in them to align.',
-        at('alternatives.best_shift'),
+        At('alternatives.best_shift'),
     ),
     'turn_margin': Check(
         'Information lost by a turn',
         '',
-        at('alternatives.turn_margin'),
+        At('alternatives.turn_margin'),
         'The scans agree {how} with the T2w turned by {note} (margin {value}): they are not aligned, or '
         'are not of one head.',
-        at('alternatives.best_turn'),
+        At('alternatives.best_turn'),
     ),
     'mirror_margin': Check(
         'Information lost by a mirror',
         '',
-        at('alternatives.mirror_margin'),
+        At('alternatives.mirror_margin'),
         'The scans agree {how} with the T2w mirrored left-right (margin {value}): one of them is '
         'flipped, or they are not of one head.',
     ),
@@ -201,25 +204,25 @@ CHECKS: dict[str, Check] = {
     'folds': Check(
         'Folded voxels',
         ' %',
-        at('result.jacobian.folds_percent'),
+        At('result.jacobian.folds_percent'),
         'The deformation folds at {value} of the voxels: it is not a diffeomorphism.',
     ),
     'inverse_consistency': Check(
         'Inverse consistency, 99th percentile',
         ' mm',
-        at('result.inverse_consistency_mm.p99'),
+        At('result.inverse_consistency_mm.p99'),
         'Forth and back misses the starting point by {value} (99th percentile): do not rely on the inverse.',
     ),
     'displacement': Check(
         'Displacement, 95th percentile',
         ' mm',
-        at('result.displacement_mm.p95'),
+        At('result.displacement_mm.p95'),
         'The deformation moves the brain by {value} (95th percentile), much for two scans of one head.',
     ),
     'sdlogj': Check(
         'SD of log Jacobian',
         '',
-        at('result.jacobian.sdlogj'),
+        At('result.jacobian.sdlogj'),
         'The deformation changes volumes strongly (SD of the log Jacobian {value}): it may fit noise, or another head.',
     ),
     'scale': Check(
@@ -234,19 +237,19 @@ CHECKS: dict[str, Check] = {
     'rotation': Check(
         'Rotation of the affine',
         '°',
-        at('affine.rotation_total_deg'),
+        At('affine.rotation_total_deg'),
         'The T2w is turned by {value} against the T1w: have a look whether that is so.',
     ),
     'brain_volume_small': Check(
         'Volume of the brain mask',
         ' ml',
-        at('masks.t1w_ml'),
+        At('masks.t1w_ml'),
         'The brain mask of the T1w has only {value}: look whether it holds the whole brain.',
     ),
     'brain_volume_large': Check(
         'Volume of the brain mask',
         ' ml',
-        at('masks.t1w_ml'),
+        At('masks.t1w_ml'),
         'The brain mask of the T1w has {value}: look whether it holds more than the brain.',
     ),
 }

@@ -1,0 +1,449 @@
+"""The study: a row for every pair that is done, failed or missing, read from the derivatives alone.
+
+:func:`read_study` collects, :func:`write_group` writes ``group_registration.tsv`` and ``.json``.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from bidsreg.bids.derivatives import ENTITIES, PRODUCTS
+from bidsreg.bids.pairs import node_name
+from bidsreg.errors import InputError
+from bidsreg.reports.case import judged, natural, newest_crash, parse_name, recall
+from bidsreg.reports.verdict import CHECKS, STATUSES, At, Threshold, Verdict, read_thresholds
+from bidsreg.reports.whole import write_whole
+
+if typing.TYPE_CHECKING:
+    from bidsreg.settings import Settings
+
+STEM = 'group_registration'
+NOTHING = 'n/a'
+"""What BIDS writes into a table where there is no value."""
+REACH = 1.5
+"""A number beyond its quartiles by more than this many interquartile ranges is an outlier (Tukey's fences)."""
+LEAST = 5
+"""Of fewer pairs no quartiles are taken, and no outlier is named."""
+
+#: What a row can be, and what that means.
+ROW_STATUSES = {
+    'done': 'it has a QC file',
+    'failed': 'its work broke off; the verdict is FAIL',
+    'not done': 'it is in the plan and has no QC file, and no failure is on record',
+    'unreadable': 'its QC file cannot be read: run the participant level again',
+    'left out': 'a T2w that was not registered',
+    'no pair': 'a subject without a T1w and a T2w that go together',
+}
+
+#: What of a QC file is no number and no short text to compare pairs by (or has a column of its own).
+_SKIPPED = ('pair', 'sources', 'verdict', 'result.settings', 'result.versions', 'result.loss_history', 'result.grid')
+_AXES = ('x', 'y', 'z')
+_PLANES = ('xy', 'xz', 'yz')
+_QC_ENDING = f'_desc-{PRODUCTS["qc"].entities["desc"]}_qc.json'
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pair, or what stands in the place of one.
+
+    Parameters
+    ----------
+    name : str
+        As :attr:`bidsreg.bids.pairs.Pair.name`; ``sub-<label>`` of a subject that has no pair.
+    status : str
+        One of :data:`ROW_STATUSES`.
+    reason : str
+        Why it is not done, or why the verdict is not PASS.
+    verdict : Verdict or None
+        By the thresholds of today; None where there are no numbers.
+    values : mapping
+        What its QC file says, by the names of the columns: numbers and short texts.
+    """
+
+    name: str
+    status: str
+    reason: str = ''
+    verdict: Verdict | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def entities(self) -> dict[str, str]:
+        """Entities of the T2w (pybids' names)."""
+        return parse_name(self.name)
+
+    @property
+    def judgement(self) -> str:
+        """PASS, CHECK or FAIL; empty where nothing was judged. A pair whose work broke off is a FAIL."""
+        if self.status == 'failed':
+            return 'FAIL'
+        return self.verdict.status if self.verdict else ''
+
+
+@dataclass(frozen=True)
+class Number:
+    """A column: a number of the QC file, one of its texts, or a number that the verdict makes of several.
+
+    Parameters
+    ----------
+    name : str
+        Of the column.
+    title : str
+        What people call it.
+    description, unit : str
+        Of the dictionary; the unit is empty for a plain ratio and for texts.
+    path : str
+        Where it lies in the QC file (dotted).
+    checks : tuple of str
+        The checks of the verdict that look at it.
+    """
+
+    name: str
+    title: str
+    description: str
+    unit: str
+    path: str
+    checks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a number is distributed over the pairs that have it.
+
+    Parameters
+    ----------
+    q1, median, q3 : float
+        Quartiles (linear interpolation).
+    low, high : float
+        The fences: :data:`REACH` interquartile ranges beyond the quartiles.
+    """
+
+    q1: float
+    median: float
+    q3: float
+    low: float
+    high: float
+
+    def outside(self, value: float) -> bool:
+        """Whether a value is an outlier; rounding errors of equal values are none."""
+        slack = 1e-9 * max(abs(self.low), abs(self.high))
+        return not self.low - slack <= value <= self.high + slack
+
+
+def spread(values: Sequence[float]) -> Spread | None:
+    """Quartiles and fences of finite values; None for fewer than :data:`LEAST`."""
+    if len(values) < LEAST:
+        return None
+    ordered = sorted(values)
+
+    def quantile(share: float) -> float:
+        place = share * (len(ordered) - 1)
+        below = math.floor(place)
+        above = min(below + 1, len(ordered) - 1)
+        return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+    q1, median, q3 = (quantile(share) for share in (0.25, 0.5, 0.75))
+    reach = REACH * (q3 - q1)
+    return Spread(q1, median, q3, q1 - reach, q3 + reach)
+
+
+@dataclass(frozen=True)
+class Study:
+    """All rows of a study, in natural order, and the columns they fill."""
+
+    rows: tuple[Row, ...]
+    columns: tuple[Number, ...]
+    thresholds: Mapping[str, Threshold]
+
+    @cached_property
+    def numbers(self) -> tuple[Number, ...]:
+        """The columns that hold numbers, those that are judged first."""
+        held = [column for column in self.columns if self.values(column)]
+        return tuple(sorted(held, key=lambda column: not column.checks))
+
+    @cached_property
+    def spreads(self) -> dict[str, Spread | None]:
+        """The spread of every number, by the name of its column."""
+        return {number.name: spread(list(self.values(number).values())) for number in self.numbers}
+
+    def values(self, column: Number) -> dict[int, float]:
+        """The finite numbers of a column, by the place of their row."""
+        found = ((place, row.values.get(column.name)) for place, row in enumerate(self.rows))
+        return {place: value for place, value in found if is_number(value) and math.isfinite(value)}
+
+    def outliers(self, column: Number) -> list[int]:
+        """Places of the rows that are outliers in a number, the farthest from the median first."""
+        known = self.spreads[column.name]
+        if known is None:
+            return []
+        beyond = {place: value for place, value in self.values(column).items() if known.outside(value)}
+        return sorted(beyond, key=lambda place: -abs(beyond[place] - known.median))
+
+    @cached_property
+    def outlier_in(self) -> list[list[str]]:
+        """For each row the judged numbers in which it is an outlier."""
+        found: list[list[str]] = [[] for _ in self.rows]
+        for number in self.numbers:
+            for place in self.outliers(number) if number.checks else ():
+                found[place].append(number.name)
+        return found
+
+    def count(self) -> dict[str, int]:
+        """How many rows have which verdict; under the empty text those that have none."""
+        return {status: sum(row.judgement == status for row in self.rows) for status in (*STATUSES, '')}
+
+    def summary(self) -> str:
+        """The counts in one line."""
+        counts = self.count()
+        named = ', '.join(f'{counts[status]} {status}' for status in STATUSES)
+        return f'{len(self.rows)} pair(s): {named}, {counts[""]} without a verdict'
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is one to draw: no text, no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# ------------------------------------------------------------------------------------------------------- collecting
+def read_study(settings: Settings) -> Study:
+    """Collect the rows of a study from its output folder; the raw data are not looked at.
+
+    A pair is in it when it has a QC file, when its failure is on record (``logs/sub-*_outcomes.json``), or when it is
+    in the plan (``logs/pairs.tsv``); T2w without a T1w and subjects without a pair are, too. What a filter of the user
+    left out is not.
+
+    Parameters
+    ----------
+    settings : Settings
+        ``output_dir`` and ``qc_thresholds`` are read.
+
+    Raises
+    ------
+    InputError
+        When there is nothing of this kind in the folder.
+    """
+    out = settings.output_dir
+    thresholds = read_thresholds(settings.qc_thresholds)
+    dictionary = _dictionary()
+    paths = dict.fromkeys(_made(), '')
+    rows = {name: _read_qc(name, path, dictionary, thresholds, paths) for name, path in _qc_files(out)}
+    for path in sorted(out.glob('logs/sub-*_outcomes.json')):
+        for name, outcome in recall(path.name[len('sub-') : -len('_outcomes.json')], out).items():
+            if outcome.status == 'failed' and name not in rows:
+                rows[name] = Row(name, 'failed', f'{outcome.step}: {outcome.cause}'.strip(': '))
+    for row in _planned(out):
+        rows.setdefault(row.name, row)
+    subjects = {row.name.partition('_')[0] for row in rows.values() if row.status != 'no pair'}
+    kept = [row for row in rows.values() if row.status != 'no pair' or row.name not in subjects]
+    if not kept:
+        raise InputError(
+            f'{out} has no QC file (sub-*/anat/*{_QC_ENDING}) and no logs/pairs.tsv: run the participant level first, '
+            'or give the output folder of a run.'
+        )
+    kept.sort(key=lambda row: natural(row.name))
+    kept = [_with_crash(row, out) if row.status == 'not done' else row for row in kept]
+    return Study(tuple(kept), tuple(_columns(kept, dictionary, paths)), thresholds)
+
+
+def _dictionary() -> dict[str, dict[str, str]]:
+    return json.loads(resources.files('bidsreg.reports').joinpath('qc.json').read_text(encoding='utf-8'))
+
+
+def _qc_files(out: Path) -> Iterator[tuple[str, Path]]:
+    """Name and QC file of every pair that has one."""
+    for folder in ('sub-*/anat', 'sub-*/ses-*/anat'):
+        for path in out.glob(f'{folder}/*{_QC_ENDING}'):
+            yield path.name.removesuffix(_QC_ENDING), path
+
+
+def _read_qc(
+    name: str,
+    path: Path,
+    dictionary: Mapping[str, Mapping[str, str]],
+    thresholds: Mapping[str, Threshold],
+    paths: dict[str, str],
+) -> Row:
+    """The row of a QC file; one that cannot be read is a row that says so. `paths` learns where its columns lie."""
+    try:
+        facts = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        return Row(name, 'unreadable', f'{path.name} cannot be read: {error}')
+    if not isinstance(facts, dict):
+        return Row(name, 'unreadable', f'{path.name} holds {type(facts).__name__} in the place of a JSON object')
+    try:
+        verdict = judged(facts, thresholds)
+        values = {key: value for key, check in _made().items() if is_number(value := check.value(facts))}
+        for key, value, where in _flat_facts(facts, dictionary):
+            values[key], paths[key] = value, where
+    except (TypeError, ValueError, AttributeError) as error:
+        return Row(name, 'unreadable', f'{path.name} holds what no QC file holds: {error}')
+    reason = ' '.join(verdict.reasons) if verdict else f'{path.name} has no number to judge the registration by'
+    return Row(name, 'done', reason, verdict, values)
+
+
+def _flat_facts(facts: Mapping[str, Any], dictionary: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """Column, value and path of everything in a QC file that the dictionary describes and a cell can hold."""
+    for path in dictionary:
+        if not any(path == skipped or path.startswith(f'{skipped}.') for skipped in _SKIPPED):
+            for name, value in _flat(_column(path), At(path)(facts)):
+                yield name, value, path
+
+
+def _column(path: str) -> str:
+    """The name of the column of a path: BIDS wants snake case."""
+    return path.removeprefix('result.').replace('.', '_')
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Take vectors and tables of numbers apart; lists of texts become one text."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(f'{name}_{key}', inner)
+    elif isinstance(value, list) and len(value) == 3 and all(map(is_number, value)):
+        for axis, inner in zip(_PLANES if name.endswith('shears') else _AXES, value, strict=True):
+            yield f'{name}_{axis}', inner
+    elif isinstance(value, list):
+        if value:
+            yield name, '; '.join(map(str, value))
+    elif value is not None:
+        yield name, value
+
+
+def _made() -> dict[str, Any]:
+    """The checks whose number is made of several, and so has no place in the dictionary."""
+    return {name: check for name, check in CHECKS.items() if not isinstance(check.value, At)}
+
+
+def _planned(out: Path) -> Iterator[Row]:
+    """The rows of the plan: pairs, T2w that were not registered, subjects without a pair."""
+    try:
+        with (out / 'logs' / 'pairs.tsv').open(encoding='utf-8', newline='') as stream:
+            plan = list(csv.DictReader(stream, delimiter='\t'))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return  # folders that were put together of parts have none
+    for line in plan:
+        t2w, reason = line.get('t2w') or '', line.get('reason') or ''
+        if line.get('decision') == 'no pair':
+            yield Row(f'sub-{line.get("subject")}', 'no pair', reason)
+        elif t2w and line.get('decision') == 'register':
+            yield Row(_name_of(t2w), 'not done')
+        elif t2w and not reason.startswith('--bids-filter-file'):
+            yield Row(_name_of(t2w), 'left out', reason)
+
+
+def _name_of(t2w: str) -> str:
+    """The name of the pair of a T2w."""
+    entities = parse_name(t2w.partition('.')[0])
+    return '_'.join(f'{label}-{entities[key]}' for key, label in ENTITIES.items() if key in entities)
+
+
+def _with_crash(row: Row, out: Path) -> Row:
+    """Say where the work stopped, when a run that was interrupted left a crash file."""
+    crash = newest_crash(node_name(row.name), out)
+    told = f'; an earlier run left {crash.relative_to(out).as_posix()}' if crash else ''
+    return Row(row.name, row.status, f'planned, and not done yet{told}')
+
+
+def _columns(
+    rows: Sequence[Row], dictionary: Mapping[str, Mapping[str, str]], paths: Mapping[str, str]
+) -> Iterator[Number]:
+    """The columns that any of the rows fills: what the verdict makes itself, then those of the dictionary in order."""
+    order = {path: place for place, path in enumerate(['', *dictionary])}
+    filled = {name for row in rows for name in row.values}
+    for name in sorted((name for name in paths if name in filled), key=lambda name: order[paths[name]]):
+        path = paths[name]
+        checks = tuple(
+            key
+            for key, check in CHECKS.items()
+            if (isinstance(check.value, At) and check.value.path == path) or key == name
+        )
+        check = CHECKS[checks[0]] if checks else None
+        item = dictionary.get(path) or {'Description': CHECKS[name].title, 'Units': CHECKS[name].unit.strip()}
+        part = name.removeprefix(_column(path)).lstrip('_') if path else ''
+        about = item['Description'] + (f': {part.replace("_", " ")}' if part else '')
+        title = check.title if check else name.replace('_', ' ')
+        yield Number(name, title, about, item.get('Units', ''), path, checks)
+
+
+# ---------------------------------------------------------------------------------------------------------- writing
+def write_group(study: Study, settings: Settings) -> Path:
+    """Write ``group_registration.tsv`` and ``.json`` into the output folder, each whole or not at all.
+
+    Returns
+    -------
+    Path
+        The table.
+    """
+    out = settings.output_dir
+    write_whole(out / f'{STEM}.tsv', table(study))
+    write_whole(out / f'{STEM}.json', json.dumps(describe(study), indent=2, ensure_ascii=False) + '\n')
+    return out / f'{STEM}.tsv'
+
+
+def table(study: Study) -> str:
+    """The rows as BIDS writes tables: tabs, ``n/a`` where there is nothing."""
+    header = ['pair', 'participant_id', 'session_id', 'verdict', 'status', 'reason', 'outlier_in']
+    lines = [[*header, *(column.name for column in study.columns)]]
+    for row, outlier_in in zip(study.rows, study.outlier_in, strict=True):
+        subject, session = row.entities.get('subject'), row.entities.get('session')
+        fixed = [
+            row.name,
+            f'sub-{subject}',
+            f'ses-{session}' if session else None,
+            row.judgement or None,
+            row.status,
+            row.reason or None,
+            ','.join(outlier_in) or None,
+        ]
+        lines.append([_cell(value) for value in (*fixed, *(row.values.get(column.name) for column in study.columns))])
+    return ''.join('\t'.join(line) + '\n' for line in lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return NOTHING
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, int | float) else ' '.join(str(value).split()) or NOTHING
+
+
+def describe(study: Study) -> dict[str, dict[str, Any]]:
+    """The data dictionary of the table: BIDS' keys, where in the QC file a number lies, and the thresholds in force."""
+    words: dict[str, dict[str, Any]] = {
+        'pair': {'Description': 'Name of the pair: subject, session and the other entities of its T2w'},
+        'participant_id': {'Description': 'Subject'},
+        'session_id': {'Description': 'Session'},
+        'verdict': {
+            'Description': 'Whether to use the pair, by the thresholds in force when this table was made',
+            'Levels': {
+                'PASS': 'every number lies within its thresholds',
+                'CHECK': 'at least one number is unusual: look at the pictures',
+                'FAIL': 'at least one number says that the alignment or the data are wrong, or the work broke off',
+            },
+        },
+        'status': {'Description': 'What became of the pair', 'Levels': ROW_STATUSES},
+        'reason': {'Description': 'Why it is not done, or a sentence for each number beyond its threshold'},
+        'outlier_in': {
+            'Description': 'The judged numbers (columns) in which the pair lies more than '
+            f'{REACH:g} interquartile ranges beyond the quartiles of the study, of at least {LEAST} pairs'
+        },
+    }
+    for column in study.columns:
+        item: dict[str, Any] = {'Description': column.description}
+        if column.unit:
+            item['Units'] = column.unit
+        if column.path:
+            item['QCFileKey'] = column.path
+        if column.checks:
+            item['LongName'] = column.title
+            item['Thresholds'] = {check: str(study.thresholds[check]) for check in column.checks}
+        words[column.name] = item
+    return words
