@@ -36,10 +36,13 @@ import numpy as np
 from peers import Method, Pair, methods
 from scipy import ndimage as ndi
 
+from bidsreg.benchmark import metrics as judge
+from bidsreg.benchmark.files import write_text
+from bidsreg.benchmark.run import machine
 from bidsreg.interfaces.bias import bias_field
 from bidsreg.registration import metrics
 from bidsreg.registration.deformation import Deformation
-from bidsreg.registration.grid import Grid, apply_affine
+from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image, resample
 from bidsreg.registration.itk import write_affine
 
@@ -165,10 +168,8 @@ def evaluate(pair: Pair, found: Deformation) -> Cell:
 
 def jacobian_facts(found: Deformation, inside: np.ndarray) -> Cell:
     """Folds anywhere and inside the mask, and how unevenly the deformation stretches."""
-    folded = np.zeros(found.grid.shape, bool)
-    for scheme in ('forward', 'backward', 'central'):
-        determinant = metrics.jacobian_determinant(found.forward, found.grid, scheme)
-        folded |= determinant <= 0
+    folded = metrics.folded(found.forward, found.grid)
+    determinant = metrics.jacobian_determinant(found.forward, found.grid)
     kept = determinant[inside & (determinant > 0)]
     return {
         'folds': int(folded.sum()),
@@ -180,18 +181,16 @@ def jacobian_facts(found: Deformation, inside: np.ndarray) -> Cell:
 
 
 def dice(fixed: np.ndarray, moved: np.ndarray) -> dict[str, float]:
-    """Overlap of each label of the fixed image, without the background."""
-    size = int(max(fixed.max(), moved.max())) + 1
-    ours, theirs, both = (np.bincount(x.ravel(), minlength=size) for x in (fixed, moved, fixed[fixed == moved]))
-    return {str(i): float(2 * both[i] / (ours[i] + theirs[i])) for i in np.nonzero(ours)[0] if i}
+    """Overlap of each label of the fixed image, without the background; 0 for one that is lost."""
+    overlap = judge.dice(fixed, moved, np.setdiff1d(fixed, 0).tolist())
+    return {str(label): 0.0 if np.isnan(value) else value for label, value in overlap.items()}
 
 
 def target_errors(points: np.ndarray, found: Deformation) -> Cell:
     """Distances (mm) from where points of the fixed image truly lie; how many are farther than by the affine alone."""
-    error = np.linalg.norm(found.points(points[:, :3]) - points[:, 3:], axis=1)
-    before = np.linalg.norm(apply_affine(found.affine, points[:, :3]) - points[:, 3:], axis=1)
-    worse = float((error > before + 1e-6).mean())
-    return {'mean': float(error.mean()), 'p95': float(np.percentile(error, 95)), 'worse_percent': 100 * worse}
+    before = judge.point_errors(points, Deformation.from_affine(found.affine, found.grid))
+    worse = float((judge.point_errors(points, found) > before + 1e-6).mean())
+    return judge.target_errors(points, found) | {'worse_percent': 100 * worse}
 
 
 # ---------------------------------------------------------------------------------------------------- running
@@ -276,24 +275,11 @@ def run_all(args: argparse.Namespace) -> tuple[dict[str, Cell], list[str]]:
                     # others may have added theirs meanwhile
                     stored = json.loads(args.out.read_text()) if args.out and args.out.exists() else stored
                     stored[key] = done
-                    save(args.out, stored)
+                    if args.out:
+                        write_text(args.out, json.dumps(stored, indent=1))
                     print(f'{pair.name} {method.name}: {gist(done)}', file=sys.stderr, flush=True)
                 asked[key] = done
     return asked, notes
-
-
-def save(path: Path | None, cells: dict[str, Cell]) -> None:
-    """Write all cells; the file is never half written."""
-    if path:
-        temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-        temporary.write_text(json.dumps(cells, indent=1))
-        temporary.replace(path)
-
-
-def machine() -> str:
-    """The processor and how many of it."""
-    cpu = [line for line in Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('model name')]
-    return f'{cpu[0].split(":")[1].strip() if cpu else platform.processor()}, {os.cpu_count()} cores'
 
 
 # ---------------------------------------------------------------------------------------------------- tables

@@ -76,8 +76,8 @@ def _hd95(one: np.ndarray, other: np.ndarray, spacing: np.ndarray) -> float:
     return float(max(np.percentile(away[1][edges[0]], 95), np.percentile(away[0][edges[1]], 95)))
 
 
-def target_errors(points: np.ndarray, found: Deformation) -> dict[str, float]:
-    """Distances (mm) between where a deformation takes points and where they truly lie.
+def point_errors(points: np.ndarray, found: Deformation) -> np.ndarray:
+    """Distance (mm) between where a deformation takes each point and where it truly lies.
 
     Parameters
     ----------
@@ -88,10 +88,14 @@ def target_errors(points: np.ndarray, found: Deformation) -> dict[str, float]:
 
     Returns
     -------
-    dict
-        ``mean`` and ``p95``.
+    ndarray, shape (N,)
     """
-    error = np.linalg.norm(found.points(points[:, :3]) - points[:, 3:], axis=1)
+    return np.linalg.norm(found.points(points[:, :3]) - points[:, 3:], axis=1)
+
+
+def target_errors(points: np.ndarray, found: Deformation) -> dict[str, float]:
+    """Take the mean and the 95th percentile (``p95``) of :func:`point_errors`, mm."""
+    error = point_errors(points, found)
     return {'mean': float(error.mean()), 'p95': float(np.percentile(error, 95))}
 
 
