@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import ndimage as ndi
+from pairs import dice, stripped_brain
 
 from bidsreg.registration import Image, preset, register
 from bidsreg.registration.presets import Preset
@@ -43,19 +43,6 @@ VARIANTS: dict[str, Preset] = {
 }
 
 
-def brain(image: Image) -> Image:
-    """The largest piece above zero, filled."""
-    pieces, count = ndi.label(image.data > 0)
-    largest = 1 + np.argmax(ndi.sum(image.data > 0, pieces, range(1, count + 1)))
-    return Image(ndi.binary_fill_holes(pieces == largest).astype(np.float32), image.grid)
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean over the labels of `a`."""
-    labels = np.unique(a[a > 0])
-    return float(np.mean([2 * ((a == k) & (b == k)).sum() / ((a == k).sum() + (b == k).sum()) for k in labels]))
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the variants one after another."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -67,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     fixed, moving = (Image.load(args.pair / f'{name}.nii.gz') for name in ('fixed_T1w', 'moving_T2w'))
     fixed_labels, labels = (Image.load(args.pair / f'{n}_dseg.nii.gz', np.int32) for n in ('fixed', 'moving'))
-    mask = brain(fixed)
+    mask = stripped_brain(fixed)
     print('| variant | Dice | folds | SDlogJ | seconds |\n|---|---|---|---|---|', flush=True)
     for name in args.only or VARIANTS:
         began = time.perf_counter()
@@ -76,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         warped = result.deformation.apply(labels, fixed.grid, order=0)
         spread = np.log(result.deformation.jacobian().data[result.mask.data > 0].clip(1e-9)).std()
         folds = f'{result.repaired}' + (f', solved {result.attempts} times' if result.attempts > 1 else '')
-        score = dice(fixed_labels.data, warped.data)
+        score = np.mean(list(dice(fixed_labels.data, warped.data).values()))
         print(f'| {name} | {score:.3f} | {folds} | {spread:.3f} | {seconds:.0f} |', flush=True)
 
 

@@ -91,12 +91,16 @@ def prepare_inter(pair: Pair, source: Path, bias: str) -> None:
     """Skull-stripped images on a common grid: the mask is what is not background."""
     for end, contrast in (('fixed', 'T1w'), ('moving', 'T2w')):
         image = Image.load(source / f'{end}_{contrast}.nii.gz')
-        parts, _ = ndi.label(image.data > 0)
-        largest = np.bincount(parts.ravel())[1:].argmax() + 1
-        mask = Image(ndi.binary_fill_holes(parts == largest).astype(np.float32), image.grid)
-        write_images(pair, end, image, mask, bias)
+        write_images(pair, end, image, stripped_brain(image), bias)
         Image.load(source / f'{end}_dseg.nii.gz', np.int32).save(pair.path(f'{end}_labels'))
     write_affine(pair.itk_affine, np.eye(4))
+
+
+def stripped_brain(image: Image) -> Image:
+    """Mask of the brain in a skull-stripped image: the largest piece above zero, filled."""
+    parts, _ = ndi.label(image.data > 0)
+    largest = np.bincount(parts.ravel())[1:].argmax() + 1
+    return Image(ndi.binary_fill_holes(parts == largest).astype(np.float32), image.grid)
 
 
 def prepare_intra(pair: Pair, raw: Path, table: Path, bias: str) -> None:
