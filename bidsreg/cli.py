@@ -200,6 +200,11 @@ def _add_run_options(group: _Group) -> None:
     group.add('--config-file', type=Path, metavar='FILE', help='TOML with settings; the command line wins over it')
     group.add('--dry-run', action='store_true', help='show which files would be registered, and why, and stop')
     group.add('--reports-only', action='store_true', help='write the reports again from what is there')
+    group.add(
+        '--self-contained',
+        action='store_true',
+        help='put the pictures into the reports: one file for each subject, to be mailed',
+    )
     group.add('--write-graph', action='store_true', help='draw the graph of the work into logs/')
     group.add(
         '--resource-monitor', action='store_true', help='record memory and CPU over time into logs/ (needs psutil)'

@@ -255,6 +255,17 @@ class _Run:
             new = [item for item in crashes(logs, pair.node_name) if item[0] not in old]
             path, *told = new[0] if new else (None, 'run', self._why_unfinished(end.error))
             self._set(pair, 'failed', *(end.failure_of(pair.node_name) or told), path)
+            self._keep_remains(pair)
+
+    def _keep_remains(self, pair: Pair) -> None:
+        """Keep what a failed pair has done for its report; where that fails too, the report has less."""
+        from bidsreg.workflows.remains import keep_remains
+
+        try:
+            keep_remains(pair, self.settings, self.settings.work_dir / WORKFLOW / pair.node_name)
+        except Exception as error:
+            LOGGER.warning('%s: not all that was done could be kept for the report: %s', pair.name, error)
+            LOGGER.debug('The whole story:', exc_info=True)
 
     def _why_unfinished(self, error: Exception | None) -> str:
         if error is None:

@@ -124,6 +124,8 @@ class Settings:
         Processes at once, threads of one process, GB for all of them (``None``: what the machine has).
     use_plugin
         YAML file with a Nipype plugin.
+    self_contained
+        Put the pictures into the subjects' pages instead of linking to them.
     stop_on_first_crash, clean_workdir, reports_only, dry_run, write_graph, resource_monitor, verbose
         How to run.
     run_uuid
@@ -157,6 +159,7 @@ class Settings:
     stop_on_first_crash: bool = False
     clean_workdir: bool = False
     reports_only: bool = False
+    self_contained: bool = False
     dry_run: bool = False
     write_graph: bool = False
     resource_monitor: bool = False

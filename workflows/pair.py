@@ -113,8 +113,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
             ('outputnode.skull_stripped', 'inputnode.t2w_skull_stripped'),
         ]),
         (registration_wf, quality_wf, [
-            ('outputnode.warped', 'inputnode.warped'),
-            ('outputnode.result', 'inputnode.result'),
+            (f'outputnode.{field}', f'inputnode.{field}') for field in ('warped', 'forward', 'jacobian', 'result')
         ]),
         (masking_wf, publish, [('outputnode.preproc', 't1w_preproc'), ('outputnode.mask', 't1w_mask')]),
         (prealign_wf, publish, [('outputnode.mask', 't2w_mask'), ('outputnode.affine', 'affine_xfm')]),
@@ -125,18 +124,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
             ('outputnode.forward', 'forward_xfm'),
             ('outputnode.inverse', 'inverse_xfm'),
         ]),
-        (quality_wf, publish, [
-            (f'outputnode.{field}', field)
-            for field in (
-                'facts',
-                'figure_mask_t1w',
-                'figure_mask_t2w',
-                'figure_before',
-                'figure_affine',
-                'figure_diffeo',
-                'figure_loss',
-            )
-        ]),
+        (quality_wf, publish, [('outputnode.facts', 'facts'), ('outputnode.figures', 'figures')]),
         (publish, outputnode, [('out_file', 'out_file')]),
     ])  # fmt:skip
     return workflow

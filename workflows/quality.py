@@ -9,9 +9,9 @@ from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bidsreg.interfaces.apply import Apply
-from bidsreg.interfaces.figures import Flicker, LossCurve, MaskOutline
+from bidsreg.interfaces.figures import FILES, Draw
 from bidsreg.interfaces.measure import Measure
+from bidsreg.reports.pictures import PICTURES
 
 #: What the room passes on to :class:`~bidsreg.interfaces.measure.Measure`, where it is given.
 NOTES = (
@@ -54,6 +54,9 @@ def init_quality_wf(
         Matrix from the T1w's world to the T2w's (ITK .txt).
     warped
         The T2w on the grid of the T1w.
+    forward, jacobian
+        The transform that brings T2w data onto the T1w (ITK composite), and the Jacobian determinant of its field on
+        the grid of the T1w.
     result
         ``result.json`` of ``bidsreg-pair``.
     rigid, mask_method, prealign_start, t1w_findings, t2w_findings, t1w_skull_stripped, t2w_skull_stripped, seconds
@@ -65,73 +68,27 @@ def init_quality_wf(
         Everything known, a dictionary; see :class:`~bidsreg.interfaces.measure.Measure`.
     facts_file
         The same as JSON.
-    figure_mask_t1w, figure_mask_t2w
-        Brain masks drawn on the images (SVG).
-    figure_before, figure_affine, figure_diffeo
-        T1w and T2w fading into each other, as the scanner placed them and after each step (SVG).
-    figure_loss
-        How the solver's loss fell (SVG).
+    figures
+        A list of SVG files, named as the pictures in :data:`bidsreg.reports.pictures.PICTURES`.
     """
     workflow = pe.Workflow(name=name)
-    inputnode = pe.Node(
-        niu.IdentityInterface(
-            fields=['fixed', 'fixed_mask', 'moving', 'moving_mask', 'affine', 'warped', 'result', *NOTES]
-        ),
-        name='inputnode',
-    )
-    outputnode = pe.Node(
-        niu.IdentityInterface(
-            fields=[
-                'facts',
-                'facts_file',
-                'figure_mask_t1w',
-                'figure_mask_t2w',
-                'figure_before',
-                'figure_affine',
-                'figure_diffeo',
-                'figure_loss',
-            ]
-        ),
-        name='outputnode',
-    )
-    apply_gb = gigabytes('apply', fixed_shape, moving_shape)
-    figure_gb = gigabytes('figure', fixed_shape, fixed_shape)
+    inputnode = pe.Node(niu.IdentityInterface(fields=[*FILES, *NOTES]), name='inputnode')
+    outputnode = pe.Node(niu.IdentityInterface(fields=['facts', 'facts_file', 'figures']), name='outputnode')
     measure = pe.Node(Measure(), name='measure', mem_gb=gigabytes('measure', fixed_shape, moving_shape))
     if thresholds is not None:
         measure.inputs.thresholds = str(thresholds)
-    # only to be looked at: the T2w where the headers, and where the matrix alone, put it
-    moving_before = pe.Node(Apply(), name='moving_before', mem_gb=apply_gb)
-    moving_affine = pe.Node(Apply(), name='moving_affine', mem_gb=apply_gb)
-    mask_t1w = pe.Node(MaskOutline(title='Brain mask on the T1w'), name='mask_t1w', mem_gb=figure_gb)
-    mask_t2w = pe.Node(
-        MaskOutline(title='Brain mask on the T2w'), name='mask_t2w', mem_gb=gigabytes('figure', moving_shape)
-    )
-    before = pe.Node(Flicker(title='As the scanner placed them'), name='before', mem_gb=figure_gb)
-    affine = pe.Node(Flicker(title='After the affine alignment'), name='affine', mem_gb=figure_gb)
-    diffeo = pe.Node(Flicker(title='After the deformable registration'), name='diffeo', mem_gb=figure_gb)
-    loss = pe.Node(LossCurve(), name='loss', mem_gb=gigabytes('figure'))
-    on_fixed = [('fixed', 'fixed'), ('fixed_mask', 'mask')]
+    measured = [name for name in (*FILES, *NOTES) if name in measure.inputs.copyable_trait_names()]
     workflow.connect([
-        (inputnode, measure, [
-            (field, field)
-            for field in ('fixed', 'fixed_mask', 'moving', 'moving_mask', 'affine', 'warped', 'result', *NOTES)
-        ]),
-        (inputnode, moving_before, [('moving', 'in_file'), ('fixed', 'reference')]),
-        (inputnode, moving_affine, [('moving', 'in_file'), ('fixed', 'reference'), ('affine', 'transforms')]),
-        (inputnode, mask_t1w, [('fixed', 'image'), ('fixed_mask', 'mask')]),
-        (inputnode, mask_t2w, [('moving', 'image'), ('moving_mask', 'mask')]),
-        (inputnode, before, on_fixed),
-        (inputnode, affine, on_fixed),
-        (inputnode, diffeo, [*on_fixed, ('warped', 'moving')]),
-        (inputnode, loss, [('result', 'result')]),
-        (moving_before, before, [('out_file', 'moving')]),
-        (moving_affine, affine, [('out_file', 'moving')]),
+        (inputnode, measure, [(name, name) for name in measured]),
         (measure, outputnode, [('facts', 'facts'), ('out_file', 'facts_file')]),
-        (mask_t1w, outputnode, [('out_file', 'figure_mask_t1w')]),
-        (mask_t2w, outputnode, [('out_file', 'figure_mask_t2w')]),
-        (before, outputnode, [('out_file', 'figure_before')]),
-        (affine, outputnode, [('out_file', 'figure_affine')]),
-        (diffeo, outputnode, [('out_file', 'figure_diffeo')]),
-        (loss, outputnode, [('out_file', 'figure_loss')]),
     ])  # fmt:skip
+    figures = pe.Node(niu.Merge(len(PICTURES)), name='figures', run_without_submitting=True)
+    figure_gb = max(gigabytes('figure', shape) for shape in (fixed_shape, moving_shape))
+    for place, (name, picture) in enumerate(PICTURES.items(), 1):
+        # "affine" and the like are names of inputs as well: a prefix tells the nodes from them
+        draw = pe.Node(Draw(picture=name), name=f'draw_{name}', mem_gb=figure_gb)
+        for field in (*picture.needs, *picture.uses):
+            workflow.connect(inputnode, field, draw, field)
+        workflow.connect(draw, 'out_file', figures, f'in{place}')
+    workflow.connect(figures, 'out', outputnode, 'figures')
     return workflow

@@ -1,4 +1,4 @@
-"""The pictures of the report as nodes, around the plain functions of :mod:`bidsreg.reports.figures`."""
+"""The pictures of the report as one node each, around :data:`bidsreg.reports.pictures.PICTURES`."""
 
 from __future__ import annotations
 
@@ -8,63 +8,47 @@ from nipype.interfaces.base import File, isdefined, traits
 
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
 
-
-class _FigureOutputSpec(StepOutputSpec):
-    out_file = File(desc='SVG')
-
-
-class _FlickerInputSpec(StepInputSpec):
-    fixed = File(exists=True, mandatory=True, desc='T1w')
-    moving = File(exists=True, mandatory=True, desc='T2w in the world of the T1w')
-    mask = File(exists=True, desc='brain mask in the same world; it chooses the slices')
-    title = traits.Str('', usedefault=True, desc='said above the slices')
+#: Inputs of :class:`Draw`: the fields of :class:`bidsreg.reports.pictures.Scene`.
+FILES = ('fixed', 'fixed_mask', 'moving', 'moving_mask', 'affine', 'warped', 'forward', 'jacobian', 'result')
 
 
-class Flicker(Step):
-    """T1w and T2w that fade into each other under the pointer."""
-
-    input_spec = _FlickerInputSpec
-    output_spec = _FigureOutputSpec
-
-    def _compute(self, runtime):
-        from bidsreg.reports.figures import flicker
-
-        mask = self.inputs.mask if isdefined(self.inputs.mask) else None
-        self._results['out_file'] = os.path.join(runtime.cwd, 'flicker.svg')
-        flicker(self.inputs.fixed, self.inputs.moving, mask, self._results['out_file'], title=self.inputs.title)
-
-
-class _MaskOutlineInputSpec(StepInputSpec):
-    image = File(exists=True, mandatory=True, desc='scan')
-    mask = File(exists=True, mandatory=True, desc='mask on its grid')
-    title = traits.Str('Brain mask', usedefault=True, desc='said above the slices')
+class _DrawInputSpec(StepInputSpec):
+    picture = traits.Str(mandatory=True, desc='its name in PICTURES')
+    fixed = File(exists=True, desc='T1w')
+    fixed_mask = File(exists=True, desc='brain mask on its grid; it chooses the slices')
+    moving = File(exists=True, desc='T2w on its own grid')
+    moving_mask = File(exists=True, desc='brain mask on that grid')
+    affine = File(exists=True, desc="matrix from the T1w's world to the T2w's (ITK .txt)")
+    warped = File(exists=True, desc='the registered T2w on the grid of the T1w')
+    forward = File(exists=True, desc='ITK composite that brings T2w data onto the T1w')
+    jacobian = File(exists=True, desc='Jacobian determinant on the grid of the T1w')
+    result = File(exists=True, desc='result.json of bidsreg-pair')
 
 
-class MaskOutline(Step):
-    """The outline of a mask on its image."""
+class _DrawOutputSpec(StepOutputSpec):
+    out_file = File(desc='SVG, named as the picture')
 
-    input_spec = _MaskOutlineInputSpec
-    output_spec = _FigureOutputSpec
+
+class Draw(Step):
+    """Draw one picture; which files it needs, the picture itself says.
+
+    Raises
+    ------
+    ValueError
+        When one of the files that it needs is not given.
+    """
+
+    input_spec = _DrawInputSpec
+    output_spec = _DrawOutputSpec
 
     def _compute(self, runtime):
-        from bidsreg.reports.figures import mask_outline
+        from bidsreg.reports.pictures import PICTURES, Scene
 
-        self._results['out_file'] = os.path.join(runtime.cwd, 'mask.svg')
-        mask_outline(self.inputs.image, self.inputs.mask, self._results['out_file'], title=self.inputs.title)
-
-
-class _LossCurveInputSpec(StepInputSpec):
-    result = File(exists=True, mandatory=True, desc='result.json of bidsreg-pair')
-
-
-class LossCurve(Step):
-    """How the loss fell, level by level."""
-
-    input_spec = _LossCurveInputSpec
-    output_spec = _FigureOutputSpec
-
-    def _compute(self, runtime):
-        from bidsreg.reports.figures import loss_curve
-
-        self._results['out_file'] = os.path.join(runtime.cwd, 'loss.svg')
-        loss_curve(self.inputs.result, self._results['out_file'])
+        given = {name: getattr(self.inputs, name) for name in FILES}
+        scene = Scene(**{name: path for name, path in given.items() if isdefined(path)})
+        picture = PICTURES[self.inputs.picture]
+        missing = [name for name in picture.needs if getattr(scene, name) is None]
+        if missing:
+            raise ValueError(f'the picture {self.inputs.picture!r} cannot be drawn without {", ".join(missing)}')
+        self._results['out_file'] = os.path.join(runtime.cwd, f'{self.inputs.picture}.svg')
+        picture.draw(scene, self._results['out_file'])

@@ -59,14 +59,14 @@ class Measure(Step):
         thresholds = read_thresholds(_value(inputs.thresholds))
         fixed, moving, warped = (nb.load(path) for path in (inputs.fixed, inputs.moving, inputs.warped))
         fixed_mask, moving_mask = nb.load(inputs.fixed_mask), nb.load(inputs.moving_mask)
-        matrix, centre = read_affine(inputs.affine), _centre(fixed_mask)
+        matrix, centre = read_affine(inputs.affine), brain_centre(fixed_mask)
         facts = {
             'images': {'t1w': quality.geometry(fixed), 't2w': quality.geometry(moving)},
             'overlap': quality.overlap(fixed_mask, moving_mask, matrix, warped),
             'alternatives': quality.alternatives(fixed, fixed_mask, warped, moving, matrix),
             'edge_lncc': quality.edge_lncc(fixed, fixed_mask, moving, matrix, warped),
             'mask_method': _value(inputs.mask_method),
-            'masks': {'t1w_ml': _volume_ml(fixed_mask), 't2w_ml': _volume_ml(moving_mask)},
+            'masks': {'t1w_ml': volume_ml(fixed_mask), 't2w_ml': volume_ml(moving_mask)},
             'prealign_start': _value(inputs.prealign_start),
             'affine': decompose(matrix, centre),
             'rigid': decompose(read_affine(inputs.rigid), centre) if isdefined(inputs.rigid) else None,
@@ -87,12 +87,13 @@ def _value(trait):
     return trait if isdefined(trait) else None
 
 
-def _volume_ml(mask: nb.Nifti1Image) -> float:
+def volume_ml(mask: nb.Nifti1Image) -> float:
+    """Return the volume of a mask in ml."""
     voxel = abs(np.linalg.det(mask.affine[:3, :3]))
     return round(float((np.asanyarray(mask.dataobj) > 0).sum() * voxel / 1000), 2)
 
 
-def _centre(mask: nb.Nifti1Image) -> np.ndarray:
+def brain_centre(mask: nb.Nifti1Image) -> np.ndarray:
     """Return the centre of mass (mm) of a mask."""
     voxels = np.argwhere(np.asanyarray(mask.dataobj) > 0)
     return mask.affine[:3, :3] @ voxels.mean(0) + mask.affine[:3, 3]

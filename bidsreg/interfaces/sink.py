@@ -19,15 +19,6 @@ FILES = (
     'inverse_xfm',
     'affine_xfm',
 )
-#: Input of the node -> desc and suffix of the figure's name.
-FIGURES = {
-    'figure_mask_t1w': ('mask', 'T1w'),
-    'figure_mask_t2w': ('mask', 'T2w'),
-    'figure_before': ('before', 'T2w'),
-    'figure_affine': ('affine', 'T2w'),
-    'figure_diffeo': ('diffeo', 'T2w'),
-    'figure_loss': ('loss', 'T2w'),
-}
 
 
 class _PublishPairInputSpec(StepInputSpec):
@@ -43,12 +34,7 @@ class _PublishPairInputSpec(StepInputSpec):
     forward_xfm = File(exists=True, mandatory=True, desc='brings T2w data onto the grid of the T1w')
     inverse_xfm = File(exists=True, mandatory=True, desc='brings T1w data onto the grid of the T2w')
     affine_xfm = File(exists=True, mandatory=True, desc='the affine part alone')
-    figure_mask_t1w = File(exists=True, desc='SVG')
-    figure_mask_t2w = File(exists=True, desc='SVG')
-    figure_before = File(exists=True, desc='SVG')
-    figure_affine = File(exists=True, desc='SVG')
-    figure_diffeo = File(exists=True, desc='SVG')
-    figure_loss = File(exists=True, desc='SVG')
+    figures = traits.List(File(exists=True), desc='SVG, named as the pictures of bidsreg.reports.pictures')
 
 
 class _PublishPairOutputSpec(StepOutputSpec):
@@ -66,14 +52,12 @@ class PublishPair(Step):
     _always_run = True
 
     def _compute(self, runtime):
-        from bidsreg.bids.derivatives import figure_path, pair_outputs, publish
+        from bidsreg.bids.derivatives import pair_outputs, publish
+        from bidsreg.reports.pictures import picture_path
 
         inputs, pair, settings = self.inputs, self.inputs.pair, self.inputs.settings
-        figures = {
-            figure_path(pair, settings.output_dir, desc, suffix): Path(getattr(inputs, name))
-            for name, (desc, suffix) in FIGURES.items()
-            if isdefined(getattr(inputs, name))
-        }
+        found = map(Path, inputs.figures if isdefined(inputs.figures) else ())
+        figures = {picture_path(pair.entities, settings.output_dir, path.stem): path for path in found}
         files = {name: Path(getattr(inputs, name)) for name in FILES}
         publish(files, pair, settings, inputs.facts, figures)
         self._results['out_file'] = str(pair_outputs(pair, settings.output_dir)['qc'])

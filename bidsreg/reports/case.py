@@ -8,10 +8,9 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from bidsreg.bids.derivatives import ENTITIES, bids_uri, figure_path
+from bidsreg.bids.derivatives import ENTITIES, bids_uri
 from bidsreg.outcome import Outcome
 from bidsreg.reports.verdict import Threshold, Verdict, judge, read_thresholds
 from bidsreg.reports.whole import write_whole
@@ -20,15 +19,6 @@ if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Pair, Plan
     from bidsreg.settings import Settings
 
-#: Reportlet: (desc, suffix) of the figure it shows.
-FIGURES = {
-    'maskt1w': ('mask', 'T1w'),
-    'maskt2w': ('mask', 'T2w'),
-    'before': ('before', 'T2w'),
-    'affine': ('affine', 'T2w'),
-    'diffeo': ('diffeo', 'T2w'),
-    'loss': ('loss', 'T2w'),
-}
 _NAMES = {label: name for name, label in ENTITIES.items()}
 
 
@@ -45,7 +35,9 @@ class Case:
     pair : Pair or None
         None for a pair of an earlier run that is not in today's plan.
     qc : mapping
-        Its QC file; empty when there is none.
+        Its QC file; empty when there is none. Of a pair that failed: what was known by then.
+    complete : bool
+        Whether `qc` is the QC file of a finished pair.
     outcome : Outcome or None
         What became of it.
     crash : str
@@ -62,6 +54,7 @@ class Case:
     qc: Mapping[str, Any] = field(default_factory=dict)
     outcome: Outcome | None = None
     crash: str = ''
+    complete: bool = False
     current: bool = True
     verdict: Verdict | None = None
 
@@ -87,10 +80,10 @@ class Case:
         inner = self.qc.get('result')
         return inner if isinstance(inner, dict) else self.qc
 
-    def figure(self, name: str, output_dir: Path) -> Path:
-        """Path of a figure, by its key in :data:`FIGURES`."""
-        desc, suffix = FIGURES[name]
-        return figure_path(typing.cast('Pair', SimpleNamespace(entities=self.entities)), output_dir, desc, suffix)
+    @property
+    def kept(self) -> str:
+        """Which transform was kept: ``diffeo``, ``affine``, or nothing where that is not known."""
+        return (self.result.get('decision') or {}).get('kept', '')
 
 
 def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Outcome]) -> list[Case]:
@@ -116,9 +109,10 @@ def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Out
                 name=name,
                 entities=dict(pair.entities) if pair else parse_name(name),
                 pair=pair,
-                qc=qc,
+                qc=qc or read_partial(name, settings.output_dir),
                 outcome=outcome,
                 crash=_read_text(crash_file),
+                complete=bool(qc),
                 current=not qc or qc.get('fingerprint') in (None, settings.fingerprint()),
                 verdict=judged(qc, thresholds),
             )
@@ -156,15 +150,31 @@ def natural(text: str) -> list[Any]:
     return [(0, int(part), '') if part.isdigit() else (1, 0, part) for part in re.split(r'(\d+)', text) if part]
 
 
+def partial_path(name: str, output_dir: Path) -> Path:
+    """Where it is noted what was known of a pair when it failed."""
+    return output_dir / 'logs' / f'{name}_partial.json'
+
+
+def read_partial(name: str, output_dir: Path) -> dict[str, Any]:
+    """What was known of a pair when it failed, in the form of a QC file; empty where nothing was."""
+    content = _read_json(partial_path(name, output_dir))
+    return content if content.get('pair') == name else {}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def _find_qcs(subject: str, output_dir: Path) -> dict[str, dict[str, Any]]:
     found = {}
     root = output_dir / f'sub-{subject}'
     for path in sorted([*root.glob('anat/*_qc.json'), *root.glob('ses-*/anat/*_qc.json')]):
-        try:
-            content = json.loads(path.read_text(encoding='utf-8'))
-        except (OSError, ValueError):
-            continue
-        if isinstance(content, dict) and isinstance(content.get('pair'), str):
+        content = _read_json(path)
+        if isinstance(content.get('pair'), str):
             found[content['pair']] = content
     return found
 

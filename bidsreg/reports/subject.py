@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import os
 import tempfile
@@ -13,22 +14,25 @@ from typing import Any
 
 import yaml
 
-from bidsreg.reports import figures, texts
-from bidsreg.reports.case import FIGURES, Case, collect
+from bidsreg.reports import texts
+from bidsreg.reports.case import Case, collect
+from bidsreg.reports.pictures import PICTURES, Picture, picture_path
+from bidsreg.reports.redraw import redraw
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Plan
     from bidsreg.outcome import Outcome
     from bidsreg.settings import Settings
 
-#: Figures that move under the pointer need an <object>; the others are images.
-MOVING = ('before', 'affine', 'diffeo')
+#: Pictures that have nothing to show where the affine was kept.
+OF_A_DEFORMATION = ('grid', 'jacobian')
 
 
 def write_subject(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Outcome]) -> Path:
     """Write ``OUT/sub-<subject>.html``: whole, or not at all.
 
-    The figures stay where they are; everything else on the page is inside it, and nothing is fetched from anywhere.
+    The figures stay where they are, or, with ``settings.self_contained``, are inside the page as everything else is;
+    nothing is fetched from anywhere. Figures that are missing are drawn again first, see :func:`.redraw.redraw`.
 
     Returns
     -------
@@ -77,26 +81,45 @@ class _Reportlets:
 
 
 def _add_case(reportlets: _Reportlets, prefix: str, case: Case, settings: Settings) -> None:
-    out = settings.output_dir
     reportlets.add(f'{prefix}facts', texts.facts(case, settings))
     reportlets.add(f'{prefix}error', texts.error(case))
     reportlets.add(f'{prefix}numbers', texts.numbers(case))
-    for name in FIGURES:
-        path = case.figure(name, out)
-        if name == 'loss' and not path.is_file() and case.result.get('loss_history') and path.parent.is_dir():
-            figures.loss_curve(dict(case.result), path)
-        if path.is_file():
-            reportlets.add(f'{prefix}{name}', _show(name, path.relative_to(out).as_posix()))
+    reasons = redraw(case, settings)
+    for name, picture in PICTURES.items():
+        desc = f'{prefix}{_desc(name)}'
+        path = picture_path(case.entities, settings.output_dir, name)
+        if case.kept == 'affine' and name in OF_A_DEFORMATION:
+            reportlets.add(desc, texts.note('The affine was kept: there is no deformation to show.'))
+        elif path.is_file():
+            inside = settings.self_contained
+            show = _embed(path, picture) if inside else _link(path.relative_to(settings.output_dir).as_posix(), picture)
+            reportlets.add(desc, show)
+        elif name in reasons:
+            reportlets.add(desc, texts.note(f'This picture is not here: {reasons[name]}.'))
 
 
-def _show(name: str, where: str) -> str:
-    link = texts.escape(where)
-    picture = (
-        f'<img class="plain" src="./{link}" alt="{name}">' if name == 'loss' else f'<img src="./{link}" alt="{name}">'
-    )
-    if name in MOVING:
-        picture = f'<object type="image/svg+xml" data="./{link}">The figure {link} cannot be shown.</object>'
-    return f'{picture}\n<small><a href="./{link}" target="_blank">{link}</a></small>'
+def _desc(name: str) -> str:
+    """Name of a picture as the value of an entity, which has letters and digits only."""
+    return name.replace('_', '')
+
+
+def _link(where: str, picture: Picture) -> str:
+    """Show a picture that lies beside the page."""
+    link, alt = texts.escape(where), texts.escape(picture.alt)
+    # what moves under the pointer must be an object
+    shown = f'<img src="./{link}" alt="{alt}" loading="lazy">'
+    if picture.moves:
+        shown = f'<object type="image/svg+xml" data="./{link}" aria-label="{alt}">{alt}: {link}</object>'
+    return f'{texts.frame(shown)}\n<small><a href="./{link}" target="_blank">{link}</a></small>'
+
+
+def _embed(path: Path, picture: Picture) -> str:
+    """Put a picture into the page."""
+    text = path.read_text(encoding='utf-8')
+    if picture.moves:
+        return texts.frame(text)
+    code = base64.b64encode(text.encode()).decode()
+    return texts.frame(f'<img src="data:image/svg+xml;base64,{code}" alt="{texts.escape(picture.alt)}">')
 
 
 def _bootstrap(folder: Path, subject: str, cases: Sequence[Case]) -> Path:
@@ -114,6 +137,9 @@ def _bootstrap(folder: Path, subject: str, cases: Sequence[Case]) -> Path:
             mine = copy.deepcopy(section)
             mine['name'], mine['title'] = texts.anchor(case), case.title
             for reportlet in mine['reportlets']:
+                if case.kept == 'affine' and 'affine_kept' in reportlet:
+                    reportlet |= reportlet['affine_kept']
+                reportlet.pop('affine_kept', None)
                 reportlet['bids']['desc'] = f'p{place}{reportlet["bids"]["desc"]}'
             sections.append(mine)
     spec['sections'] = sections

@@ -51,7 +51,22 @@ def table(
     body = ''.join(f'<tr>{line(row, "td")}</tr>\n' for row in rows)
     head = f'<thead><tr>{line(header, "th")}</tr></thead>\n' if header else ''
     title = f'<caption>{escape(caption)}</caption>\n' if caption else ''
-    return f'<table>\n{title}{head}<tbody>\n{body}</tbody></table>'
+    return f'<div class="wide"><table>\n{title}{head}<tbody>\n{body}</tbody></table></div>'
+
+
+def badge(status: str) -> str:
+    """A verdict, told by its word, by a sign and by a colour."""
+    return f'<b class="badge {escape(status)}">{escape(status)}</b>'
+
+
+def note(text: str) -> str:
+    """A quiet paragraph."""
+    return f'<p class="note">{escape(text)}</p>'
+
+
+def frame(picture: str) -> str:
+    """A picture (HTML) that can be moved about in a narrow window instead of becoming too small to read."""
+    return f'<div class="figure" tabindex="0">{picture}</div>'
 
 
 def box(kind: str, text: str) -> str:
@@ -72,15 +87,31 @@ def files(subject: str, plan: Plan, cases: Sequence[Case]) -> str:
             for _, row in rows.iterrows()
         ),
         ('Session', 'T1w', 'T2w', 'Decision', 'Why'),
+        'Every T1w and T2w of this subject, what is done with it and why',
     )
-    ends = table(
-        (
-            [f'<a href="#{anchor(case)}">{escape(case.title)}</a>', f'<b>{_status(case)}</b>', *_end(case)]
-            for case in cases
-        ),
-        ('Pair', 'Verdict', 'Status', 'Result'),
-    )
-    return f'{ends}\n{listed}'
+    return '\n'.join([*map(_card, cases), listed])
+
+
+def _card(case: Case) -> str:
+    """A pair in a few lines: verdict, what was paired and why, what to know."""
+    status, said = _end(case)
+    pair = case.pair
+    chosen = ''
+    if pair is not None:
+        chosen = f'<code>{escape(pair.t2w.name)}</code> to <code>{escape(pair.t1w.name)}</code> ({escape(pair.reason)})'
+    odd = _findings(case)
+    warned = f'Header{"s" if len(odd) > 1 else ""}: {escape("; ".join(odd))}' if odd else ''
+    lines = [
+        f'<a href="#{anchor(case)}">{escape(case.title)}</a> {badge(_status(case))} {status}',
+        chosen,
+        said,
+        warned,
+    ]
+    return box(_KINDS.get(_status(case), 'none'), '<br>'.join(filter(None, lines)))
+
+
+#: Verdict: kind of the box that tells it.
+_KINDS = {'PASS': 'good', 'CHECK': 'warn', 'FAIL': 'bad'}
 
 
 def anchor(case: Case) -> str:
@@ -89,12 +120,12 @@ def anchor(case: Case) -> str:
 
 
 def _end(case: Case) -> tuple[str, str]:
-    status = case.outcome.status if case.outcome else ('done' if case.qc else 'not done')
+    status = case.outcome.status if case.outcome else ('done' if case.complete else 'not done')
     if case.failed and case.outcome:
         return f'<b>{status}</b>', escape(f'{case.outcome.step}: {case.outcome.cause}'.strip(': '))
     if case.outcome and case.outcome.status == 'locked':
         return status, escape(case.outcome.cause or 'another run has it')
-    return status, '<br>'.join(map(escape, [*_reasons(case), *filter(None, [_kept(case)])])) or '–'
+    return status, '<br>'.join(map(escape, [*_reasons(case), *filter(None, [_kept(case)])]))
 
 
 def _status(case: Case) -> str:
@@ -134,7 +165,9 @@ def _count_better(evidence: Mapping[str, Any]) -> tuple[int, int]:
 # ------------------------------------------------------------------------------------------------------- one pair
 def facts(case: Case, settings: Settings) -> str:
     """Boxes that say how it stands, and a table of what was used."""
-    return '\n'.join([*_boxes(case), table(_fact_rows(case, settings)), *_findings(case)])
+    findings = _findings(case)
+    said = [box('warn', '<b>About the headers:</b><br>' + '<br>'.join(map(escape, findings)))] if findings else []
+    return '\n'.join([*_boxes(case), table(_fact_rows(case, settings)), *said])
 
 
 def _boxes(case: Case) -> list[str]:
@@ -143,18 +176,20 @@ def _boxes(case: Case) -> list[str]:
     if case.failed and case.outcome:
         step = escape(case.outcome.step or '?')
         boxes.append(box('bad', f'<b>This pair failed</b> at <code>{step}</code>: {escape(case.outcome.cause)}'))
-        if case.qc:
+        if case.complete:
             boxes.append(box('warn', 'What is shown below is of an earlier run.'))
+        elif case.qc:
+            boxes.append(box('warn', 'What is shown below was known when it failed.'))
     elif case.outcome and case.outcome.status == 'locked':
         boxes.append(box('warn', f'Not done by this run: {escape(case.outcome.cause or "another run has this pair")}.'))
-    elif not case.qc:
+    elif not case.complete:
         boxes.append(box('warn', 'This pair is not done: there is no QC file of it in the derivatives.'))
-    if case.qc and not case.current:
+    if case.complete and not case.current:
         boxes.append(box('warn', 'The derivatives were made with other settings than those of this run.'))
     if case.verdict:
-        kind = {'PASS': 'good', 'CHECK': 'warn', 'FAIL': 'bad'}[case.verdict.status]
         why = _reasons(case) or ['All numbers lie within their thresholds.']
-        boxes.append(box(kind, f'<b>{case.verdict.status}</b><br>' + '<br>'.join(map(escape, why))))
+        lines = [badge(case.verdict.status), *map(escape, why)]
+        boxes.append(box(_KINDS[case.verdict.status], '<br>'.join(lines)))
     decision = result.get('decision') or {}
     if decision:
         kept = 'the deformation' if decision.get('kept') == 'diffeo' else f'the {decision.get("kept")}'
@@ -188,8 +223,14 @@ def _fact_rows(case: Case, settings: Settings) -> list[tuple[str, str]]:
         )
     if case.qc.get('prealign_start'):
         rows.append(('Alignment started from', escape(case.qc['prealign_start'])))
-    result = case.result
-    rows.append(('Method', escape(result.get('method', settings.method))))
+    return rows
+
+
+def _run_rows(case: Case) -> list[tuple[str, str]]:
+    """What the solver says of its work."""
+    result, rows = case.result, []
+    if result.get('method'):
+        rows.append(('Method', escape(result['method'])))
     for key, label in (('device', 'Device'), ('threads', 'Threads'), ('seed', 'Seed'), ('stopped', 'Stopped')):
         if result.get(key) not in (None, ''):
             rows.append((label, escape(_plain(result[key]))))
@@ -246,9 +287,7 @@ def _findings(case: Case) -> list[str]:
                 found.append(f'{label}: {error}')
                 continue
             found += [f'{label}: {text}' for text in (*report.errors, *report.findings)]
-    if not found:
-        return []
-    return [box('warn', '<b>About the headers:</b><br>' + '<br>'.join(escape(text) for text in found))]
+    return found
 
 
 def _flatten(key: str, value: Any) -> list[str]:
@@ -277,8 +316,7 @@ def numbers(case: Case) -> str:
         header = ('Measure', *(STAGES[stage] for stage in stages), '')
         parts.append(table(rows, header, 'Do the scans agree?', range(1, len(stages) + 1)))
     if 'before' in evidence and not evidence['before']:
-        note = 'Nothing was measured before the alignment: the headers place the two brains apart.'
-        parts.append(f'<p class="note">{note}</p>')
+        parts.append(note('Nothing was measured before the alignment: the headers place the two brains apart.'))
     parts += _checks(case)
     jacobian, shift = result.get('jacobian') or {}, result.get('displacement_mm') or {}
     inverse = result.get('inverse_consistency_mm') or {}
@@ -294,13 +332,15 @@ def numbers(case: Case) -> str:
         ('Inverse consistency, mm', _named(inverse), 'forth and back should end where it began'),
     ]
     rows = [
-        (label, value, f'<span class="note">{note}</span>') for label, value, note in rows if value not in ('', '–')
+        (label, value, f'<span class="note">{what}</span>') for label, value, what in rows if value not in ('', '–')
     ]
     if rows:
         parts.append(table(rows, caption='The deformation'))
     for key, caption in (('rigid', 'The rigid alignment'), ('affine', 'The affine alignment')):
         if isinstance(case.qc.get(key), Mapping):
             parts.append(_matrix(case.qc[key], f'{caption}, from T1w to T2w'))
+    if _run_rows(case):
+        parts.append(table(_run_rows(case), caption='The solver'))
     steps = list(_steps(case.qc.get('seconds_per_step')))
     if steps:
         rows = [(escape(' '.join(path)), f'{value:.1f}') for path, value in steps]
@@ -316,8 +356,8 @@ def _edge_row(case: Case, stages: Sequence[str]) -> list[list[str]]:
         return []
     kept = (case.result.get('decision') or {}).get('kept')
     known = {**found, 'diffeo': None if kept == 'affine' else found.get('registered')}
-    note = '<span class="note">higher is better; in cubes of 9 mm, inside the brain mask</span>'
-    return [['local edge correlation', *(number(known.get(stage), 4) for stage in stages), note]]
+    what = '<span class="note">higher is better; in cubes of 9 mm, inside the brain mask</span>'
+    return [['local edge correlation', *(number(known.get(stage), 4) for stage in stages), what]]
 
 
 def _checks(case: Case) -> list[str]:
@@ -326,8 +366,8 @@ def _checks(case: Case) -> list[str]:
         return []
     rows = []
     for check in case.verdict.checks.values():
-        status = check.status if check.status == 'PASS' else f'<b>{check.status}</b>'
-        rows.append((escape(check.title), f'{number(check.value)} {check.unit}', status, check.threshold))
+        unit = f' {check.unit}' if check.unit else ''
+        rows.append((escape(check.title), f'{number(check.value)}{unit}', badge(check.status), check.threshold))
     return [table(rows, ('Number', 'value', 'verdict', 'thresholds'), 'What the verdict looks at', (1,))]
 
 
@@ -392,7 +432,7 @@ def error(case: Case) -> str:
 
 def errors(cases: Sequence[Case]) -> str:
     """The last section: links to what failed, or that nothing did."""
-    failed = [case for case in cases if case.failed or (case.crash and not case.qc)]
+    failed = [case for case in cases if case.failed or (case.crash and not case.complete)]
     if not failed:
         return box('good', 'No errors.')
     rows = [
@@ -407,7 +447,10 @@ def errors(cases: Sequence[Case]) -> str:
 
 
 def methods(markdown: str) -> str:
-    """The little Markdown of ``logs/CITATION.md`` as HTML: headings, paragraphs, bullets, links of DOIs as text."""
+    """The little Markdown of ``logs/CITATION.md`` as HTML, with a button that copies it.
+
+    Headings, paragraphs, bullets, links of DOIs as text.
+    """
     parts = []
     for block in re.split(r'\n\s*\n', markdown.strip()):
         lines = block.strip().splitlines()
@@ -420,4 +463,5 @@ def methods(markdown: str) -> str:
             parts.append('<ul>' + ''.join(f'<li>{escape(" ".join(item.split()))}</li>' for item in items) + '</ul>')
         else:
             parts.append(f'<p>{escape(" ".join(block.split()))}</p>')
-    return '\n'.join(parts)
+    copy = '<button type="button" data-copy="methods-text">Copy the text</button>'
+    return '\n'.join([copy, '<div id="methods-text">', *parts, '</div>'])

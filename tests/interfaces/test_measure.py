@@ -9,7 +9,7 @@ import pytest
 
 from bidsreg.interfaces.affine import rigid_matrix
 from bidsreg.interfaces.base import Timing
-from bidsreg.interfaces.figures import Flicker, LossCurve, MaskOutline
+from bidsreg.interfaces.figures import Draw
 from bidsreg.interfaces.measure import Measure
 from bidsreg.interfaces.sink import FILES, PublishPair
 from bidsreg.registration.itk import write_affine
@@ -74,14 +74,17 @@ def test_everything_known_is_in_the_facts(rigid_pair, result, here, tmp_path):
 def test_figures_are_drawn(rigid_pair, result, here):
     _, paths = rigid_pair
     fixed, mask = str(paths['fixed']), str(paths['fixed_mask'])
-    for node in (
-        Flicker(fixed=fixed, moving=fixed, mask=mask, title='Same'),
-        Flicker(fixed=fixed, moving=str(paths['moving'])),
-        MaskOutline(image=fixed, mask=mask),
-        LossCurve(result=result),
+    for inputs in (
+        {'picture': 'before', 'fixed': fixed, 'moving': fixed, 'fixed_mask': mask},
+        {'picture': 'before', 'fixed': fixed, 'moving': str(paths['moving'])},
+        {'picture': 'mask_t1w', 'fixed': fixed, 'fixed_mask': mask},
+        {'picture': 'loss', 'result': result},
     ):
-        text = Path(node.run().outputs.out_file).read_text()
-        assert '<svg' in text
+        out = Path(Draw(**inputs).run().outputs.out_file)
+        assert out.name == f'{inputs["picture"]}.svg'
+        assert '<svg' in out.read_text()
+    with pytest.raises(ValueError, match='cannot be drawn without fixed_mask'):
+        Draw(picture='mask_t1w', fixed=fixed).run()
 
 
 def test_timing_collects_what_there_is():
@@ -100,17 +103,18 @@ def test_publish_puts_every_file_in_its_place(tmp_path, here):
     settings = Settings(bids_dir=bids, output_dir=tmp_path / 'out', work_dir=tmp_path / 'work')
     (pair,) = find_pairs(settings).pairs
     files = {}
-    for name in (*FILES, 'figure_before', 'figure_mask_t1w'):
+    for name in (*FILES, 'before.svg', 'mask_t1w.svg'):
         files[name] = str(tmp_path / name)
         (tmp_path / name).write_text(name)
-    node = PublishPair(pair=pair, settings=settings, facts={'result': RESULT}, **files)
+    figures = [files.pop('before.svg'), files.pop('mask_t1w.svg')]
+    node = PublishPair(pair=pair, settings=settings, facts={'result': RESULT}, figures=figures, **files)
     assert node._always_run
     out = node.run().outputs.out_file
     goals = pair_outputs(pair, settings.output_dir)
     assert out == str(goals['qc'])
     for name in FILES:
         assert goals[name].read_text() == name
-    assert figure_path(pair, settings.output_dir, 'before').read_text() == 'figure_before'
-    assert figure_path(pair, settings.output_dir, 'mask', 'T1w').read_text() == 'figure_mask_t1w'
+    assert figure_path(pair, settings.output_dir, 'before').read_text() == 'before.svg'
+    assert figure_path(pair, settings.output_dir, 'mask', 'T1w').read_text() == 'mask_t1w.svg'
     assert read_qc(pair, settings)['result'] == RESULT
     assert is_complete(pair, settings)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bidsreg.reports import figures
+from bidsreg.reports import canvas, figures
 from tests import data
 
 GRIDS = [name for name in data.GRIDS if name != 'sheared']
@@ -54,15 +54,15 @@ def test_flicker_on_any_grid(name, tmp_path):
 def test_slices_are_where_the_brain_is_and_do_not_depend_on_the_grid(name):
     head = _scan(name)
     centre = np.array([120, -340, 260]) if name == 'far' else np.zeros(3)
-    rows = figures.choose_planes(head.mask)
-    assert [len(row) for row in rows] == [figures.COLUMNS] * 3
+    rows = canvas.choose_planes(head.mask)
+    assert [len(row) for row in rows] == [canvas.COLUMNS] * 3
     for row, axis, radius in zip(rows, (2, 1, 0), (58, 78, 62), strict=True):
         places = np.array([plane.points[0, 0, axis] for plane in row]) - centre[axis]
         assert np.abs(places).max() < radius
         assert places.max() - places.min() > radius
-    pictures = figures._sample(head.scan, rows)
-    reference = figures._sample(_scan('ras').scan, figures.choose_planes(_scan('ras').mask))
-    middle = figures.COLUMNS // 2
+    pictures = canvas.sample(head.scan, rows)
+    reference = canvas.sample(_scan('ras').scan, canvas.choose_planes(_scan('ras').mask))
+    middle = canvas.COLUMNS // 2
     for row, other in zip(pictures, reference, strict=True):
         a, b = row[middle], other[middle]
         height, width = min(a.shape[0], b.shape[0]) // 2, min(a.shape[1], b.shape[1]) // 2
@@ -80,10 +80,10 @@ def test_right_is_on_the_side_that_says_right(tmp_path):
     points = data.world(shape, affine)
     brain = (np.linalg.norm(points / [62, 78, 58], axis=-1) < 1).astype(np.uint8)
     blob = (np.linalg.norm(points - [35, 0, 0], axis=-1) < 12).astype(np.float32)
-    rows = figures.choose_planes(nib.Nifti1Image(brain, affine))
-    pictures = figures._sample(nib.Nifti1Image(blob, affine), rows)
+    rows = canvas.choose_planes(nib.Nifti1Image(brain, affine))
+    pictures = canvas.sample(nib.Nifti1Image(blob, affine), rows)
     for row, planes in zip(pictures[:2], rows[:2], strict=True):
-        picture = row[figures.COLUMNS // 2]
+        picture = row[canvas.COLUMNS // 2]
         assert picture[:, : picture.shape[1] // 2].sum() > 10 * picture[:, picture.shape[1] // 2 :].sum()
         assert (planes[0].left, planes[0].right) == ('R', 'L')
     assert (rows[2][0].left, rows[2][0].right) == ('A', 'P')
@@ -94,9 +94,12 @@ def test_mask_outline_follows_the_mask(tmp_path):
     nib.save(head.scan, tmp_path / 'scan.nii.gz')
     nib.save(head.mask, tmp_path / 'mask.nii.gz')
     out = figures.mask_outline(tmp_path / 'scan.nii.gz', tmp_path / 'mask.nii.gz', tmp_path / 'm.svg', 'Mask')
-    path = ET.parse(out).getroot().find('{*}path')
-    assert path.get('stroke') == figures.ORANGE
-    assert path.get('d').count('M') >= figures.COLUMNS * 3
+    root = ET.parse(out).getroot()
+    path = root.find('{*}defs/{*}path')
+    halo, line = (use for use in root.findall('{*}use') if use.get('href') == f'#{path.get("id")}')
+    assert (halo.get('stroke'), line.get('stroke')) == ('#000', canvas.ORANGE), 'seen on any grey'
+    assert float(halo.get('stroke-width')) > float(line.get('stroke-width'))
+    assert path.get('d').count('M') >= canvas.COLUMNS * 3
     assert out.stat().st_size < 1.5e6
 
 

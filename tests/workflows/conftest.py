@@ -10,8 +10,10 @@ from nipype import config
 from tests import data
 
 FAKE_PAIR = """\
-import json, sys, numpy as np, nibabel as nb, h5py
+import json, sys, numpy as np, nibabel as nb
 from pathlib import Path
+from bidsreg.registration.grid import Grid
+from bidsreg.registration.itk import write_composite
 args = sys.argv[1:]
 out = Path(args[args.index('--out') + 1])
 fixed, moving = nb.load(args[0]), nb.load(args[1])
@@ -20,15 +22,9 @@ with open(Path(sys.argv[0]).with_name('calls.txt'), 'a') as calls:
     calls.write('once')
 for name in ('warped', 'jacobian'):
     nb.save(nb.Nifti1Image(fixed.get_fdata(dtype='f4'), fixed.affine), out / f'{name}.nii.gz')
-for name in ('forward', 'inverse'):  # the identity as ITK writes it
-    with h5py.File(out / f'{name}.h5', 'w') as file:
-        text = h5py.string_dtype('ascii')
-        for key in ('ITKVersion', 'HDFVersion', 'OSName', 'OSVersion'):
-            file.create_dataset(key, (1,), text, data=['x'])
-        group = file.create_group('TransformGroup/0')
-        group.create_dataset('TransformType', (1,), text, data=['AffineTransform_double_3_3'])
-        group['TransformFixedParameters'] = np.zeros(3)
-        group['TransformParameters'] = np.r_[np.eye(3).ravel(), np.zeros(3)]
+grid, still = Grid(fixed.shape, fixed.affine), np.zeros((*fixed.shape, 3), 'f4')
+for name in ('forward', 'inverse'):
+    write_composite(out / f'{name}.h5', np.eye(4), still, grid, affine_first=name == 'inverse')
 history = [{'level': 4.0, 'iteration': i, 'loss': 1.0, 'similarity': 1.0, 'regularity': 0.0} for i in range(3)]
 (out / 'result.json').write_text(json.dumps({'method': 'node-mind', 'loss_history': history}))
 """

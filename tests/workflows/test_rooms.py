@@ -21,7 +21,9 @@ from nipype.pipeline import engine as pe
 
 from bidsreg.bids.derivatives import is_complete, pair_outputs, read_qc
 from bidsreg.bids.pairs import find_pairs
-from bidsreg.registration.itk import read_affine, write_affine
+from bidsreg.registration.grid import Grid
+from bidsreg.registration.itk import read_affine, write_affine, write_composite
+from bidsreg.reports.pictures import PICTURES
 from bidsreg.settings import Settings
 from tests import data
 
@@ -119,6 +121,9 @@ def test_the_app_with_another_program(bids, tmp_path):
 
 def test_quality(heads, tmp_path):
     write_affine(tmp_path / 'a.txt', np.eye(4))
+    scan = nb.load(heads['t1w'])
+    still = np.zeros((*scan.shape, 3), np.float32)
+    write_composite(tmp_path / 'forward.h5', np.eye(4), still, Grid(scan.shape, scan.affine))
     history = [{'level': 4.0, 'iteration': k, 'loss': 1.0, 'similarity': 1.0, 'regularity': 0.0} for k in range(3)]
     (tmp_path / 'result.json').write_text(json.dumps({'method': 'node-mind', 'loss_history': history}))
     out = run(
@@ -130,14 +135,15 @@ def test_quality(heads, tmp_path):
         moving_mask=heads['mask'],
         affine=str(tmp_path / 'a.txt'),
         warped=heads['t1w'],
+        forward=str(tmp_path / 'forward.h5'),
+        jacobian=heads['t1w'],
         result=str(tmp_path / 'result.json'),
     )
     assert out['facts']['result']['method'] == 'node-mind'
     assert json.loads(Path(out['facts_file']).read_text()) == out['facts']
-    figures = [name for name in out if name.startswith('figure_')]
-    assert len(figures) == 6
-    for name in figures:
-        assert '<svg' in Path(out[name]).read_text()
+    assert [Path(path).stem for path in out['figures']] == list(PICTURES)
+    for path in out['figures']:
+        assert '<svg' in Path(path).read_text()
 
 
 def test_a_failing_pair_leaves_the_others_alone(bids, tmp_path, fake_register):
@@ -166,7 +172,7 @@ def test_a_failing_pair_leaves_the_others_alone(bids, tmp_path, fake_register):
     qc = read_qc(pairs[1], settings)
     assert qc['seconds_per_step']['registration']['register'] > 0
     assert 'user' in qc['mask_method']
-    assert len(list((settings.output_dir / 'sub-02' / 'figures').glob('*.svg'))) == 6
+    assert len(list((settings.output_dir / 'sub-02' / 'figures').glob('*.svg'))) == len(PICTURES)
 
     # derivatives that were removed come back from the work folder, without the solver
     shutil.rmtree(settings.output_dir)

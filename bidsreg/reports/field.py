@@ -1,0 +1,246 @@
+"""The figures of a deformation: its grid, and its Jacobian determinant as a map and a histogram."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage as ndi
+
+from bidsreg.registration.itk import read_composite
+from bidsreg.reports import canvas
+from bidsreg.reports.canvas import FOOT, GAP, ORANGE, PIXEL, VERMILLION, WIDTH, Layout, Plane, Source
+from bidsreg.reports.figures import tissue_borders
+
+SPACING = 5.0
+"""Between the lines of a deformation grid, mm."""
+LIMITS = (1.02, 1.05, 1.1, 1.2, 1.3, 1.5, 2.0, 3.0, 4.0, 8.0)
+"""Ends of the colour bar of a Jacobian map: the first that leaves out at most one voxel in a hundred."""
+BINS = 64
+"""Of the histogram of a Jacobian map."""
+
+
+# ------------------------------------------------------------------------------------------------- the grid
+def deformation_grid(
+    fixed: Source,
+    mask: Source | None,
+    forward: str | os.PathLike,
+    out: str | os.PathLike,
+    title: str = 'The deformation',
+) -> Path:
+    """Draw a grid as the deformation bends it, through the middle of the brain and through its largest displacement.
+
+    Parameters
+    ----------
+    fixed : path or image
+        T1w.
+    mask : path or image, optional
+        Brain mask in its world. None or empty: the foreground of `fixed`.
+    forward : path
+        ITK composite (.h5) of an affine and a displacement field that brings T2w data onto the T1w; only the field is
+        drawn.
+    out : path
+        SVG to write.
+    title : str
+        Said above the slices.
+
+    Returns
+    -------
+    Path
+        `out`, absolute.
+
+    Raises
+    ------
+    ValueError
+        If `forward` is no such transform.
+    """
+    fixed = canvas.load(fixed)
+    mask = canvas.brain(mask, fixed)
+    _, displacement, grid, _ = read_composite(forward)
+    field = _Field(displacement, grid.affine)
+    brain = nib.affines.apply_affine(mask.affine, np.argwhere(canvas.values(mask) > 0))
+    lengths = np.linalg.norm(field.at(brain), axis=-1)
+    middle, peak = brain.mean(0), brain[lengths.argmax()]
+    planes = canvas.planes_through(mask, (middle, peak))
+    layout = Layout.of(planes)
+    dim = canvas.mapped(lambda cut: 0.65 * cut, canvas.greys(canvas.sample(fixed, planes)))
+    rings = []
+    for column, plane in enumerate(planes[1]):
+        x, y = layout.corner(1, column) + plane.pixels(peak) * layout.scale
+        rings.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="16" fill="none" stroke="#fff" stroke-width="2"/>')
+    factor = field.enlargement(float(lengths.max()))
+    said = [
+        f'lines {SPACING:g} mm apart',
+        f'bending drawn {factor} times as large as it is' if factor > 1 else '',
+        f'in the brain {lengths.mean():.1f} mm on average, {lengths.max():.1f} mm at most (ring, second row)',
+    ]
+    body = [
+        canvas.raster(dim, layout),
+        canvas.line_art(_grid_lines(planes, field, factor, layout), ORANGE, 1.2),
+        *rings,
+        canvas.labels(planes, layout),
+        canvas.heading(title),
+        canvas.heading('; '.join(filter(None, said)), ORANGE, WIDTH - 10, 'end'),
+    ]
+    return canvas.write_svg(out, layout.bottom + FOOT, body, title)
+
+
+class _Field:
+    """A displacement field (mm, world) that is zero outside its grid."""
+
+    def __init__(self, displacement: np.ndarray, affine: np.ndarray) -> None:
+        self.displacement = displacement
+        self.to_voxel = np.linalg.inv(affine)
+        self.spacing = nib.affines.voxel_sizes(affine)
+
+    def enlargement(self, longest: float) -> int:
+        """How many times larger the field can be drawn: to at most one square, and without folds that it has not."""
+        slopes = [np.abs(np.gradient(self.displacement, step, axis=k)).max() for k, step in enumerate(self.spacing)]
+        return max((n for n in (2, 3, 5, 10) if n * longest <= SPACING and n * max(slopes) < 0.8), default=1)
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """Displacements (..., 3) at world points (..., 3), linear."""
+        voxels = np.moveaxis(nib.affines.apply_affine(self.to_voxel, points), -1, 0)
+        parts = [ndi.map_coordinates(self.displacement[..., k], voxels, order=1) for k in range(3)]
+        return np.stack(parts, axis=-1)
+
+
+def _grid_lines(planes: list[list[Plane]], field: _Field, factor: float, layout: Layout) -> list[str]:
+    """Lines of the grid as paths; a line ends where it leaves its slice."""
+    step, paths = round(SPACING / PIXEL), []
+    for place, row in enumerate(planes):
+        for column, plane in enumerate(row):
+            moved = plane.pixels(plane.points + factor * field.at(plane.points))
+            size = np.array(moved.shape[1::-1]) - 1
+            inside = ((moved >= 0) & (moved <= size)).all(-1)
+            start = layout.corner(place, column)
+            for line, kept in (
+                *zip(moved[step // 2 :: step], inside[step // 2 :: step], strict=True),
+                *zip(moved[:, step // 2 :: step].swapaxes(0, 1), inside[:, step // 2 :: step].T, strict=True),
+            ):
+                shown = np.flatnonzero(kept)[::2]
+                if shown.size > 1:
+                    paths.append(canvas.path_data(start + line[shown] * layout.scale))
+    return paths
+
+
+# ------------------------------------------------------------------------------------------------- the Jacobian
+def jacobian_map(
+    fixed: Source,
+    mask: Source | None,
+    jacobian: Source,
+    out: str | os.PathLike,
+    title: str = 'Jacobian determinant',
+) -> Path:
+    """Draw the Jacobian determinant in colours, and below it its histogram over a symmetric logarithmic colour bar.
+
+    The colours are cividis: from dark blue over grey to yellow, with a lightness that only rises, so the map can be
+    read by colour-blind eyes and in a print without colours. Folded voxels (0 or less) are vermillion and are counted.
+
+    Parameters
+    ----------
+    fixed : path or image
+        T1w, shown around the brain.
+    mask : path or image, optional
+        Brain mask in its world. None or empty: the foreground of `fixed`.
+    jacobian : path or image
+        Jacobian determinant in the same world.
+    out : path
+        SVG to write.
+    title : str
+        Said above the slices.
+
+    Returns
+    -------
+    Path
+        `out`, absolute.
+    """
+    import matplotlib as mpl
+
+    fixed, jacobian = canvas.load(fixed), canvas.load(jacobian)
+    mask = canvas.brain(mask, fixed)
+    planes = canvas.choose_planes(mask)
+    layout = Layout.of(planes)
+    first, inside = canvas.sample(fixed, planes), canvas.sample(mask, planes)
+    determinants = _in_mask(jacobian, mask)
+    limit = _limit(determinants)
+    colours = mpl.colormaps['cividis']
+
+    def paint(grey: np.ndarray, part: np.ndarray, cut: np.ndarray) -> np.ndarray:
+        shown = colours(_place(cut, limit))[..., :3]
+        shown[cut <= 0] = mpl.colors.to_rgb(VERMILLION)
+        return np.where((part > 0.5)[..., None], shown, 0.6 * grey[..., None])
+
+    painted = canvas.mapped(paint, canvas.greys(first), inside, canvas.sample(jacobian, planes))
+    folds = int((determinants <= 0).sum())
+    said = f'{folds} folded voxels' + (' (vermillion)' if folds else '')
+    body = [
+        canvas.raster(painted, layout),
+        tissue_borders(first, inside, layout, '#fff'),
+        canvas.labels(planes, layout),
+        canvas.heading(title),
+        canvas.heading(f'in the brain: {said}; lines: tissue borders of the T1w', '#fff', WIDTH - 10, 'end'),
+        _histogram(determinants, limit, layout.bottom + FOOT + 8),
+    ]
+    return canvas.write_svg(out, layout.bottom + FOOT + 8 + _HIGH + 92, body, title)
+
+
+def _in_mask(image: nib.spatialimages.SpatialImage, mask: nib.spatialimages.SpatialImage) -> np.ndarray:
+    """Values of an image inside a mask that may lie on another grid."""
+    to_mask = np.linalg.inv(mask.affine) @ image.affine
+    inside = ndi.affine_transform(
+        (canvas.values(mask) > 0).astype(np.float32), to_mask[:3, :3], to_mask[:3, 3], image.shape, order=1
+    )
+    found = canvas.values(image)[inside > 0.5]
+    return found if found.size else canvas.values(image).ravel()
+
+
+def _limit(determinants: np.ndarray) -> float:
+    """End of the colour bar; its other end is its inverse."""
+    logs = np.abs(np.log(np.maximum(determinants, 1e-6)))
+    needed = math.exp(float(np.percentile(logs, 99)))
+    return next((limit for limit in LIMITS if limit >= needed), LIMITS[-1])
+
+
+def _place(determinants: np.ndarray, limit: float) -> np.ndarray:
+    """Place on the colour bar, 0 to 1 with 1/2 where the volume is kept; what is beyond it lies at its ends."""
+    return np.clip(0.5 + 0.5 * np.log(np.maximum(determinants, 1e-6)) / math.log(limit), 0, 1)
+
+
+_HIGH, _LEFT, _LONG = 130, 330, 740  # of the histogram, picture units
+
+
+def _histogram(determinants: np.ndarray, limit: float, top: float) -> str:
+    """Histogram in per cent of the brain, the colour bar as its axis, its ticks and what they are."""
+    import matplotlib as mpl
+
+    colours = mpl.colormaps['cividis']
+    share = 100 * np.histogram(_place(determinants, limit), BINS, (0, 1))[0] / determinants.size
+    highest = max(float(share.max()), 1e-9)
+    wide, floor = _LONG / BINS, top + _HIGH
+    parts = ['<g font-size="14" fill="#fff">']
+    for k, percent in enumerate(share):
+        x, colour = _LEFT + k * wide, mpl.colors.to_hex(colours((k + 0.5) / BINS))
+        high = percent / highest * _HIGH
+        parts.append(
+            f'<rect x="{x:.1f}" y="{floor - high:.1f}" width="{wide - 1:.1f}" height="{high:.1f}" fill="#bbb"/>'
+        )
+        parts.append(
+            f'<rect x="{x:.1f}" y="{floor + 4:.1f}" width="{wide + 0.3:.1f}" height="18" fill="{colour}" '
+            'shape-rendering="crispEdges"/>'
+        )
+    parts.append(f'<path d="M{_LEFT - 6} {top:.1f}v{_HIGH}m0 0h{_LONG + 12}" stroke="#fff" fill="none"/>')
+    for value, y in ((highest, top), (0.0, floor)):
+        parts.append(f'<text x="{_LEFT - 12}" y="{y + 5:.0f}" text-anchor="end">{value:.3g}</text>')
+    parts.append(f'<text x="{_LEFT - 60}" y="{top + _HIGH / 2:.0f}" text-anchor="end">% of the brain, per bar</text>')
+    for k in range(-2, 3):
+        x, value = _LEFT + _LONG * (0.5 + k / 4), limit ** (k / 2)
+        ends = {-2: '≤ ', 2: '≥ '}.get(k, '')
+        parts.append(f'<path d="M{x:.1f} {floor + 22:.1f}v6" stroke="#fff"/>')
+        parts.append(f'<text x="{x:.1f}" y="{floor + 43:.0f}" text-anchor="middle">{ends}{value:.3g}</text>')
+    said = 'Jacobian determinant (ratio of volumes, no unit; logarithmic). Below 1: smaller in the T2w; above 1: larger'
+    parts.append(f'<text x="{WIDTH / 2:.0f}" y="{floor + 68 + GAP:.0f}" text-anchor="middle">{said}</text></g>')
+    return '\n'.join(parts)

@@ -1,0 +1,86 @@
+"""Pictures that a page lacks, drawn again from what lies in the derivatives (and the T2w, where it is there)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import typing
+from pathlib import Path
+
+from bidsreg.bids.derivatives import PRODUCTS, dataset_links, output_name, sidecar
+from bidsreg.reports.case import Case
+from bidsreg.reports.pictures import PICTURES, Scene, drawable, picture_path
+
+if typing.TYPE_CHECKING:
+    from bidsreg.settings import Settings
+
+LOGGER = logging.getLogger('bidsreg')
+
+
+def redraw(case: Case, settings: Settings) -> dict[str, str]:
+    """Draw the pictures of a pair that are missing and can be drawn.
+
+    Parameters
+    ----------
+    case : Case
+        The pair. Of one that failed and has no picture of its scans they are drawn as they came.
+    settings : Settings
+        Where the datasets are.
+
+    Returns
+    -------
+    dict of str to str
+        Why a picture is not there, by its name.
+    """
+    paths = {name: picture_path(case.entities, settings.output_dir, name) for name in PICTURES}
+    missing = [name for name, path in paths.items() if not path.is_file()]
+    if not missing:
+        return {}
+    if case.complete:
+        scene, reasons = scene_of_derivatives(case, settings), {}
+        possible = drawable(scene)
+        for name in missing:
+            lacks = [field for field in PICTURES[name].needs if getattr(scene, field) is None]
+            if lacks:
+                reasons[name] = f'it was lost, and cannot be drawn again without: {", ".join(lacks)}'
+    elif case.failed and case.pair is not None and paths['before'] in map(paths.get, missing):
+        scene, reasons, possible = Scene(fixed=case.pair.t1w, moving=case.pair.t2w), {}, ['before']
+    else:
+        return {}
+    for name in (name for name in missing if name in possible):
+        try:
+            paths[name].parent.mkdir(parents=True, exist_ok=True)
+            PICTURES[name].draw(scene, paths[name])
+        except Exception as error:  # of a broken file; the page must come out all the same
+            LOGGER.warning('%s: the picture %s could not be drawn: %s', case.name, name, error)
+            reasons[name] = f'it could not be drawn: {type(error).__name__}: {error}'
+    return reasons
+
+
+def scene_of_derivatives(case: Case, settings: Settings) -> Scene:
+    """Find the files of a finished pair, and its T2w in the dataset they were made from."""
+    out = settings.output_dir
+    ours = {key: out / output_name(key, case.entities) for key in PRODUCTS if PRODUCTS[key].of == 'T2w'}
+    found = {
+        'moving_mask': ours['t2w_mask'],
+        'affine': ours['affine_xfm'],
+        'warped': ours['t2w_in_t1w'],
+        'forward': ours['forward_xfm'],
+        'jacobian': ours['jacobian'],
+        'result': ours['qc'],
+    }
+    # the T1w may have other entities than the T2w: what the transform was made from is said beside it
+    names = ('fixed', 'fixed_mask', 'moving')
+    try:
+        uris = json.loads(sidecar(ours['forward_xfm']).read_text(encoding='utf-8'))['Sources']
+        found.update(zip(names, (_find(uri, settings) for uri in uris), strict=False))
+    except (OSError, ValueError, KeyError, TypeError):
+        LOGGER.debug('%s: what the transform was made from is not known', case.name)
+    return Scene(**{name: path for name, path in found.items() if path is not None and path.is_file()})
+
+
+def _find(uri: str, settings: Settings) -> Path | None:
+    """The file of a BIDS URI; None for one of a dataset that we do not know."""
+    name, _, path = uri.removeprefix('bids:').partition(':')
+    folder = {'': settings.output_dir, **dataset_links(settings)}.get(name)
+    return None if folder is None else folder / path

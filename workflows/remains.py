@@ -1,0 +1,130 @@
+"""What a pair that failed has done by then: its pictures and numbers are kept for the report."""
+
+from __future__ import annotations
+
+import json
+import typing
+from pathlib import Path
+from typing import Any
+
+import nibabel as nb
+from nipype.interfaces.base import isdefined
+from nipype.pipeline.engine.utils import load_resultfile
+
+from bidsreg.bids.derivatives import read_qc, write_text
+from bidsreg.interfaces.affine import decompose
+from bidsreg.interfaces.measure import brain_centre, volume_ml
+from bidsreg.registration.itk import read_affine
+from bidsreg.reports.case import partial_path
+from bidsreg.reports.pictures import PICTURES, Scene, drawable, picture_path
+
+if typing.TYPE_CHECKING:
+    from bidsreg.bids.pairs import Pair
+    from bidsreg.settings import Settings
+
+#: The nodes that are asked, each with the one that must have ended before it.
+_STEPS = {
+    'masking_wf/conform': None,
+    'masking_wf/brain_mask': 'masking_wf/conform',
+    'masking_wf/n4': 'masking_wf/brain_mask',
+    'prealign_wf/conform': None,
+    'prealign_wf/rigid': 'masking_wf/n4',
+    'prealign_wf/moving_mask': 'prealign_wf/rigid',
+    'prealign_wf/n4': 'prealign_wf/moving_mask',
+    'prealign_wf/affine': 'prealign_wf/n4',
+    'registration_wf/register': 'prealign_wf/affine',
+}
+#: Files of a scene: node and output, the better source first.
+_FILES = {
+    'fixed': (('masking_wf/n4', 'out_file'), ('masking_wf/conform', 'out_file')),
+    'fixed_mask': (('masking_wf/brain_mask', 'out_mask'),),
+    'moving': (('prealign_wf/n4', 'out_file'), ('prealign_wf/conform', 'out_file')),
+    'moving_mask': (('prealign_wf/moving_mask', 'out_file'),),
+    'affine': (('prealign_wf/affine', 'out_matrix'),),
+    **{name: (('registration_wf/register', name),) for name in ('warped', 'forward', 'jacobian', 'result')},
+}
+#: What goes into the facts as it is.
+_FACTS = {
+    'mask_method': ('masking_wf/brain_mask', 'method'),
+    't1w_findings': ('masking_wf/conform', 'findings'),
+    't2w_findings': ('prealign_wf/conform', 'findings'),
+    'prealign_start': ('prealign_wf/rigid', 'start'),
+}
+
+
+def keep_remains(pair: Pair, settings: Settings, folder: Path) -> list[str]:
+    """Draw the pictures and note the numbers that a failed pair allows.
+
+    Nothing is touched where the files of an earlier, finished run of the pair are still there.
+
+    Parameters
+    ----------
+    pair, settings
+        What was to be done.
+    folder
+        Of the pair's workflow in the work folder.
+
+    Returns
+    -------
+    list of str
+        The pictures that were drawn.
+    """
+    if read_qc(pair, settings) is not None:
+        return []
+    outputs = _outputs(folder)
+    scene = Scene(**{name: path for name, sources in _FILES.items() if (path := _first(outputs, sources))})
+    facts = {'pair': pair.name, 'fingerprint': settings.fingerprint(), **_facts(outputs, scene)}
+    write_text(json.dumps(facts, indent=2) + '\n', partial_path(pair.name, settings.output_dir), settings.output_dir)
+    drawn = drawable(scene)
+    for name in PICTURES:
+        path = picture_path(pair.entities, settings.output_dir, name)
+        path.unlink(missing_ok=True)  # of an attempt before this one
+        if name in drawn:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            PICTURES[name].draw(scene, path)
+    return drawn
+
+
+def _outputs(folder: Path) -> dict[str, Any]:
+    """Outputs of the nodes that ended well in the latest attempt.
+
+    A node whose results are older than those of the one before it is left over from another attempt.
+    """
+    found, times = {}, {}
+    for step, before in _STEPS.items():
+        path = folder / step / f'result_{Path(step).name}.pklz'
+        if not path.is_file() or (before is not None and before not in found):
+            continue
+        outputs, time = load_resultfile(str(path)).outputs, path.stat().st_mtime_ns
+        if outputs is not None and (before is None or times[before] <= time):
+            found[step], times[step] = outputs, time
+    return found
+
+
+def _value(outputs: dict[str, Any], step: str, name: str) -> Any:
+    value = getattr(outputs.get(step), name, None)
+    return value if isdefined(value) else None
+
+
+def _first(outputs: dict[str, Any], sources: typing.Iterable[tuple[str, str]]) -> Path | None:
+    paths = (_value(outputs, *source) for source in sources)
+    return next((Path(path) for path in paths if path and Path(path).is_file()), None)
+
+
+def _facts(outputs: dict[str, Any], scene: Scene) -> dict[str, Any]:
+    facts = {name: _value(outputs, *source) for name, source in _FACTS.items()}
+    masks = {'t1w_ml': scene.fixed_mask, 't2w_ml': scene.moving_mask}
+    facts['masks'] = {name: volume_ml(nb.load(path)) for name, path in masks.items() if path} or None
+    matrices = {'rigid': _value(outputs, 'prealign_wf/rigid', 'out_matrix'), 'affine': scene.affine}
+    for name, path in matrices.items():
+        if path and scene.fixed_mask:
+            facts[name] = decompose(read_affine(path), brain_centre(nb.load(scene.fixed_mask)))
+    if scene.result:
+        facts['result'] = {key: value for key, value in scene.read_result().items() if key != 'inputs'}
+    seconds: dict[str, dict[str, float]] = {}
+    for step in outputs:
+        if (took := _value(outputs, step, 'seconds')) is not None:
+            room, _, node = step.partition('_wf/')
+            seconds.setdefault(room, {})[node] = took
+    facts['seconds_per_step'] = seconds or None
+    return {name: value for name, value in facts.items() if value is not None}
