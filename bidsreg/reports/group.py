@@ -1,6 +1,6 @@
 """The study: a row for every pair that is done, failed or missing, read from the derivatives alone.
 
-:func:`read_study` collects, :func:`write_group` writes ``group_registration.tsv`` and ``.json``.
+:func:`read_study` collects, :func:`write_group` writes ``group_registration.tsv``, ``.json`` and ``.html``.
 """
 
 from __future__ import annotations
@@ -165,9 +165,12 @@ class Study:
 
     @cached_property
     def numbers(self) -> tuple[Number, ...]:
-        """The columns that hold numbers, those that are judged first."""
+        """The columns that hold numbers, those that are judged first, in the order of the checks."""
         held = [column for column in self.columns if self.values(column)]
-        return tuple(sorted(held, key=lambda column: not column.checks))
+        order = {check: place for place, check in enumerate(CHECKS)}
+        return tuple(
+            sorted(held, key=lambda column: min((order[check] for check in column.checks), default=len(order)))
+        )
 
     @cached_property
     def spreads(self) -> dict[str, Spread | None]:
@@ -375,17 +378,19 @@ def _columns(
 
 # ---------------------------------------------------------------------------------------------------------- writing
 def write_group(study: Study, settings: Settings) -> Path:
-    """Write ``group_registration.tsv`` and ``.json`` into the output folder, each whole or not at all.
+    """Write ``group_registration.tsv``, ``.json`` and ``.html`` into the output folder, each whole or not at all.
 
     Returns
     -------
     Path
-        The table.
+        The page.
     """
+    from bidsreg.reports.group_page import page
+
     out = settings.output_dir
     write_whole(out / f'{STEM}.tsv', table(study))
     write_whole(out / f'{STEM}.json', json.dumps(describe(study), indent=2, ensure_ascii=False) + '\n')
-    return out / f'{STEM}.tsv'
+    return write_whole(out / f'{STEM}.html', page(study, settings))
 
 
 def table(study: Study) -> str:

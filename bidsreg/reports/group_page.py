@@ -1,0 +1,248 @@
+"""The page of a study: one file, with everything in it but the subjects' pages that it links to."""
+
+from __future__ import annotations
+
+import json
+import math
+import typing
+from collections import Counter
+from importlib import resources
+from typing import Any
+from urllib.parse import quote
+
+from bidsreg import __version__
+from bidsreg.reports.case import Case
+from bidsreg.reports.group import LEAST, REACH, ROW_STATUSES, STEM, Number, Row, Study
+from bidsreg.reports.texts import anchor, number
+from bidsreg.reports.verdict import STATUSES, Threshold
+
+if typing.TYPE_CHECKING:
+    from bidsreg.settings import Settings
+
+DIGITS = 5
+"""Significant digits of what is drawn; the table in ``group_registration.tsv`` has all."""
+NAMED = 8
+"""So many outliers are named below a number at once; the others when they are asked for."""
+
+#: Sections of the numbers that are not judged: where in the QC file they lie.
+SECTIONS = {
+    'How well the scans agree': ('overlap', 'alternatives', 'edge_lncc', 'result.evidence'),
+    'The deformation': (
+        'result.jacobian',
+        'result.displacement_mm',
+        'result.inverse_consistency_mm',
+        'result.path_length_mm',
+    ),
+    'The affine alignment': ('affine',),
+    'The rigid alignment': ('rigid',),
+    'Scans and masks': ('images', 'masks'),
+    'The work': ('',),
+}
+
+
+def page(study: Study, settings: Settings) -> str:
+    """The page as HTML.
+
+    Parameters
+    ----------
+    study : Study
+        As :func:`bidsreg.reports.group.read_study` gives it.
+    settings : Settings
+        ``output_dir``: a pair is linked to the page of its subject where there is one.
+    """
+    from jinja2 import Environment
+
+    package = resources.files('bidsreg.reports')
+    texts = {
+        name: package.joinpath(name).read_text(encoding='utf-8') for name in ('group.html', 'group.css', 'group.js')
+    }
+    links = _links(study, settings)
+    drawn, same = _drawn(study)
+    judged = [column for column in drawn if column.checks]
+    return (
+        Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        .from_string(texts['group.html'])
+        .render(
+            css=texts['group.css'],
+            script=texts['group.js'],
+            data=_data(study, drawn, links),
+            title=_title(settings),
+            version=__version__,
+            stem=STEM,
+            reach=f'{REACH:g}',
+            least=LEAST,
+            total=len(study.rows),
+            counts=study.count(),
+            notes=_notes(study, links),
+            sections=_sections(study, drawn, links),
+            same=[f'{column.title}: {_with_unit(value, column.unit)}' for column, value in same],
+            judged=[(drawn.index(column), column) for column in judged],
+            rows=[_row(study, place, judged, links[place]) for place in _worst_first(study)],
+        )
+    )
+
+
+def _title(settings: Settings) -> str:
+    """The name of the dataset, where its description has one."""
+    try:
+        text = (settings.output_dir / 'dataset_description.json').read_text(encoding='utf-8')
+        return str(json.loads(text)['Name'])
+    except (OSError, ValueError, KeyError, TypeError):
+        return f'bidsreg: {settings.output_dir.name}'
+
+
+def _links(study: Study, settings: Settings) -> list[str]:
+    """For each row the address of its pair in the page of its subject; empty where there is no such page."""
+    there: dict[str, bool] = {}
+    links = []
+    for row in study.rows:
+        name = f'sub-{row.entities.get("subject")}.html'
+        if name not in there:
+            there[name] = (settings.output_dir / name).is_file()
+        pair = row.status not in ('no pair', 'left out')
+        mark = f'#{quote(anchor(Case(row.name, row.entities)))}' if pair else ''
+        links.append(quote(name) + mark if there[name] else '')
+    return links
+
+
+def _drawn(study: Study) -> tuple[list[Number], list[tuple[Number, float]]]:
+    """The numbers that are drawn, and those that are not: they are the same in all pairs, and judged by nothing."""
+    drawn, same = [], []
+    for column in study.numbers:
+        values = set(study.values(column).values())
+        if len(values) == 1 and not column.checks and len(study.rows) > 1:
+            same.append((column, values.pop()))
+        else:
+            drawn.append(column)
+    return drawn, same
+
+
+def _worst_first(study: Study) -> list[int]:
+    """Places of the rows: FAIL, those without a verdict, CHECK, PASS; among equals those with most outliers."""
+    order = {status: place for place, status in enumerate(('FAIL', '', 'CHECK', 'PASS'))}
+    return sorted(
+        range(len(study.rows)), key=lambda place: (order[study.rows[place].judgement], -len(study.outlier_in[place]))
+    )
+
+
+def _notes(study: Study, links: list[str]) -> list[str]:
+    """What to know before numbers are compared."""
+    notes = []
+    kinds = Counter(
+        (str(row.values.get('fingerprint', '?')), str(row.values.get('method', '?')))
+        for row in study.rows
+        if row.status == 'done'
+    )
+    if len(kinds) > 1:
+        named = '; '.join(f'{count} with {method} ({mark})' for (mark, method), count in kinds.most_common())
+        notes.append(
+            f'The pairs were made with {len(kinds)} different settings or versions: {named}. Compare like with like.'
+        )
+    missing = sum(not link and row.status != 'no pair' for row, link in zip(study.rows, links, strict=True))
+    if missing:
+        notes.append(
+            f'{missing} pair(s) have no subject page to open: the participant level with --reports-only writes it.'
+        )
+    return notes
+
+
+def _sections(study: Study, drawn: list[Number], links: list[str]) -> list[dict[str, Any]]:
+    """What is drawn where: the judged numbers first, and open."""
+    titles = {'What the verdict looks at': [column for column in drawn if column.checks]}
+    left = [column for column in drawn if not column.checks]
+    for title, starts in SECTIONS.items():
+        mine = [
+            column for column in left if any(f'{column.path}.'.startswith(f'{start}.') or not start for start in starts)
+        ]
+        left = [column for column in left if column not in mine]
+        titles[title] = mine
+    return [
+        {'title': title, 'figures': [_figure(study, column, drawn.index(column), links) for column in columns]}
+        for title, columns in titles.items()
+        if columns
+    ]
+
+
+def _figure(study: Study, column: Number, place: int, links: list[str]) -> dict[str, Any]:
+    """One number: what stands above and below its picture."""
+    values, beyond = study.values(column), study.outliers(column)
+    named = [(study.rows[row].name, _with_unit(values[row], column.unit), links[row]) for row in beyond]
+    return {
+        'place': place,
+        'column': column,
+        'thresholds': [str(study.thresholds[check]) for check in column.checks],
+        'count': len(values),
+        'without': len(study.rows) - len(values),
+        'few': study.spreads[column.name] is None,
+        'outliers': named[:NAMED],
+        'more': named[NAMED:],
+    }
+
+
+def _row(study: Study, place: int, judged: list[Number], link: str) -> dict[str, Any]:
+    """One row of the table."""
+    row = study.rows[place]
+    return {
+        'place': place,
+        'name': row.name,
+        'link': link,
+        'judgement': row.judgement,
+        'status': row.status,
+        'about': ROW_STATUSES[row.status],
+        'reason': row.reason,
+        'outlier_in': [column.title for column in judged if column.name in study.outlier_in[place]],
+        'cells': [_cell(row, column) for column in judged],
+        'words': ' '.join(str(row.values.get(key, '')) for key in ('method', 'fingerprint')),
+    }
+
+
+def _cell(row: Row, column: Number) -> tuple[str, str]:
+    """A number for people, and its status when it is not PASS."""
+    value = row.values.get(column.name)
+    if value is None:
+        return '–', ''
+    found = [row.verdict.checks[check].status for check in column.checks if row.verdict and check in row.verdict.checks]
+    worst = max(found, key=STATUSES.index, default='PASS')
+    return number(value), '' if worst == 'PASS' else worst
+
+
+def _with_unit(value: float, unit: str) -> str:
+    return f'{number(value)} {unit}'.strip()
+
+
+def _data(study: Study, drawn: list[Number], links: list[str]) -> str:
+    """What the script of the page reads: JSON that is safe inside HTML."""
+    plain = {
+        'pairs': [
+            {'name': row.name, 'verdict': row.judgement, 'status': row.status, 'href': link}
+            for row, link in zip(study.rows, links, strict=True)
+        ],
+        'numbers': [_number(study, column) for column in drawn],
+    }
+    text = json.dumps(plain, ensure_ascii=False, separators=(',', ':'), allow_nan=False)
+    return text.replace('&', '\\u0026').replace('<', '\\u003c').replace('>', '\\u003e')
+
+
+def _number(study: Study, column: Number) -> dict[str, Any]:
+    values, known = study.values(column), study.spreads[column.name]
+    return {
+        'title': column.title,
+        'unit': column.unit,
+        'values': [_short(values[place]) if place in values else None for place in range(len(study.rows))],
+        'spread': known and [_short(value) for value in (known.low, known.q1, known.median, known.q3, known.high)],
+        'outliers': study.outliers(column),
+        'lines': [line for check in column.checks for line in _lines(study.thresholds[check])],
+    }
+
+
+def _lines(threshold: Threshold) -> list[dict[str, Any]]:
+    """The thresholds that are in force; infinite ones are never reached."""
+    return [
+        {'status': status, 'at': value, 'way': threshold.way}
+        for status, value in (('CHECK', threshold.check), ('FAIL', threshold.fail))
+        if math.isfinite(value)
+    ]
+
+
+def _short(value: float) -> float:
+    return value if isinstance(value, int) else float(f'{value:.{DIGITS}g}')
