@@ -100,6 +100,8 @@ def check_folders(settings: Settings) -> None:
         raise InputError(f'The work folder {work} lies in the BIDS folder: give another with -w.')
     if work == out:
         raise InputError(f'The work folder is the output folder ({out}): give another with -w.')
+    if set(str(work)) & set('[]'):  # Nipype looks its own files up by patterns, in which brackets mean something else
+        raise InputError(f'The work folder {work} has a square bracket in its path: give another with -w.')
     for folder in settings.derivatives:
         if not folder.is_dir():
             raise InputError(f'--derivatives {folder} is not a folder.')
