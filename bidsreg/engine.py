@@ -6,10 +6,8 @@ import contextlib
 import functools
 import gc
 import logging
-import os
-import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,30 +19,20 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
 from bidsreg import lifeline
 from bidsreg.checks import read_plugin
+from bidsreg.cluster import BATCH_PLUGINS
+from bidsreg.crashes import KILLED, CausesTold
 from bidsreg.settings import Settings
 
 LOGGER = logging.getLogger('bidsreg')
 
 POLL_SECONDS = 0.5
 
-KILLED = 'a process was killed, most often because memory ran out: give more memory, or run fewer at once (--mem)'
 
-
-class PairsMultiProcPlugin(MultiProcPlugin):
+class PairsMultiProcPlugin(CausesTold, MultiProcPlugin):
     """Nipype's MultiProc, which does not wait for ever for a worker that died.
 
     The plain one hangs when the system kills a worker, and gives up when a crash file cannot be written.
-
-    Attributes
-    ----------
-    failures
-        Full names of the nodes that failed, in order, and in one line why.
-
     """
-
-    def __init__(self, plugin_args=None):
-        super().__init__(plugin_args=plugin_args)
-        self.failures: dict[str, str] = {}
 
     def _get_result(self, taskid):
         future = self._task_obj[taskid]
@@ -69,17 +57,6 @@ class PairsMultiProcPlugin(MultiProcPlugin):
     def __renew_pool(self):
         fresh = MultiProcPlugin(self.plugin_args)
         self.pool = fresh.pool
-
-    def _report_crash(self, node, result=None):
-        if result is not None and isinstance(result['traceback'], str):  # Nipype itself stumbles over a text
-            result = {**result, 'traceback': result['traceback'].splitlines(keepends=True)}
-        if result is not None:
-            self.failures[node.fullname] = _cause(''.join(result['traceback']).splitlines())
-        try:
-            return super()._report_crash(node, result=result)
-        except Exception as error:  # a full disk, say: losing the crash file must not end the run
-            LOGGER.error('The crash file of %s could not be written: %s', node.fullname, error)
-            return None
 
     def kill_workers(self) -> None:
         """End all workers at once and leave nothing to wait for."""
@@ -109,14 +86,13 @@ def configure(settings: Settings, crash_dir: Path) -> None:
     config.resource_monitor = settings.resource_monitor
 
 
-def plugin_arguments(settings: Settings, names: Mapping[str, str]) -> dict[str, Any]:
-    """Return what MultiProc is told: how many processes, how much memory, and the pairs' names by node."""
+def plugin_arguments(settings: Settings) -> dict[str, Any]:
+    """Return what MultiProc is told: how many processes, and how much memory."""
     arguments: dict[str, Any] = {
         'n_procs': settings.nprocs,
         'raise_insufficient': False,
         # fork: workers start at once, and end with us (bidsreg.lifeline); torch and ITK never live in this process
         'mp_context': 'fork',
-        'status_callback': functools.partial(_say_progress, dict(names)),
     }
     if settings.mem_gb is not None:
         arguments['memory_gb'] = settings.mem_gb
@@ -164,11 +140,20 @@ def run_graph(workflow: Workflow, settings: Settings, names: Mapping[str, str], 
 
 def _run_graph(workflow: Workflow, settings: Settings, names: Mapping[str, str]) -> GraphEnd:
     name, arguments = read_plugin(settings.use_plugin)
+    told = {'status_callback': functools.partial(_say_progress, dict(names))}
+    if name in BATCH_PLUGINS:
+        batch = BATCH_PLUGINS[name]({**told, **arguments})
+        return GraphEnd(_attempt(lambda: workflow.run(plugin=batch)), batch.failures)
     if name != 'MultiProc':
-        return GraphEnd(_attempt(lambda: workflow.run(plugin=name, plugin_args=arguments)))
+        return GraphEnd(_attempt(lambda: workflow.run(plugin=name, plugin_args={**told, **arguments})))
+    return _run_here(workflow, {**plugin_arguments(settings), **told, **arguments})
+
+
+def _run_here(workflow: Workflow, arguments: Mapping[str, Any]) -> GraphEnd:
+    """Run a graph in processes of this machine, which end with this one."""
     lifeline.hold()
     gc.freeze()  # Nipype collects garbage at every poll: not in what was there before, which workers share
-    plugin = PairsMultiProcPlugin({**plugin_arguments(settings, names), **arguments})
+    plugin = PairsMultiProcPlugin(dict(arguments))
     try:
         return GraphEnd(_attempt(lambda: workflow.run(plugin=plugin)), plugin.failures)
     finally:
@@ -236,60 +221,3 @@ def write_graph(workflow: Workflow, folder: Path) -> None:
         workflow.write_graph(dotfilename=str(goal), graph2use='colored', format='svg', simple_form=True)
     except Exception as error:
         LOGGER.warning('The graph was not drawn (%s); %s is there for graphviz.', str(error).splitlines()[0], goal)
-
-
-def read_crash(path: Path) -> tuple[str, str]:
-    """Read a crash file of Nipype.
-
-    Returns
-    -------
-    node, cause
-        Full name of the node, and in one line what went wrong.
-
-    """
-    lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
-    node = next((line.removeprefix('Node: ') for line in lines if line.startswith('Node: ')), '')
-    return node, _cause(lines)
-
-
-def _cause(lines: list[str]) -> str:
-    """Find the line that says most: what the program wrote last, or the message of the exception."""
-    text = [line.strip() for line in lines if line.strip()]
-    for marker in _AFTERTHOUGHTS:
-        text = text[: text.index(marker)] if marker in text else text
-    last = text[-1] if text else 'unknown'
-    code = re.search(r'exited with code (-?\d+)', last)
-    if code is None:
-        return _message(last)
-    if code[1] in ('-9', '137'):
-        return KILLED
-    starts = [n for n, line in enumerate(text) if line == 'Stderr:']
-    said = text[starts[-1] + 1 : text.index('Traceback:', starts[-1])] if starts and 'Traceback:' in text else []
-    return _message(said[-1]) if said else last
-
-
-#: What Nipype may write below the traceback.
-_AFTERTHOUGHTS = (
-    'When creating this crashfile, the results file corresponding',
-    'During the creation of this crashfile triggered by the above exception,',
-)
-
-
-def _message(line: str) -> str:
-    """Drop the name of an error class that says nothing to a user."""
-    return re.sub(r'^(?:[\w.]*\.)?(?:InputError|RuntimeError|NodeExecutionError): ', '', line)
-
-
-def crashes(folder: Path, node_name: str) -> list[tuple[Path, str, str]]:
-    """List the crash files of a pair in a folder: file, node and cause, the oldest first."""
-    found = []
-    for path in sorted(folder.glob('crash-*.txt'), key=os.path.getmtime):
-        node, cause = read_crash(path)
-        if node_name in node.split('.'):
-            found.append((path, node.rpartition('.')[2], cause))
-    return found
-
-
-def any_crash(folders: Iterable[Path], node_name: str) -> tuple[Path, str, str] | None:
-    """Return the first crash of a pair in the first folder that has one."""
-    return next((items[0] for folder in folders if (items := crashes(folder, node_name))), None)

@@ -225,7 +225,7 @@ class _Run:
 
     def _compute(self, todo: list[Pair]) -> None:
         """Run the graph; what a killed process took with it gets a second chance, one pair at a time."""
-        from bidsreg.engine import KILLED
+        from bidsreg.crashes import KILLED
 
         self._run_graph(todo)
         if self.settings.stop_on_first_crash:
@@ -236,7 +236,8 @@ class _Run:
             self._run_graph([pair])
 
     def _run_graph(self, pairs: Sequence[Pair]) -> None:
-        from bidsreg.engine import configure, crashes, run_graph, write_graph
+        from bidsreg.crashes import crashes
+        from bidsreg.engine import configure, run_graph, write_graph
         from bidsreg.workflows.app import init_bidsreg_wf
 
         logs = log_dir(self.settings)
@@ -320,7 +321,7 @@ class _Run:
         """Note a failure, with the crash that an earlier run may have left."""
         self._set(pair, 'failed', step, cause)
         if folders:
-            from bidsreg.engine import any_crash
+            from bidsreg.crashes import any_crash
 
             crash = any_crash(folders, pair.node_name)
             if crash is not None:

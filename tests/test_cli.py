@@ -21,7 +21,7 @@ from bidsreg.bids.citation import methods_text
 from bidsreg.bids.derivatives import pair_outputs
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.cli import build_parser, main, parse_settings
-from bidsreg.engine import KILLED, read_crash
+from bidsreg.crashes import KILLED, read_crash
 from bidsreg.engines import BASELINES, niftyreg
 from bidsreg.errors import InputError
 from bidsreg.settings import Settings
@@ -267,6 +267,7 @@ def test_output_in_derivatives_is_fine(app, raw):
 def test_work_folder_in_the_bids_folder(app, capsys, raw, tmp_path):
     fails(app, capsys, 'give another with -w', work=raw / 'work')
     fails(app, capsys, 'give another with -w', work=tmp_path / 'out')
+    fails(app, capsys, 'square bracket', work=tmp_path / 'work [old]')
 
 
 def test_output_not_writable(app, capsys, tmp_path):

@@ -229,7 +229,8 @@ class _Run:
 
     def _run_graph(self, todo: Sequence[tuple[Case, Method]]) -> list[tuple[Case, Method]]:
         """Run some cells; those that neither ended nor failed."""
-        from bidsreg.engine import configure, read_crash, run_graph
+        from bidsreg.crashes import read_crash
+        from bidsreg.engine import configure, run_graph
         from bidsreg.workflows.benchmark import cell_nodes, image_name, init_benchmark_wf
 
         configure(self.settings, self.logs)
