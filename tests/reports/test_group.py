@@ -1,0 +1,347 @@
+"""The study: every pair is a row, the numbers are those of the QC files, and nothing is hidden."""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bidsreg.bids.derivatives import BIDSIGNORE
+from bidsreg.cli import main
+from bidsreg.reports.group import LEAST, ROW_STATUSES, read_study, spread
+from bidsreg.settings import Settings
+from tests import fake_study
+
+
+@pytest.fixture(scope='module')
+def written(tmp_path_factory):
+    """Derivatives of 40 subjects with pages, and their names."""
+    out = tmp_path_factory.mktemp('study') / 'out'
+    names = fake_study.write_study(out, 40)
+    fake_study.write_pages(out, names)
+    return out, names
+
+
+@pytest.fixture
+def study(written, tmp_path):
+    """A copy that a test may change."""
+    return Path(shutil.copytree(written[0], tmp_path / 'out put')), written[1]
+
+
+def group(out: Path, *options) -> int:
+    return main(['/nowhere', str(out), 'group', *map(str, options)])
+
+
+def table(out: Path) -> dict[str, dict[str, str]]:
+    with (out / 'group_registration.tsv').open(encoding='utf-8', newline='') as stream:
+        rows = list(csv.DictReader(stream, delimiter='\t', quoting=csv.QUOTE_NONE))
+    assert not any(None in row or None in row.values() for row in rows), 'the table is rectangular'
+    return {row['pair']: row for row in rows}
+
+
+def qc_file(out: Path, name: str) -> Path:
+    (path,) = out.glob(f'sub-*/**/{name}_desc-registration_qc.json')
+    return path
+
+
+class Page(HTMLParser):
+    """What a page loads, its links, its rows and its data."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source = path.read_text(encoding='utf-8')
+        self.links, self.loads, self.places, self.text = [], [], [], ''
+        self.feed(self.source)
+        self.data = json.loads(re.search(r'type="application/json">(.*?)</script>', self.source, re.S)[1])
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.loads += [attrs[key] for key in ('src', 'srcset', 'data', 'poster') if key in attrs]
+        self.loads += [attrs['href']] if tag == 'link' else []
+        self.links += [attrs['href']] if tag == 'a' else []
+        self.places += [int(attrs['data-place'])] if 'data-place' in attrs else []
+
+    def handle_data(self, data):
+        self.text += data
+
+
+# ----------------------------------------------------------------------------------------------------------- the table
+def test_every_pair_is_a_row_with_its_reason(study, capsys):
+    out, names = study
+    assert group(out) == 0
+    assert '43 pair(s): 34 PASS, 2 CHECK, 3 FAIL, 4 without a verdict' in capsys.readouterr().out
+    rows = table(out)
+    assert list(rows) == names, 'in natural order'
+    told = {
+        fake_study.FLIPPED: ('FAIL', 'done', 'mirrored left-right'),
+        fake_study.ASTRAY: ('FAIL', 'done', 'overlap by a Dice of only 0.76'),
+        fake_study.CROPPED: ('CHECK', 'done', 'Only 0.9 of the brain'),
+        fake_study.FOLDED: ('CHECK', 'done', 'folds at 0.0035 %'),
+        fake_study.FAILED: ('FAIL', 'failed', 'register: the process was killed: memory <used up> & gone'),
+        fake_study.WAITING: ('n/a', 'not done', 'planned, and not done yet'),
+        fake_study.BROKEN: ('n/a', 'unreadable', 'sub-26_desc-registration_qc.json cannot be read'),
+        fake_study.NO_T2W: ('n/a', 'no pair', 'only T1w, no T2w'),
+        fake_study.NO_T1W: ('n/a', 'left out', 'no T1w in its session'),
+    }
+    for number, (verdict, status, reason) in told.items():
+        row = rows[f'sub-{number:02d}']
+        assert (row['verdict'], row['status']) == (verdict, status)
+        assert reason in row['reason']
+        assert status in ROW_STATUSES
+    assert rows['sub-12_ses-2']['participant_id'] == 'sub-12'
+    assert rows['sub-12_ses-2']['session_id'] == 'ses-2'
+    assert rows['sub-01']['session_id'] == 'n/a'
+    assert rows['sub-01']['reason'] == 'n/a'
+
+
+def test_numbers_are_those_of_the_qc_files_and_all_are_described(study):
+    out, _ = study
+    group(out)
+    rows, words = table(out), json.loads((out / 'group_registration.json').read_text())
+    assert set(words) == set(rows['sub-01'])
+    assert all(word['Description'] for word in words.values())
+    facts = json.loads(qc_file(out, 'sub-02').read_text())
+    row = rows['sub-02']
+    for column, value in {
+        'overlap_mask_dice_affine': facts['overlap']['mask_dice']['affine'],
+        'evidence_diffeo_mi': facts['result']['evidence']['diffeo']['mi'],
+        'affine_scales_y': facts['affine']['scales'][1],
+        'affine_shears_yz': facts['affine']['shears'][2],
+        'images_t2w_voxel_mm_z': facts['images']['t2w']['voxel_mm'][2],
+        'seconds_per_step_masking_n4': facts['seconds_per_step']['masking']['n4'],
+        'seconds_total': facts['result']['seconds']['total'],
+        'scale': max(abs(value - 1) for value in facts['affine']['scales']),
+        'iterations': facts['result']['iterations'],
+    }.items():
+        assert float(row[column]) == value, column
+    assert row['method'] == 'node-mind'
+    assert row['t1w_skull_stripped'] == 'false'
+    assert rows['sub-07']['t2w_findings'] == 'qform and sform disagree; the sform is used'
+    assert rows['sub-21']['seconds_total'] == 'n/a'
+    assert words['displacement_mm_p95']['Units'] == 'mm'
+    assert words['affine_gain']['Units'] == '%'
+    assert words['jacobian_sdlogj']['QCFileKey'] == 'result.jacobian.sdlogj'
+    assert words['overlap_mask_dice_affine']['Thresholds'] == {'mask_dice': 'CHECK below 0.92, FAIL below 0.8'}
+    assert set(words['masks_t1w_ml']['Thresholds']) == {'brain_volume_small', 'brain_volume_large'}
+    assert not {'path_length_mm', 'loss_history', 'pair_name'} & set(words), 'what no pair has is no column'
+    assert all(any(fnmatch.fnmatch(path.name, line) for line in BIDSIGNORE) for path in out.glob('group_*'))
+
+
+def test_fences_are_tukeys():
+    values = [*np.random.default_rng(1).normal(size=50), 9.0]
+    q1, median, q3 = np.quantile(values, [0.25, 0.5, 0.75])
+    known = spread(values)
+    assert (known.q1, known.median, known.q3) == pytest.approx((q1, median, q3))
+    assert (known.low, known.high) == pytest.approx((q1 - 1.5 * (q3 - q1), q3 + 1.5 * (q3 - q1)))
+    assert known.outside(9.0)
+    assert not known.outside(known.high)
+    assert spread([1.0] * (LEAST - 1)) is None
+    equal = spread([0.1 + 0.2] * 20 + [0.3] * 20)
+    assert not equal.outside(0.3)
+    assert equal.outside(0.31)
+
+
+def test_outliers_are_named_farthest_first(study):
+    out, _ = study
+    group(out)
+    rows = table(out)
+    assert 'alternatives_mirror_margin' in rows['sub-05']['outlier_in'].split(',')
+    assert 'overlap_mask_dice_affine' in rows['sub-11']['outlier_in'].split(',')
+    found = read_study(Settings(bids_dir=out, output_dir=out, analysis_level='group'))
+    (margin,) = (column for column in found.numbers if column.name == 'alternatives_shift_margin')
+    named = [found.rows[place].name for place in found.outliers(margin)]
+    assert named[:2] == ['sub-11', 'sub-05']
+    judged = {column.name for column in found.numbers if column.checks}
+    assert {name for row in rows.values() for name in row['outlier_in'].split(',')} - {'n/a'} <= judged
+
+
+@pytest.mark.parametrize(
+    ('content', 'status', 'reason'),
+    [
+        ('', 'unreadable', 'cannot be read'),
+        ('[1, 2]', 'unreadable', 'holds list in the place of a JSON object'),
+        ('{"affine": {"scales": "big"}}', 'unreadable', 'holds what no QC file holds'),
+        ('{"affine": 3, "overlap": [], "result": null}', 'done', 'has no number to judge'),
+        ('{"result": {"jacobian": {"sdlogj": NaN}}}', 'done', 'could not be computed'),
+    ],
+)
+def test_a_broken_qc_file_is_a_row_and_costs_the_others_nothing(study, content, status, reason):
+    out, names = study
+    qc_file(out, 'sub-03').write_text(content)
+    assert group(out) == 0
+    rows = table(out)
+    assert list(rows) == names
+    assert rows['sub-03']['status'] == status
+    assert reason in rows['sub-03']['reason']
+    assert rows['sub-02']['verdict'] == 'PASS'
+    place = names.index('sub-03')
+    assert all(number['values'][place] is None for number in Page(out / 'group_registration.html').data['numbers'])
+
+
+def test_without_a_plan_what_is_there_is_the_study(study):
+    out, names = study
+    (out / 'logs' / 'pairs.tsv').unlink()
+    assert group(out) == 0
+    missing = {f'sub-{n}' for n in (fake_study.WAITING, fake_study.NO_T1W, fake_study.NO_T2W)}
+    assert list(table(out)) == [name for name in names if name not in missing]
+
+
+def test_a_failure_that_was_mended_is_a_pair_like_others(study):
+    out, _ = study
+    facts = json.loads(qc_file(out, 'sub-02').read_text())
+    anat = out / 'sub-21' / 'anat'
+    anat.mkdir(parents=True)
+    (anat / 'sub-21_desc-registration_qc.json').write_text(json.dumps({**facts, 'pair': 'sub-21'}))
+    group(out)
+    assert table(out)['sub-21']['status'] == 'done'
+
+
+def test_what_a_filter_left_out_is_not_missing(study):
+    out, _ = study
+    with (out / 'logs' / 'pairs.tsv').open('a') as stream:
+        stream.write('01\t\t\tsub-01_acq-fast_T2w.nii.gz\tleft out\t--bids-filter-file: does not match t2w\n')
+        stream.write('01\t\t\tsub-01_acq-odd_run-2_T2w.nii.gz\tleft out\tcannot be told apart\n')
+    group(out)
+    rows = table(out)
+    assert 'sub-01_acq-fast' not in rows
+    assert rows['sub-01_acq-odd_run-2']['reason'] == 'cannot be told apart'
+
+
+def test_a_crash_of_an_interrupted_run_is_named(study):
+    out, _ = study
+    crash = out / 'logs' / 'run1' / 'crash-1.txt'
+    crash.parent.mkdir()
+    crash.write_text('Node: bidsreg_wf.pair_sub_23.register\n\nValueError: no\n')
+    group(out)
+    assert table(out)['sub-23']['reason'].endswith('an earlier run left logs/run1/crash-1.txt')
+
+
+def test_thresholds_of_the_user(study, tmp_path, capsys):
+    out, _ = study
+    strict = tmp_path / 'strict.toml'
+    strict.write_text('[mask_dice]\ncheck_below = 1.0\n')
+    assert group(out, '--qc-thresholds', strict) == 0
+    assert ' 0 PASS' in capsys.readouterr().out
+    words = json.loads((out / 'group_registration.json').read_text())
+    assert words['overlap_mask_dice_affine']['Thresholds']['mask_dice'] == 'CHECK below 1, FAIL below 0.8'
+
+
+# -------------------------------------------------------------------------------------------------- errors before work
+def refused(capsys, message: str, out: Path, *options) -> None:
+    before = sorted(out.rglob('*')) if out.is_dir() else []
+    assert group(out, *options) == 2
+    assert message in capsys.readouterr().err
+    assert (sorted(out.rglob('*')) if out.is_dir() else []) == before, 'nothing was written'
+
+
+def test_folders_that_are_none_of_ours(capsys, tmp_path):
+    refused(capsys, 'is not a folder: run the participant level first', tmp_path / 'nowhere')
+    (tmp_path / 'empty').mkdir()
+    refused(capsys, 'has no QC file', tmp_path / 'empty')
+    for name, description in {
+        'raw': {'Name': 'x', 'BIDSVersion': '1.8.0'},
+        'fmriprep': {'Name': 'x', 'DatasetType': 'derivative', 'GeneratedBy': [{'Name': 'fMRIPrep'}]},
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'dataset_description.json').write_text(json.dumps(description))
+        refused(
+            capsys, {'raw': 'is a raw BIDS dataset', 'fmriprep': 'the derivatives of fMRIPrep'}[name], tmp_path / name
+        )
+
+
+def test_bad_thresholds(study, capsys, tmp_path):
+    (tmp_path / 't.toml').write_text('[mask_dise]\n')
+    refused(capsys, "Did you mean 'mask_dice'", study[0], '--qc-thresholds', tmp_path / 't.toml')
+
+
+def test_a_dry_run_counts_and_writes_nothing(study, capsys):
+    out, _ = study
+    assert group(out, '--dry-run') == 0
+    assert '43 pair(s)' in capsys.readouterr().out
+    assert not list(out.glob('group_*'))
+
+
+def test_labels_do_not_narrow_the_study(study, capsys):
+    out, names = study
+    assert group(out, '--participant-label', '01') == 0
+    assert 'do not narrow it' in capsys.readouterr().err
+    assert len(table(out)) == len(names)
+
+
+# ------------------------------------------------------------------------------------------------------------ the page
+def test_the_page_has_everybody_and_loads_nothing(study):
+    out, names = study
+    group(out)
+    page = Page(out / 'group_registration.html')
+    assert [load for load in page.loads if not load.startswith('data:')] == []
+    assert not re.search(r'https?://(?!www\.w3\.org/2000/svg)|@import|url\(', page.source)
+    assert sorted(page.places) == list(range(len(names)))
+    assert [pair['name'] for pair in page.data['pairs']] == names
+    for link in page.links:
+        where, _, mark = link.partition('#')
+        if where:
+            assert (out / where).is_file()
+            assert not mark or f'id="{mark}"' in (out / where).read_text()
+        else:
+            assert f'id="{mark}"' in page.source
+    assert page.data['pairs'][names.index('sub-12_ses-2')]['href'] == 'sub-12.html#sub-12_ses-2'
+    assert 'memory <used up> & gone' in page.text, 'the text of a failure is shown, not run'
+    assert '1.5 interquartile ranges' in ' '.join(page.text.split())
+    for number in page.data['numbers']:
+        assert len(number['values']) == len(names)
+    by_title = {number['title']: number for number in page.data['numbers']}
+    assert by_title['Dice of the brain masks after the affine']['lines'] == [
+        {'status': 'CHECK', 'at': 0.92, 'way': 'below'},
+        {'status': 'FAIL', 'at': 0.8, 'way': 'below'},
+    ]
+    assert [line['at'] for line in by_title['Rotation of the affine']['lines']] == [30.0], 'never is no line'
+    assert 'seed: 2026' in page.text
+
+
+def test_the_worst_come_first(study):
+    out, names = study
+    group(out)
+    order = [names[place] for place in Page(out / 'group_registration.html').places]
+    assert set(order[:3]) == {'sub-05', 'sub-11', 'sub-21'}
+    assert set(order[7:9]) == {'sub-08', 'sub-17'}
+
+
+def test_missing_pages_and_mixed_settings_are_said(study):
+    out, names = study
+    (out / 'sub-04.html').unlink()
+    path = qc_file(out, 'sub-06')
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'fingerprint': 'ffffffffffffffff'}))
+    group(out)
+    page = Page(out / 'group_registration.html')
+    assert page.data['pairs'][names.index('sub-04')]['href'] == ''
+    text = ' '.join(page.text.split())
+    assert '1 pair(s) have no subject page to open' in text
+    assert '2 different settings or versions' in text
+    assert '1 with node-mind (ffffffffffffffff)' in text
+
+
+def test_few_pairs_have_no_outliers(tmp_path, written):
+    out = tmp_path / 'few'
+    for name in ('sub-01', 'sub-02', 'sub-05'):
+        shutil.copytree(written[0] / name, out / name)
+    assert group(out) == 0
+    text = Page(out / 'group_registration.html').text
+    assert 'Too few for outliers' in text
+    assert {row['outlier_in'] for row in table(out).values()} == {'n/a'}
+
+
+def test_rewriting_leaves_nothing_behind_and_is_the_same(study):
+    out, _ = study
+    group(out)
+    first = {path.name: path.read_bytes() for path in out.glob('group_*')}
+    assert set(first) == {f'group_registration.{ending}' for ending in ('tsv', 'json', 'html')}
+    group(out)
+    assert {path.name: path.read_bytes() for path in out.glob('group_*')} == first
+    assert not list(out.glob('.group*'))
