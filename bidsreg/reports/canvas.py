@@ -31,6 +31,7 @@ WIDTH = 1400  # of the picture, in its own units (about pixels)
 TITLE = 28  # height of the line above each picture
 FOOT = 26  # and of the line below it
 GAP = 4.0  # between slices
+STRIP = 18  # below each row of slices, for their places: on top of bone a minus is easily seen where there is none
 BAR = 50.0  # mm, length of the scale bar
 SIDES = 'R right of the person, L left, A front, P back'
 
@@ -236,7 +237,7 @@ class Layout:
                 line.append((left, top))
                 left += plane.points.shape[1] * scale + space
             corners.append(line)
-            top += max(plane.points.shape[0] for plane in row) * scale + GAP
+            top += max(plane.points.shape[0] for plane in row) * scale + STRIP + GAP
         return cls(scale, corners, top)
 
     def corner(self, row: int, column: int) -> np.ndarray:
@@ -333,10 +334,10 @@ def labels(planes: list[list[Plane]], layout: Layout, legend: str = SIDES) -> st
             parts += [
                 f'<text x="{left + 3:.0f}" y="{top + 15:.0f}">{plane.left}</text>',
                 f'<text x="{left + width - 3:.0f}" y="{top + 15:.0f}" text-anchor="end">{plane.right}</text>',
-                f'<text x="{left + width / 2:.0f}" y="{top + height - 4:.0f}" text-anchor="middle" '
+                f'<text x="{left + width / 2:.0f}" y="{top + height + 14:.0f}" text-anchor="middle" '
                 f'font-size="13">{plane.place}</text>',
             ]
-    y, length = layout.bottom + 14, BAR / PIXEL * layout.scale
+    y, length = layout.bottom + 12, BAR / PIXEL * layout.scale
     parts += [
         f'<path d="M10 {y - 5:.1f}v8m0 -4h{length:.1f}m0 -4v8" stroke="#fff" stroke-width="2" fill="none"/>',
         f'<text x="{length + 18:.0f}" y="{y + 4:.0f}" font-size="14">{BAR:g} mm</text>',

@@ -67,15 +67,13 @@ def deformation_grid(
     planes = canvas.planes_through(mask, (middle, peak))
     layout = Layout.of(planes)
     dim = canvas.mapped(lambda cut: 0.65 * cut, canvas.greys(canvas.sample(fixed, planes)))
-    rings = []
-    for column, plane in enumerate(planes[1]):
-        x, y = layout.corner(1, column) + plane.pixels(peak) * layout.scale
-        rings.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="16" fill="none" stroke="#fff" stroke-width="2"/>')
     factor = field.enlargement(float(lengths.max()))
+    rings = _rings(planes[1], peak, layout) if lengths.max() > 0.05 else []
     said = [
         f'lines {SPACING:g} mm apart',
         f'bending drawn {factor} times as large as it is' if factor > 1 else '',
-        f'in the brain {lengths.mean():.1f} mm on average, {lengths.max():.1f} mm at most (ring, second row)',
+        f'in the brain {lengths.mean():.1f} mm on average, {lengths.max():.1f} mm at most',
+        'there the ring' if rings else '',
     ]
     body = [
         canvas.raster(dim, layout),
@@ -88,6 +86,12 @@ def deformation_grid(
     return canvas.write_svg(out, layout.bottom + FOOT, body, title)
 
 
+def _rings(planes: list[Plane], point: np.ndarray, layout: Layout) -> list[str]:
+    """A ring around a world point on each slice of the second row."""
+    places = (layout.corner(1, k) + plane.pixels(point) * layout.scale for k, plane in enumerate(planes))
+    return [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="16" fill="none" stroke="#fff" stroke-width="2"/>' for x, y in places]
+
+
 class _Field:
     """A displacement field (mm, world) that is zero outside its grid."""
 
@@ -98,6 +102,8 @@ class _Field:
 
     def enlargement(self, longest: float) -> int:
         """How many times larger the field can be drawn: to at most one square, and without folds that it has not."""
+        if longest < 0.05:
+            return 1
         slopes = [np.abs(np.gradient(self.displacement, step, axis=k)).max() for k, step in enumerate(self.spacing)]
         return max((n for n in (2, 3, 5, 10) if n * longest <= SPACING and n * max(slopes) < 0.8), default=1)
 

@@ -156,8 +156,9 @@ def checkerboard(
 ) -> Path:
     """Squares of the one image and of the other in turn: borders should run on from square to square.
 
-    Inside the brain the greys of the moving image are turned over, so that a T2w looks much like a T1w and what is seen
-    at the edge of a square is misalignment rather than contrast; outside, only the fixed image is shown.
+    Inside the brain the greys of the moving image are turned over and spread like those of the fixed one, so that a T2w
+    looks much like a T1w, and what is seen at the edge of a square is misalignment rather than contrast; outside, only
+    the fixed image is shown.
 
     Parameters
     ----------
@@ -180,14 +181,18 @@ def checkerboard(
     planes = canvas.choose_planes(mask)
     layout = Layout.of(planes)
     inside = canvas.sample(mask, planes)
-    first, second = (_within(canvas.sample(image, planes), inside) for image in (fixed, moving))
+    first = canvas.sample(fixed, planes)
+    second = _turned_over(canvas.sample(moving, planes), first, inside)
 
     def mix(one: np.ndarray, other: np.ndarray, part: np.ndarray) -> np.ndarray:
         row, column = np.indices(one.shape) * canvas.PIXEL // SQUARE
-        return np.where((part > 0.5) & ((row + column) % 2 == 1), 1 - other, one)
+        return np.where((part > 0.5) & ((row + column) % 2 == 1), other, one)
 
+    brain = canvas.flat(first, inside)
+    low, high = np.percentile(brain, [1, 99]) if brain.size else (0.0, 1.0)
+    window = (float(low), float(high) if high > low else float(low) + 1.0)
     body = [
-        canvas.raster(canvas.mapped(mix, first, second, inside), layout),
+        canvas.raster(canvas.mapped(mix, *(canvas.greys(cuts, window) for cuts in (first, second)), inside), layout),
         canvas.outline(smooth(inside), 0.5, layout, ORANGE, 1.1),
         canvas.labels(planes, layout),
         canvas.heading(title),
@@ -196,11 +201,15 @@ def checkerboard(
     return canvas.write_svg(out, layout.bottom + FOOT, body, title)
 
 
-def _within(pictures: Rows, inside: Rows) -> Rows:
-    """Greys of the brain over the whole range."""
-    values = canvas.flat(pictures, inside)
-    low, high = np.percentile(values, [2, 98]) if values.size else (0.0, 1.0)
-    return canvas.greys(pictures, (float(low), float(high) if high > low else float(low) + 1.0))
+def _turned_over(pictures: Rows, like: Rows, inside: Rows) -> Rows:
+    """Bright for dark, and the greys of the brain distributed as in another image."""
+    ours, theirs = canvas.flat(pictures, inside), canvas.flat(like, inside)
+    if not ours.size or not np.ptp(ours):
+        return pictures
+    ranks = np.linspace(0, 100, 101)
+    known, places = np.unique(np.percentile(-ours, ranks), return_index=True)
+    goals = np.percentile(theirs, ranks)[places]
+    return canvas.mapped(lambda cut: np.interp(-cut, known, goals), pictures)
 
 
 def loss_curve(result: str | os.PathLike | dict[str, Any], out: str | os.PathLike) -> Path:

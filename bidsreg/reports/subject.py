@@ -82,7 +82,7 @@ class _Reportlets:
 
 def _add_case(reportlets: _Reportlets, prefix: str, case: Case, settings: Settings) -> None:
     reportlets.add(f'{prefix}facts', texts.facts(case, settings))
-    reportlets.add(f'{prefix}error', texts.error(case))
+    reportlets.add(f'{prefix}error', texts.error(case, settings))
     reportlets.add(f'{prefix}numbers', texts.numbers(case))
     reasons = redraw(case, settings)
     for name, picture in PICTURES.items():

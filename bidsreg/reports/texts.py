@@ -411,7 +411,7 @@ def _folds(jacobian: Mapping[str, Any]) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------- the rest
-def error(case: Case) -> str:
+def error(case: Case, settings: Settings) -> str:
     """What is known of a failure."""
     if not case.failed and not case.crash:
         return ''
@@ -422,7 +422,9 @@ def error(case: Case) -> str:
             ('Cause', escape(case.outcome.cause or '?')),
         ]
         if case.outcome.crash_file:
-            rows.append(('Crash file', f'<code>{escape(case.outcome.crash_file)}</code>'))
+            path, out = case.outcome.crash_file, settings.output_dir
+            shown = path.relative_to(out) if path.is_relative_to(out) else path
+            rows.append(('Crash file', f'<code>{escape(shown)}</code>'))
         parts.append(table(rows))
     if case.crash:
         shown = case.crash if len(case.crash) < 40000 else case.crash[:8000] + '\n[...]\n' + case.crash[-30000:]

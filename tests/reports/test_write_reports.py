@@ -271,7 +271,8 @@ def test_the_verdict_is_at_the_top_and_says_why(run, tmp_path):
     (tmp_path / 'strict.toml').write_text('[displacement]\ncheck_above = 1\nfail_above = 2\n')
     strict = dataclasses.replace(settings, qc_thresholds=tmp_path / 'strict.toml')
     text = ' '.join(Page(write_reports(strict, plan, outcomes)[0]).text.split())
-    assert 'ses-1 run-1 FAIL done The deformation moves the brain by 2.6 mm' in text
+    assert 'ses-1 run-1 FAIL done sub-01_ses-1_run-1_T2w.nii.gz to sub-01_ses-1_T1w.nii.gz' in text
+    assert 'The deformation moves the brain by 2.6 mm' in text[: text.index('Every T1w and T2w')]
     assert 'All numbers lie' not in text
 
 
