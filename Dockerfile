@@ -67,6 +67,7 @@ ENV PATH=/opt/bidsreg/bin:$PATH \
     HOME=/tmp \
     LANG=C.UTF-8 \
     MPLBACKEND=Agg \
+    MPLCONFIGDIR=/tmp/bidsreg-matplotlib \
     NO_ET=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONNOUSERSITE=1 \
