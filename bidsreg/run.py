@@ -14,6 +14,7 @@ from bidsreg import __version__
 from bidsreg.bids.derivatives import (
     PairLock,
     is_complete,
+    lock_dataset,
     lock_pair,
     read_qc,
     why_incomplete,
@@ -356,11 +357,12 @@ def _write_table(table: pd.DataFrame, settings: Settings) -> None:
     import pandas as pd
 
     path = settings.output_dir / 'logs' / 'pairs.tsv'
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        old = pd.read_csv(path, sep='\t', dtype=str, keep_default_na=False)[list(table.columns)]
-        table = pd.concat([old[~old['subject'].isin(table['subject'])], table])
-        table = table.sort_values(['subject', 'session'], kind='stable')
-    write_text(table.to_csv(sep='\t', index=False), path, settings.output_dir)
+    with lock_dataset(settings.output_dir):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            old = pd.read_csv(path, sep='\t', dtype=str, keep_default_na=False)[list(table.columns)]
+            table = pd.concat([old[~old['subject'].isin(table['subject'])], table])
+            table = table.sort_values(['subject', 'session'], kind='stable')
+        write_text(table.to_csv(sep='\t', index=False), path, settings.output_dir)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 What a pair does is told in the environment variable ``FAKE``, JSON: ``{'sub-01': 'raise', 'sub-02': 'slow'}``;
 ``raise`` an error, ``input`` an InputError, ``die`` as the system's memory killer has it, ``die-once`` the first time
-only, ``slow`` takes long, ``tool`` is a program that fails.
+only, ``slow`` takes long, ``tool`` is a program that fails, ``huge`` declares more memory than a machine has, and
+``hog:600`` takes that many MB while it declares next to nothing.
 """
 
 from __future__ import annotations
@@ -79,6 +80,9 @@ class Work(SimpleInterface):
             raise InputError(f'{self.inputs.pair.t2w}: is no good')
         if what == 'slow':
             time.sleep(60)
+        if what and what.startswith('hog:'):
+            np.ones(int(what[4:]) * 2**20, np.uint8).sum()
+            time.sleep(3)  # some batch systems only look now and then
         self._results['done'] = True
         return runtime
 
@@ -111,7 +115,8 @@ def init_bidsreg_wf(*, settings, pairs, name='bidsreg_wf'):
     workflow = pe.Workflow(name)
     for pair in pairs:
         inner = pe.Workflow(pair.node_name)
-        work = pe.Node(Work(pair=pair, settings=settings), name='work')
+        mem_gb = 1e5 if orders.get(pair.name) == 'huge' else 0.25
+        work = pe.Node(Work(pair=pair, settings=settings), name='work', mem_gb=mem_gb)
         if orders.get(pair.name) == 'tool':
             work = pe.Node(Tool(command='sh', args='-c "echo no such weights >&2; exit 3"'), name='work')
         publish = pe.Node(Publish(pair=pair, settings=settings), name='publish')

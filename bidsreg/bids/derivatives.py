@@ -7,6 +7,7 @@ import fcntl
 import json
 import logging
 import os
+import platform
 import shutil
 import time
 import typing
@@ -193,7 +194,8 @@ class _Writer:
     """Writes files under a private name on the same file system and renames them into place."""
 
     def __init__(self, output_dir: Path, name: str) -> None:
-        self.folder = Path(output_dir) / PRIVATE / 'tmp' / f'{name}.{os.getpid()}'
+        # many machines may write into one folder, and their processes may have the same number
+        self.folder = Path(output_dir) / PRIVATE / 'tmp' / f'{name}.{platform.node()}.{os.getpid()}'
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def copy(self, source: Path, goal: Path) -> None:
@@ -416,8 +418,13 @@ def write_dataset_files(settings: Settings) -> None:
 
     A README that is there stays; lines of others in ``.bidsignore`` stay too.
     """
+    _clear_old(settings.output_dir)
+    with lock_dataset(settings.output_dir):
+        _write_dataset_files(settings)
+
+
+def _write_dataset_files(settings: Settings) -> None:
     out = settings.output_dir
-    _clear_old(out)
     links = {name: _link(folder, out) for name, folder in dataset_links(settings).items()}
     old = _read_json(out / 'dataset_description.json') or {}
     description = {
@@ -454,6 +461,17 @@ def _link(folder: Path, output_dir: Path) -> str:
     if output_dir.is_relative_to(folder):
         return Path(os.path.relpath(folder, output_dir)).as_posix()
     return folder.as_uri()
+
+
+@contextlib.contextmanager
+def lock_dataset(output_dir: Path) -> typing.Iterator[None]:
+    """Wait until no other run is at the files that all share (description, table of pairs), and keep others off."""
+    path = output_dir / PRIVATE / 'locks' / 'dataset.lock'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open('a') as stream:
+        with contextlib.suppress(OSError):  # a file system without locks: lock_pair says so
+            fcntl.lockf(stream, fcntl.LOCK_EX)
+        yield
 
 
 class PairLock:
@@ -516,8 +534,9 @@ def _clear_unfinished(output_dir: Path, name: str) -> None:
 def _clear_old(output_dir: Path) -> None:
     """Remove what runs that were killed long ago left half written."""
     for folder in (output_dir / PRIVATE / 'tmp').glob('*'):
-        if time.time() - folder.stat().st_mtime > _OLD_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another run may be done with it by now
+            if time.time() - folder.stat().st_mtime > _OLD_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_output_dataset(output_dir: Path) -> None:

@@ -358,3 +358,37 @@ def _same(file, wanted) -> bool:
     """Entities that are not asked for are not there either (pybids' get allows more)."""
     mine = {key: value for key, value in file.get_entities(metadata=False).items() if value is not None}
     return set(mine) == {key for key, value in wanted.items() if value is not None}
+
+
+MANY = """
+import sys
+from pathlib import Path
+from bidsreg.bids.derivatives import write_dataset_files
+from bidsreg.bids.pairs import find_pairs, plan_table
+from bidsreg.run import _write_table
+from bidsreg.settings import Settings
+bids, out, label = sys.argv[1:]
+settings = Settings(bids_dir=bids, output_dir=out, participant_label=(label,), derivatives=(Path(out).parent / label,))
+table = plan_table(find_pairs(settings))
+sys.stdin.read()  # all begin at once
+for _ in range(20):
+    write_dataset_files(settings)
+    _write_table(table, settings)
+"""
+
+
+def test_many_runs_write_into_one_folder_at_once(tmp_path):
+    """As the jobs of an array do: no run fails, and what one adds no other loses."""
+    labels = [f'{number:02}' for number in range(6)]
+    raw = data.write_dataset(tmp_path / 'raw', {label: {None: ['T1w', 'T2w']} for label in labels})
+    words = [[sys.executable, '-c', MANY, str(raw), str(tmp_path / 'out'), label] for label in labels]
+    runs = [subprocess.Popen(each, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for each in words]
+    for run in runs:
+        run.stdin.close()
+        run.stdin = None
+    assert [(run.communicate()[1], run.returncode) for run in runs] == [('', 0)] * len(runs)
+    lines = (tmp_path / 'out/logs/pairs.tsv').read_text().splitlines()[1:]
+    assert [line.split('\t')[0] for line in lines] == labels
+    description = json.loads((tmp_path / 'out/dataset_description.json').read_text())
+    assert set(description['DatasetLinks']) == {'raw', *labels}
+    assert not list((tmp_path / 'out/.bidsreg/tmp').iterdir())
