@@ -15,6 +15,16 @@ FAILURES=0
 say() { printf '%s\n' "$*"; }
 step() { printf '\n== %s\n' "$*"; }
 
+# the first of docker and podman that answers, unless ENGINE names one
+find_engine() {
+  local name
+  for name in ${ENGINE:-docker podman}; do
+    if "$name" info >/dev/null 2>&1; then ENGINE=$name; return; fi
+  done
+  say "${ENGINE:-docker, podman}: not here, or not answering; set ENGINE." >&2
+  exit 2
+}
+
 # good WHAT COMMAND...: the command has to succeed
 good() {
   local what=$1; shift

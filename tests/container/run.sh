@@ -11,9 +11,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 . "$ROOT/tests/container/checks.sh"
 
-if [[ -z ${ENGINE:-} ]]; then
-  ENGINE=$(command -v docker || command -v podman) || { say 'Neither docker nor podman is here; set ENGINE.' >&2; exit 2; }
-fi
+find_engine
 IMAGE=${IMAGE:-bidsreg:test}
 OWNER=$((20000 + RANDOM))
 

@@ -15,9 +15,7 @@ command -v bwrap >/dev/null || { say 'bwrap (bubblewrap) is not here.' >&2; exit
 OWNER=$(id -u)
 
 if [[ -z ${ROOTFS:-} ]]; then
-  if [[ -z ${ENGINE:-} ]]; then
-    ENGINE=$(command -v docker || command -v podman) || { say 'Neither docker nor podman is here; set ENGINE.' >&2; exit 2; }
-  fi
+  find_engine
   ROOTFS=$PLACE/rootfs
   step "Unpack ${IMAGE:=bidsreg:test} into $ROOTFS"
   mkdir -p "$ROOTFS"
