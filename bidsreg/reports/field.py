@@ -208,7 +208,7 @@ def _limit(determinants: np.ndarray) -> float:
     """End of the colour bar; its other end is its inverse."""
     logs = np.abs(np.log(np.maximum(determinants, 1e-6)))
     needed = math.exp(float(np.percentile(logs, 99)))
-    return next((limit for limit in LIMITS if limit >= needed), LIMITS[-1])
+    return next((limit for limit in LIMITS if limit >= 0.9999 * needed), LIMITS[-1])
 
 
 def _place(determinants: np.ndarray, limit: float) -> np.ndarray:

@@ -151,3 +151,71 @@ def test_loss_curve_marks_a_change_of_the_weight(tmp_path):
     assert figures._parts(HISTORY) == [(0, '4 mm'), (10, '2 mm'), (20, '1 mm')]
     text = figures.loss_curve({'loss_history': history}, tmp_path / 'loss.svg').read_text()
     assert 'weight 0.2' in text
+
+
+def test_a_matrix_shows_what_resampling_would(tmp_path):
+    """A T2w that lies elsewhere, looked at through the matrix that leads there, is the T2w that lies here."""
+    head = _scan('oblique')
+    there = data.truth(5, turn=(10, -6, 8), shift=(12, 7, -9), amplitude=0.0).matrix
+    elsewhere = nib.Nifti1Image(np.asarray(head.scan.dataobj), there @ head.scan.affine)
+    here = figures.flicker(head.scan, head.scan, head.mask, tmp_path / 'a.svg')
+    through = figures.flicker(head.scan, elsewhere, head.mask, tmp_path / 'b.svg', matrix=there)
+    apart = figures.flicker(head.scan, elsewhere, head.mask, tmp_path / 'c.svg')
+    shown = [_rasters(path)[1].astype(float) for path in (here, through, apart)]
+    assert np.abs(shown[0] - shown[1]).mean() < 1
+    assert np.abs(shown[0] - shown[2]).mean() > 10
+
+
+def test_lines_at_rest_and_pictures_under_the_pointer(tmp_path):
+    head = _scan('ras')
+    text = figures.flicker(head.scan, head.scan, head.mask, tmp_path / 'a.svg').read_text()
+    root = ET.fromstring(text)
+    groups = {group.get('class'): group for group in root.findall('{*}g')}
+    assert groups['bidsreg-lines'].find('{*}use') is not None
+    assert groups['bidsreg-top'].find('{*}image') is not None
+    assert 'svg:hover .bidsreg-lines{visibility:hidden}' in text
+    assert '@media print' in text
+
+
+def test_places_are_told_below_the_slices(tmp_path):
+    """On bone a place of 10 mm has been read as -10 mm."""
+    head = _scan('ras')
+    planes = canvas.choose_planes(head.mask)
+    layout = canvas.Layout.of(planes)
+    text = canvas.labels(planes, layout)
+    told = re.findall(r'y="(\d+)"[^>]*>([xyz]) = (-?\d+) mm<', text)
+    assert len(told) == 3 * canvas.COLUMNS
+    expected = [
+        (top + plane.points.shape[0] * layout.scale, plane.place)
+        for row, line in zip(planes, layout.corners, strict=True)
+        for plane, (_, top) in zip(row, line, strict=True)
+    ]
+    for (y, axis, place), (bottom, said) in zip(told, expected, strict=True):
+        assert bottom < int(y) < bottom + canvas.STRIP
+        assert f'{axis} = {place} mm' == said
+    bar = float(re.search(r'h([\d.]+)m0 -4v8', text)[1])
+    assert bar == pytest.approx(canvas.BAR / canvas.PIXEL * layout.scale, abs=0.1)
+
+
+def test_checkerboard_of_what_agrees_has_no_squares(tmp_path):
+    """With contrast exactly turned over and in place the squares vanish; moved by 8 mm they show."""
+    head = _scan('ras')
+    turned = 500 - 2 * np.asarray(head.scan.dataobj, np.float32)
+    apart = head.scan.affine.copy()
+    apart[0, 3] += 8
+    plain = figures.checkerboard(head.scan, head.scan, None, tmp_path / 'p.svg')
+    boards = [
+        _rasters(figures.checkerboard(head.scan, nib.Nifti1Image(turned, affine), head.mask, tmp_path / f'{k}.svg'))[0]
+        for k, affine in enumerate((head.scan.affine, apart))
+    ]
+    planes = canvas.choose_planes(head.mask)
+    layout = canvas.Layout.of(planes)
+    first = canvas.sample(head.scan, planes)
+    brain = canvas.flat(first, canvas.sample(head.mask, planes))
+    window = tuple(float(x) for x in np.percentile(brain, [1, 99]))
+    (tmp_path / 'r.svg').write_text(canvas.raster(canvas.greys(first, window), layout))
+    (reference,) = _rasters(tmp_path / 'r.svg')
+    good, bad = (np.abs(board.astype(float) - reference).mean() for board in boards)
+    assert good < 2
+    assert bad > 4 * good
+    assert plain.is_file()

@@ -18,40 +18,7 @@ from bidsreg.reports.case import collect
 from bidsreg.reports.pictures import PICTURES, picture_path
 from bidsreg.settings import Settings
 from tests import data
-
-RESULT = {
-    'method': 'node-mind',
-    'device': 'cpu',
-    'threads': 2,
-    'seed': 2026,
-    'seconds': {'load': 1.0, 'solve': 60.5, 'finish': 3.25, 'total': 64.75},
-    'peak_memory_mb': 1834.2,
-    'iterations': 95,
-    'stopped': ['4 mm: 40 iterations done', '2 mm: 30 iterations done'],
-    'loss_history': [
-        {'level': level, 'iteration': i, 'loss': 1 / (i + level), 'similarity': 0.9 / (i + level), 'regularity': 0.01}
-        for level in (4, 2, 1)
-        for i in range(12)
-    ],
-    'jacobian': {
-        'min': 0.81,
-        'p01': 0.9,
-        'median': 1.0,
-        'p99': 1.12,
-        'max': 1.3,
-        'sdlogj': 0.051,
-        'folds': 0,
-        'folds_percent': 0.0,
-    },
-    'displacement_mm': {'mean': 1.1, 'p95': 2.6, 'max': 3.9},
-    'inverse_consistency_mm': {'mean': 0.012, 'p95': 0.03, 'p99': 0.05, 'max': 0.11},
-    'evidence': {
-        'before': {'mind_heldout': 0.113, 'mi': 0.21, 'nmi': 1.05, 'edge_correlation': 0.12},
-        'affine': {'mind_heldout': 0.078, 'mi': 0.43, 'nmi': 1.11, 'edge_correlation': 0.41},
-        'diffeo': {'mind_heldout': 0.073, 'mi': 0.427, 'nmi': 1.12, 'edge_correlation': 0.47},
-    },
-    'decision': {'kept': 'diffeo', 'reason': 'two of two kinds of evidence are better than the affine'},
-}
+from tests.reports.results import RESULT
 
 
 def make_derivatives(settings, pair, picture):

@@ -1,0 +1,82 @@
+"""What a failed pair leaves for its report: the pictures and numbers of the steps that ended well, and of no other."""
+
+import json
+import os
+import shlex
+import sys
+
+import pytest
+from bidsreg.workflows.app import init_bidsreg_wf
+from bidsreg.workflows.remains import keep_remains
+from nipype import config
+
+from bidsreg.bids.pairs import find_pairs
+from bidsreg.reports.case import partial_path
+from bidsreg.reports.pictures import PICTURES, picture_path
+from bidsreg.settings import Settings
+
+
+@pytest.fixture
+def failed(bids, tmp_path, monkeypatch):
+    """A pair whose solver fails, and the folder it worked in."""
+    from bidsreg.interfaces.register import Register
+
+    monkeypatch.setattr(Register, '_cmd', f'{shlex.quote(sys.executable)} -c "raise SystemExit(1)"')
+    settings = Settings(
+        bids_dir=bids,
+        output_dir=tmp_path / 'out',
+        work_dir=tmp_path / 'work',
+        participant_label=('01',),
+        sloppy=True,
+        nprocs=1,
+        device='cpu',
+    )
+    (pair,) = find_pairs(settings).pairs
+    config.update_config({'execution': {'crashdump_dir': str(tmp_path / 'crashes'), 'stop_on_first_crash': False}})
+    workflow = init_bidsreg_wf(settings=settings, pairs=(pair,))
+    workflow.base_dir = str(settings.work_dir)
+    with pytest.raises(RuntimeError):
+        workflow.run(plugin='Linear')
+    return pair, settings, settings.work_dir / workflow.name / pair.node_name
+
+
+def there(pair, settings):
+    return [name for name in PICTURES if picture_path(pair.entities, settings.output_dir, name).is_file()]
+
+
+def test_what_ended_well_is_kept_and_what_another_attempt_left_is_not(failed):
+    pair, settings, folder = failed
+    assert keep_remains(pair, settings, folder) == ['mask_t1w', 'mask_t2w', 'before', 'affine']
+    assert there(pair, settings) == ['mask_t1w', 'mask_t2w', 'before', 'affine']
+    facts = json.loads(partial_path(pair.name, settings.output_dir).read_text())
+    assert facts['pair'] == pair.name
+    assert 'user' in facts['mask_method']
+    # the head was turned by (3, -2, 4) degrees and moved by (3, -2, 4) mm
+    assert facts['rigid']['rotation_deg'] == pytest.approx([3, -2, 4], abs=1.5)
+    assert set(facts['seconds_per_step']) == {'masking', 'prealign'}
+    assert 'result' not in facts
+
+    # the next attempt gets no further than the brain mask: what is older is left over from this one
+    newer = folder / 'masking_wf' / 'brain_mask' / 'result_brain_mask.pklz'
+    later = (folder / 'prealign_wf' / 'affine' / 'result_affine.pklz').stat().st_mtime_ns + 10**9
+    os.utime(newer, ns=(later, later))
+    assert keep_remains(pair, settings, folder) == ['mask_t1w', 'before']
+    assert there(pair, settings) == ['mask_t1w', 'before']
+    facts = json.loads(partial_path(pair.name, settings.output_dir).read_text())
+    assert 'rigid' not in facts
+    assert set(facts['masks']) == {'t1w_ml'}
+
+
+def test_a_finished_pair_of_before_is_left_alone(failed, monkeypatch):
+    pair, settings, folder = failed
+    monkeypatch.setattr('bidsreg.workflows.remains.read_qc', lambda *_: {'pair': pair.name})
+    assert keep_remains(pair, settings, folder) == []
+    assert there(pair, settings) == []
+    assert not partial_path(pair.name, settings.output_dir).exists()
+
+
+def test_without_a_work_folder_there_is_little_to_tell(bids, tmp_path):
+    settings = Settings(bids_dir=bids, output_dir=tmp_path / 'out', work_dir=tmp_path / 'work')
+    pair = find_pairs(settings).pairs[0]
+    assert keep_remains(pair, settings, tmp_path / 'nowhere') == []
+    assert set(json.loads(partial_path(pair.name, settings.output_dir).read_text())) == {'pair', 'fingerprint'}
