@@ -18,6 +18,7 @@ from bidsreg.bids.derivatives import PRODUCTS, output_name
 from bidsreg.cli import DESCRIPTION, build_parser
 from bidsreg.engines import BASELINES
 from bidsreg.registration.presets import PRESETS
+from bidsreg.reports.group import STEM
 
 #: Boutiques takes a ``File`` (which may be a folder) for something that is there, and binds it into the container.
 #: These are folders that the app makes where they are missing.
@@ -84,8 +85,8 @@ def descriptor() -> dict[str, Any]:
         'inputs': inputs,
         'output-files': list(_outputs()),
         'error-codes': [{'code': code, 'description': text} for code, text in EXIT_CODES.items()],
-        # docs/performance.md: two processors, at most 2.5 GB with them
-        'suggested-resources': {'cpu-cores': 2, 'ram': 4},
+        # GB; for a subject with one pair of scans of 1 mm: docs/boutiques.md has what was measured
+        'suggested-resources': {'cpu-cores': 2, 'ram': 4, 'disk-space': 1},
         'tags': {'domain': ['neuroinformatics', 'mri', 'bids-app', 'registration']},
     }
 
@@ -131,7 +132,7 @@ def _outputs() -> Iterator[dict[str, Any]]:
     out = '[OUTPUT_DIR]'
     yield _output('dataset', 'The derivative dataset', out, optional=False)
     yield _output('reports', 'Report of each subject', f'{out}/sub-*.html')
-    yield _output('group', 'Table and page of the whole study (level group)', f'{out}/group_registration.*')
+    yield _output('group', 'Table and page of the whole study (level group)', f'{out}/{STEM}.*')
     yield _output('log', 'Log of each run; its settings and crash files are beside it', f'{out}/logs/*/bidsreg.log')
     for key in PRODUCTS:
         plain, nested = {'subject': '*'}, {'subject': '*', 'session': '*'}

@@ -231,11 +231,10 @@ def test_exit_codes_come_through_with_their_meaning(launch, tmp_path):
 def test_the_demo_by_boutiques(launch, tmp_path):
     """Every output file that the descriptor names is found (those with sessions aside), and it aligns."""
     bids = example.make_dataset(tmp_path / 'bids', voxel=3.0, t2w_voxel=(2.5, 2.5, 4.0))
-    done = launch(
-        bids_dir=str(bids), output_dir='out', sloppy=True, skip_bids_validation=True, nprocs=2, work_dir='work'
-    )
+    levels = ['participant', 'group']
+    done = launch(bids_dir=str(bids), analysis_level=levels, sloppy=True, skip_bids_validation=True, nprocs=2)
     assert done.exit_code == 0
     found = {item.boutiques_name: item.file_name for item in done.output_files}
-    assert set(found) >= {'dataset', 'reports', 'log', *PRODUCTS}
+    assert set(found) >= {'dataset', 'reports', 'group', 'log', *PRODUCTS}
     errors = example.check(bids, tmp_path / 'out')
     assert errors['after'].mean() <= errors['affine'].mean() < errors['before'].mean()
