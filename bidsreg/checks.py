@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg.bids.derivatives import check_output_dataset
+from bidsreg.devices import count_gpus
 from bidsreg.engines import BASELINES, ENGINES
 from bidsreg.errors import InputError
 from bidsreg.registration.presets import PRESETS
@@ -159,7 +160,12 @@ def check_device(settings: Settings) -> None:
     """Raise when a GPU is asked for and there is none; nothing else is ever taken instead."""
     if not settings.device.startswith('cuda'):
         return
-    if settings.use_plugin is not None:
+    plugin, _ = read_plugin(settings.use_plugin)
+    if plugin != 'MultiProc':
+        if ':' in settings.device and plugin != 'Linear':
+            raise InputError(
+                f'--device {settings.device}: with {plugin} use --device cuda; it says which GPU a job gets.'
+            )
         LOGGER.info('--device %s is not checked here: the plugin may run the work on another machine.', settings.device)
         return
     count = count_gpus()
@@ -169,14 +175,6 @@ def check_device(settings: Settings) -> None:
             f'--device {settings.device}: PyTorch sees {count or "no"} CUDA device(s) here. In a container pass the '
             'GPU on (docker run --gpus all, apptainer --nv), or use --device cpu.'
         )
-
-
-def count_gpus() -> int:
-    """Count the GPUs that PyTorch sees, in a process of its own (torch stays out of this one)."""
-    code = 'import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)'
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
-    text = done.stdout.strip()
-    return int(text) if done.returncode == 0 and text.isdigit() else 0
 
 
 def read_plugin(path: Path | None) -> tuple[str, dict[str, Any]]:
@@ -210,8 +208,17 @@ def _check_plugin_name(plugin: str, path: Path) -> None:
     known = [name.removesuffix('Plugin') for name in dir(plugins) if name.endswith('Plugin')]
     if plugin not in known:
         raise InputError(f'--use-plugin {path}: Nipype has no plugin {plugin!r}.{suggestion(plugin, known)}')
-    if plugin == 'SLURMGraph':
-        raise InputError(f'--use-plugin {path}: SLURMGraph does not wait for its jobs; use SLURM.')
+    if plugin.endswith('Graph'):
+        raise InputError(
+            f'--use-plugin {path}: {plugin} does not wait for its jobs; use {plugin.removesuffix("Graph")}.'
+        )
+    from bidsreg.cluster import missing_programs
+
+    if missing := missing_programs(plugin):
+        raise InputError(
+            f'--use-plugin {path}: {plugin} needs {", ".join(missing)}, not on the PATH here: start bidsreg where '
+            'jobs are submitted. In a container use one job for each subject instead (docs/clusters.md).'
+        )
 
 
 def validate_bids(settings: Settings) -> None:

@@ -21,6 +21,7 @@ from bidsreg import lifeline
 from bidsreg.checks import read_plugin
 from bidsreg.cluster import BATCH_PLUGINS
 from bidsreg.crashes import KILLED, CausesTold
+from bidsreg.devices import count_gpus, visible_gpus
 from bidsreg.settings import Settings
 
 LOGGER = logging.getLogger('bidsreg')
@@ -31,10 +32,26 @@ POLL_SECONDS = 0.5
 class PairsMultiProcPlugin(CausesTold, MultiProcPlugin):
     """Nipype's MultiProc, which does not wait for ever for a worker that died.
 
-    The plain one hangs when the system kills a worker, and gives up when a crash file cannot be written.
+    The plain one hangs when the system kills a worker, and gives up when a crash file cannot be written. It counts the
+    GPUs, but lets all steps use the first: here each step gets the one that has the fewest.
     """
 
+    def __init__(self, plugin_args: Mapping[str, Any] | None = None) -> None:
+        super().__init__(plugin_args=plugin_args)
+        self._gpus = dict.fromkeys(visible_gpus() if self.n_gpu_procs else (), 0)
+        self._gpu_of: dict[int, str] = {}
+
     def _get_result(self, taskid):
+        try:
+            result = self._look(taskid)
+        except Exception:
+            self._free_gpu(taskid)
+            raise
+        if result is not None:
+            self._free_gpu(taskid)
+        return result
+
+    def _look(self, taskid):
         future = self._task_obj[taskid]
         error = future.exception() if future.done() else None
         if isinstance(error, BrokenProcessPool):
@@ -48,11 +65,29 @@ class PairsMultiProcPlugin(CausesTold, MultiProcPlugin):
             super()._async_callback(args)
 
     def _submit_job(self, node, updatehash=False):
+        gpu = self._choose_gpu(node)
         try:
-            return super()._submit_job(node, updatehash)
+            taskid = super()._submit_job(node, updatehash)
         except BrokenProcessPool:  # a worker of the old pool died; its own tasks are told in _get_result
             self.__renew_pool()
-            return super()._submit_job(node, updatehash)
+            taskid = super()._submit_job(node, updatehash)
+        if gpu is not None:
+            self._gpu_of[taskid] = gpu
+            self._gpus[gpu] += 1
+        return taskid
+
+    def _choose_gpu(self, node) -> str | None:
+        """Give a step that may use any GPU the one with the fewest; it sees no other."""
+        if not self._gpus or not node.is_gpu_node() or getattr(node.inputs, 'device', None) != 'cuda':
+            return None
+        gpu = min(self._gpus, key=self._gpus.__getitem__)
+        node.inputs.environ = {**node.inputs.environ, 'CUDA_VISIBLE_DEVICES': gpu}
+        return gpu
+
+    def _free_gpu(self, taskid: int) -> None:
+        gpu = self._gpu_of.pop(taskid, None)
+        if gpu is not None:
+            self._gpus[gpu] -= 1
 
     def __renew_pool(self):
         fresh = MultiProcPlugin(self.plugin_args)
@@ -96,8 +131,8 @@ def plugin_arguments(settings: Settings) -> dict[str, Any]:
     }
     if settings.mem_gb is not None:
         arguments['memory_gb'] = settings.mem_gb
-    if settings.device.startswith('cuda'):
-        arguments['n_gpu_procs'] = 1  # all pairs would use the same card
+    # one pair at a time on a card
+    arguments['n_gpu_procs'] = 1 if ':' in settings.device else 0 if settings.device == 'cpu' else count_gpus()
     return arguments
 
 

@@ -339,6 +339,19 @@ def test_the_methods_text_of_every_program(name):
         assert re.search(rf'^- {author}.*\({year}\)', references, re.M), author
 
 
+def test_a_plugin_says_which_gpu(app, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr('bidsreg.cluster.missing_programs', lambda plugin: [])
+    (tmp_path / 'p.yml').write_text('plugin: SLURM')
+    fails(app, capsys, 'with SLURM use --device cuda', '--device', 'cuda:1', '--use-plugin', tmp_path / 'p.yml')
+
+
+def test_a_batch_system_that_is_not_here(app, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv('PATH', '/nowhere')
+    for plugin, program in (('SLURM', 'sbatch'), ('SGE', 'qsub'), ('PBS', 'qsub')):
+        (tmp_path / 'p.yml').write_text(f'plugin: {plugin}')
+        fails(app, capsys, f'{plugin} needs {program}', '--use-plugin', tmp_path / 'p.yml')
+
+
 def test_cuda_without_gpu(app, capsys, monkeypatch):
     monkeypatch.setattr(checks, 'count_gpus', lambda: 0)
     fails(app, capsys, 'PyTorch sees no CUDA device', '--device', 'cuda')
@@ -350,7 +363,8 @@ def test_cuda_without_gpu(app, capsys, monkeypatch):
     ('text', 'message'),
     [
         ('plugin: Slurm', "no plugin 'Slurm'. Did you mean 'SLURM'"),
-        ('plugin: SLURMGraph', 'does not wait'),
+        ('plugin: SLURMGraph', 'does not wait for its jobs; use SLURM.'),
+        ('plugin: PBSGraph', 'does not wait'),
         ('[1]', 'plugin: NAME'),
         ('plugin: MultiProc\nplugin_args: 3', 'plugin: NAME'),
         ('a: b: c', 'cannot be read'),

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg.workflows.prealign import init_prealign_wf
-from bidsreg.workflows.registration import wants_gpu
 from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, solver_gigabytes
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
@@ -18,6 +17,7 @@ from bidsreg.benchmark.interfaces import CaseMask, Evaluate, Strip
 from bidsreg.benchmark.methods import AFFINE
 from bidsreg.benchmark.settings import digest
 from bidsreg.bids.headers import check_header
+from bidsreg.devices import resolve
 from bidsreg.interfaces.bias import N4
 from bidsreg.interfaces.conform import Conform
 from bidsreg.interfaces.prealign import Prealign
@@ -281,8 +281,8 @@ def _add_method(
     workflow.connect([(ready, evaluate, [(field, field) for field in fields])])
     if method.name == AFFINE:
         return
-    device = method.device(settings.device)
-    gpu = wants_gpu(device)
+    device = resolve(method.device(settings.device))
+    gpu = device != 'cpu'
     register = pe.Node(
         Register(
             method=method.name,

@@ -8,6 +8,7 @@ from bidsreg.workflows.resources import TYPICAL_SHAPE, engine_gigabytes, gigabyt
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
+from bidsreg.devices import resolve
 from bidsreg.engines import ENGINES
 from bidsreg.interfaces.apply import Apply
 from bidsreg.interfaces.base import Timing
@@ -35,8 +36,8 @@ def init_registration_wf(
     method
         Name of a preset of :mod:`bidsreg.registration.presets`, or of an engine of :mod:`bidsreg.engines`.
     device
-        ``cpu``, ``cuda``, ``cuda:N``, or ``auto`` (a GPU where there is one). The node then counts as one GPU job for
-        Nipype's MultiProc. Most engines know the CPU only, and then get it for ``auto``.
+        ``cpu``, ``cuda`` (any GPU), ``cuda:N``, or ``auto`` (a GPU where there is one, as the graph is built). A node
+        that is not for the CPU counts as one GPU job. Most engines know the CPU only, and then get it for ``auto``.
     working_resolution
         Finest grid of the solver, mm. Engines work on the grid of the T1w.
     random_seed
@@ -83,7 +84,8 @@ def init_registration_wf(
     engine = ENGINES.get(method)
     if engine is not None and not engine.uses_gpu and device == 'auto':
         device = 'cpu'
-    gpu = wants_gpu(device)
+    device = resolve(device)
+    gpu = device != 'cpu'
     shapes = fixed_shape, moving_shape
     memory = engine_gigabytes(*shapes) if engine else solver_gigabytes(*shapes, working_resolution)
     register = pe.Node(
@@ -115,12 +117,3 @@ def init_registration_wf(
         (timing, outputnode, [('seconds', 'seconds')]),
     ])  # fmt:skip
     return workflow
-
-
-def wants_gpu(device: str) -> bool:
-    """Tell whether work on a device will take a GPU of this machine."""
-    if device != 'auto':
-        return device.startswith('cuda')
-    from nipype.utils.gpu_count import gpu_count
-
-    return gpu_count() > 0

@@ -237,6 +237,7 @@ class OwnMethod:
             'threads': torch.get_num_threads(),
             'iterations': len(result.history),
             'path_length_mm': result.path_length,
+            'boxed': result.boxed,
         }
 
 

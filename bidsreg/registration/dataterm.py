@@ -63,9 +63,11 @@ class DataTerm:
     similarity : Similarity
         What is compared.
     device : torch.device
-        Where to work; one box on a GPU.
+        Where to work; one box on a GPU, which is fastest.
     threads : int
         Boxes worked at a time on a CPU.
+    boxed : bool
+        Small boxes one by one on a GPU, too: less memory, more time.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class DataTerm:
         similarity: Similarity,
         device: torch.device,
         threads: int = 1,
+        boxed: bool = False,
     ) -> None:
         self.similarity, self.device = similarity, device
         self.threads = threads if device.type == 'cpu' else 1
@@ -96,7 +99,7 @@ class DataTerm:
         reach = self.margin * np.abs(to_moving[:3, :3]).sum(1)
         self.lowest = self._tensor(reach)[:, None, None, None]
         self.highest = self._tensor(np.array(moving.data.shape) - 1 - reach)[:, None, None, None]
-        size = BOX_SIZE if device.type == 'cpu' else max(weight.shape)
+        size = BOX_SIZE if boxed or device.type == 'cpu' else max(weight.shape)
         self.needed = self._needed(weight > 0, interpolation)
         self.tiles = [
             self._tile(box, features, inner, positions, interpolation)
@@ -112,6 +115,7 @@ class DataTerm:
         similarity: Similarity,
         device: torch.device,
         threads: int = 1,
+        boxed: bool = False,
     ) -> DataTerm:
         """The data term of a problem with images at `spacing` mm and the velocity's grid `coarser` times halved."""
         level = _padded(problem.brain.coarsened(spacing), similarity.support, similarity.block)
@@ -138,6 +142,7 @@ class DataTerm:
             similarity=similarity,
             device=device,
             threads=threads,
+            boxed=boxed,
         )
 
     def _tensor(self, array: np.ndarray) -> Tensor:

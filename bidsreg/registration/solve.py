@@ -17,6 +17,7 @@ from scipy import ndimage as ndi
 from bidsreg.registration import evidence, metrics, separable
 from bidsreg.registration.dataterm import DataTerm
 from bidsreg.registration.deformation import Deformation
+from bidsreg.registration.errors import RegistrationError
 from bidsreg.registration.evidence import Evidence
 from bidsreg.registration.flow import Eulerian, Solver, chunks, flow, integrate
 from bidsreg.registration.grid import Grid, apply_affine
@@ -106,6 +107,8 @@ class Result:
     path_length : float or None
         Of `lddmm`, the only velocity with a metric: V-norm of the velocity integrated over time, as a root mean square
         over the fixed mask, mm. Before folds were repaired.
+    boxed : bool
+        It was worked on box by box: on a CPU always, on a GPU when its memory did not suffice for more.
     """
 
     deformation: Deformation
@@ -119,6 +122,7 @@ class Result:
     evidence: dict[str, Evidence | None]
     seconds: dict[str, float] = field(default_factory=dict)
     path_length: float | None = None
+    boxed: bool = True
 
 
 class FoldedError(RuntimeError):
@@ -283,8 +287,17 @@ def _standardised(name: str, image: Image, mask: Image | None) -> Image:
 class Optimisation:
     """A velocity network and what it takes to improve it: the state that passes from level to level."""
 
-    def __init__(self, problem: Problem, chosen: Preset, device: torch.device, seed: int, threads: int = 1) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        chosen: Preset,
+        device: torch.device,
+        seed: int,
+        threads: int = 1,
+        boxed: bool = False,
+    ) -> None:
         torch.manual_seed(seed)
+        self.boxed = boxed
         self.threads = threads if device.type == 'cpu' else 1
         self.problem, self.preset, self.device = problem, chosen, device
         grid = problem.velocity
@@ -340,7 +353,7 @@ class Optimisation:
         """Iterate on one image grid with all weights times `factor`; the history of the losses, and why it ended."""
         coarser = self.coarser(spacing)
         similarity = SIMILARITIES[self.preset.similarity]()
-        term = DataTerm.at(self.problem, spacing, coarser, similarity, self.device, self.threads)
+        term = DataTerm.at(self.problem, spacing, coarser, similarity, self.device, self.threads, self.boxed)
         if not term.tiles:
             return [], f'{spacing:g} mm: left out, no voxel has its whole neighbourhood in the field of view'
         kept: list[Tensor] = []
@@ -523,13 +536,15 @@ def register(
         If the input cannot be registered; see `prepare`.
     FoldedError
         If the deformation folds even after it was made stiffer.
+    RegistrationError
+        If the memory of a GPU does not suffice even box by box.
     """
     chosen = preset(method) if isinstance(method, str) else method
     affine = _start_affine(chosen, affine, start)
     problem = prepare(fixed, moving, chosen, fixed_mask, moving_mask, affine, fixed_lesion, moving_lesion)
     for attempt in range(1, ATTEMPTS + 1):
         with one_thread_an_operation() as threads:
-            result = _solve(problem, chosen, torch.device(device), seed, threads, callback, start)
+            result = _solve_in_memory(problem, chosen, torch.device(device), seed, threads, callback, start)
         if result.folds == 0:
             return replace(result, attempts=attempt)
         LOGGER.warning(
@@ -557,7 +572,7 @@ def _start_affine(chosen: Preset, affine: np.ndarray | None, start: Deformation 
     return start.affine
 
 
-def _solve(
+def _solve_in_memory(
     problem: Problem,
     chosen: Preset,
     device: torch.device,
@@ -566,8 +581,35 @@ def _solve(
     callback: Callable[[Progress], None] | None,
     start: Deformation | None,
 ) -> Result:
+    """Solve; when the memory of a GPU does not suffice, once more box by box, and say so."""
+    try:
+        return _solve(problem, chosen, device, seed, threads, callback, start)
+    except torch.cuda.OutOfMemoryError as error:
+        LOGGER.warning('the GPU ran out of memory; once more, box by box: the same answer in more time')
+        said = str(error).splitlines()[0]
+    # out of the except clause: its traceback held what was computed so far
+    torch.cuda.empty_cache()
+    try:
+        return _solve(problem, chosen, device, seed, threads, callback, start, boxed=True)
+    except torch.cuda.OutOfMemoryError as error:
+        raise RegistrationError(
+            f'the GPU has too little memory even when it works box by box ({said}): let nothing else use it, or use '
+            '--working-resolution 1.5, or --device cpu'
+        ) from error
+
+
+def _solve(
+    problem: Problem,
+    chosen: Preset,
+    device: torch.device,
+    seed: int,
+    threads: int,
+    callback: Callable[[Progress], None] | None,
+    start: Deformation | None,
+    boxed: bool = False,
+) -> Result:
     began = time.perf_counter()
-    optimisation = Optimisation(problem, chosen, device, seed, threads)
+    optimisation = Optimisation(problem, chosen, device, seed, threads, boxed)
     history: list[dict[str, float]] = []
     stopped: list[str] = []
 
@@ -623,4 +665,5 @@ def _solve(
         evidence={'before': judge.before, 'affine': judge.after_affine, 'diffeo': best},
         seconds={'solve': solved - began, 'finish': time.perf_counter() - solved},
         path_length=optimisation.path_length(),
+        boxed=boxed or device.type == 'cpu',
     )

@@ -38,7 +38,8 @@ def settings_for(bids, tmp_path, **options):
         {'device': 'cpu', 'random_seed': 0},
     ],
 )
-def test_the_whole_graph_under_options(bids, tmp_path, options):
+def test_the_whole_graph_under_options(bids, tmp_path, options, monkeypatch):
+    monkeypatch.setattr('bidsreg.devices.count_gpus', lambda: 0)
     settings = settings_for(bids, tmp_path, **options)
     pairs = find_pairs(settings).pairs
     workflow = init_bidsreg_wf(settings=settings, pairs=pairs)
@@ -50,7 +51,7 @@ def test_the_whole_graph_under_options(bids, tmp_path, options):
     assert by_name['n4'].inputs.method == settings.bias_correction
     assert by_name['rigid'].inputs.seed == settings.random_seed
     register = by_name['register']
-    assert register.inputs.device == settings.device
+    assert register.inputs.device == {'auto': 'cpu'}.get(settings.device, settings.device)
     assert register.inputs.threads == settings.omp_nthreads
     gpu = settings.device.startswith('cuda')
     assert register.inputs.use_gpu is gpu
@@ -111,7 +112,7 @@ def test_a_broken_header_is_left_to_its_node(bids, tmp_path):
 @pytest.mark.parametrize('device', ['auto', 'cpu'])
 def test_another_program_takes_its_threads_and_no_gpu(device, monkeypatch):
     """On a machine with a GPU as well; and it is not told of a working resolution, which it does not have."""
-    monkeypatch.setattr('nipype.utils.gpu_count.gpu_count', lambda: 1)
+    monkeypatch.setattr('bidsreg.devices.count_gpus', lambda: 1)
     register = registration.init_registration_wf(method='ants-syn', device=device, omp_nthreads=3).get_node('register')
     assert (register.inputs.device, register.inputs.use_gpu, register.n_procs) == ('cpu', False, 3)
     words = '--method ants-syn', '--working-resolution'
@@ -123,5 +124,5 @@ def test_another_program_takes_its_threads_and_no_gpu(device, monkeypatch):
     )
     assert large.get_node('register').mem_gb > 10 * small.get_node('register').mem_gb > 0
     ours = registration.init_registration_wf(device=device).get_node('register')
-    assert ours.inputs.use_gpu is (device == 'auto')
+    assert (ours.inputs.device, ours.inputs.use_gpu) == (('cuda', True) if device == 'auto' else ('cpu', False))
     assert ours.inputs.working_resolution == 1
