@@ -4,13 +4,13 @@
   const { pairs, numbers } = JSON.parse(document.getElementById('data').textContent);
   const SVG = 'http://www.w3.org/2000/svg';
   const RANK = { FAIL: 0, '': 1, CHECK: 2, PASS: 3 };
-  const SIDE = 14;          // px left and right of the axis
+  const SIDE = 20;          // px left and right of the axis
   const TOP = 34;           // px for the names of outliers
   const SWARM = 96;         // px for the marks
   const BOX = 16;           // px for quartiles and fences
   const MOST_NAMES = 6;     // outliers with a name in the picture
   const REACH = 14;         // px from the pointer to the mark it means
-  const EXTEND = 2.5;       // a threshold is in the picture when the axis grows no more than by this factor
+  const EXTEND = 2.5;       // a threshold is in the picture when the axis grows no more than by this factor, or pairs are few
   const tip = document.getElementById('tip');
   const said = document.getElementById('said');
   const shown = pairs.map(() => true);
@@ -72,10 +72,10 @@
       let low = values[this.order[0]];
       let high = values[this.order[this.order.length - 1]];
       if (spread) [low, high] = [Math.min(low, spread[1]), Math.max(high, spread[3])];
-      const range = high - low || Math.abs(high) * 0.02 || 1;
+      const range = high - low || Math.abs(high) * 0.02 || 1;  // all the same
       for (const line of lines) {
         const [a, b] = [Math.min(low, line.at), Math.max(high, line.at)];
-        if (b - a <= EXTEND * range) [low, high] = [a, b];
+        if (!spread || b - a <= EXTEND * range) [low, high] = [a, b];
       }
       const pad = (high - low) * 0.04 || range / 2;
       return [low - pad, high + pad];
@@ -109,11 +109,11 @@
       this.names(outliers.slice(0, MOST_NAMES));
       this.words(seen);
       this.ring = add(svg, 'circle', { class: 'ring', r: this.radius + 4, visibility: 'hidden' });
-      add(svg, 'path', { class: 'axis', d: `M${SIDE / 2} ${floor}H${width - SIDE / 2}` });
+      add(svg, 'path', { class: 'axis', d: `M0 ${floor}H${width}` });
       for (const [value, text] of ticks(low, high, width / 90)) {
         const x = this.x(value);
         add(svg, 'path', { class: 'axis', d: `M${x} ${floor}v5` });
-        add(svg, 'text', { class: 'quiet', x, y: floor + 18, 'text-anchor': 'middle' }, text);
+        if (x > SIDE - 1 && x < width - SIDE + 1) add(svg, 'text', { class: 'quiet', x, y: floor + 18, 'text-anchor': 'middle' }, text);
       }
       add(svg, 'text', { x: width / 2, y: floor + 36, 'text-anchor': 'middle' }, `${title} (${unit || 'no unit'})`);
       this.listen();
