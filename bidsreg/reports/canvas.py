@@ -192,24 +192,29 @@ def mapped(function, *rows: Rows) -> Rows:
     return [[function(*cuts) for cuts in zip(*line, strict=True)] for line in zip(*rows, strict=True)]
 
 
-def greys(pictures: Rows, window: tuple[float, float] | None = None) -> Rows:
+def greys(pictures: Rows, inside: Rows | None = None, window: tuple[float, float] | None = None) -> Rows:
     """Slices as grey levels in [0, 1].
 
     Parameters
     ----------
     pictures : list of list of ndarray
         As :func:`sample` returns them.
+    inside : list of list of ndarray, optional
+        Brain mask on the same planes: what is in it chooses the greys, as the fat around it is often much brighter.
     window : tuple of 2 float, optional
-        What becomes black and white. Default: robust limits of the foreground.
+        What becomes black and white. Default: robust limits of the brain, or, without one, of all that is not dark.
     """
-    low, high = window or _window(pictures)
-    return mapped(lambda picture: np.clip((picture - low) / (high - low), 0, 1) ** 0.85, pictures)
+    low, high = window or _window(pictures, inside)
+    return mapped(lambda picture: np.clip((picture - low) / (high - low), 0, 1), pictures)
 
 
-def _window(pictures: Rows) -> tuple[float, float]:
+def _window(pictures: Rows, inside: Rows | None) -> tuple[float, float]:
     shown = flat(pictures)
+    brain = shown[:0] if inside is None else flat(pictures, inside)
     bright = shown[shown > 0.05 * np.percentile(shown, 99)] if shown.any() else shown
-    low, high = (0.0, float(np.percentile(bright, 99))) if bright.size else (0.0, 1.0)
+    # where a scan lies apart from the mask, there is nothing of it inside
+    chosen = brain if brain.size > 100 and (brain > 0).mean() > 0.5 else bright
+    low, high = (0.0, 1.1 * float(np.percentile(chosen, 99))) if chosen.size else (0.0, 1.0)
     low = min(low, float(np.percentile(shown, 0.5)))
     return low, high if high > low else low + 1.0
 

@@ -66,7 +66,7 @@ def deformation_grid(
     middle, peak = brain.mean(0), brain[lengths.argmax()]
     planes = canvas.planes_through(mask, (middle, peak))
     layout = Layout.of(planes)
-    dim = canvas.mapped(lambda cut: 0.65 * cut, canvas.greys(canvas.sample(fixed, planes)))
+    dim = canvas.mapped(lambda cut: 0.65 * cut, canvas.greys(canvas.sample(fixed, planes), canvas.sample(mask, planes)))
     factor = field.enlargement(float(lengths.max()))
     rings = _rings(planes[1], peak, layout) if lengths.max() > 0.05 else []
     said = [
@@ -105,7 +105,7 @@ class _Field:
         if longest < 0.05:
             return 1
         slopes = [np.abs(np.gradient(self.displacement, step, axis=k)).max() for k, step in enumerate(self.spacing)]
-        return max((n for n in (2, 3, 5, 10) if n * longest <= SPACING and n * max(slopes) < 0.8), default=1)
+        return max((n for n in (2, 3, 5) if n * longest <= SPACING and n * max(slopes) < 0.8), default=1)
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """Displacements (..., 3) at world points (..., 3), linear."""
@@ -180,7 +180,7 @@ def jacobian_map(
         shown[cut <= 0] = mpl.colors.to_rgb(VERMILLION)
         return np.where((part > 0.5)[..., None], shown, 0.6 * grey[..., None])
 
-    painted = canvas.mapped(paint, canvas.greys(first), inside, canvas.sample(jacobian, planes))
+    painted = canvas.mapped(paint, canvas.greys(first, inside), inside, canvas.sample(jacobian, planes))
     folds = int((determinants <= 0).sum())
     said = f'{folds} folded voxels' + (' (vermillion)' if folds else '')
     body = [

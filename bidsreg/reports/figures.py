@@ -40,10 +40,10 @@ def mask_outline(image: Source, mask: Source, out: str | os.PathLike, title: str
     image, mask = canvas.load(image), canvas.load(mask)
     planes = canvas.choose_planes(canvas.brain(mask, image))
     layout = Layout.of(planes)
-    pictures = canvas.greys(canvas.sample(image, planes))
+    inside = canvas.sample(mask, planes)
     body = [
-        canvas.raster(pictures, layout),
-        canvas.outline(smooth(canvas.sample(mask, planes)), 0.5, layout, ORANGE, 1.6),
+        canvas.raster(canvas.greys(canvas.sample(image, planes), inside), layout),
+        canvas.outline(smooth(inside), 0.5, layout, ORANGE, 1.6),
         canvas.labels(planes, layout),
         canvas.heading(title),
         canvas.heading('outline: brain mask', ORANGE, WIDTH - 10, 'end'),
@@ -97,7 +97,8 @@ def flicker(
     planes = canvas.choose_planes(mask)
     layout = Layout.of(planes)
     first, second = canvas.sample(fixed, planes), canvas.sample(moving, planes, matrix)
-    lines = tissue_borders(first, canvas.sample(mask, planes), layout)
+    inside = canvas.sample(mask, planes)
+    lines = tissue_borders(first, inside, layout)
     style = (
         '@keyframes bidsreg-fade{0%,30%{opacity:1}70%,100%{opacity:0}}'
         '.bidsreg-top{animation:bidsreg-fade 1s ease-in-out infinite alternate paused}'
@@ -109,9 +110,9 @@ def flicker(
     )
     height = layout.bottom + FOOT
     body = [
-        f'<g>{canvas.raster(canvas.greys(first), layout)}{canvas.heading(names[0], SKY)}</g>',
+        f'<g>{canvas.raster(canvas.greys(first, inside), layout)}{canvas.heading(names[0], SKY)}</g>',
         f'<g class="bidsreg-top"><rect width="{WIDTH}" height="{height:.0f}"/>'
-        f'{canvas.raster(canvas.greys(second), layout)}{canvas.heading(names[1], ORANGE)}</g>',
+        f'{canvas.raster(canvas.greys(second, inside), layout)}{canvas.heading(names[1], ORANGE)}</g>',
         f'<g class="bidsreg-lines">{lines}'
         f'{canvas.heading(f"lines: tissue borders of the {names[0]}", SKY, WIDTH - 10, "end")}</g>',
         canvas.labels(planes, layout),
@@ -192,7 +193,9 @@ def checkerboard(
     low, high = np.percentile(brain, [1, 99]) if brain.size else (0.0, 1.0)
     window = (float(low), float(high) if high > low else float(low) + 1.0)
     body = [
-        canvas.raster(canvas.mapped(mix, *(canvas.greys(cuts, window) for cuts in (first, second)), inside), layout),
+        canvas.raster(
+            canvas.mapped(mix, *(canvas.greys(cuts, window=window) for cuts in (first, second)), inside), layout
+        ),
         canvas.outline(smooth(inside), 0.5, layout, ORANGE, 1.1),
         canvas.labels(planes, layout),
         canvas.heading(title),

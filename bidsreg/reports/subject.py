@@ -89,7 +89,8 @@ def _add_case(reportlets: _Reportlets, prefix: str, case: Case, settings: Settin
         desc = f'{prefix}{_desc(name)}'
         path = picture_path(case.entities, settings.output_dir, name)
         if case.kept == 'affine' and name in OF_A_DEFORMATION:
-            reportlets.add(desc, texts.note('The affine was kept: there is no deformation to show.'))
+            if name == OF_A_DEFORMATION[0]:
+                reportlets.add(desc, texts.note('The affine was kept: there is no deformation to show.'))
         elif path.is_file():
             inside = settings.self_contained
             show = _embed(path, picture) if inside else _link(path.relative_to(settings.output_dir).as_posix(), picture)

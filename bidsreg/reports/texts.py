@@ -367,8 +367,15 @@ def _checks(case: Case) -> list[str]:
     rows = []
     for check in case.verdict.checks.values():
         unit = f' {check.unit}' if check.unit else ''
-        rows.append((escape(check.title), f'{number(check.value)}{unit}', badge(check.status), check.threshold))
+        rows.append(
+            (escape(check.title), f'{number(check.value)}{unit}', badge(check.status), _limits(check.threshold))
+        )
     return [table(rows, ('Number', 'value', 'verdict', 'thresholds'), 'What the verdict looks at', (1,))]
+
+
+def _limits(threshold: str) -> str:
+    """Thresholds in words, of which one may never be reached."""
+    return re.sub(r'(above|below) -?inf', 'never', threshold)
 
 
 def _steps(seconds: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:

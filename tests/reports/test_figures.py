@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage as ndi
 
 from bidsreg.reports import canvas, figures
 from tests import data
@@ -213,9 +214,34 @@ def test_checkerboard_of_what_agrees_has_no_squares(tmp_path):
     first = canvas.sample(head.scan, planes)
     brain = canvas.flat(first, canvas.sample(head.mask, planes))
     window = tuple(float(x) for x in np.percentile(brain, [1, 99]))
-    (tmp_path / 'r.svg').write_text(canvas.raster(canvas.greys(first, window), layout))
+    (tmp_path / 'r.svg').write_text(canvas.raster(canvas.greys(first, window=window), layout))
     (reference,) = _rasters(tmp_path / 'r.svg')
     good, bad = (np.abs(board.astype(float) - reference).mean() for board in boards)
     assert good < 2
     assert bad > 4 * good
     assert plain.is_file()
+
+
+def test_fat_does_not_make_the_brain_dark(tmp_path):
+    """A scalp five times as bright as the brain, as in a T1w of fat and thick slices: the greys are the brain's."""
+    head = _scan('ras')
+    values, inside = np.asarray(head.scan.dataobj, np.float32), np.asarray(head.mask.dataobj) > 0
+    near = ndi.binary_dilation(inside, iterations=2)  # bone lies between
+    fat = nib.Nifti1Image(np.where(near, values, 5 * values.max()).astype(np.float32), head.scan.affine)
+    shown = []
+    for name, scan in (('plain', head.scan), ('fat', fat)):
+        path = figures.mask_outline(scan, head.mask, tmp_path / f'{name}.svg')
+        planes = canvas.choose_planes(head.mask)
+        layout = canvas.Layout.of(planes)
+        (picture,) = _rasters(path)
+        x, y = ((layout.corner(0, 3) - [0, canvas.TITLE]) / layout.scale).astype(int)
+        rows, columns = planes[0][3].points.shape[:2]
+        middle = picture[y + rows // 3 : y + 2 * rows // 3, x + columns // 3 : x + 2 * columns // 3]
+        shown.append(middle.astype(float).mean())
+    assert shown[1] == pytest.approx(shown[0], rel=0.15)
+    assert shown[1] > 60
+    # a scan that lies apart from the mask has nothing inside it: its own greys
+    gone = head.scan.affine.copy()
+    gone[0, 3] += 1000
+    empty = canvas.sample(nib.Nifti1Image(values, gone), planes)
+    assert canvas._window(empty, canvas.sample(head.mask, planes)) == (0.0, 1.0)

@@ -73,7 +73,8 @@ def test_where_the_affine_was_kept_no_deformation_is_shown(finished):
     qc['result']['decision'] = {'kept': 'affine', 'reason': 'the edges got worse'}
     finished.outputs['qc'].write_text(json.dumps(qc))
     page = page_of(finished)
-    assert page.count('there is no deformation to show') == 2
+    assert page.count('there is no deformation to show') == 1
+    assert 'Jacobian determinant</h2>' not in page
     assert 'The result: the affine was kept' in page
     assert 'The result: the affine was kept' in pictures_of(finished)['diffeo'].read_text()
     assert 'After the deformable registration' not in page
