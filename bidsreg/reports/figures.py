@@ -281,6 +281,8 @@ def _draw_history(axes: Any, history: list[dict[str, Any]]) -> None:
     for number, ((first, last), (_, text)) in enumerate(zip(itertools.pairwise(starts), parts, strict=True)):
         axes.axvspan(first + 0.5, last + 0.5, color='#000', alpha=0.05 * (number % 2), lw=0)
         axes.text((first + last + 1) / 2, 1.02, text, ha='center', transform=axes.get_xaxis_transform())
-    axes.set(xlabel='iteration', ylabel='loss', xlim=(0.5, len(history) + 0.5))
+    axes.set(
+        xlabel='iteration (above: voxel size of the level)', ylabel='loss (no unit)', xlim=(0.5, len(history) + 0.5)
+    )
     axes.spines[['top', 'right']].set_visible(False)
     axes.legend(frameon=False, loc='upper right')

@@ -108,7 +108,7 @@ def _link(where: str, picture: Picture) -> str:
     """Show a picture that lies beside the page."""
     link, alt = texts.escape(where), texts.escape(picture.alt)
     # what moves under the pointer must be an object
-    shown = f'<img src="./{link}" alt="{alt}" loading="lazy">'
+    shown = f'<img src="./{link}" alt="{alt}">'
     if picture.moves:
         shown = f'<object type="image/svg+xml" data="./{link}" aria-label="{alt}">{alt}: {link}</object>'
     return f'{texts.frame(shown)}\n<small><a href="./{link}" target="_blank">{link}</a></small>'

@@ -40,7 +40,6 @@ def show(browser, page, width=1280):
     browser.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', metrics)
     browser.get_log('browser')
     browser.get(page.as_uri())
-    browser.execute_script("document.querySelectorAll('img').forEach(image => image.loading = 'eager')")
     WebDriverWait(browser, 30).until(
         lambda driver: driver.execute_script('return [...document.images].every(image => image.complete)')
     )
