@@ -22,6 +22,7 @@ from bidsreg.checks import read_plugin
 from bidsreg.cluster import BATCH_PLUGINS
 from bidsreg.crashes import KILLED, CausesTold
 from bidsreg.devices import count_gpus, visible_gpus
+from bidsreg.machine import usable_memory
 from bidsreg.settings import Settings
 
 LOGGER = logging.getLogger('bidsreg')
@@ -40,6 +41,23 @@ class PairsMultiProcPlugin(CausesTold, MultiProcPlugin):
         super().__init__(plugin_args=plugin_args)
         self._gpus = dict.fromkeys(visible_gpus() if self.n_gpu_procs else (), 0)
         self._gpu_of: dict[int, str] = {}
+
+    def _prerun_check(self, graph):
+        """Tell which steps need more than there is: they run alone, and may be killed."""
+        needs: dict[str, float] = {}
+        for node in graph.nodes():
+            needs[node.name] = max(node.mem_gb, needs.get(node.name, 0))
+        needs = {name: need for name, need in needs.items() if need > self.memory_gb}
+        if needs:
+            steps = ', '.join(
+                f'{name} {need:.1f} GB' for name, need in sorted(needs.items(), key=lambda item: -item[1])
+            )
+            LOGGER.warning(
+                'Memory is short: %.1f GB may be used, but these steps need more: %s. They will run alone and may be '
+                'killed; more --mem helps, or a coarser --working-resolution for the step register',
+                self.memory_gb,
+                steps,
+            )
 
     def _get_result(self, taskid):
         try:
@@ -128,9 +146,8 @@ def plugin_arguments(settings: Settings) -> dict[str, Any]:
         'raise_insufficient': False,
         # fork: workers start at once, and end with us (bidsreg.lifeline); torch and ITK never live in this process
         'mp_context': 'fork',
+        'memory_gb': settings.mem_gb or usable_memory().gb,
     }
-    if settings.mem_gb is not None:
-        arguments['memory_gb'] = settings.mem_gb
     # one pair at a time on a card
     arguments['n_gpu_procs'] = 1 if ':' in settings.device else 0 if settings.device == 'cpu' else count_gpus()
     return arguments

@@ -24,8 +24,10 @@ from bidsreg.bids.derivatives import (
 from bidsreg.bids.headers import HeaderReport, check_header
 from bidsreg.bids.pairs import Pair, Plan, find_pairs, plan_table
 from bidsreg.checks import check_monitor, check_settings, check_study, check_writable, validate_bids
+from bidsreg.devices import resolve
 from bidsreg.errors import InputError
 from bidsreg.logs import to_console, to_file
+from bidsreg.machine import SHARE, usable_memory
 from bidsreg.outcome import Outcome
 from bidsreg.settings import Settings
 
@@ -160,8 +162,7 @@ class _Run:
     def _begin(self) -> None:
         settings = self.settings
         LOGGER.info('bidsreg %s, run %s', __version__, settings.run_uuid)
-        memory = 'what the machine has' if settings.mem_gb is None else f'{settings.mem_gb:g} GB'
-        LOGGER.info('%d CPUs, %d for one step; memory: %s', settings.nprocs, settings.omp_nthreads, memory)
+        LOGGER.info('%s', _means(settings))
         write_dataset_files(settings)
         settings.to_toml(log_dir(settings) / 'config.toml')
         table = plan_table(self.plan)
@@ -327,6 +328,19 @@ class _Run:
             crash = any_crash(folders, pair.node_name)
             if crash is not None:
                 self._set(pair, 'failed', crash[1], crash[2], crash[0])
+
+
+def _means(settings: Settings) -> str:
+    """Say with how much the run goes to work."""
+    device = settings.device if settings.device != 'auto' else f'{resolve(settings.device)} (of auto)'
+    if settings.use_plugin is not None:
+        return (
+            f'Work goes where {settings.use_plugin} says; {settings.omp_nthreads} CPU(s) for one step, device {device}'
+        )
+    found = usable_memory()
+    memory = f'{found.gb:.1f} GB ({SHARE:.0%} of what {found.source})'
+    memory = memory if settings.mem_gb is None else f'{settings.mem_gb:g} GB'
+    return f'{settings.nprocs} CPU(s), {settings.omp_nthreads} for one step; memory {memory}; device {device}'
 
 
 _ABORTED = 'the run was broken off before it was done'

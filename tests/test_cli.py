@@ -428,6 +428,17 @@ def test_memory_without_sense(app, capsys):
 
 
 # ----------------------------------------------------------------------------------------------------- a whole run
+def test_too_little_memory_is_said_at_the_start(app, capsys):
+    """The pretended step declares 0.25 GB; it runs nevertheless, alone."""
+    assert app('--mem', '100MB') == 0
+    said = capsys.readouterr().err
+    assert 'memory 0.1 GB; device cpu (of auto)' in said
+    assert said.index('these steps need more: work 0.2 GB') < said.index('work done')
+    assert said.count('Memory is short') == 1
+    assert app('--mem', '1GB', out=Path.cwd() / 'out2') == 0
+    assert 'Memory is short' not in capsys.readouterr().err
+
+
 def test_dry_run_tells_and_writes_nothing(app, capsys, raw, tmp_path):
     before = data.files_below(raw)
     assert app('--dry-run') == 0
@@ -445,7 +456,7 @@ def test_run_and_run_again(app, capsys, raw, tmp_path):
     said = capsys.readouterr()
     assert '2 done, 1 no pair' in said.out
     assert 'no pair: sub-03, step pairing: only T1w, no T2w' in said.out
-    assert 'memory: 4 GB' in said.err
+    assert 'memory 4 GB' in said.err
     out = tmp_path / 'out'
     files = data.files_below(out)
     for paths in pairs_of(raw, out).values():
