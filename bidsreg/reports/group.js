@@ -202,11 +202,11 @@
 
     listen() {
       this.svg.addEventListener('pointermove', (event) => { if (event.pointerType !== 'touch') choose(this.nearest(event), this); });
-      this.svg.addEventListener('pointerleave', () => choose(-1));
+      this.svg.addEventListener('pointerleave', (event) => { if (event.pointerType !== 'touch') choose(-1); });
       this.svg.addEventListener('blur', () => choose(-1));
       this.svg.addEventListener('click', (event) => {
         const place = this.nearest(event);
-        if (place < 0) return;
+        if (place < 0) { choose(-1); return; }
         if (event.pointerType === 'touch' && place !== chosen) choose(place, this);  // a finger looks first
         else open(place, event);
       });
@@ -328,6 +328,7 @@
   for (const plot of plots) sight.observe(plot.figure);
   const again = () => { for (const plot of plots) if (plot.width) plot.draw(); };
   window.addEventListener('resize', again);
+  window.addEventListener('scroll', () => { tip.hidden = true; }, { passive: true });
   window.addEventListener('beforeprint', () => { for (const plot of plots) plot.draw(); });
   filter();  // a page that is gone back to keeps what was typed
 })();

@@ -217,6 +217,26 @@ def test_the_keyboard_reaches_every_pair(study, page):
     wait_for(lambda: page.driver.current_url.endswith('/sub-05.html#sub-05'))
 
 
+def test_a_finger_looks_first_and_opens_then(study, browser):
+    from selenium.webdriver.common.actions import interaction
+    from selenium.webdriver.common.actions.action_builder import ActionBuilder
+    from selenium.webdriver.common.actions.pointer_input import PointerInput
+
+    def tap(target) -> None:
+        finger = ActionBuilder(browser.driver, mouse=PointerInput(interaction.POINTER_TOUCH, 'finger'))
+        finger.pointer_action.move_to(target).pointer_down().pointer_up()
+        finger.perform()
+
+    page = study[0] / 'group_registration.html'
+    browser.open(page, 390)
+    target = mark(browser, 'Dice of the brain masks after the affine', 'sub-11')
+    tap(target)
+    wait_for(lambda: browser.one('#tip').text == 'sub-11: 0.76, FAIL')
+    assert browser.driver.current_url == page.as_uri()
+    tap(target)
+    wait_for(lambda: browser.driver.current_url.endswith('/sub-11.html#sub-11'))
+
+
 def test_pictures_follow_the_width_of_the_window(page):
     mark(page, 'SD of log Jacobian', 'sub-02')
     page.resize(390)
