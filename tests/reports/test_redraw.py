@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from bidsreg.bids.derivatives import sidecar
+from bidsreg.cli import parse_settings
 from bidsreg.outcome import Outcome
 from bidsreg.registration.itk import read_affine
 from bidsreg.reports import figures, write_reports
@@ -125,3 +126,9 @@ def test_one_file_that_can_be_mailed(finished, tmp_path):
         return ' '.join(re.sub(r'<[^>]*>', ' ', text).split())
 
     assert words(page) == words(linked)
+
+
+def test_the_option_is_read(tmp_path):
+    words = [str(tmp_path), str(tmp_path / 'out'), 'participant']
+    assert parse_settings([*words, '--self-contained']).self_contained
+    assert not parse_settings(words).self_contained
