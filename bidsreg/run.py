@@ -292,19 +292,21 @@ class _Run:
 
     def _report(self) -> bool:
         """Write the reports; a failure of theirs is told, and loses nothing else."""
-        try:
-            from bidsreg.reports import write_reports
+        writers: list[Callable[[], object]] = [self._write_pages]
+        if 'group' in self.settings.analysis_level:
+            writers.append(self._write_study)
+        written = [_told(write) for write in writers]  # all of them: the study even where a page could not be
+        return all(written)
 
-            write_reports(self.settings, self.plan, list(self.outcomes.values()))
-            if 'group' in self.settings.analysis_level:
-                from bidsreg.reports.group import read_study, write_group
+    def _write_pages(self) -> None:
+        from bidsreg.reports import write_reports
 
-                write_group(read_study(self.settings), self.settings)
-        except Exception as error:
-            LOGGER.error('The reports could not be written (%s); the derivatives are not touched by it.', error)
-            LOGGER.debug('The whole story:', exc_info=True)
-            return False
-        return True
+        write_reports(self.settings, self.plan, list(self.outcomes.values()))
+
+    def _write_study(self) -> None:
+        from bidsreg.reports.group import read_study, write_group
+
+        write_group(read_study(self.settings), self.settings)
 
     def _end(self) -> None:
         """Say what became of every pair: what is not done in one line each, at the very end."""
@@ -341,6 +343,17 @@ def _means(settings: Settings) -> str:
     memory = f'{found.gb:.1f} GB ({SHARE:.0%} of what {found.source})'
     memory = memory if settings.mem_gb is None else f'{settings.mem_gb:g} GB'
     return f'{settings.nprocs} CPU(s), {settings.omp_nthreads} for one step; memory {memory}; device {device}'
+
+
+def _told(write: Callable[[], object]) -> bool:
+    """Write a report; when that fails, say so and go on."""
+    try:
+        write()
+    except Exception as error:
+        LOGGER.error('The reports could not be written (%s); the derivatives are not touched by it.', error)
+        LOGGER.debug('The whole story:', exc_info=True)
+        return False
+    return True
 
 
 _ABORTED = 'the run was broken off before it was done'

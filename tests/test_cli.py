@@ -565,15 +565,16 @@ def test_stop_on_first_crash(app, capsys):
     assert 'failed: sub-02, step run: not finished, because another step crashed' in text
 
 
-def test_a_report_that_fails_is_exit_code_1(app, capsys, monkeypatch):
+def test_a_report_that_fails_is_exit_code_1(app, capsys, monkeypatch, tmp_path):
     def broken(*_):
         raise RuntimeError('no ink')
 
     monkeypatch.setattr('bidsreg.reports.write_reports', broken)
-    assert app() == 1
+    assert app(levels=('participant', 'group')) == 1
     said = capsys.readouterr()
     assert 'no ink' in said.err
     assert '2 done' in said.out
+    assert (tmp_path / 'out' / 'group_registration.html').is_file(), 'the study does not depend on the pages'
 
 
 def test_a_graph_that_cannot_be_built_is_told(app, capsys, monkeypatch, tmp_path):
