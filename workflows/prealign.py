@@ -96,7 +96,7 @@ def init_prealign_wf(
     moving_mask = pe.Node(
         Apply(interpolation='genericLabel', invert=[True]),
         name='moving_mask',
-        mem_gb=gigabytes('apply', fixed_shape, moving_shape),
+        mem_gb=gigabytes('moving_mask', fixed_shape, moving_shape),
     )
     n4 = pe.Node(N4(method=bias_correction, sloppy=sloppy), name='n4', mem_gb=gigabytes('n4', moving_shape))
     affine = pe.Node(Prealign(stage='affine', **alignment), name='affine', mem_gb=alignment_gb)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes
+from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, picture_gigabytes
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
@@ -83,10 +83,10 @@ def init_quality_wf(
         (measure, outputnode, [('facts', 'facts'), ('out_file', 'facts_file')]),
     ])  # fmt:skip
     figures = pe.Node(niu.Merge(len(PICTURES)), name='figures', run_without_submitting=True)
-    figure_gb = max(gigabytes('figure', shape) for shape in (fixed_shape, moving_shape))
     for place, (name, picture) in enumerate(PICTURES.items(), 1):
         # "affine" and the like are names of inputs as well: a prefix tells the nodes from them
-        draw = pe.Node(Draw(picture=name), name=f'draw_{name}', mem_gb=figure_gb)
+        memory = picture_gigabytes(name, fixed_shape, moving_shape)
+        draw = pe.Node(Draw(picture=name), name=f'draw_{name}', mem_gb=memory)
         for field in (*picture.needs, *picture.uses):
             workflow.connect(inputnode, field, draw, field)
         workflow.connect(draw, 'out_file', figures, f'in{place}')

@@ -95,7 +95,7 @@ def test_a_node_is_called_as_its_variable(module):
 
 
 def test_declared_memory_grows_with_the_images():
-    assert gigabytes('n4', (512, 512, 256)) > gigabytes('n4', (128, 128, 128)) > NEEDS['n4'][0]
+    assert gigabytes('n4', (512, 512, 256)) > gigabytes('n4', (128, 128, 128)) > NEEDS['n4'].base
     assert solver_gigabytes((256,) * 3, (256,) * 3, 1.0) > solver_gigabytes((256,) * 3, (256,) * 3, 2.0)
 
 
