@@ -16,6 +16,9 @@ PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 #: Options of other programs: ``python -m`` ``bidsreg.example`` and ``bidsreg.engines.niftyreg``, pip, SynthSeg, bosh.
 OTHERS = {'--check', '--extra-index-url', '--index-url', '--install', '--no-deps', '--resample', '--wheel'}
 OTHERS |= {'--no-container', '--skip-data-collection'}
+#: Of Docker, Podman, buildah and Apptainer.
+OTHERS |= {'--build-arg', '--cleanenv', '--containall', '--device', '--entrypoint', '--format', '--gpus', '--network'}
+OTHERS |= {'--no-home', '--nv', '--read-only', '--rm', '--tmpfs'}
 
 
 def options_of(parser) -> set[str]:

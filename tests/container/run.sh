@@ -41,6 +41,6 @@ say "  $("$ENGINE" image inspect --format '{{.Size}}' "$IMAGE" | awk '{printf "%
   awk -F '\t' '$1 !~ /^0 ?B$/ { gsub(/[[:space:]]+/, " ", $2); print "  " $1 "\t" substr($2, 1, 90) }'
 label=$("$ENGINE" image inspect --format '{{index .Config.Labels "org.opencontainers.image.version"}}' "$IMAGE")
 good "label version $label is what --version says" test "bidsreg $label" = "$(inside bidsreg --version)"
-good 'the entry point is bidsreg' test "$("$ENGINE" run --rm "$IMAGE" --version)" = "bidsreg $label"
+good 'the entry point is bidsreg' test "$("$ENGINE" run --rm --network none "$IMAGE" --version)" = "bidsreg $label"
 
 check_image
