@@ -68,14 +68,14 @@ class Preset:
     tolerance: float = 1e-4
     adjoint: bool = False
     time_knots: int = 1
-    levels: tuple[tuple[float, int], ...] = ((4.0, 30), (2.0, 30), (1.0, 10))
+    levels: tuple[tuple[float, int], ...] = ((4.0, 30), (2.0, 30), (1.0, 4))
     image_resolution: float = 2.0
     reach: float = 8.0
     velocity_spacing: float = 4.0
     velocity_smoothing: float = 8.0
     kernel_alpha: float = 40.0
     kernel_power: float = 2.0
-    loosened: tuple[tuple[float, int], ...] = ((0.015, 35),)
+    loosened: tuple[tuple[float, int], ...] = ((0.015, 60),)
     learning_rate: float = 0.03
     channels: int = 8
     slope_tolerance: float = 1e-3

@@ -276,7 +276,7 @@ def test_real_methods_on_small_heads(bench, table, tmp_path):
     head.save(table.parent / '0')
     np.savetxt(table.parent / '0' / 'points.tsv', head.points, delimiter='\t', header='\t'.join('abcdef'), comments='')
     table.write_text('\n'.join(table.read_text().splitlines()[:2]))
-    words = ('--task', 'intra', '--sloppy', '--nprocs', '1', '--device', 'cpu')
+    words = ('--task', 'intra', '--nprocs', '1', '--device', 'cpu')
     assert bench('--methods', 'affine', 'node-mind-fast', 'ants-syn', *words) == 0
     results = read(tmp_path / 'out')
     assert (results['status'] == 'done').all()
