@@ -282,6 +282,7 @@ class EngineMethod:
             'threads': self.threads,
             'iterations': result.iterations,
             'path_length_mm': None,
+            'boxed': None,
         }
 
 
