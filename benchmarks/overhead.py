@@ -78,6 +78,7 @@ def measure(subjects: int, answer) -> None:
     from bidsreg import engine
     from bidsreg.bids.pairs import find_pairs
     from bidsreg.engine import configure, run_graph
+    from bidsreg.run import graph_size
     from bidsreg.settings import Settings
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -100,16 +101,21 @@ def measure(subjects: int, answer) -> None:
         note()
         engine.POLL_SECONDS = 0.05
         configure(settings, root)
-        workflow = init_bidsreg_wf(settings=settings, pairs=pairs)
-        workflow.base_dir = str(settings.work_dir)
-        note()
-        steps = empty(workflow)
-        began, cpu = time.perf_counter(), time.process_time()
-        end = run_graph(workflow, settings, {pair.node_name: pair.name for pair in pairs}, root)
-        note()
-        row.append(f'{time.process_time() - cpu:.1f} s')
-        if end.error is not None:
-            raise end.error
+        size, steps, spent = graph_size(settings), 0, dict.fromkeys(('graph', 'run', 'cpu'), 0.0)
+        for start in range(0, len(pairs), size):  # as the app cuts them
+            some, began = pairs[start : start + size], time.perf_counter()
+            workflow = init_bidsreg_wf(settings=settings, pairs=some)
+            workflow.base_dir = str(settings.work_dir)
+            spent['graph'] += time.perf_counter() - began
+            steps += empty(workflow)
+            began, cpu = time.perf_counter(), time.process_time()
+            end = run_graph(workflow, settings, {pair.node_name: pair.name for pair in some}, root)
+            spent['run'] += time.perf_counter() - began
+            spent['cpu'] += time.process_time() - cpu
+            if end.error is not None:
+                raise end.error
+        row += [f'{seconds:.1f} s' for seconds in spent.values()]
+        row[-1] += f', {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB'
     answer.put([str(subjects), str(steps), *row])
 
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import shutil
 import signal
+import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -38,6 +39,10 @@ LOGGER = logging.getLogger('bidsreg')
 
 #: Name of the graph, and so of its folder in the work folder.
 WORKFLOW = 'bidsreg_wf'
+#: The least number of pairs in a graph: Nipype's time to schedule grows with the square of its steps.
+PAIRS_OF_A_GRAPH = 40
+#: The same where another machine does the work, which may do many pairs at once.
+PAIRS_OF_A_CLUSTER = 200
 
 
 class Interrupted(KeyboardInterrupt):
@@ -226,12 +231,17 @@ class _Run:
         return self.headers[path]
 
     def _compute(self, todo: list[Pair]) -> None:
-        """Run the graph; what a killed process took with it gets a second chance, one pair at a time."""
+        """Run the graphs; what a killed process took with it gets a second chance, one pair at a time."""
         from bidsreg.crashes import KILLED
 
-        self._run_graph(todo)
-        if self.settings.stop_on_first_crash:
-            return
+        size = graph_size(self.settings)
+        for start in range(0, len(todo), size):
+            some = todo[start : start + size]
+            self._run_graph(some)
+            if self.settings.stop_on_first_crash and not all(self.outcomes[pair.name].ok for pair in some):
+                for pair in todo[start + size :]:
+                    self._fail(pair, 'run', 'not begun, because another step crashed (--stop-on-first-crash)')
+                return
         lost = [pair for pair in todo if self.outcomes[pair.name].cause in (KILLED, _ABORTED)]
         for pair in lost:
             LOGGER.warning('%s: once more, alone (%s)', pair.name, self.outcomes[pair.name].cause)
@@ -330,6 +340,13 @@ class _Run:
             crash = any_crash(folders, pair.node_name)
             if crash is not None:
                 self._set(pair, 'failed', crash[1], crash[2], crash[0])
+
+
+def graph_size(settings: Settings) -> int:
+    """How many pairs make one graph: enough to keep all CPUs, or a cluster's queue, busy."""
+    if settings.resource_monitor:  # Nipype's samples are those of one graph
+        return sys.maxsize
+    return PAIRS_OF_A_CLUSTER if settings.use_plugin else max(PAIRS_OF_A_GRAPH, 4 * settings.nprocs)
 
 
 def _means(settings: Settings) -> str:

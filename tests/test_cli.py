@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from bidsreg import checks, cli
+from bidsreg import run as bidsreg_run
 from bidsreg.bids.citation import methods_text
 from bidsreg.bids.derivatives import pair_outputs
 from bidsreg.bids.pairs import find_pairs
@@ -563,6 +564,33 @@ def test_stop_on_first_crash(app, capsys):
     text = capsys.readouterr().out
     assert 'failed: sub-01, step work: ValueError' in text
     assert 'failed: sub-02, step run: not finished, because another step crashed' in text
+
+
+def test_many_pairs_are_several_graphs(app, capsys, monkeypatch):
+    """A failure in one graph leaves the next alone, unless it is to stop everything."""
+    graphs = []
+    build = fake_app.init_bidsreg_wf
+
+    def counted(*, pairs, **options):
+        graphs.append([pair.name for pair in pairs])
+        return build(pairs=pairs, **options)
+
+    monkeypatch.setattr(fake_app, 'init_bidsreg_wf', counted)
+    monkeypatch.setattr(bidsreg_run, 'graph_size', lambda settings: 1)
+    assert app('--stop-on-first-crash', fake={'sub-01': 'raise'}) == 1
+    assert graphs == [['sub-01']]
+    assert 'failed: sub-02, step run: not begun, because another step crashed' in capsys.readouterr().out
+    assert app(fake={'sub-01': 'raise'}) == 1
+    assert graphs[1:] == [['sub-01'], ['sub-02']]
+    assert '1 done, 1 failed' in capsys.readouterr().out
+
+
+def test_a_graph_keeps_all_cpus_busy():
+    few, many = settings_of('--nprocs', '2'), settings_of('--nprocs', '32')
+    assert bidsreg_run.graph_size(few) == 40
+    assert bidsreg_run.graph_size(many) == 128
+    assert bidsreg_run.graph_size(settings_of('--use-plugin', 'slurm.yml')) == 200
+    assert bidsreg_run.graph_size(settings_of('--resource-monitor')) > 10**6  # all in one table
 
 
 def test_a_report_that_fails_is_exit_code_1(app, capsys, monkeypatch, tmp_path):

@@ -198,7 +198,7 @@ CASES = {
     '20 mm': (_shift_left_in, ('FAIL',), ('shift_margin',)),
     'half missing': (lambda seed: _still(seed, half), ('FAIL',), ('brain_with_signal',)),
     'noise': (lambda seed: _still(seed, noise), ('FAIL', 'CHECK'), ('shift_margin', 'turn_margin')),
-    'wrong way': (_wrong_way, ('FAIL',), ('shift_margin', 'turn_margin')),
+    'wrong way': (_wrong_way, ('FAIL',), ('shift_margin', 'turn_margin', 'affine_gain')),
 }
 
 
