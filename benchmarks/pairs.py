@@ -37,7 +37,6 @@ from peers import Method, Pair, methods
 from scipy import ndimage as ndi
 
 from bidsreg.benchmark import metrics as judge
-from bidsreg.benchmark.files import write_text
 from bidsreg.benchmark.run import machine
 from bidsreg.interfaces.bias import bias_field
 from bidsreg.registration import metrics
@@ -45,6 +44,7 @@ from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image, resample
 from bidsreg.registration.itk import write_affine
+from bidsreg.whole import write_text
 
 Cell = dict[str, Any]
 

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from bidsreg.benchmark.files import write_whole
 from bidsreg.benchmark.labels import by_structure
 from bidsreg.benchmark.measures import DICE, TRE, Measure
 from bidsreg.benchmark.tables import primary
+from bidsreg.whole import write_whole
 
 #: Colours that people with any colour vision can tell apart (Okabe and Ito 2008), black and yellow last.
 OKABE_ITO = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#000000', '#F0E442')

@@ -1,10 +1,9 @@
-"""Files that are there whole or not at all, and labels out of a file."""
+"""JSON without NaN, and labels out of a file."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,7 @@ import numpy as np
 
 from bidsreg.bids.headers import check_header, load_sane
 from bidsreg.errors import InputError
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path` (with the same extension), then give it its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding='utf-8'))
+from bidsreg.whole import write_text
 
 
 def write_json(path: Path, value: Any) -> None:

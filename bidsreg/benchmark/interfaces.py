@@ -9,10 +9,11 @@ import nibabel as nb
 import numpy as np
 from nipype.interfaces.base import File, isdefined, traits
 
-from bidsreg.benchmark.files import read_labels, write_json, write_whole
+from bidsreg.benchmark.files import read_labels, write_json
 from bidsreg.interfaces._ants import new_image
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, require_same_grid, stem
 from bidsreg.interfaces.skullstrip import BrainMask, stripped_already
+from bidsreg.whole import write_whole
 
 
 class _CaseMaskInputSpec(StepInputSpec):

@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from bidsreg.benchmark.files import write_json, write_text
+from bidsreg.benchmark.files import write_json
 from bidsreg.benchmark.measures import MEASURES
+from bidsreg.whole import write_text
 
 #: What is known of every cell beside its measures: column, long name and description.
 COLUMNS = {

@@ -13,7 +13,7 @@ from typing import Any
 
 from bidsreg import __version__
 from bidsreg.benchmark.cases import Case, check_cases, find_cases
-from bidsreg.benchmark.files import write_json, write_text
+from bidsreg.benchmark.files import write_json
 from bidsreg.benchmark.labels import read_label_list
 from bidsreg.benchmark.methods import Method, resolve, resolve_all, usable
 from bidsreg.benchmark.results import (
@@ -32,6 +32,7 @@ from bidsreg.errors import InputError
 from bidsreg.logs import to_console, to_file
 from bidsreg.run import signals_raise
 from bidsreg.settings import new_run_uuid
+from bidsreg.whole import write_text
 
 if typing.TYPE_CHECKING:
     import pandas as pd

@@ -21,7 +21,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage as ndi
 
-from bidsreg.reports.whole import write_whole
+from bidsreg.whole import write_text
 
 ORANGE, SKY, VERMILLION, BLUE = '#E69F00', '#56B4E9', '#D55E00', '#0072B2'
 COLUMNS = 7
@@ -390,4 +390,4 @@ def write_svg(out: str | os.PathLike, height: float, body: Sequence[str], title:
             '',
         ]
     )
-    return write_whole(Path(out).absolute(), text)
+    return write_text(Path(out).absolute(), text)

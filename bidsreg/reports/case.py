@@ -13,7 +13,7 @@ from typing import Any
 from bidsreg.bids.derivatives import ENTITIES, bids_uri
 from bidsreg.outcome import Outcome
 from bidsreg.reports.verdict import Threshold, Verdict, judge, read_thresholds
-from bidsreg.reports.whole import write_whole
+from bidsreg.whole import write_text
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Pair, Plan
@@ -192,7 +192,7 @@ def _remember(subject: str, output_dir: Path, outcomes: Mapping[str, Outcome]) -
     }
     path = _record(subject, output_dir)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(plain, indent=2) + '\n')
+    write_text(path, json.dumps(plain, indent=2) + '\n')
 
 
 def _inside(path: Path | None, folder: Path) -> str | None:

@@ -14,7 +14,7 @@ from scipy import ndimage as ndi
 
 from bidsreg.reports import canvas
 from bidsreg.reports.canvas import BLUE, FOOT, ORANGE, SKY, VERMILLION, WIDTH, Layout, Rows, Source
-from bidsreg.reports.whole import write_whole
+from bidsreg.whole import write_text
 
 SQUARE = 20.0
 """Side of the squares of a checkerboard, mm."""
@@ -249,7 +249,7 @@ def loss_curve(result: str | os.PathLike | dict[str, Any], out: str | os.PathLik
         buffer = io.StringIO()
         figure.savefig(buffer, format='svg', metadata={'Date': None})
     text = buffer.getvalue()
-    return write_whole(out, text[text.index('<svg') :])
+    return write_text(out, text[text.index('<svg') :])
 
 
 def _parts(history: list[dict[str, Any]]) -> list[tuple[int, str]]:

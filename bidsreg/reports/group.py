@@ -21,7 +21,7 @@ from bidsreg.bids.pairs import node_name
 from bidsreg.errors import InputError
 from bidsreg.reports.case import judged, natural, newest_crash, parse_name, recall
 from bidsreg.reports.verdict import CHECKS, STATUSES, At, Threshold, Verdict, read_thresholds
-from bidsreg.reports.whole import write_whole
+from bidsreg.whole import write_text
 
 if typing.TYPE_CHECKING:
     from bidsreg.settings import Settings
@@ -388,9 +388,9 @@ def write_group(study: Study, settings: Settings) -> Path:
     from bidsreg.reports.group_page import page
 
     out = settings.output_dir
-    write_whole(out / f'{STEM}.tsv', table(study))
-    write_whole(out / f'{STEM}.json', json.dumps(describe(study), indent=2, ensure_ascii=False) + '\n')
-    return write_whole(out / f'{STEM}.html', page(study, settings))
+    write_text(out / f'{STEM}.tsv', table(study))
+    write_text(out / f'{STEM}.json', json.dumps(describe(study), indent=2, ensure_ascii=False) + '\n')
+    return write_text(out / f'{STEM}.html', page(study, settings))
 
 
 def table(study: Study) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import copy
-import os
 import tempfile
 import typing
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from bidsreg.reports import texts
 from bidsreg.reports.case import Case, collect
 from bidsreg.reports.pictures import PICTURES, Picture, picture_path
 from bidsreg.reports.redraw import redraw
+from bidsreg.whole import write_whole
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Plan
@@ -43,7 +43,6 @@ def write_subject(subject: str, settings: Settings, plan: Plan, outcomes: Sequen
 
     cases = collect(subject, settings, plan, outcomes)
     page = settings.output_dir / f'sub-{subject}.html'
-    hidden = settings.output_dir / f'.sub-{subject}.{os.getpid()}.html'
     with tempfile.TemporaryDirectory(prefix='bidsreg-report-') as folder:
         reportlets = _Reportlets(Path(folder), subject)
         reportlets.add('files', texts.files(subject, plan, cases))
@@ -51,19 +50,19 @@ def write_subject(subject: str, settings: Settings, plan: Plan, outcomes: Sequen
             _add_case(reportlets, f'p{place}', case, settings)
         reportlets.add('methods', texts.methods(_citation(settings)))
         reportlets.add('errors', texts.errors(cases))
-        try:
+        bootstrap = _bootstrap(Path(folder), subject, cases)
+
+        def assemble(hidden: Path) -> None:
             Report(
                 settings.output_dir,
                 settings.run_uuid,
-                bootstrap_file=_bootstrap(Path(folder), subject, cases),
+                bootstrap_file=bootstrap,
                 out_filename=str(hidden),
                 reportlets_dir=reportlets.root,
                 subject=subject,
             ).generate_report()
-            os.replace(hidden, page)
-        finally:
-            hidden.unlink(missing_ok=True)
-    return page
+
+        return write_whole(page, assemble)
 
 
 class _Reportlets:
