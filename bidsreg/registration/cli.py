@@ -405,8 +405,10 @@ def main(argv: Sequence[str] | None = None, engines: Mapping[str, Engine] | None
     args = build_parser(engines or ()).parse_args(argv)
     # idle OpenMP threads must not spin: beside another job that makes everything several times slower
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+    from bidsreg.registration.parallel import keep_freed_memory
     from bidsreg.registration.solve import FoldedError
 
+    keep_freed_memory()
     try:
         answer = run(args, engines)
     except (ValueError, OSError) as error:

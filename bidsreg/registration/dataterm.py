@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Tensor = torch.Tensor
 Box = tuple[slice, slice, slice]
 
-BOX_SIZE = 56
+BOX_SIZE = 40
 """Voxels along the sides of a box on a CPU: its dozen temporaries stay in the cache, and little of it is border."""
 
 

@@ -12,24 +12,27 @@ import torch.nn.functional as F
 
 Tensor = torch.Tensor
 
-SUPPORT = 2
-"""Voxels around a voxel that its MIND with unit offset depends on: the offset, and the radius of the patch."""
-
 
 def _along(volume: Tensor, axis: int, start: int, stop: int | None) -> Tensor:
     """A slice of one spatial axis (0, 1, 2) of (..., X, Y, Z)."""
     return volume.narrow(axis - 3, start, (volume.shape[axis - 3] if stop is None else stop) - start)
 
 
-def binomial(volume: Tensor) -> Tensor:
-    """Weighted mean over 3x3x3 patches, weights (1, 2, 1)/4 along each axis, without padding.
+def binomial(volume: Tensor, radius: int = 1) -> Tensor:
+    """Weighted mean over patches, binomial weights along each axis ((1, 2, 1)/4 for radius 1), without padding.
 
-    The patch of MIND: a Gaussian of 0.7 voxels. Each spatial axis gets two voxels shorter.
+    The patch of MIND: a Gaussian of 0.7 voxels for radius 1, the voxel alone for radius 0. Each spatial axis gets twice
+    the radius shorter.
     """
-    return _binomial_sums(volume) * (1 / 64)
+    return _binomial_sums(volume, radius) / _scale(radius)
 
 
-def patch_distances(image: Tensor, offset: int = 1) -> Tensor:
+def _scale(radius: int) -> int:
+    """The sum of the weights of `_binomial_sums`."""
+    return 64**radius
+
+
+def patch_distances(image: Tensor, offset: int = 1, radius: int = 1) -> Tensor:
     """Patch distances of each voxel to its six neighbours.
 
     Parameters
@@ -38,17 +41,19 @@ def patch_distances(image: Tensor, offset: int = 1) -> Tensor:
         Intensities.
     offset : int
         How many voxels away the neighbours are.
+    radius : int
+        Of the patches, in voxels.
 
     Returns
     -------
-    Tensor, shape (1, 6, X - 2s, Y - 2s, Z - 2s) with s = offset + 1
+    Tensor, shape (1, 6, X - 2s, Y - 2s, Z - 2s) with s = offset + radius
         Channels 2k and 2k + 1 look forward and backward along axis k. The distance of x to its backward neighbour
         is that neighbour's forward distance, so only three are computed.
     """
     channels = []
     for axis in range(3):
         n = image.shape[axis + 2]
-        forward = binomial((_along(image, axis, offset, n) - _along(image, axis, 0, n - offset)).square())
+        forward = binomial((_along(image, axis, offset, n) - _along(image, axis, 0, n - offset)).square(), radius)
         for other in range(3):
             if other != axis:
                 forward = _along(forward, other, offset, forward.shape[other + 2] - offset)
@@ -57,7 +62,7 @@ def patch_distances(image: Tensor, offset: int = 1) -> Tensor:
     return torch.cat(channels, 1)
 
 
-def mind(image: Tensor, offset: int = 1, floor: float | Tensor = 1e-6) -> Tensor:
+def mind(image: Tensor, offset: int = 1, floor: float | Tensor = 1e-6, radius: int = 1) -> Tensor:
     """MIND of every voxel that has all its neighbours.
 
     Parameters
@@ -68,30 +73,36 @@ def mind(image: Tensor, offset: int = 1, floor: float | Tensor = 1e-6) -> Tensor
         How many voxels away the six neighbours are.
     floor : float or Tensor
         Smallest local variance, in squared intensity units: keeps flat regions from dividing noise by nothing.
+    radius : int
+        Of the patches, in voxels.
 
     Returns
     -------
-    Tensor, shape (1, 6, X - 2s, Y - 2s, Z - 2s) with s = offset + 1
+    Tensor, shape (1, 6, X - 2s, Y - 2s, Z - 2s) with s = offset + radius
         exp(-d / v) in (0, 1], v the mean of the six patch distances d (the local variance estimate of Eq. 6).
     """
-    distances = patch_distances(image, offset)
+    distances = patch_distances(image, offset, radius)
     variance = distances.mean(1, keepdim=True).clamp_min(floor)
     return torch.exp(-distances / variance)
 
 
-def mind_mismatch(image: Tensor, features: Tensor, weight: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+def mind_mismatch(
+    image: Tensor, features: Tensor, weight: Tensor, floor: float, radius: int = 1
+) -> tuple[Tensor, Tensor]:
     """Weighted sum of squared differences between the MIND of an image and given features, and its gradient.
 
     Parameters
     ----------
     image : Tensor, shape (X, Y, Z)
         Intensities.
-    features : Tensor, shape (6, X - 4, Y - 4, Z - 4)
+    features : Tensor, shape (6, X - 2s, Y - 2s, Z - 2s) with s = radius + 1
         MIND to compare with.
-    weight : Tensor, shape (X - 4, Y - 4, Z - 4)
+    weight : Tensor, shape (X - 2s, Y - 2s, Z - 2s)
         Of each voxel.
     floor : float
         As for `mind`.
+    radius : int
+        Of the patches, in voxels.
 
     Returns
     -------
@@ -100,15 +111,15 @@ def mind_mismatch(image: Tensor, features: Tensor, weight: Tensor, floor: float)
     gradient : Tensor, shape (X, Y, Z)
         Its derivative by the intensities, by the chain rule written out.
     """
-    core = [n - 2 * SUPPORT for n in image.shape]
+    core = [n - 2 * (radius + 1) for n in image.shape]
     steps = [_inner(image, 1, axis).diff(dim=axis) for axis in range(3)]
     channels = image.new_empty(6, *core)
     for axis, step in enumerate(steps):
-        sums = _binomial_sums(step.square())
+        sums = _binomial_sums(step.square(), radius)
         channels[2 * axis] = sums.narrow(axis, 1, core[axis])
         channels[2 * axis + 1] = sums.narrow(axis, 0, core[axis])
-    mismatch, by_distance = _compare(channels, features, weight, 64 * floor)
-    return mismatch, _gather_back(by_distance, steps, image.shape)
+    mismatch, by_distance = _compare(channels, features, weight, _scale(radius) * floor)
+    return mismatch, _gather_back(by_distance, steps, image.shape, radius)
 
 
 def _compare(distances: Tensor, features: Tensor, weight: Tensor, floor: float) -> tuple[Tensor, Tensor]:
@@ -143,17 +154,17 @@ def _compare(distances: Tensor, features: Tensor, weight: Tensor, floor: float) 
     return mismatch, torch.sub(shared, pull, out=pull).mul_(inverse)
 
 
-def _gather_back(by_distance: Tensor, steps: list[Tensor], shape: torch.Size) -> Tensor:
+def _gather_back(by_distance: Tensor, steps: list[Tensor], shape: torch.Size, radius: int) -> Tensor:
     """From the derivative by the six distances to the derivative by the intensities."""
     core = by_distance.shape[1:]
     gradient = by_distance.new_zeros(shape)
     for axis, step in enumerate(steps):
-        room = [n + 2 * SUPPORT + (a == axis) for a, n in enumerate(core)]
+        room = [n + 4 * radius + (a == axis) for a, n in enumerate(core)]
         spread = by_distance.new_zeros(room)
-        here = _inner(spread, SUPPORT, axis).narrow(axis, SUPPORT, core[axis] + 1)
+        here = _inner(spread, 2 * radius, axis).narrow(axis, 2 * radius, core[axis] + 1)
         here.narrow(axis, 1, core[axis]).add_(by_distance[2 * axis])
         here.narrow(axis, 0, core[axis]).add_(by_distance[2 * axis + 1])
-        by_step = _binomial_sums(spread).mul_(step).mul_(2)
+        by_step = _binomial_sums(spread, radius).mul_(step).mul_(2)
         along = _inner(gradient, 1, axis)
         along.narrow(axis, 1, step.shape[axis]).add_(by_step)
         along.narrow(axis, 0, step.shape[axis]).sub_(by_step)
@@ -168,17 +179,25 @@ def _inner(volume: Tensor, by: int, axis: int) -> Tensor:
     return volume
 
 
-def _binomial_sums(volume: Tensor) -> Tensor:
-    """64 times `binomial`, of (..., X, Y, Z)."""
+def _cropped(volume: Tensor, by: int) -> Tensor:
+    """A volume (X, Y, Z) without `by` voxels at every side."""
+    x, y, z = (slice(by, n - by) for n in volume.shape)
+    return volume[x, y, z]
+
+
+def _binomial_sums(volume: Tensor, radius: int = 1) -> Tensor:
+    """`binomial` of (..., X, Y, Z) before it is divided by the sum of its weights; `volume` itself for radius 0."""
     for axis in range(3):
-        for _ in range(2):
+        for _ in range(2 * radius):
             volume = _along(volume, axis, 0, volume.shape[axis - 3] - 1) + _along(volume, axis, 1, None)
     return volume
 
 
-def variance_floor(image: Tensor, weight: Tensor | None = None, offset: int = 1, fraction: float = 1e-3) -> float:
+def variance_floor(
+    image: Tensor, weight: Tensor | None = None, offset: int = 1, fraction: float = 1e-3, radius: int = 1
+) -> float:
     """A floor for the local variance: a fraction of its (weighted) mean over the image."""
-    return floor_of(patch_distances(image, offset).mean(1, keepdim=True), weight, fraction)
+    return floor_of(patch_distances(image, offset, radius).mean(1, keepdim=True), weight, fraction)
 
 
 def floor_of(variance: Tensor, weight: Tensor | None = None, fraction: float = 1e-3) -> float:
@@ -198,23 +217,25 @@ DIAGONALS = tuple(
 """The six diagonals of unit squares: the plane, its two ends, and from where two of the twelve channels see it."""
 
 
-def ssc_distances(image: Tensor) -> Tensor:
+def ssc_distances(image: Tensor, radius: int = 1) -> Tensor:
     """Patch distances between those of the six neighbours of each voxel that are sqrt(2) apart.
 
     Parameters
     ----------
     image : Tensor, shape (1, 1, X, Y, Z)
         Intensities.
+    radius : int
+        Of the patches, in voxels.
 
     Returns
     -------
-    Tensor, shape (1, 12, X - 4, Y - 4, Z - 4)
+    Tensor, shape (1, 12, X - 2s, Y - 2s, Z - 2s) with s = radius + 1
         Four channels for each plane of axes a < b: the neighbours -a and +b, +a and -b, +a and +b, -a and -b. The
         first two are one map seen from two places, and so are the last two, so only six are computed.
     """
     channels = []
     for plane, far, near, places in DIAGONALS:
-        distances = _Binomial.apply((_ends(image, plane, far) - _ends(image, plane, near)).square())
+        distances = _Binomial.apply((_ends(image, plane, far) - _ends(image, plane, near)).square(), radius)
         channels += [_corner(distances, plane, place) for place in places]
     return torch.cat(channels, 1)
 
@@ -223,12 +244,13 @@ class _Binomial(torch.autograd.Function):
     """`binomial`, whose derivative is itself on the padded gradient: half the time of autograd's."""
 
     @staticmethod
-    def forward(ctx: Any, volume: Tensor) -> Tensor:
-        return binomial(volume)
+    def forward(ctx: Any, volume: Tensor, radius: int) -> Tensor:
+        ctx.radius = radius
+        return binomial(volume, radius)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> Tensor:
-        return binomial(F.pad(upstream, (2,) * 6))
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        return binomial(F.pad(upstream, (2 * ctx.radius,) * 6), ctx.radius), None
 
 
 def _corner(volume: Tensor, plane: tuple[int, int], starts: tuple[int, int]) -> Tensor:
@@ -244,7 +266,7 @@ def _ends(image: Tensor, plane: tuple[int, int], starts: tuple[int, int]) -> Ten
     return _corner(_along(image, across, 1, image.shape[across - 3] - 1), plane, starts)
 
 
-def mind_ssc(image: Tensor, floor: float | Tensor = 1e-6) -> Tensor:
+def mind_ssc(image: Tensor, floor: float | Tensor = 1e-6, radius: int = 1) -> Tensor:
     """MIND self-similarity context of every voxel that has all its neighbours.
 
     Heinrich et al. 2013, MICCAI, LNCS 8149:187-194: the patches around a voxel are compared with one another, not with
@@ -256,30 +278,36 @@ def mind_ssc(image: Tensor, floor: float | Tensor = 1e-6) -> Tensor:
         Intensities.
     floor : float or Tensor
         Smallest local variance, in squared intensity units.
+    radius : int
+        Of the patches, in voxels.
 
     Returns
     -------
-    Tensor, shape (1, 12, X - 4, Y - 4, Z - 4)
+    Tensor, shape (1, 12, X - 2s, Y - 2s, Z - 2s) with s = radius + 1
         exp(-d / v) in (0, 1], v the mean of the twelve distances d (`ssc_distances`).
     """
-    distances = ssc_distances(image)
+    distances = ssc_distances(image, radius)
     variance = distances.mean(1, keepdim=True).clamp_min(floor)
     return torch.exp(-distances / variance)
 
 
-def ssc_mismatch(image: Tensor, features: Tensor, weight: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+def ssc_mismatch(
+    image: Tensor, features: Tensor, weight: Tensor, floor: float, radius: int = 1
+) -> tuple[Tensor, Tensor]:
     """`mind_mismatch` of MIND-SSC: weighted sum of squared differences from given features, and its gradient.
 
     Parameters
     ----------
     image : Tensor, shape (X, Y, Z)
         Intensities.
-    features : Tensor, shape (12, X - 4, Y - 4, Z - 4)
+    features : Tensor, shape (12, X - 2s, Y - 2s, Z - 2s) with s = radius + 1
         MIND-SSC to compare with.
-    weight : Tensor, shape (X - 4, Y - 4, Z - 4)
+    weight : Tensor, shape (X - 2s, Y - 2s, Z - 2s)
         Of each voxel.
     floor : float
         As for `mind_ssc`.
+    radius : int
+        Of the patches, in voxels.
 
     Returns
     -------
@@ -292,22 +320,22 @@ def ssc_mismatch(image: Tensor, features: Tensor, weight: Tensor, floor: float) 
     steps = []
     for k, (plane, far, near, places) in enumerate(DIAGONALS):
         steps.append(_ends(image, plane, far) - _ends(image, plane, near))
-        sums = _binomial_sums(steps[k].square())
+        sums = _binomial_sums(steps[k].square(), radius)
         for channel, place in zip(channels[2 * k : 2 * k + 2], places, strict=True):
             channel.copy_(_corner(sums, plane, place))
-    mismatch, by_distance = _compare(channels, features, weight, 64 * floor)
+    mismatch, by_distance = _compare(channels, features, weight, _scale(radius) * floor)
     gradient = torch.zeros_like(image)
     for k, (plane, far, near, places) in enumerate(DIAGONALS):
-        spread = by_distance.new_zeros([n + 2 for n in steps[k].shape])
-        inner = spread[2:-2, 2:-2, 2:-2]
+        spread = by_distance.new_zeros([n + 2 * radius for n in steps[k].shape])
+        inner = _cropped(spread, 2 * radius)
         for channel, place in zip(by_distance[2 * k : 2 * k + 2], places, strict=True):
             _corner(inner, plane, place).add_(channel)
-        by_step = _binomial_sums(spread).mul_(steps[k]).mul_(2)
+        by_step = _binomial_sums(spread, radius).mul_(steps[k]).mul_(2)
         _ends(gradient, plane, far).add_(by_step)
         _ends(gradient, plane, near).sub_(by_step)
     return mismatch, gradient
 
 
-def ssc_variance_floor(image: Tensor, weight: Tensor | None = None, fraction: float = 1e-3) -> float:
+def ssc_variance_floor(image: Tensor, weight: Tensor | None = None, fraction: float = 1e-3, radius: int = 1) -> float:
     """A floor for the local variance of `mind_ssc`: a fraction of its (weighted) mean over the image."""
-    return floor_of(ssc_distances(image).mean(1, keepdim=True), weight, fraction)
+    return floor_of(ssc_distances(image, radius).mean(1, keepdim=True), weight, fraction)

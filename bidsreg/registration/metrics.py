@@ -10,6 +10,9 @@ from scipy import ndimage as ndi
 
 from bidsreg.registration.grid import Grid
 
+SLAB = 8
+"""Slices worked at a time, so that what they need stays in the cache."""
+
 
 def jacobian_determinant(displacement: np.ndarray, grid: Grid, scheme: str = 'central') -> np.ndarray:
     """Determinant of the derivative of x + u(x).
@@ -27,24 +30,42 @@ def jacobian_determinant(displacement: np.ndarray, grid: Grid, scheme: str = 'ce
     -------
     ndarray, shape (X, Y, Z), float32
     """
-    to_world = np.linalg.inv(grid.affine[:3, :3]).astype(np.float32)  # d voxel / d world
-    along = [_difference(displacement, axis, scheme) for axis in range(3)]
-    # rows of d(x + u)/dx, one per component: arrays over space are faster than a matrix per voxel
-    a, b, c = (
-        [sum(along[axis][..., i] * to_world[axis, j] for axis in range(3)) + (i == j) for j in range(3)]
-        for i in range(3)
-    )
-    return (
-        a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0]) + a[2] * (b[0] * c[1] - b[1] * c[0])
-    ).astype(np.float32)
+    out = np.empty(grid.shape, np.float32)
+    for slab in range(0, grid.shape[0], SLAB):
+        # one slice more on either side, for the differences
+        first, last = max(slab - 1, 0), min(slab + SLAB + 1, grid.shape[0])
+        here = _determinant(np.ascontiguousarray(np.moveaxis(displacement[first:last], -1, 0)), grid, scheme)
+        out[slab : slab + SLAB] = here[slab - first :][:SLAB]
+    return out
+
+
+def _determinant(field: np.ndarray, grid: Grid, scheme: str) -> np.ndarray:
+    """Of components (3, x, y, z): with A the axes of the grid, det(I + du/dx) = det(A + du/dvoxel) / det(A)."""
+    axes = grid.affine[:3, :3].T.astype(np.float32)
+    along = [_difference(field, axis + 1, scheme) for axis in range(3)]
+    for steps, direction in zip(along, axes, strict=True):
+        steps += direction[:, None, None, None]
+    # both in the same operations, so that no displacement gives exactly one
+    return _of_columns(*along) / _of_columns(*axes)
+
+
+def _of_columns(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Determinant of three columns, a . (b x c)."""
+    first = a[0] * (b[1] * c[2] - b[2] * c[1])
+    return first - a[1] * (b[0] * c[2] - b[2] * c[0]) + a[2] * (b[0] * c[1] - b[1] * c[0])
 
 
 def _difference(field: np.ndarray, axis: int, scheme: str) -> np.ndarray:
-    if scheme == 'central':
-        return np.gradient(field, axis=axis)
-    step = np.diff(field, axis=axis)
-    first, last = np.take(step, [0], axis), np.take(step, [-1], axis)
-    return np.concatenate([step, last] if scheme == 'forward' else [first, step], axis)
+    out = np.empty_like(field)
+    to, step = np.moveaxis(out, axis, 0), np.moveaxis(np.diff(field, axis=axis), axis, 0)
+    if scheme == 'forward':
+        to[:-1], to[-1] = step, step[-1]
+    elif scheme == 'backward':
+        to[0], to[1:] = step[0], step
+    else:
+        to[0], to[-1] = step[0], step[-1]
+        to[1:-1] = (step[:-1] + step[1:]) / 2
+    return out
 
 
 def folded(displacement: np.ndarray, grid: Grid) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,6 +12,23 @@ import torch
 
 Item = TypeVar('Item')
 Answer = TypeVar('Answer')
+
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8
+"""Parameters of glibc's ``mallopt``, as <malloc.h> numbers them."""
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep memory that it frees, to use it again; says whether its C library can.
+
+    glibc gives large blocks back at once and gets them again page by page: a third of the time of the solver, whose
+    temporaries are of a few MB. It changes the whole process, so programs do this for themselves, not `register`.
+    """
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+    if mallopt is None:
+        return False
+    wanted = {M_MMAP_THRESHOLD: 1 << 30, M_TRIM_THRESHOLD: 1 << 30, M_TOP_PAD: 1 << 26, M_ARENA_MAX: 1}
+    return all(mallopt(parameter, value) for parameter, value in wanted.items())
 
 
 @contextmanager

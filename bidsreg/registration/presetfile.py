@@ -60,8 +60,11 @@ def hints() -> Mapping[str, Any]:
 
 
 def _entry(hint: Any) -> tuple[type, ...]:
-    """The types in one entry of a list of pairs; none for a single value."""
-    return get_args(get_args(hint)[0]) if get_origin(hint) is tuple else ()
+    """The types in one entry of a list, of pairs or of plain values; none for a single value."""
+    if get_origin(hint) is not tuple:
+        return ()
+    inside = get_args(hint)[0]
+    return get_args(inside) or (inside,)
 
 
 def as_text(hint: Any) -> str:
@@ -73,7 +76,10 @@ def as_text(hint: Any) -> str:
 def as_toml(hint: Any) -> str:
     """How values of a type are written in TOML."""
     entry = _entry(hint)
-    return f'[[{", ".join(KINDS[kind].word for kind in entry)}], ...]' if entry else KINDS[hint].word
+    if not entry:
+        return KINDS[hint].word
+    words = ', '.join(KINDS[kind].word for kind in entry)
+    return f'[{words}, ...]' if len(entry) == 1 else f'[[{words}], ...]'
 
 
 def parsed(text: str, hint: Any) -> Any:
@@ -88,7 +94,8 @@ def parsed(text: str, hint: Any) -> Any:
     if not entry:
         return KINDS[hint].read(text)
     rows = [part.split(':') for part in text.split(',')] if text.strip() else []
-    return [[KINDS[kind].read(word) for kind, word in zip(entry, row, strict=True)] for row in rows]
+    values = [[KINDS[kind].read(word) for kind, word in zip(entry, row, strict=True)] for row in rows]
+    return [row[0] for row in values] if len(entry) == 1 else values
 
 
 def checked(value: Any, hint: Any) -> Any:
@@ -100,6 +107,8 @@ def checked(value: Any, hint: Any) -> Any:
         If it is none.
     """
     entry = _entry(hint)
+    if len(entry) == 1:
+        return tuple(checked(x, entry[0]) for x in value)
     if entry:
         return tuple(tuple(checked(x, kind) for kind, x in zip(entry, row, strict=True)) for row in value)
     if not KINDS[hint].holds(value):

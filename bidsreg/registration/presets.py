@@ -36,6 +36,8 @@ class Preset:
         Moments of time at which there is a velocity of its own, linear in between; 1 is stationary.
     levels : tuple of (float, int)
         Image grid spacing in mm, coarse to fine, and how many iterations on it.
+    patches : tuple of int
+        Radius in voxels of the patches that MIND and MIND-SSC compare, on each level; the last one for any that follow.
     image_resolution : float
         mm: images are blurred as for a grid of this spacing where the level's is finer. Descriptors of sharper images
         are mostly descriptors of noise.
@@ -69,6 +71,7 @@ class Preset:
     adjoint: bool = False
     time_knots: int = 1
     levels: tuple[tuple[float, int], ...] = ((4.0, 30), (2.0, 30), (1.0, 4))
+    patches: tuple[int, ...] = (1, 1, 0)
     image_resolution: float = 2.0
     reach: float = 8.0
     velocity_spacing: float = 4.0
@@ -88,6 +91,11 @@ class Preset:
     def iterations(self) -> int:
         """Iterations in all, at most."""
         return sum(n for _, n in (*self.levels, *self.loosened))
+
+    def patch(self, spacing: float) -> int:
+        """Radius in voxels of the patches on the level of that spacing in mm."""
+        at = [h for h, _ in self.levels].index(spacing)
+        return self.patches[min(at, len(self.patches) - 1)]
 
     def at_resolution(self, finest: float) -> Preset:
         """The same with `finest` (mm) as the finest image grid, instead of the levels at that spacing or finer."""
@@ -117,7 +125,8 @@ WITHIN = Preset(name='node-mind')
 BETWEEN = Preset(
     name='node-mind-inter',
     similarity='mind-ssc',
-    levels=((3.0, 30), (2.0, 40), (1.0, 30)),
+    levels=((4.0, 30), (3.0, 30), (2.0, 40), (1.0, 30)),
+    patches=(1, 1, 1, 0),
     image_resolution=1.6,
     reach=3.0,
     velocity_spacing=2.0,
@@ -160,7 +169,11 @@ PRESETS: dict[str, Preset] = {
         _variant(WITHIN, 'node-gmi', 10.0, similarity='gmi'),
         BETWEEN,
         _variant(
-            BETWEEN, 'node-mind-fast', levels=((3.0, 30), (2.0, 50)), velocity_spacing=3.0, velocity_smoothing=1.5
+            BETWEEN,
+            'node-mind-fast',
+            levels=((4.0, 30), (3.0, 30), (2.0, 50)),
+            velocity_spacing=3.0,
+            velocity_smoothing=1.5,
         ),
         _variant(BETWEEN, 'node-lddmm-mind', regularity=(('v-norm', 2e-4),), kernel_alpha=4.0, **LDDMM),
         _variant(

@@ -31,6 +31,11 @@ class Similarity(ABC):
         Whether features of the moving image are warped (`moving_features`), instead of taken from the warped image.
     feature_margin : int
         Voxels by which the features of the fixed image reach beyond the voxels that are compared; at most `support`.
+
+    Parameters
+    ----------
+    radius : int
+        In voxels, of the patches of those that compare patches.
     """
 
     support: int = 0
@@ -38,6 +43,9 @@ class Similarity(ABC):
     passes: int = 1
     feature_based: bool = False
     feature_margin: int = 0
+
+    def __init__(self, radius: int = 1) -> None:
+        self.radius = radius
 
     def calibrate(self, fixed: Tensor, warped: Tensor, weight: Tensor) -> None:  # noqa: B027, most need nothing
         """Fix, once a level, what depends on whole images.
@@ -107,48 +115,55 @@ class Similarity(ABC):
         return volume[..., s : volume.shape[-3] - s, s : volume.shape[-2] - s, s : volume.shape[-1] - s]
 
 
-class Mind(Similarity):
+class _OfPatches(Similarity):
+    """What the MIND family shares: patches of `radius` voxels around neighbours one voxel away."""
+
+    support = 2
+
+    def __init__(self, radius: int = 1) -> None:
+        super().__init__(radius)
+        self.support, self.floor = radius + 1, 1e-6
+
+
+class Mind(_OfPatches):
     """Sum of squared differences of MIND, recomputed on the warped image, mean over the six channels; in [0, 1]."""
-
-    support = descriptors.SUPPORT
-
-    def __init__(self) -> None:
-        self.floor = 1e-6
 
     def calibrate(self, fixed: Tensor, warped: Tensor, weight: Tensor) -> None:
         """Take the floor of the local variance from the moving image."""
-        self.floor = descriptors.variance_floor(warped, weight)
+        self.floor = descriptors.variance_floor(warped, weight, radius=self.radius)
 
     def features(self, fixed: Tensor) -> Tensor:
         """MIND of the fixed image, with a floor of its own."""
-        return descriptors.mind(fixed, floor=descriptors.variance_floor(fixed))
+        floor = descriptors.variance_floor(fixed, radius=self.radius)
+        return descriptors.mind(fixed, floor=floor, radius=self.radius)
 
     def sums(self, features: Tensor, warped: Tensor, weight: Tensor) -> Tensor:
         """Weighted sum over voxels of the mean squared difference, and of the weights."""
-        difference = descriptors.mind(warped, floor=self.floor) - features
-        return torch.stack([(difference.square().mean(1, keepdim=True) * weight).sum(), weight.sum()])
+        difference = descriptors.mind(warped, floor=self.floor, radius=self.radius) - features
+        return _weighted(difference.square().mean(1, keepdim=True), weight)
 
     def sums_and_gradient(
         self, features: Tensor, warped: Tensor, weight: Tensor, upstream: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """The same by hand, in half the time; `sums` is what tests compare it with."""
-        mismatch, gradient = descriptors.mind_mismatch(warped[0, 0], features[0], weight[0, 0], self.floor)
+        parts = warped[0, 0], features[0], weight[0, 0]
+        mismatch, gradient = descriptors.mind_mismatch(*parts, self.floor, self.radius)
         return torch.stack([mismatch, weight.sum()]), gradient[None, None]
 
 
-class MindFeatures(Similarity):
+class MindFeatures(_OfPatches):
     """Sum of squared differences of the fixed MIND and the warped MIND of the moving image, mean over channels; [0, 1].
 
     Heinrich et al. 2012 compare them so. The descriptors are taken once, before any deformation, so they do not notice
     how it turns or stretches the image.
     """
 
-    support = descriptors.SUPPORT
     feature_based = True
 
     def features(self, fixed: Tensor) -> Tensor:
         """MIND, with a floor of the image's own."""
-        return descriptors.mind(fixed, floor=descriptors.variance_floor(fixed))
+        floor = descriptors.variance_floor(fixed, radius=self.radius)
+        return descriptors.mind(fixed, floor=floor, radius=self.radius)
 
     def moving_features(self, moving: Tensor) -> Tensor:
         """MIND of the moving image, its border voxels repeated outwards so that every voxel has one."""
@@ -160,35 +175,32 @@ class MindFeatures(Similarity):
         return _weighted(difference.square().mean(1, keepdim=True), weight)
 
 
-class MindSsc(Similarity):
+class MindSsc(_OfPatches):
     """Sum of squared differences of MIND-SSC, recomputed on the warped image, mean over the 12 channels; in [0, 1].
 
     Heinrich et al. 2013, MICCAI, LNCS 8149:187-194.
     """
 
-    support = 2
-
-    def __init__(self) -> None:
-        self.floor = 1e-6
-
     def calibrate(self, fixed: Tensor, warped: Tensor, weight: Tensor) -> None:
         """Take the floor of the local variance from the moving image."""
-        self.floor = descriptors.ssc_variance_floor(warped, weight)
+        self.floor = descriptors.ssc_variance_floor(warped, weight, radius=self.radius)
 
     def features(self, fixed: Tensor) -> Tensor:
         """MIND-SSC of the fixed image, with a floor of its own."""
-        return descriptors.mind_ssc(fixed, floor=descriptors.ssc_variance_floor(fixed))
+        floor = descriptors.ssc_variance_floor(fixed, radius=self.radius)
+        return descriptors.mind_ssc(fixed, floor, self.radius)
 
     def sums(self, features: Tensor, warped: Tensor, weight: Tensor) -> Tensor:
         """Weighted sum over voxels of the mean squared difference, and of the weights."""
-        difference = descriptors.mind_ssc(warped, floor=self.floor) - features
+        difference = descriptors.mind_ssc(warped, self.floor, self.radius) - features
         return _weighted(difference.square().mean(1, keepdim=True), weight)
 
     def sums_and_gradient(
         self, features: Tensor, warped: Tensor, weight: Tensor, upstream: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """The same by hand, in less time; `sums` is what tests compare it with."""
-        mismatch, gradient = descriptors.ssc_mismatch(warped[0, 0], features[0], weight[0, 0], self.floor)
+        parts = warped[0, 0], features[0], weight[0, 0]
+        mismatch, gradient = descriptors.ssc_mismatch(*parts, self.floor, self.radius)
         return torch.stack([mismatch, weight.sum()]), gradient[None, None]
 
 
@@ -206,7 +218,8 @@ class GlobalMutualInformation(Similarity):
     passes = 2
     bins = 32
 
-    def __init__(self) -> None:
+    def __init__(self, radius: int = 1) -> None:
+        super().__init__(radius)
         self.fixed_range: information.Range = (0.0, 1.0)
         self.moving_range: information.Range = (0.0, 1.0)
 
@@ -281,7 +294,8 @@ class NormalisedGradientFields(Similarity):
 
     support = 1
 
-    def __init__(self) -> None:
+    def __init__(self, radius: int = 1) -> None:
+        super().__init__(radius)
         self.fixed_edge = 1e-2
         self.moving_edge = 1e-2
 
@@ -315,7 +329,8 @@ class LocalCorrelation(Similarity):
     support = 2
     feature_margin = 2
 
-    def __init__(self) -> None:
+    def __init__(self, radius: int = 1) -> None:
+        super().__init__(radius)
         self.fixed_floor = 1e-6
         self.moving_floor = 1e-6
 

@@ -352,7 +352,7 @@ class Optimisation:
     ) -> tuple[list[dict[str, float]], str]:
         """Iterate on one image grid with all weights times `factor`; the history of the losses, and why it ended."""
         coarser = self.coarser(spacing)
-        similarity = SIMILARITIES[self.preset.similarity]()
+        similarity = SIMILARITIES[self.preset.similarity](self.preset.patch(spacing))
         term = DataTerm.at(self.problem, spacing, coarser, similarity, self.device, self.threads, self.boxed)
         if not term.tiles:
             return [], f'{spacing:g} mm: left out, no voxel has its whole neighbourhood in the field of view'
@@ -627,7 +627,48 @@ def _solve(
     mask = Image(resample(problem.fixed_mask, problem.field, order=0) > 0, problem.field)
     judge = evidence.Judge(problem.fixed, problem.moving, problem.affine, mask, threads)
     forward = optimisation.field(backward=False)
-    best = judge(forward)
+    found: Evidence | None = None
+    if chosen.loosened:
+        forward, found = _loosened(optimisation, judge, forward, run, stopped)
+    folds, repaired = metrics.count_folds(forward, problem.field), 0
+    for sigma in () if optimisation.lagrangian else REPAIRS:
+        if folds == 0:
+            break
+        repaired = max(repaired, optimisation.repair(forward, sigma))
+        forward = optimisation.field(backward=False)
+        folds = metrics.count_folds(forward, problem.field)
+    if repaired and folds == 0:
+        LOGGER.warning('the deformation folded at %d voxels; the velocity was smoothed about them', repaired)
+        stopped.append(f'repaired: the velocity was smoothed about {repaired} folded voxels')
+    if found is None or repaired:
+        found = judge(forward)
+    solved = time.perf_counter()
+    inverse = optimisation.field(backward=True)
+    return Result(
+        deformation=Deformation(problem.affine, forward, inverse, problem.field),
+        preset=chosen,
+        history=history,
+        stopped=stopped,
+        folds=folds,
+        repaired=repaired,
+        attempts=1,
+        mask=mask,
+        evidence={'before': judge.before, 'affine': judge.after_affine, 'diffeo': found},
+        seconds={'solve': solved - began, 'finish': time.perf_counter() - solved},
+        path_length=optimisation.path_length(),
+        boxed=boxed or device.type == 'cpu',
+    )
+
+
+def _loosened(
+    optimisation: Optimisation,
+    judge: evidence.Judge,
+    forward: np.ndarray,
+    run: Callable[[float, int, float], None],
+    stopped: list[str],
+) -> tuple[np.ndarray, Evidence]:
+    """Go on with less and less regularity for as long as held-out evidence improves; the field, and its evidence."""
+    chosen, best = optimisation.preset, judge(forward)
     # where the stiff answer lost evidence already, a looser one would fit what is not there
     sound = min(evidence.gains(judge.after_affine, best).values()) > -evidence.TOLERANCE
     for factor, iterations in chosen.loosened if sound else ():
@@ -640,30 +681,4 @@ def _solve(
             stopped[-1] += '; taken back, held-out evidence did not improve'
             break
         forward, best = looser, now
-    folds, repaired = metrics.count_folds(forward, problem.field), 0
-    for sigma in () if optimisation.lagrangian else REPAIRS:
-        if folds == 0:
-            break
-        repaired = max(repaired, optimisation.repair(forward, sigma))
-        forward = optimisation.field(backward=False)
-        folds = metrics.count_folds(forward, problem.field)
-    if repaired and folds == 0:
-        best = judge(forward)
-        LOGGER.warning('the deformation folded at %d voxels; the velocity was smoothed about them', repaired)
-        stopped.append(f'repaired: the velocity was smoothed about {repaired} folded voxels')
-    solved = time.perf_counter()
-    inverse = optimisation.field(backward=True)
-    return Result(
-        deformation=Deformation(problem.affine, forward, inverse, problem.field),
-        preset=chosen,
-        history=history,
-        stopped=stopped,
-        folds=folds,
-        repaired=repaired,
-        attempts=1,
-        mask=mask,
-        evidence={'before': judge.before, 'affine': judge.after_affine, 'diffeo': best},
-        seconds={'solve': solved - began, 'finish': time.perf_counter() - solved},
-        path_length=optimisation.path_length(),
-        boxed=boxed or device.type == 'cpu',
-    )
+    return forward, best

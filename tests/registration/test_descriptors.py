@@ -9,12 +9,14 @@ import torch
 from bidsreg.registration import descriptors
 from bidsreg.registration.similarity import Mind
 
-WEIGHTS = np.array([1, 2, 1]) / 4
+#: Of the patches, by their radius.
+WEIGHTS = {0: [1.0], 1: np.array([1, 2, 1]) / 4, 2: np.array([1, 4, 6, 4, 1]) / 16}
 
 
-def plain_mind(image, offset, floor):
+def plain_mind(image, offset, floor, radius=1):
     """The definition, voxel by voxel."""
-    shape, s = image.shape, offset + 1
+    shape, s = image.shape, offset + radius
+    weights, patch = WEIGHTS[radius], range(-radius, radius + 1)
     out = np.zeros((6, *[n - 2 * s for n in shape]))
     for i, j, k in itertools.product(*[range(s, n - s) for n in shape]):
         distances = []
@@ -22,9 +24,9 @@ def plain_mind(image, offset, floor):
             step = np.zeros(3, int)
             step[axis] = sign * offset
             total = 0.0
-            for a, b, c in itertools.product((-1, 0, 1), repeat=3):
+            for a, b, c in itertools.product(patch, repeat=3):
                 here = np.array([i + a, j + b, k + c])
-                weight = WEIGHTS[a + 1] * WEIGHTS[b + 1] * WEIGHTS[c + 1]
+                weight = weights[a + radius] * weights[b + radius] * weights[c + radius]
                 total += weight * (image[tuple(here + step)] - image[tuple(here)]) ** 2
             distances.append(total)
         out[:, i - s, j - s, k - s] = np.exp(-np.array(distances) / max(np.mean(distances), floor))
@@ -35,11 +37,11 @@ def tensor(array, dtype=torch.float64):
     return torch.as_tensor(array, dtype=dtype)[None, None]
 
 
-@pytest.mark.parametrize('offset', [1, 2])
-def test_mind_equals_the_plain_loop(offset):
+@pytest.mark.parametrize(('offset', 'radius'), [(1, 1), (2, 1), (1, 0), (1, 2)])
+def test_mind_equals_the_plain_loop(offset, radius):
     image = np.random.default_rng(0).normal(size=(9, 8, 10))
-    ours = descriptors.mind(tensor(image), offset, floor=1e-4)[0].numpy()
-    np.testing.assert_allclose(ours, plain_mind(image, offset, 1e-4), atol=1e-12)
+    ours = descriptors.mind(tensor(image), offset, floor=1e-4, radius=radius)[0].numpy()
+    np.testing.assert_allclose(ours, plain_mind(image, offset, 1e-4, radius), atol=1e-12)
 
 
 @pytest.mark.parametrize(('gain', 'shift'), [(3.7, -2.0), (-1.0, 5.0), (-0.2, 0.0)])

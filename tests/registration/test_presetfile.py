@@ -23,6 +23,7 @@ OTHER = dataclasses.replace(
     regularity=(('h1', 0.25), ('tv', 1e-3)),
     adjoint=True,
     levels=((6.0, 12), (2.5, 7)),
+    patches=(2, 1, 0),
     loosened=(),
     tolerance=3e-7,
     time_steps=5,
@@ -32,7 +33,7 @@ OTHER = dataclasses.replace(
 def as_words(value):
     """A field's value as a person writes it on a command line."""
     if isinstance(value, tuple):
-        return ','.join(':'.join(map(str, pair)) for pair in value)
+        return ','.join(':'.join(map(str, entry)) if isinstance(entry, tuple) else str(entry) for entry in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -76,6 +77,10 @@ def test_whole_numbers_are_numbers_and_spaces_do_not_matter(tmp_path):
         ('levels', '4:40,', 'levels: NUMBER:INTEGER'),
         ('levels', '4:4.5', 'levels: NUMBER:INTEGER'),
         ('levels', '', 'levels: at least one entry'),
+        ('patches', '1:1', r'patches: INTEGER,\.\.\. is needed'),
+        ('patches', '1.5', 'patches: INTEGER'),
+        ('patches', '', 'patches: at least one entry'),
+        ('patches', '-1', 'patches: must not be negative'),
         ('levels', '4:0', 'levels: must be above zero'),
         ('levels', '4:200,2:101', '300 iterations'),
         ('regularity', 'h1', 'regularity: WORD:NUMBER'),
@@ -111,6 +116,8 @@ def test_text_that_is_no_value_names_its_field(field, text, words):
         ('adjoint = "true"', 'adjoint: true or false'),
         ('similarity = 3', 'similarity: WORD'),
         ('levels = "4:40,2:30"', r'levels: \[\[NUMBER, INTEGER\], \.\.\.\] is needed'),
+        ('patches = "1,0"', r'patches: \[INTEGER, \.\.\.\] is needed'),
+        ('patches = 1', r'patches: \[INTEGER, \.\.\.\] is needed'),
         ('levels = [4, 40]', 'levels: '),
         ('levels = 4', 'levels: '),
         ('levels = [[4]]', 'levels: '),

@@ -14,7 +14,8 @@ from tests import data
 
 EVERY = sorted(SIMILARITIES)
 INFORMATION = {'gmi', 'lmi'}
-BINOMIAL = np.array([1, 2, 1]) / 4
+#: Weights of patches along an axis, by their radius.
+BINOMIAL = {0: np.ones(1), 1: np.array([1, 2, 1]) / 4, 2: np.array([1, 4, 6, 4, 1]) / 16}
 
 
 def tensor(array, dtype=torch.float64):
@@ -33,8 +34,8 @@ def core(array, support):
 class Comparison:
     """A similarity calibrated on two arrays, as on one level; `weight` has the shape of the whole images."""
 
-    def __init__(self, name, fixed, moving, weight=None, dtype=torch.float64):
-        self.similarity = SIMILARITIES[name]()
+    def __init__(self, name, fixed, moving, weight=None, dtype=torch.float64, radius=1):
+        self.similarity = SIMILARITIES[name](radius)
         support = self.similarity.support
         self.weight = tensor(core(np.ones(fixed.shape) if weight is None else weight, support), dtype)
         self.fixed, self.moving = tensor(fixed, dtype), tensor(moving, dtype)
@@ -58,10 +59,10 @@ class Comparison:
 
 
 # ---------------------------------------------------------------------------------------------------- plain loops
-def patch_distance(image, p, q):
+def patch_distance(image, p, q, radius):
     total = 0.0
-    for steps in itertools.product((-1, 0, 1), repeat=3):
-        weight = np.prod(BINOMIAL[np.array(steps) + 1])
+    for steps in itertools.product(range(-radius, radius + 1), repeat=3):
+        weight = np.prod(BINOMIAL[radius][np.array(steps) + radius])
         total += weight * (image[tuple(p + steps)] - image[tuple(q + steps)]) ** 2
     return total
 
@@ -70,14 +71,15 @@ def six_neighbours():
     return [sign * np.eye(3, dtype=int)[axis] for axis in range(3) for sign in (1, -1)]
 
 
-def plain_mind_ssc(image, floor):
+def plain_mind_ssc(image, floor, radius):
     """The definition: all pairs of the six neighbours that are sqrt(2) apart."""
     pairs = [(p, q) for p, q in itertools.combinations(six_neighbours(), 2) if ((p - q) ** 2).sum() == 2]
     assert len(pairs) == 12
-    out = np.zeros((12, *[n - 4 for n in image.shape]))
+    support = radius + 1
+    out = np.zeros((12, *[n - 2 * support for n in image.shape]))
     for index in np.ndindex(*out.shape[1:]):
-        here = np.array(index) + 2
-        distances = np.array([patch_distance(image, here + p, here + q) for p, q in pairs])
+        here = np.array(index) + support
+        distances = np.array([patch_distance(image, here + p, here + q, radius) for p, q in pairs])
         out[(slice(None), *index)] = np.exp(-distances / max(distances.mean(), floor))
     return out, [frozenset((tuple(p), tuple(q))) for p, q in pairs]
 
@@ -137,12 +139,13 @@ def plain_range(values):
     return ordered[out], ordered[len(ordered) - 1 - out]
 
 
-def test_mind_ssc_equals_the_plain_loop():
-    image = np.random.default_rng(0).normal(size=(7, 6, 8))
-    plain, pairs = plain_mind_ssc(image, 1e-4)
+@pytest.mark.parametrize('radius', BINOMIAL)
+def test_mind_ssc_equals_the_plain_loop(radius):
+    image = np.random.default_rng(0).normal(size=(7, 8, 9))
+    plain, pairs = plain_mind_ssc(image, 1e-4, radius)
     order = documented_order()
     assert set(order) == set(pairs)
-    ours = descriptors.mind_ssc(tensor(image), floor=1e-4)[0].numpy()
+    ours = descriptors.mind_ssc(tensor(image), floor=1e-4, radius=radius)[0].numpy()
     np.testing.assert_allclose(ours, plain[[pairs.index(pair) for pair in order]], atol=1e-12)
 
 
@@ -154,15 +157,20 @@ def test_mind_ssc_equals_the_plain_loop():
         ('mind-ssc', descriptors.mind_ssc, descriptors.ssc_variance_floor),
     ],
 )
-def test_descriptors_are_compared_by_the_weighted_mean_square(name, descriptor, floor):
+@pytest.mark.parametrize('radius', BINOMIAL)
+def test_descriptors_are_compared_by_the_weighted_mean_square(name, descriptor, floor, radius):
     fixed, moving = smooth_noise((9, 8, 10), 1), smooth_noise((9, 8, 10), 2)
-    a, b = (descriptor(tensor(image), floor=floor(tensor(image)))[0].numpy() for image in (fixed, moving))
+    floors = [floor(tensor(image), radius=radius) for image in (fixed, moving)]
+    a, b = (
+        descriptor(tensor(image), floor=least, radius=radius)[0].numpy()
+        for image, least in zip((fixed, moving), floors, strict=True)
+    )
     weight = np.random.default_rng(3).integers(0, 2, fixed.shape)
-    inside = core(weight, 2) > 0
+    inside = core(weight, radius + 1) > 0
     wanted = np.mean([np.mean((a[(slice(None), *p)] - b[(slice(None), *p)]) ** 2) for p in np.argwhere(inside)])
-    compared = Comparison(name, fixed, moving, weight)
+    compared = Comparison(name, fixed, moving, weight, radius=radius)
     if name != 'mind-features':  # its floor is of the whole image, that of the others of the compared voxels
-        compared.similarity.floor = floor(tensor(moving))
+        compared.similarity.floor = floors[1]
     assert compared.value().item() == pytest.approx(wanted, rel=1e-9)
 
 
@@ -347,7 +355,7 @@ class ByHand(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, upstream):
-        return upstream * ctx.saved_tensors[0], None, None, None, None
+        return upstream * ctx.saved_tensors[0], None, None, None, None, None
 
 
 @pytest.mark.parametrize(
@@ -357,19 +365,21 @@ class ByHand(torch.autograd.Function):
         (descriptors.ssc_mismatch, descriptors.mind_ssc, descriptors.ssc_distances),
     ],
 )
-def test_the_chain_rule_by_hand_is_that_of_autograd(mismatch, descriptor, distances):
-    image, other = (tensor(smooth_noise((9, 8, 7), seed)) for seed in (45, 46))
-    floor = distances(image).mean(1).median().item() * 1.001  # it holds for half of the voxels
-    features = descriptor(other, floor=floor)[0]
+@pytest.mark.parametrize('radius', BINOMIAL)
+def test_the_chain_rule_by_hand_is_that_of_autograd(mismatch, descriptor, distances, radius):
+    image, other = (tensor(smooth_noise((9, 8, 8), seed)) for seed in (45, 46))
+    floor = distances(image, radius=radius).mean(1).median().item() * 1.001  # it holds for half of the voxels
+    features = descriptor(other, floor=floor, radius=radius)[0]
     weight = torch.as_tensor(np.random.default_rng(47).random(features.shape[1:]))
 
     leaf = image.clone().requires_grad_()
-    plain = ((descriptor(leaf, floor=floor)[0] - features).square().mean(0) * weight).sum()
-    value, gradient = mismatch(image[0, 0], features, weight, floor)
+    plain = ((descriptor(leaf, floor=floor, radius=radius)[0] - features).square().mean(0) * weight).sum()
+    value, gradient = mismatch(image[0, 0], features, weight, floor, radius)
     assert value.item() == pytest.approx(plain.item(), rel=1e-12)
     torch.testing.assert_close(gradient, torch.autograd.grad(plain, leaf)[0][0, 0], rtol=0, atol=1e-12)
-    small = image[0, 0, 1:8, :6, :6].clone().requires_grad_()
-    known = features[:, 1:4, :2, :2], weight[1:4, :2, :2], floor
+    x, y, z = (2 * radius + 2 + extra for extra in (3, 2, 2))
+    small = image[0, 0, :x, :y, :z].clone().requires_grad_()
+    known = features[:, :3, :2, :2], weight[:3, :2, :2], floor, radius
     assert torch.autograd.gradcheck(lambda x: ByHand.apply(x, mismatch, *known), small, atol=1e-8)
 
 
@@ -408,7 +418,7 @@ def test_voxels_beyond_the_mask_and_its_support_do_not_matter(name, monkeypatch)
     weight = np.zeros(shape)
     weight[5:-5, 5:-6, 6:-5] = 1
     for floor in ('variance_floor', 'ssc_variance_floor'):  # that of the fixed image is taken from all of it
-        monkeypatch.setattr(descriptors, floor, lambda *images: 1e-9)
+        monkeypatch.setattr(descriptors, floor, lambda *images, **more: 1e-9)
     fixed, moving = smooth_noise(shape, 70), smooth_noise(shape, 71)
     near = ndi.binary_dilation(weight, np.ones((2 * SIMILARITIES[name].support + 1,) * 3))
     noise = np.random.default_rng(72).normal(0, 9, (2, *shape)) * ~near
