@@ -338,13 +338,14 @@ class SlurmPlugin(BatchPlugin):
     }
     #: Reasons to wait that time alone need not end.
     STUCK = ('BadConstraints', 'PartitionConfig', 'PartitionNodeLimit', 'PartitionTimeLimit', 'JobHeldAdmin')
-    #: What the log of a job says, where nobody else knows any more.
+    #: What the log of a job says, where nobody else knows (any more).
     IN_LOG: ClassVar[dict[str, str]] = {
         'DUE TO TIME LIMIT': 'TIMEOUT',
         'DUE TO NODE FAILURE': 'NODE_FAIL',
         'DUE TO PREEMPTION': 'PREEMPTED',
         'oom-kill event': 'OUT_OF_MEMORY',
         'oom_kill event': 'OUT_OF_MEMORY',
+        'exceeded memory limit': 'OUT_OF_MEMORY',
         'CANCELLED AT': 'CANCELLED',
     }
 
@@ -368,10 +369,14 @@ class SlurmPlugin(BatchPlugin):
         return state in self.STUCK
 
     def end_of(self, job):
-        """Ask the controller, then the accounting, then the log."""
-        state = self._state(job.number) or next(
-            (state for text, state in self.IN_LOG.items() if text in _text(job.log)), ''
-        )
+        """Ask the controller, then the accounting, then the log.
+
+        Where Slurm itself ends jobs that take too much memory (OverMemoryKill), only the log says so.
+        """
+        state = self._state(job.number)
+        if state in ('', 'FAILED', 'CANCELLED'):
+            said = _text(job.log)
+            state = next((word for text, word in self.IN_LOG.items() if text in said), state)
         return End(state, self.ENDS.get(state, ''), over_memory=state == 'OUT_OF_MEMORY')
 
     def _state(self, number: str) -> str:
