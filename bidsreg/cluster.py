@@ -408,7 +408,9 @@ class GridEnginePlugin(BatchPlugin):
 
     def command(self, job, options):
         """See :class:`BatchPlugin`."""
-        return ['qsub', '-terse', '-N', job.name, '-j', 'y', '-o', str(job.log), *options, str(job.script)]
+        # -w e: what no machine has is refused, and does not wait for ever
+        ours = ['-terse', '-w', 'e', '-N', job.name, '-j', 'y', '-o', str(job.log)]
+        return ['qsub', *ours, *options, str(job.script)]
 
     def number_in(self, answer):
         """See :class:`BatchPlugin`."""
@@ -437,11 +439,13 @@ class GridEnginePlugin(BatchPlugin):
         except Refused:
             return End('')
         failed, status = facts.get('failed', ''), facts.get('exit_status', '')
-        killed = failed.startswith('100') or status in ('137', '9')
-        limit = self._over(facts, job)
-        if killed and not limit:
+        if self._over(facts, job):
+            return End(f'exit status {status}', over_memory=True)
+        if failed.startswith('37'):
+            return End('limit', 'ran into its time limit: give more, -l h_rt in qsub_args of the plugin file')
+        if failed.startswith('100') or status in ('137', '9'):
             return End('killed', 'was cancelled or killed: the same command does it again')
-        return End(f'exit status {status}', over_memory=limit)
+        return End(f'exit status {status}')
 
     def _over(self, facts: Mapping[str, str], job: Job) -> bool:
         """Tell whether a job used about all of the memory it had."""
@@ -534,7 +538,8 @@ def ask(command: Sequence[str], tries: int = 1) -> str:
             raise Refused(f'{command[0]}: {error}') from error
         if done.returncode == 0:
             return done.stdout
-        said = (done.stderr.strip() or done.stdout.strip() or f'exit code {done.returncode}').splitlines()[-1]
+        lines = (done.stderr.strip() or done.stdout.strip()).removesuffix('Exiting.').split('\n')  # so ends Grid Engine
+        said = next((line for line in reversed(lines) if line.strip()), f'exit code {done.returncode}')
         if not left or not _PASSING.search(said):
             raise Refused(said)
         time.sleep(RETRY_SECONDS)

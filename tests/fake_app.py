@@ -2,8 +2,8 @@
 
 What a pair does is told in the environment variable ``FAKE``, JSON: ``{'sub-01': 'raise', 'sub-02': 'slow'}``;
 ``raise`` an error, ``input`` an InputError, ``die`` as the system's memory killer has it, ``die-once`` the first time
-only, ``slow`` takes long, ``late`` takes longer than the minute for which it asks Slurm, ``tool`` is a program that
-fails, ``huge`` declares more memory and ``wide`` more CPUs than a machine has, and ``hog:600`` takes that many MB while it
+only, ``slow`` takes long, ``late`` takes longer than the time for which it asks, ``tool`` is a program that fails,
+``huge`` declares more memory and ``wide`` more CPUs than a machine has, and ``hog:600`` takes that many MB while it
 declares next to nothing. With ``--device cuda`` the work asks for a GPU, holds it for three seconds, and notes in
 ``gpu.txt`` which it was given, from when to when.
 """
@@ -28,6 +28,8 @@ from bidsreg.bids.headers import load_sane
 from bidsreg.errors import InputError
 
 VARIABLE = 'FAKE'
+#: How Grid Engine is asked for less time than that.
+LIMITED = '-l h_rt=20'
 
 
 def fake_files(pair, folder: Path) -> dict[str, Path]:
@@ -131,7 +133,7 @@ def init_bidsreg_wf(*, settings, pairs, name='bidsreg_wf'):
         needs = {'mem_gb': 1e5 if order == 'huge' else 0.25, 'n_procs': 1000 if order == 'wide' else 1}
         work = pe.Node(interface, name='work', **needs)
         if order == 'late':
-            work.plugin_args = {'sbatch_args': '-t 1'}
+            work.plugin_args = {'sbatch_args': '-t 1', 'qsub_args': LIMITED}
         if order == 'tool':
             work = pe.Node(Tool(command='sh', args='-c "echo no such weights >&2; exit 3"'), name='work')
         publish = pe.Node(Publish(pair=pair, settings=settings), name='publish')
