@@ -39,6 +39,8 @@ MEMORY_FACTOR = 1.3
 LEAST_MEMORY_MB = 400
 #: A job that ran over its memory is sent once more with this many times as much.
 MORE_MEMORY = 2
+#: Python, PyTorch and ITK take that much more address space than memory (measured: .2 to .7 GB).
+ADDRESS_SPACE_MB = 1000
 
 TRIES, RETRY_SECONDS = 3, 2.0
 
@@ -62,9 +64,15 @@ class Need:
         return cls(max(1, int(node.n_procs)), max(LEAST_MEMORY_MB, memory), bool(node.is_gpu_node()))
 
     def fill(self, text: str) -> list[str]:
-        """Return a text with ``{cpus}``, ``{mem_mb}`` and ``{mem_mb_per_cpu}`` as words of a command line."""
-        per_cpu = math.ceil(self.memory_mb / self.cpus)
-        return shlex.split(text.format(cpus=self.cpus, mem_mb=self.memory_mb, mem_mb_per_cpu=per_cpu))
+        """Return a text as words of a command line.
+
+        In it ``{cpus}``, ``{mem_mb}``, ``{mem_mb_per_cpu}`` and ``{vmem_mb_per_cpu}``, of address space, are filled in.
+        """
+        values = {
+            'mem_mb_per_cpu': math.ceil(self.memory_mb / self.cpus),
+            'vmem_mb_per_cpu': math.ceil((self.memory_mb + ADDRESS_SPACE_MB) / self.cpus),
+        }
+        return shlex.split(text.format(cpus=self.cpus, mem_mb=self.memory_mb, **values))
 
 
 @dataclass(frozen=True)
@@ -185,7 +193,9 @@ class BatchPlugin(CausesTold, SGELikeBatchManagerBase, ABC):
 
     def _submit_batchtask(self, scriptfile, node):
         pair = next((part for part in node.fullname.split('.') if part.startswith('pair_')), '').removeprefix('pair_')
-        name = re.sub(r'[^\w.-]', '_', '.'.join(filter(None, ('bidsreg', pair, node.name))))[: self.longest_name]
+        name = re.sub(r'[^\w.-]', '_', '.'.join(filter(None, ('bidsreg', pair, node.name))))[
+            : self.longest_name
+        ].rstrip('.')
         job = Job(node, Need.of(node, self._factor), Path(scriptfile), name)
         for old in Path(node.output_dir()).glob('result_*.pklz'):
             old.unlink(missing_ok=True)  # of an earlier run: must not be taken for that of this job
@@ -218,12 +228,14 @@ class BatchPlugin(CausesTold, SGELikeBatchManagerBase, ABC):
         if result is not None and not result['traceback']:
             return result
         end = self.end_of(job)
+        if result is not None and _NO_MEMORY.search(''.join(result['traceback'])):  # a limit that programs run into
+            end = replace(end, over_memory=True)
         if end.over_memory and self._send_with_more(job):
             return None
         if result is not None and not end.over_memory:
             return result
         job.gone = job.gone or time.time()
-        if not end.cause and time.time() - job.gone < self._grace:
+        if not end.cause and not end.over_memory and time.time() - job.gone < self._grace:
             return None
         return _failure(self._explain(job, end), *(result or {}).get('traceback', ()))
 
@@ -301,7 +313,7 @@ class BatchPlugin(CausesTold, SGELikeBatchManagerBase, ABC):
             queue = self.queue()
         except Refused as error:
             raise RuntimeError(f'{self.title} does not tell of its jobs: {error}') from error
-        mine = {r['number'] for r in found.values() if queue.get(r['number'], ('',))[0] == r['name']}
+        mine = {r['number'] for r in found.values() if _same(queue.get(r['number'], ('',))[0], r['name'])}
         if mine:
             LOGGER.warning('%d %s job(s) of an earlier run are cancelled first', len(mine), self.title)
             self._cancel_and_wait(mine)
@@ -403,7 +415,7 @@ class GridEnginePlugin(BatchPlugin):
     title = 'Grid Engine'
     programs = ('qsub', 'qstat', 'qdel')
     template = '#!/bin/bash\n#$ -V\n#$ -S /bin/bash'
-    resources = '-pe smp {cpus} -l h_vmem={mem_mb_per_cpu}M'
+    resources = '-pe smp {cpus} -l h_vmem={vmem_mb_per_cpu}M'
     gpu_resources = resources + ' -l gpu=1'
 
     def command(self, job, options):
@@ -500,7 +512,9 @@ class PbsPlugin(BatchPlugin):
             return End('walltime', 'ran into its time limit: give more, -l walltime in qsub_args of the plugin file')
         if status in ('271', '265', '-5', '-4'):  # 256 + signal, or deleted
             return End('killed', 'was cancelled or killed: the same command does it again')
-        return End(f'exit status {status}' if status else '', over_memory=status == '-27' or 'mem' in comment.split())
+        return End(
+            f'exit status {status}' if status else '', over_memory=status in ('-26', '-27') or 'mem' in comment.split()
+        )
 
     def cancel(self, numbers):
         """See :class:`BatchPlugin`."""
@@ -546,6 +560,9 @@ def ask(command: Sequence[str], tries: int = 1) -> str:
     raise AssertionError('tries must be above 0')
 
 
+#: What programs say when they get no more memory of this machine.
+_NO_MEMORY = re.compile(r'MemoryError|not enough memory|[Cc]annot allocate memory|bad_alloc|bad allocation')
+
 #: Troubles that pass.
 _PASSING = re.compile(
     r'timed? ?out|unable to contact|temporarily|not responding|connection refused|cannot connect', re.I
@@ -554,6 +571,11 @@ _PASSING = re.compile(
 
 def _no(answer: str) -> str:
     raise ValueError(f'no job number in {answer.strip()!r}')
+
+
+def _same(listed: str, name: str) -> bool:
+    """Tell whether a job in the queue may be the one of this name; PBS lists its first letters only."""
+    return bool(listed) and name.startswith(listed.rstrip('*'))
 
 
 def _failure(cause: str, *before: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 What a pair does is told in the environment variable ``FAKE``, JSON: ``{'sub-01': 'raise', 'sub-02': 'slow'}``;
 ``raise`` an error, ``input`` an InputError, ``die`` as the system's memory killer has it, ``die-once`` the first time
-only, ``slow`` takes long, ``late`` takes longer than the time for which it asks, ``tool`` is a program that fails,
+only, ``slow`` takes long, ``late:-t 1`` sends its job with
+these arguments and takes five minutes, ``tool`` is a program that fails,
 ``huge`` declares more memory and ``wide`` more CPUs than a machine has, and ``hog:600`` takes that many MB while it
 declares next to nothing. With ``--device cuda`` the work asks for a GPU, holds it for three seconds, and notes in
 ``gpu.txt`` which it was given, from when to when.
@@ -28,8 +29,6 @@ from bidsreg.bids.headers import load_sane
 from bidsreg.errors import InputError
 
 VARIABLE = 'FAKE'
-#: How Grid Engine is asked for less time than that.
-LIMITED = '-l h_rt=20'
 
 
 def fake_files(pair, folder: Path) -> dict[str, Path]:
@@ -83,7 +82,7 @@ class Work(SimpleInterface):
             raise ValueError('the work went wrong')
         if what == 'input':
             raise InputError(f'{self.inputs.pair.t2w}: is no good')
-        if what in ('slow', 'late'):
+        if what == 'slow' or (what and what.startswith('late:')):
             time.sleep(60 if what == 'slow' else 300)
         if self.inputs.use_gpu:
             self._hold_gpu(name)
@@ -132,8 +131,8 @@ def init_bidsreg_wf(*, settings, pairs, name='bidsreg_wf'):
         interface = Work(pair=pair, settings=settings, use_gpu=settings.device == 'cuda')
         needs = {'mem_gb': 1e5 if order == 'huge' else 0.25, 'n_procs': 1000 if order == 'wide' else 1}
         work = pe.Node(interface, name='work', **needs)
-        if order == 'late':
-            work.plugin_args = {'sbatch_args': '-t 1', 'qsub_args': LIMITED}
+        if order and order.startswith('late:'):
+            work.plugin_args = dict.fromkeys(('sbatch_args', 'qsub_args'), order.partition(':')[2])
         if order == 'tool':
             work = pe.Node(Tool(command='sh', args='-c "echo no such weights >&2; exit 3"'), name='work')
         publish = pe.Node(Publish(pair=pair, settings=settings), name='publish')

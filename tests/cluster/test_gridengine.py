@@ -34,8 +34,8 @@ TROUBLES = {
     'sub-02': 'slow',
     'sub-03': 'huge',
     'sub-04': 'raise',
-    'sub-05': 'late',
-    'sub-06': 'hog:1500',
+    'sub-05': 'late:-l h_rt=20',
+    'sub-06': 'hog:1300',
     'sub-07': 'hog:6000',
 }
 EVERYBODY = tuple(f'{number:02}' for number in range(1, 8))

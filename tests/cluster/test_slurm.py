@@ -77,7 +77,7 @@ TROUBLES = {
     'sub-02': 'slow',
     'sub-03': 'huge',
     'sub-04': 'raise',
-    'sub-05': 'late',
+    'sub-05': 'late:-t 1',
     'sub-06': 'wide',
     **({'sub-07': 'hog:500', 'sub-08': 'hog:2000'} if ENFORCES else {}),
 }
