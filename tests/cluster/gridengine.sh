@@ -12,11 +12,13 @@ set -euo pipefail
 FOLDER=${SGE_FOLDER:-${TMPDIR:-/tmp}/bidsreg-sge}
 SHARE=/usr/share/gridengine
 LIB=/usr/lib/gridengine
+MASTER=$FOLDER/spool/qmaster/qmaster.pid
 HOST=$(hostname)
 export SGE_ROOT=$FOLDER SGE_CELL=default
 
 # a process that has ended may still be waited for by nobody: a zombie is not alive
-alive() { [[ -s $FOLDER/$1.pid ]] && grep -q '^State:[[:space:]]*[^Z]' "/proc/$(<"$FOLDER/$1.pid")/status" 2>/dev/null; }
+running() { grep -q '^State:[[:space:]]*[^Z]' "/proc/$1/status" 2>/dev/null; }
+alive() { [[ -s $1 ]] && running "$(<"$1")"; }
 
 # two ports of this machine on which nobody listens
 free_ports() {
@@ -93,7 +95,7 @@ up() {
   for program in "$LIB/sge_qmaster" "$LIB/sge_execd" qsub; do
     command -v "$program" >/dev/null || { echo "no Grid Engine: there is no $program here" >&2; return 1; }
   done
-  if alive spool/qmaster/qmaster && alive "spool/execd/$HOST/execd"; then return; fi
+  if alive "$MASTER"; then return; fi
   mkdir -p "$FOLDER"
   if (set -e; start) >"$FOLDER/start.log" 2>&1; then return; fi
   echo "no Grid Engine: it does not start ($(tail -n 1 "$FOLDER/start.log"))" >&2
@@ -102,17 +104,20 @@ up() {
 }
 
 down() {
-  local daemon
+  local file pid
   [[ -e $FOLDER/env ]] || return 0
   # shellcheck source=/dev/null
   . "$FOLDER/env"
-  if alive spool/qmaster/qmaster; then
+  if alive "$MASTER"; then
     timeout 20 qdel -f -u '*' >/dev/null 2>&1 || true
     for _ in $(seq 40); do [[ -n $(timeout 10 qstat 2>/dev/null) ]] || break; sleep .5; done
   fi
-  for daemon in "spool/execd/$HOST/execd" spool/qmaster/qmaster; do
-    if alive "$daemon"; then kill "$(<"$FOLDER/$daemon.pid")" || true; fi
-    for _ in $(seq 100); do alive "$daemon" || break; sleep .1; done
+  for file in "$FOLDER"/spool/execd/*/execd.pid "$MASTER"; do # it need not know its name as we do
+    alive "$file" || continue
+    pid=$(<"$file") # the file goes before the process does
+    kill "$pid"
+    for _ in $(seq 50); do running "$pid" || break; sleep .1; done
+    if running "$pid"; then kill -KILL "$pid"; fi
   done
 }
 

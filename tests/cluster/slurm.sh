@@ -88,7 +88,6 @@ SlurmdParameters=config_overrides
 DefMemPerCPU=512
 ReturnToService=2
 KillWait=2
-OverTimeLimit=0
 GresTypes=gpu
 NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory Gres=gpu:1 State=UNKNOWN
 PartitionName=test Nodes=$host Default=YES MaxTime=INFINITE State=UP
@@ -135,6 +134,9 @@ down() {
     if alive "$daemon"; then kill "$(<"$FOLDER/$daemon.pid")" || true; fi
     for _ in $(seq 50); do alive "$daemon" || break; sleep .1; done
   done
+  if [[ -d $FOLDER/cgroup/memory/slurm_$(hostname -s) ]]; then
+    find "$FOLDER/cgroup/memory/slurm_$(hostname -s)" -depth -type d -exec rmdir {} + 2>/dev/null || true
+  fi
 }
 
 case ${1:-} in
