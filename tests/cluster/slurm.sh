@@ -28,13 +28,12 @@ free_ports() {
   echo "${found[@]}"
 }
 
-# the folder of the memory control group in which we are, if we may divide it
-own_memory_group() {
-  local group trial
-  group=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)
-  for group in "/sys/fs/cgroup/memory$group" /sys/fs/cgroup/memory; do # a container may see its own as the root
-    trial=$group/bidsreg-$$
-    if mkdir "$trial" 2>/dev/null; then rmdir "$trial"; echo "$group"; return; fi
+# a memory control group below the one in which we are, for this Slurm alone; nothing where we may not make one
+memory_group() {
+  local own place
+  own=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)
+  for place in "/sys/fs/cgroup/memory$own" /sys/fs/cgroup/memory; do # a container may see its own as the root
+    if mkdir "$place/bidsreg-slurm-$$" 2>/dev/null; then echo "$place/bidsreg-slurm-$$"; return; fi
   done
 }
 
@@ -44,12 +43,12 @@ configure() {
   cpus=$(($(nproc) > 2 ? $(nproc) : 2)) # one CPU is called two: jobs have to be able to meet
   memory=$(awk '/MemTotal/ {print int($2 / 1024 * .9)}' /proc/meminfo)
   read -ra ports <<<"$(free_ports)"
-  group=$(own_memory_group)
-  local limit=${SLURM_MEMORY:-$([[ -n $group ]] && echo cgroup || echo poll)}
+  local limit=${SLURM_MEMORY:-}
+  case ${limit:-cgroup} in cgroup) group=$(memory_group) ;; esac
+  limit=${limit:-$([[ -n ${group:-} ]] && echo cgroup || echo poll)}
   : >"$FOLDER/cgroup.conf"
   case $limit in
     cgroup)
-      # Slurm takes its place below our own group, so that jobs stay within what we were given
       mkdir -p "$FOLDER/cgroup"
       ln -sfn "$group" "$FOLDER/cgroup/memory"
       printf '%s\n' CgroupPlugin=cgroup/v1 "CgroupMountpoint=$FOLDER/cgroup" ConstrainRAMSpace=yes \
@@ -116,11 +115,13 @@ up() {
   if alive slurmctld && alive slurmd; then return; fi
   mkdir -p "$FOLDER"
   configure
-  start >"$FOLDER/start.log" 2>&1 || true
-  for _ in $(seq 60); do
-    if sinfo -h -o %T 2>/dev/null | grep -qE '^(idle|mixed|allocated)$'; then return; fi
-    sleep .5
-  done
+  local end=$((SECONDS + 60))
+  if start >"$FOLDER/start.log" 2>&1; then
+    while ((SECONDS < end)); do
+      if timeout 5 sinfo -h -o %T 2>/dev/null | grep -qE '^(idle|mixed|allocated)$'; then return; fi
+      sleep .5
+    done
+  fi
   echo "no Slurm: it does not start ($(why))" >&2
   down
   return 1
@@ -134,8 +135,8 @@ down() {
     if alive "$daemon"; then kill "$(<"$FOLDER/$daemon.pid")" || true; fi
     for _ in $(seq 50); do alive "$daemon" || break; sleep .1; done
   done
-  if [[ -d $FOLDER/cgroup/memory/slurm_$(hostname -s) ]]; then
-    find "$FOLDER/cgroup/memory/slurm_$(hostname -s)" -depth -type d -exec rmdir {} + 2>/dev/null || true
+  if [[ -L $FOLDER/cgroup/memory ]]; then
+    find "$(readlink "$FOLDER/cgroup/memory")" -depth -type d -exec rmdir {} + 2>/dev/null || true
   fi
 }
 
