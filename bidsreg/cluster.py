@@ -39,7 +39,7 @@ MEMORY_FACTOR = 1.3
 LEAST_MEMORY_MB = 400
 #: A job that ran over its memory is sent once more with this many times as much.
 MORE_MEMORY = 2
-#: Python, PyTorch and ITK take that much more address space than memory (measured: .2 to .7 GB).
+#: Python, PyTorch and ITK take that much more address space than memory (measured after their imports: .2 to .6 GB).
 ADDRESS_SPACE_MB = 1000
 
 TRIES, RETRY_SECONDS = 3, 2.0
