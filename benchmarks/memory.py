@@ -106,15 +106,17 @@ def report(found: dict[str, dict[str, tuple[float, float]]]) -> None:
 
 def main() -> None:
     """Read the command line, measure and report."""
+    words = sys.argv[1:]
+    cut = words.index('--') if '--' in words else len(words)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('bids_dir', type=Path, nargs='+')
-    args, more = parser.parse_known_args()
+    args = parser.parse_args(words[:cut])
     found: dict[str, dict[str, tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for number, bids in enumerate(args.bids_dir):
             folder = Path(scratch) / str(number)
             folder.mkdir()
-            found |= measure(bids.resolve(), folder, [word for word in more if word != '--'])
+            found |= measure(bids.resolve(), folder, words[cut + 1 :])
     report(found)
 
 

@@ -78,10 +78,11 @@ def measure(subjects: int, answer) -> None:
     from bidsreg import engine
     from bidsreg.bids.pairs import find_pairs
     from bidsreg.engine import configure, run_graph
+    from bidsreg.logs import to_console, to_file
     from bidsreg.run import graph_size
     from bidsreg.settings import Settings
 
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, to_console(0), to_file(Path(scratch) / 'bidsreg.log'):
         root = Path(scratch)
         settings = Settings(
             bids_dir=make_dataset(root / 'raw', subjects),

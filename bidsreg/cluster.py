@@ -39,6 +39,8 @@ MEMORY_FACTOR = 1.3
 LEAST_MEMORY_MB = 400
 #: A job that ran over its memory is sent once more with this many times as much.
 MORE_MEMORY = 2
+#: Python, PyTorch and ITK take that much more address space than memory (measured after their imports: .2 to .6 GB).
+ADDRESS_SPACE_MB = 1000
 
 TRIES, RETRY_SECONDS = 3, 2.0
 
@@ -62,9 +64,15 @@ class Need:
         return cls(max(1, int(node.n_procs)), max(LEAST_MEMORY_MB, memory), bool(node.is_gpu_node()))
 
     def fill(self, text: str) -> list[str]:
-        """Return a text with ``{cpus}``, ``{mem_mb}`` and ``{mem_mb_per_cpu}`` as words of a command line."""
-        per_cpu = math.ceil(self.memory_mb / self.cpus)
-        return shlex.split(text.format(cpus=self.cpus, mem_mb=self.memory_mb, mem_mb_per_cpu=per_cpu))
+        """Return a text as words of a command line.
+
+        In it ``{cpus}``, ``{mem_mb}``, ``{mem_mb_per_cpu}`` and ``{vmem_mb_per_cpu}``, of address space, are filled in.
+        """
+        values = {
+            'mem_mb_per_cpu': math.ceil(self.memory_mb / self.cpus),
+            'vmem_mb_per_cpu': math.ceil((self.memory_mb + ADDRESS_SPACE_MB) / self.cpus),
+        }
+        return shlex.split(text.format(cpus=self.cpus, mem_mb=self.memory_mb, **values))
 
 
 @dataclass(frozen=True)
@@ -185,7 +193,9 @@ class BatchPlugin(CausesTold, SGELikeBatchManagerBase, ABC):
 
     def _submit_batchtask(self, scriptfile, node):
         pair = next((part for part in node.fullname.split('.') if part.startswith('pair_')), '').removeprefix('pair_')
-        name = re.sub(r'[^\w.-]', '_', '.'.join(filter(None, ('bidsreg', pair, node.name))))[: self.longest_name]
+        name = re.sub(r'[^\w.-]', '_', '.'.join(filter(None, ('bidsreg', pair, node.name))))[
+            : self.longest_name
+        ].rstrip('.')
         job = Job(node, Need.of(node, self._factor), Path(scriptfile), name)
         for old in Path(node.output_dir()).glob('result_*.pklz'):
             old.unlink(missing_ok=True)  # of an earlier run: must not be taken for that of this job
@@ -218,12 +228,14 @@ class BatchPlugin(CausesTold, SGELikeBatchManagerBase, ABC):
         if result is not None and not result['traceback']:
             return result
         end = self.end_of(job)
+        if result is not None and _NO_MEMORY.search(''.join(result['traceback'])):  # a limit that programs run into
+            end = replace(end, over_memory=True)
         if end.over_memory and self._send_with_more(job):
             return None
         if result is not None and not end.over_memory:
             return result
         job.gone = job.gone or time.time()
-        if not end.cause and time.time() - job.gone < self._grace:
+        if not end.cause and not end.over_memory and time.time() - job.gone < self._grace:
             return None
         return _failure(self._explain(job, end), *(result or {}).get('traceback', ()))
 
@@ -301,7 +313,7 @@ class BatchPlugin(CausesTold, SGELikeBatchManagerBase, ABC):
             queue = self.queue()
         except Refused as error:
             raise RuntimeError(f'{self.title} does not tell of its jobs: {error}') from error
-        mine = {r['number'] for r in found.values() if queue.get(r['number'], ('',))[0] == r['name']}
+        mine = {r['number'] for r in found.values() if _same(queue.get(r['number'], ('',))[0], r['name'])}
         if mine:
             LOGGER.warning('%d %s job(s) of an earlier run are cancelled first', len(mine), self.title)
             self._cancel_and_wait(mine)
@@ -338,13 +350,14 @@ class SlurmPlugin(BatchPlugin):
     }
     #: Reasons to wait that time alone need not end.
     STUCK = ('BadConstraints', 'PartitionConfig', 'PartitionNodeLimit', 'PartitionTimeLimit', 'JobHeldAdmin')
-    #: What the log of a job says, where nobody else knows any more.
+    #: What the log of a job says, where nobody else knows (any more).
     IN_LOG: ClassVar[dict[str, str]] = {
         'DUE TO TIME LIMIT': 'TIMEOUT',
         'DUE TO NODE FAILURE': 'NODE_FAIL',
         'DUE TO PREEMPTION': 'PREEMPTED',
         'oom-kill event': 'OUT_OF_MEMORY',
         'oom_kill event': 'OUT_OF_MEMORY',
+        'exceeded memory limit': 'OUT_OF_MEMORY',
         'CANCELLED AT': 'CANCELLED',
     }
 
@@ -368,10 +381,14 @@ class SlurmPlugin(BatchPlugin):
         return state in self.STUCK
 
     def end_of(self, job):
-        """Ask the controller, then the accounting, then the log."""
-        state = self._state(job.number) or next(
-            (state for text, state in self.IN_LOG.items() if text in _text(job.log)), ''
-        )
+        """Ask the controller, then the accounting, then the log.
+
+        Where Slurm itself ends jobs that take too much memory (OverMemoryKill), only the log says so.
+        """
+        state = self._state(job.number)
+        if state in ('', 'FAILED', 'CANCELLED'):
+            said = _text(job.log)
+            state = next((word for text, word in self.IN_LOG.items() if text in said), state)
         return End(state, self.ENDS.get(state, ''), over_memory=state == 'OUT_OF_MEMORY')
 
     def _state(self, number: str) -> str:
@@ -398,12 +415,14 @@ class GridEnginePlugin(BatchPlugin):
     title = 'Grid Engine'
     programs = ('qsub', 'qstat', 'qdel')
     template = '#!/bin/bash\n#$ -V\n#$ -S /bin/bash'
-    resources = '-pe smp {cpus} -l h_vmem={mem_mb_per_cpu}M'
+    resources = '-pe smp {cpus} -l h_vmem={vmem_mb_per_cpu}M'
     gpu_resources = resources + ' -l gpu=1'
 
     def command(self, job, options):
         """See :class:`BatchPlugin`."""
-        return ['qsub', '-terse', '-N', job.name, '-j', 'y', '-o', str(job.log), *options, str(job.script)]
+        # -w e: what no machine has is refused, and does not wait for ever
+        ours = ['-terse', '-w', 'e', '-N', job.name, '-j', 'y', '-o', str(job.log)]
+        return ['qsub', *ours, *options, str(job.script)]
 
     def number_in(self, answer):
         """See :class:`BatchPlugin`."""
@@ -432,11 +451,13 @@ class GridEnginePlugin(BatchPlugin):
         except Refused:
             return End('')
         failed, status = facts.get('failed', ''), facts.get('exit_status', '')
-        killed = failed.startswith('100') or status in ('137', '9')
-        limit = self._over(facts, job)
-        if killed and not limit:
+        if self._over(facts, job):
+            return End(f'exit status {status}', over_memory=True)
+        if failed.startswith('37'):
+            return End('limit', 'ran into its time limit: give more, -l h_rt in qsub_args of the plugin file')
+        if failed.startswith('100') or status in ('137', '9'):
             return End('killed', 'was cancelled or killed: the same command does it again')
-        return End(f'exit status {status}', over_memory=limit)
+        return End(f'exit status {status}')
 
     def _over(self, facts: Mapping[str, str], job: Job) -> bool:
         """Tell whether a job used about all of the memory it had."""
@@ -491,7 +512,9 @@ class PbsPlugin(BatchPlugin):
             return End('walltime', 'ran into its time limit: give more, -l walltime in qsub_args of the plugin file')
         if status in ('271', '265', '-5', '-4'):  # 256 + signal, or deleted
             return End('killed', 'was cancelled or killed: the same command does it again')
-        return End(f'exit status {status}' if status else '', over_memory=status == '-27' or 'mem' in comment.split())
+        return End(
+            f'exit status {status}' if status else '', over_memory=status in ('-26', '-27') or 'mem' in comment.split()
+        )
 
     def cancel(self, numbers):
         """See :class:`BatchPlugin`."""
@@ -529,12 +552,16 @@ def ask(command: Sequence[str], tries: int = 1) -> str:
             raise Refused(f'{command[0]}: {error}') from error
         if done.returncode == 0:
             return done.stdout
-        said = (done.stderr.strip() or done.stdout.strip() or f'exit code {done.returncode}').splitlines()[-1]
+        lines = (done.stderr.strip() or done.stdout.strip()).removesuffix('Exiting.').split('\n')  # so ends Grid Engine
+        said = next((line for line in reversed(lines) if line.strip()), f'exit code {done.returncode}')
         if not left or not _PASSING.search(said):
             raise Refused(said)
         time.sleep(RETRY_SECONDS)
     raise AssertionError('tries must be above 0')
 
+
+#: What programs say when they get no more memory of this machine.
+_NO_MEMORY = re.compile(r'MemoryError|not enough memory|[Cc]annot allocate memory|bad_alloc|bad allocation')
 
 #: Troubles that pass.
 _PASSING = re.compile(
@@ -544,6 +571,11 @@ _PASSING = re.compile(
 
 def _no(answer: str) -> str:
     raise ValueError(f'no job number in {answer.strip()!r}')
+
+
+def _same(listed: str, name: str) -> bool:
+    """Tell whether a job in the queue may be the one of this name; PBS lists its first letters only."""
+    return bool(listed) and name.startswith(listed.rstrip('*'))
 
 
 def _failure(cause: str, *before: str) -> dict[str, Any]:

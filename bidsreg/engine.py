@@ -44,6 +44,7 @@ class PairsMultiProcPlugin(CausesTold, MultiProcPlugin):
 
     def _prerun_check(self, graph):
         """Tell which steps need more than there is: they run alone, and may be killed."""
+        gc.freeze()  # the graph stays: Nipype's collections, one for every step, need not go through it
         needs: dict[str, float] = {}
         for node in graph.nodes():
             needs[node.name] = max(node.mem_gb, needs.get(node.name, 0))
@@ -204,7 +205,7 @@ def _run_graph(workflow: Workflow, settings: Settings, names: Mapping[str, str])
 def _run_here(workflow: Workflow, arguments: Mapping[str, Any]) -> GraphEnd:
     """Run a graph in processes of this machine, which end with this one."""
     lifeline.hold()
-    gc.freeze()  # Nipype collects garbage at every poll: not in what was there before, which workers share
+    gc.freeze()  # what was there before is shared with the workers: no collection may touch it
     plugin = PairsMultiProcPlugin(dict(arguments))
     try:
         return GraphEnd(_attempt(lambda: workflow.run(plugin=plugin)), plugin.failures)

@@ -2,8 +2,11 @@
 
 What a pair does is told in the environment variable ``FAKE``, JSON: ``{'sub-01': 'raise', 'sub-02': 'slow'}``;
 ``raise`` an error, ``input`` an InputError, ``die`` as the system's memory killer has it, ``die-once`` the first time
-only, ``slow`` takes long, ``tool`` is a program that fails, ``huge`` declares more memory than a machine has, and
-``hog:600`` takes that many MB while it declares next to nothing.
+only, ``slow`` takes long, ``late:-t 1`` sends its job with
+these arguments and takes five minutes, ``tool`` is a program that fails,
+``huge`` declares more memory and ``wide`` more CPUs than a machine has, and ``hog:600`` takes that many MB while it
+declares next to nothing. With ``--device cuda`` the work asks for a GPU, holds it for three seconds, and notes in
+``gpu.txt`` which it was given, from when to when.
 """
 
 from __future__ import annotations
@@ -53,6 +56,7 @@ class _In(BaseInterfaceInputSpec):
     pair = traits.Any(mandatory=True)
     settings = traits.Any(mandatory=True, nohash=True)
     before = traits.Any()
+    use_gpu = traits.Bool(False, usedefault=True)
 
 
 class _Out(TraitedSpec):
@@ -78,13 +82,21 @@ class Work(SimpleInterface):
             raise ValueError('the work went wrong')
         if what == 'input':
             raise InputError(f'{self.inputs.pair.t2w}: is no good')
-        if what == 'slow':
-            time.sleep(60)
+        if what == 'slow' or (what and what.startswith('late:')):
+            time.sleep(60 if what == 'slow' else 300)
+        if self.inputs.use_gpu:
+            self._hold_gpu(name)
         if what and what.startswith('hog:'):
             np.ones(int(what[4:]) * 2**20, np.uint8).sum()
             time.sleep(3)  # some batch systems only look now and then
         self._results['done'] = True
         return runtime
+
+    def _hold_gpu(self, name: str) -> None:
+        began = time.time()
+        time.sleep(3)
+        with (self.inputs.settings.work_dir / 'gpu.txt').open('a') as stream:
+            stream.write(f'{name} {os.environ.get("CUDA_VISIBLE_DEVICES")} {began} {time.time()}\n')
 
 
 class Publish(SimpleInterface):
@@ -115,9 +127,13 @@ def init_bidsreg_wf(*, settings, pairs, name='bidsreg_wf'):
     workflow = pe.Workflow(name)
     for pair in pairs:
         inner = pe.Workflow(pair.node_name)
-        mem_gb = 1e5 if orders.get(pair.name) == 'huge' else 0.25
-        work = pe.Node(Work(pair=pair, settings=settings), name='work', mem_gb=mem_gb)
-        if orders.get(pair.name) == 'tool':
+        order = orders.get(pair.name)
+        interface = Work(pair=pair, settings=settings, use_gpu=settings.device == 'cuda')
+        needs = {'mem_gb': 1e5 if order == 'huge' else 0.25, 'n_procs': 1000 if order == 'wide' else 1}
+        work = pe.Node(interface, name='work', **needs)
+        if order and order.startswith('late:'):
+            work.plugin_args = dict.fromkeys(('sbatch_args', 'qsub_args'), order.partition(':')[2])
+        if order == 'tool':
             work = pe.Node(Tool(command='sh', args='-c "echo no such weights >&2; exit 3"'), name='work')
         publish = pe.Node(Publish(pair=pair, settings=settings), name='publish')
         inner.connect(work, 'done', publish, 'before')
