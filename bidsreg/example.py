@@ -382,7 +382,7 @@ def _print_check(dataset: Path, derivatives: Path) -> int:
     return 0
 
 
-def main(argv: list[str] | None = None) -> int:
+def build_parser() -> argparse.ArgumentParser:
     """Command line of the example."""
     parser = argparse.ArgumentParser(
         prog='python -m bidsreg.example', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -392,6 +392,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--check', action='store_true', help='measure a finished run against the truth')
     parser.add_argument('--voxel', type=float, default=2.0, metavar='MM', help='voxel size of the T1w [%(default)s]')
     parser.add_argument('--random-seed', type=int, default=0, metavar='N', help='of noise and texture [%(default)s]')
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Make the example, or measure a run on it."""
+    parser = build_parser()
     args = parser.parse_args(argv)
     if args.check != (args.derivatives is not None):
         parser.error('--check takes OUT and DERIVATIVES; without it give OUT only')

