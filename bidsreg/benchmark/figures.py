@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from bidsreg.benchmark.labels import by_structure
-from bidsreg.benchmark.measures import DICE, TRE, Measure
+from bidsreg.benchmark.measures import CPU_SECONDS, DICE, SECONDS, TRE, Measure
 from bidsreg.benchmark.tables import primary
 from bidsreg.whole import write_whole
 
@@ -81,8 +81,9 @@ def write_figures(
             drawn[stem] = by_method(done, measure, methods)
     if len(labels):
         drawn['dice_by_structure'] = by_label_structure(labels, names, methods)
-    if done['seconds'].notna().any():
-        drawn['quality_by_seconds'] = against_seconds(done, primary(results), methods)
+    for cost in (SECONDS, CPU_SECONDS):
+        if done[cost.key].notna().any():
+            drawn[f'quality_by_{cost.key}'] = against_cost(done, primary(results), cost, methods)
     for stem, figure in drawn.items():
         save(figure, folder / f'{stem}.pdf')
     panels = panel(example, methods, names)
@@ -138,13 +139,13 @@ def by_label_structure(labels: pd.DataFrame, names: Mapping[int, str], methods: 
     return figure
 
 
-def against_seconds(done: pd.DataFrame, measure: Measure, methods: Sequence[str]) -> Figure:
-    """Mean of a measure against the median seconds of a pair; the affine alone is a line."""
+def against_cost(done: pd.DataFrame, measure: Measure, cost: Measure, methods: Sequence[str]) -> Figure:
+    """Mean of a measure against the median cost of a pair; the affine alone, which has none, is a line."""
     figure, axes = _plot(width=6.4, height=4.2)
     style = styles(methods)
     for name in methods:
         mine = done[done['method'] == name]
-        quality, seconds = mine[measure.key].mean() * measure.scale, mine['seconds'].median()
+        quality, seconds = mine[measure.key].mean() * measure.scale, mine[cost.key].median()
         if not np.isfinite(quality):
             continue
         if not np.isfinite(seconds):
@@ -161,7 +162,7 @@ def against_seconds(done: pd.DataFrame, measure: Measure, methods: Sequence[str]
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter('{x:g}')
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel('Seconds (median over pairs)')
+    axes.set_xlabel(f'{cost.heading} (median over pairs)')
     _label(axes.set_ylabel, measure)
     return figure
 

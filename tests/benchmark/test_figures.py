@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bidsreg.benchmark.figures import OKABE_ITO, against_seconds, by_label_structure, by_method, panel, styles
+from bidsreg.benchmark.figures import OKABE_ITO, against_cost, by_label_structure, by_method, panel, styles
 from bidsreg.benchmark.labels import structure
-from bidsreg.benchmark.measures import DICE
+from bidsreg.benchmark.measures import CPU_SECONDS, DICE
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image
 from tests import data
@@ -19,7 +19,12 @@ METHODS = ['affine', 'ants-syn', 'node-mind']
 @pytest.fixture
 def done():
     rows = [
-        {'pair': f'p{p}', 'method': m, 'dice_mean': 0.5 + 0.1 * n + 0.01 * p, 'seconds': np.nan if n == 0 else 10.0**n}
+        {
+            'pair': f'p{p}',
+            'method': m,
+            'dice_mean': 0.5 + 0.1 * n + 0.01 * p,
+            'cpu_seconds': np.nan if n == 0 else 10.0**n,
+        }
         for p in range(5)
         for n, m in enumerate(METHODS)
     ]
@@ -59,11 +64,12 @@ def test_sides_are_known(name):
 
 
 def test_quality_is_drawn_at_its_cost(done):
-    axes = against_seconds(done, DICE, METHODS).axes[0]
+    axes = against_cost(done, DICE, CPU_SECONDS, METHODS).axes[0]
     dots = {(float(line.get_xdata()[0]), round(float(line.get_ydata()[0]), 6)) for line in axes.lines[1:]}
     assert dots == {(10.0, 62.0), (100.0, 72.0)}
     assert {text.get_text() for text in axes.texts} == {'affine (no deformation)', 'ants-syn', 'node-mind'}
     assert axes.get_xscale() == 'log'
+    assert axes.get_xlabel() == 'CPU seconds (median over pairs)'
 
 
 def test_panels_show_every_method_in_three_views(tmp_path):
