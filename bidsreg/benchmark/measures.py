@@ -74,7 +74,7 @@ FOLDS_PERCENT = Measure(
     '%',
     '% of |J| ≤ 0',
     -1,
-    '.3g',
+    '.2g',
     of_field=True,
 )
 SECONDS = Measure(
@@ -127,7 +127,7 @@ MEASURES = (
         '%',
         'NDV (%)',
         -1,
-        '.3g',
+        '.2g',
         of_field=True,
     ),
     Measure(

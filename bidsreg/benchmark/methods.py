@@ -36,11 +36,6 @@ class Method:
         """Whether it is a preset of this package."""
         return self.name in PRESETS
 
-    @property
-    def note(self) -> str:
-        """What a reader of the table should know; empty when there is nothing."""
-        return '' if self.name == self.asked else f'{self.asked} was run in its form for two people, {self.name}.'
-
     def device(self, wanted: str) -> str:
         """Return the device to ask it for: programs that know no GPU stay on the CPU."""
         return 'cpu' if self.name in ENGINES and not ENGINES[self.name].uses_gpu else wanted
@@ -100,6 +95,12 @@ def resolve_all(names: Iterable[str], task: str) -> tuple[Method, ...]:
     if not found:
         raise InputError(f'--methods: name at least one of {", ".join(known_methods())}.')
     return tuple(found.values())
+
+
+def note_on_forms(methods: Iterable[Method]) -> list[str]:
+    """Say which presets were run in another form than they were asked for; empty where there is none."""
+    asked = [method.asked for method in methods if method.name != method.asked]
+    return [f'Run in the form for two people, whose name ends in {INTER}: {", ".join(asked)}.'] if asked else []
 
 
 def usable(methods: Iterable[Method], *, skip_missing: bool) -> tuple[tuple[Method, ...], tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bidsreg.benchmark import methods
-from bidsreg.benchmark.methods import resolve, resolve_all, usable
+from bidsreg.benchmark.methods import note_on_forms, resolve, resolve_all, usable
 from bidsreg.engines import ENGINES
 from bidsreg.errors import InputError
 from bidsreg.registration.presets import PRESETS
@@ -14,10 +14,11 @@ from bidsreg.registration.presets import PRESETS
 def test_between_people_presets_take_their_form_for_it():
     method = resolve('node-mind', 'inter')
     assert method.name == 'node-mind-inter'
-    assert method.note == 'node-mind was run in its form for two people, node-mind-inter.'
     assert resolve('node-mind', 'intra').name == 'node-mind'
-    assert resolve('node-mind-inter', 'intra').note == ''
     assert resolve('node-mind-inter', 'inter').name == 'node-mind-inter'
+    asked = resolve_all(['affine', 'node-mind', 'node-ngf'], 'inter')
+    assert note_on_forms(asked) == ['Run in the form for two people, whose name ends in -inter: node-mind, node-ngf.']
+    assert note_on_forms(resolve_all(['node-mind', 'node-mind-inter'], 'intra')) == []
 
 
 def test_all_that_is_known_can_be_asked_for():

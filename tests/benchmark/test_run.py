@@ -71,7 +71,7 @@ def test_everything_is_there(bench, pretender, tmp_path, heads, capsys):
         described = json.loads((out / f'{name}.json').read_text())
         assert list(described) == list(pd.read_csv(out / f'{name}.tsv', sep='\t').columns)
     text = (out / 'table.md').read_text()
-    assert 'node-mind was run in its form for two people' in text
+    assert 'whose name ends in -inter: node-mind.' in text
     assert 'pretender 1.2' in text
     assert (out / 'table.html').stat().st_size > 1000
     assert r'\toprule' in (out / 'table.tex').read_text()
