@@ -36,6 +36,11 @@ class Method:
         """Whether it is a preset of this package."""
         return self.name in PRESETS
 
+    @property
+    def is_peer(self) -> bool:
+        """Whether it is a program that is there for comparisons only."""
+        return self.name in ENGINES and ENGINES[self.name].peer
+
     def device(self, wanted: str) -> str:
         """Return the device to ask it for: programs that know no GPU stay on the CPU."""
         return 'cpu' if self.name in ENGINES and not ENGINES[self.name].uses_gpu else wanted
@@ -104,7 +109,14 @@ def note_on_forms(methods: Iterable[Method]) -> list[str]:
 
 
 def usable(methods: Iterable[Method], *, skip_missing: bool) -> tuple[tuple[Method, ...], tuple[str, ...]]:
-    """Leave out what cannot be run here, if that is allowed.
+    """Leave out what cannot be run here, if that is allowed: programs that are only for comparisons always may be.
+
+    Parameters
+    ----------
+    methods
+        What was asked for.
+    skip_missing
+        Whether any other may be left out, too.
 
     Returns
     -------
@@ -118,8 +130,9 @@ def usable(methods: Iterable[Method], *, skip_missing: bool) -> tuple[tuple[Meth
     """
     why = {method: method.missing() for method in methods}
     absent = [f'{method.name}: {reason}' for method, reason in why.items() if reason]
-    if absent and not skip_missing:
-        raise InputError('; '.join(absent) + ' Or leave such methods out with --skip-missing.')
+    needed = [f'{method.name}: {reason}' for method, reason in why.items() if reason and not method.is_peer]
+    if needed and not skip_missing:
+        raise InputError('; '.join(needed) + ' Or leave such methods out with --skip-missing.')
     left = tuple(method for method, reason in why.items() if not reason)
     if not left:
         raise InputError('None of the methods can be run here: ' + '; '.join(absent))

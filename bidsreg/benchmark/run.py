@@ -66,6 +66,8 @@ def run(settings: BenchmarkSettings) -> int:
         check_device(settings)
         check_folders(settings)
         methods, notes = usable(methods, skip_missing=settings.skip_missing)
+        for note in notes:
+            LOGGER.warning('%s', note)
         cases = find_cases(settings)
         identity = settings.identity(case.identity() for case in cases)
         check_output(settings.output_dir, identity)

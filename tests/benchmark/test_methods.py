@@ -55,6 +55,16 @@ def test_a_missing_program_is_refused_or_left_out(monkeypatch):
         usable(resolve_all(['niftyreg'], 'inter'), skip_missing=True)
 
 
+def test_what_is_for_comparisons_only_is_left_out_with_a_note(monkeypatch):
+    for name in ('greedy', 'niftyreg'):
+        monkeypatch.setattr(type(ENGINES[name]), 'missing', lambda self: f'{self.name} is not there.')
+    left, notes = usable(resolve_all(['affine', 'greedy'], 'inter'), skip_missing=False)
+    assert [method.name for method in left] == ['affine']
+    assert notes == ('Left out, as it cannot be run here: greedy: greedy is not there.',)
+    with pytest.raises(InputError, match=r'^niftyreg: niftyreg is not there\. Or leave'):
+        usable(resolve_all(['affine', 'greedy', 'niftyreg'], 'inter'), skip_missing=False)
+
+
 def test_programs_that_know_no_gpu_stay_on_the_cpu():
     assert resolve('ants-syn', 'inter').device('cuda') == 'cpu'
     assert resolve('node-mind', 'inter').device('cuda:1') == 'cuda:1'
