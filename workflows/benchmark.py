@@ -305,6 +305,7 @@ def _add_method(
             ('inverse', 'inverse'),
             ('result', 'result'),
             ('seconds', 'method_seconds'),
+            ('cpu_seconds', 'method_cpu_seconds'),
         ]),
     ])  # fmt:skip
 

@@ -49,7 +49,10 @@ def _add_comparison(group) -> None:
         '--methods', nargs='+', required=True, metavar='NAME', help=f'any of {", ".join(known_methods())}'
     )
     group.add_argument(
-        '--skip-missing', action='store_true', help='leave methods out whose program is not there, and say so'
+        '--skip-missing',
+        action='store_true',
+        help='leave any method out whose program is not there, and say so, as is always done with greedy, convexadam '
+        'and fireants; otherwise it is an error before any work',
     )
     group.add_argument('--reference', metavar='NAME', help='method that the others are tested against (node-mind)')
     group.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,18 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from bidsreg.benchmark.labels import by_structure
-from bidsreg.benchmark.measures import DICE, TRE, Measure
+from bidsreg.benchmark.measures import CPU_SECONDS, DICE, SECONDS, TRE, Measure
 from bidsreg.benchmark.tables import primary
 from bidsreg.whole import write_whole
 
-#: Colours that people with any colour vision can tell apart (Okabe and Ito 2008), black and yellow last.
-OKABE_ITO = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#000000', '#F0E442')
+#: Colours that people with any colour vision can tell apart (Okabe and Ito 2008, but grey, on which a hatch shows, for
+#: black), yellow last.
+OKABE_ITO = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#999999', '#F0E442')
+#: Of boxes, and of dots likewise, where there are more methods than colours.
 HATCHES = ('', '///', '...', 'xxx')
+MARKERS = ('o', 's', '^', 'D')
+#: Inches across; what needs more goes on in another row.
+WIDEST = 12.0
 #: Contours in the panels: labels of the fixed image, and those brought onto it.
 FIXED_COLOUR, MOVED_COLOUR = '#E69F00', '#56B4E9'
 DPI = 170
@@ -37,12 +43,13 @@ class Style:
 
     colour: str
     hatch: str
+    marker: str
 
 
 def styles(methods: Sequence[str]) -> dict[str, Style]:
-    """Give every method a colour, and a hatch where there are more methods than colours."""
-    count = len(OKABE_ITO)
-    return {name: Style(OKABE_ITO[n % count], HATCHES[n // count % len(HATCHES)]) for n, name in enumerate(methods)}
+    """Give every method a colour, and another hatch and marker where there are more methods than colours."""
+    count, looks = len(OKABE_ITO), list(zip(HATCHES, MARKERS, strict=True))
+    return {name: Style(OKABE_ITO[n % count], *looks[n // count % len(looks)]) for n, name in enumerate(methods)}
 
 
 def write_figures(
@@ -81,8 +88,9 @@ def write_figures(
             drawn[stem] = by_method(done, measure, methods)
     if len(labels):
         drawn['dice_by_structure'] = by_label_structure(labels, names, methods)
-    if done['seconds'].notna().any():
-        drawn['quality_by_seconds'] = against_seconds(done, primary(results), methods)
+    for cost in (SECONDS, CPU_SECONDS):
+        if done[cost.key].notna().any():
+            drawn[f'quality_by_{cost.key}'] = against_cost(done, primary(results), cost, methods)
     for stem, figure in drawn.items():
         save(figure, folder / f'{stem}.pdf')
     panels = panel(example, methods, names)
@@ -111,11 +119,28 @@ def by_method(done: pd.DataFrame, measure: Measure, methods: Sequence[str]) -> F
 
 
 def by_label_structure(labels: pd.DataFrame, names: Mapping[int, str], methods: Sequence[str]) -> Figure:
-    """Box plot of Dice by structure, the two sides of the brain together: one box a method."""
+    """Box plot of Dice by structure, the two sides of the brain together: one box a method, rows of structures."""
     structures = by_structure(names)
     table = labels.assign(structure=labels['label'].map(structures)).dropna(subset=['dice', 'structure'])
     order = [name for name in dict.fromkeys(structures.values()) if name in set(table['structure'])]
-    figure, axes = _plot(width=max(7.0, 1.5 + len(order) * (0.25 + 0.11 * len(methods))), height=4.6)
+    each = 0.25 + 0.11 * len(methods)
+    rows = max(1, math.ceil(each * len(order) / (WIDEST - 1.5)))
+    across = math.ceil(len(order) / rows)
+    figure, plots = _plots(rows, width=max(7.0, 1.5 + across * each), height=1.2 + 2.9 * rows)
+    for n, axes in enumerate(plots):
+        _structures(axes, table, order[n * across : (n + 1) * across], across, methods)
+    style = styles(methods)
+    figure.legend(
+        handles=[_patch(style[name], name) for name in methods],
+        loc='outside upper left',
+        ncols=min(len(methods), 5),
+        frameon=False,
+    )
+    return figure
+
+
+def _structures(axes: Axes, table: pd.DataFrame, order: Sequence[str], across: int, methods: Sequence[str]) -> None:
+    """One row of structures, of which as many as `across` would have room."""
     width, style = 0.8 / len(methods), styles(methods)
     for n, method in enumerate(methods):
         mine = table[table['method'] == method]
@@ -124,27 +149,18 @@ def by_label_structure(labels: pd.DataFrame, names: Mapping[int, str], methods: 
         _boxes(axes, values, places, 0.85 * width, [style[method]] * len(order), fliers=True)
     for n in range(1, len(order)):
         axes.axvline(n - 0.5, color='0.9', lw=0.8, zorder=0)
-    axes.set_xlim(-0.5, len(order) - 0.5)
-    axes.set_xticks(range(len(order)), order, rotation=35, ha='right', rotation_mode='anchor')
+    axes.set_xlim(-0.5, across - 0.5)
+    axes.set_xticks(range(len(order)), order, rotation=20, ha='right', rotation_mode='anchor')
     _label(axes.set_ylabel, DICE)
-    axes.legend(
-        handles=[_patch(style[name], name) for name in methods],
-        loc='lower left',
-        bbox_to_anchor=(0, 1.01),
-        ncols=min(len(methods), 5),
-        frameon=False,
-        borderaxespad=0,
-    )
-    return figure
 
 
-def against_seconds(done: pd.DataFrame, measure: Measure, methods: Sequence[str]) -> Figure:
-    """Mean of a measure against the median seconds of a pair; the affine alone is a line."""
-    figure, axes = _plot(width=6.4, height=4.2)
+def against_cost(done: pd.DataFrame, measure: Measure, cost: Measure, methods: Sequence[str]) -> Figure:
+    """Mean of a measure against the median cost of a pair; the affine alone, which has none, is a line."""
+    figure, axes = _plot(width=8.0, height=4.2)
     style = styles(methods)
     for name in methods:
         mine = done[done['method'] == name]
-        quality, seconds = mine[measure.key].mean() * measure.scale, mine['seconds'].median()
+        quality, seconds = mine[measure.key].mean() * measure.scale, mine[cost.key].median()
         if not np.isfinite(quality):
             continue
         if not np.isfinite(seconds):
@@ -154,15 +170,17 @@ def against_seconds(done: pd.DataFrame, measure: Measure, methods: Sequence[str]
                 textcoords='offset points', ha='right', color='0.35',
             )  # fmt:skip
             continue
-        axes.plot(seconds, quality, 'o', ms=9, color=style[name].colour, mec='black', mew=0.6)
-        axes.annotate(name, (seconds, quality), (7, 5), textcoords='offset points')
+        look = style[name]
+        axes.plot(seconds, quality, look.marker, ms=9, color=look.colour, mec='black', mew=0.6, label=name)
     axes.set_xscale('log')
-    axes.margins(x=0.25, y=0.15)
+    axes.margins(x=0.1, y=0.15)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter('{x:g}')
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel('Seconds (median over pairs)')
+    axes.set_xlabel(f'{cost.heading} (median over pairs)')
     _label(axes.set_ylabel, measure)
+    # names beside the dots would lie over each other
+    figure.legend(loc='outside right upper', frameon=False)
     return figure
 
 
@@ -256,12 +274,18 @@ def _box(fixed, labels) -> tuple[slice, ...]:
 
 
 def _plot(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout='constrained', facecolor='white')
-    axes = figure.subplots()
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.grid(axis='y', color='0.9', lw=0.8)
-    axes.set_axisbelow(True)
+    figure, (axes,) = _plots(1, width, height)
     return figure, axes
+
+
+def _plots(rows: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width, height), layout='constrained', facecolor='white')
+    plots = list(figure.subplots(rows, squeeze=False, sharey=True)[:, 0])
+    for axes in plots:
+        axes.spines[['top', 'right']].set_visible(False)
+        axes.grid(axis='y', color='0.9', lw=0.8)
+        axes.set_axisbelow(True)
+    return figure, plots
 
 
 def _boxes(axes: Axes, values, places, width: float, style: Sequence[Style], *, fliers: bool = False) -> None:

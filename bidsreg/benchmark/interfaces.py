@@ -96,6 +96,7 @@ class _EvaluateInputSpec(StepInputSpec):
     inverse = File(exists=True, desc='its inverse')
     result = File(exists=True, desc='result.json of the method')
     method_seconds = traits.Float(desc='wall-clock seconds of the method')
+    method_cpu_seconds = traits.Float(desc='CPU seconds of the method and all that it started')
     fixed_labels = File(exists=True, desc='label image on the grid of the fixed image')
     moving_labels = File(exists=True, desc='label image on the grid of the moving image')
     labels = traits.Dict(desc='names of the labels that count, by value')
@@ -143,6 +144,7 @@ class Evaluate(Step):
                     write_whole(Path(f'{inputs.example}_{suffix}.nii.gz'), image.save)
         own = {}
         if 'result' in given:
-            own = {**judge.read_own_facts(inputs.result, inputs.method), 'seconds_total': inputs.method_seconds}
+            own = judge.read_own_facts(inputs.result, inputs.method)
+            own |= {'seconds_total': inputs.method_seconds, 'cpu_seconds': inputs.method_cpu_seconds}
         write_json(Path(inputs.cell), {**given.get('facts', {}), 'status': 'done', **measures, **own})
         self._results['out_file'] = inputs.cell

@@ -74,8 +74,28 @@ FOLDS_PERCENT = Measure(
     '%',
     '% of |J| ≤ 0',
     -1,
-    '.3g',
+    '.2g',
     of_field=True,
+)
+SECONDS = Measure(
+    'seconds',
+    'Run time',
+    'Wall-clock seconds from two images to the fields of both directions: of a preset without reading the files, of '
+    'another program with its own reading and writing.',
+    's',
+    'Seconds',
+    -1,
+    '.0f',
+)
+CPU_SECONDS = Measure(
+    'cpu_seconds',
+    'CPU time of bidsreg-pair',
+    'CPU seconds (user and system, of all threads) of the whole process and of every program that it ran: with the '
+    'start of Python, all files, and the evidence that is looked at. Waiting for other work does not count.',
+    's',
+    'CPU seconds',
+    -1,
+    '.0f',
 )
 MEASURES = (
     DICE,
@@ -107,7 +127,7 @@ MEASURES = (
         '%',
         'NDV (%)',
         -1,
-        '.3g',
+        '.2g',
         of_field=True,
     ),
     Measure(
@@ -131,16 +151,8 @@ MEASURES = (
         '.3f',
         of_field=True,
     ),
-    Measure(
-        'seconds',
-        'Run time',
-        'Wall-clock seconds from two images to the fields of both directions: of a preset without reading the files, '
-        'of another program with its own reading and writing.',
-        's',
-        'Seconds',
-        -1,
-        '.0f',
-    ),
+    SECONDS,
+    CPU_SECONDS,
     Measure(
         'seconds_total',
         'Run time of bidsreg-pair',

@@ -37,9 +37,9 @@ class Method:
         return self.name in PRESETS
 
     @property
-    def note(self) -> str:
-        """What a reader of the table should know; empty when there is nothing."""
-        return '' if self.name == self.asked else f'{self.asked} was run in its form for two people, {self.name}.'
+    def is_peer(self) -> bool:
+        """Whether it is a program that is there for comparisons only."""
+        return self.name in ENGINES and ENGINES[self.name].peer
 
     def device(self, wanted: str) -> str:
         """Return the device to ask it for: programs that know no GPU stay on the CPU."""
@@ -102,8 +102,21 @@ def resolve_all(names: Iterable[str], task: str) -> tuple[Method, ...]:
     return tuple(found.values())
 
 
+def note_on_forms(methods: Iterable[Method]) -> list[str]:
+    """Say which presets were run in another form than they were asked for; empty where there is none."""
+    asked = [method.asked for method in methods if method.name != method.asked]
+    return [f'Run in the form for two people, whose name ends in {INTER}: {", ".join(asked)}.'] if asked else []
+
+
 def usable(methods: Iterable[Method], *, skip_missing: bool) -> tuple[tuple[Method, ...], tuple[str, ...]]:
-    """Leave out what cannot be run here, if that is allowed.
+    """Leave out what cannot be run here, if that is allowed: programs that are only for comparisons always may be.
+
+    Parameters
+    ----------
+    methods
+        What was asked for.
+    skip_missing
+        Whether any other may be left out, too.
 
     Returns
     -------
@@ -117,8 +130,9 @@ def usable(methods: Iterable[Method], *, skip_missing: bool) -> tuple[tuple[Meth
     """
     why = {method: method.missing() for method in methods}
     absent = [f'{method.name}: {reason}' for method, reason in why.items() if reason]
-    if absent and not skip_missing:
-        raise InputError('; '.join(absent) + ' Or leave such methods out with --skip-missing.')
+    needed = [f'{method.name}: {reason}' for method, reason in why.items() if reason and not method.is_peer]
+    if needed and not skip_missing:
+        raise InputError('; '.join(needed) + ' Or leave such methods out with --skip-missing.')
     left = tuple(method for method, reason in why.items() if not reason)
     if not left:
         raise InputError('None of the methods can be run here: ' + '; '.join(absent))

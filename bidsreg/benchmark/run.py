@@ -15,7 +15,7 @@ from bidsreg import __version__
 from bidsreg.benchmark.cases import Case, check_cases, find_cases
 from bidsreg.benchmark.files import write_json
 from bidsreg.benchmark.labels import read_label_list
-from bidsreg.benchmark.methods import Method, resolve, resolve_all, usable
+from bidsreg.benchmark.methods import Method, note_on_forms, resolve, resolve_all, usable
 from bidsreg.benchmark.results import (
     LABEL_COLUMNS,
     dictionary,
@@ -66,6 +66,8 @@ def run(settings: BenchmarkSettings) -> int:
         check_device(settings)
         check_folders(settings)
         methods, notes = usable(methods, skip_missing=settings.skip_missing)
+        for note in notes:
+            LOGGER.warning('%s', note)
         cases = find_cases(settings)
         identity = settings.identity(case.identity() for case in cases)
         check_output(settings.output_dir, identity)
@@ -282,7 +284,7 @@ class _Run:
             write_tsv(labels, LABEL_COLUMNS, self.out / 'labels.tsv')
         present = [method for method in methods if method.name in set(results['method'])]
         reference = resolve(self.settings.reference, self.settings.task).name
-        notes = [*self.notes, *(method.note for method in present if method.note), *self._made_with(cells)]
+        notes = [*self.notes, *note_on_forms(present), *self._made_with(cells)]
         table = paper_table(results, present, reference, title=self._title(), notes=notes)
         for form in FORMATS:
             write_text(self.out / f'table{form.extension}', form(table))

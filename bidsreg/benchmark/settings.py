@@ -57,7 +57,8 @@ class BenchmarkSettings:
     sloppy : bool
         Few iterations, for trying things out.
     skip_missing : bool
-        Leave methods out whose program is not there, and say so, instead of refusing.
+        Leave methods out whose program is not there, and say so, instead of refusing; those for comparisons only
+        are always left out.
     work_dir : Path
         For intermediate files.
     nprocs, omp_nthreads, mem_gb, use_plugin

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,14 +43,15 @@ class Table:
         Headings; the first is that of the methods.
     groups : tuple of (str, tuple of tuple of Cell)
         A heading of its own, and rows.
-    notes : tuple of str
+    notes, failures : tuple of str
         Below the table.
     """
 
     title: str
     columns: tuple[str, ...]
     groups: tuple[tuple[str, tuple[tuple[Cell, ...], ...]], ...]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
 
 
 def primary(results: pd.DataFrame) -> Measure:
@@ -98,7 +101,10 @@ def paper_table(
     for method in methods:
         mine = done[done['method'] == method.name]
         cells = [Cell(method.name), Cell(f'{len(mine)}/{pairs}')]
-        cells += [Cell(_mean(mine[m.key], m), method.name in best[m.key]) for m in shown]
+        if len(mine):
+            cells += [Cell(_mean(mine[m.key], m), method.name in best[m.key]) for m in shown]
+        else:
+            cells += [Cell('failed'), *[Cell(NONE)] * (len(shown) - 1)][: len(shown)]
         test = [Cell(_p(tests.get(method.name), method.name == reference))] if tests else []
         rows[groups[method.name]].append((*cells, *test))
     columns = ['Method', 'Pairs', *(measure.heading + measure.arrow for measure in shown)]
@@ -106,8 +112,8 @@ def paper_table(
     filled = [(name, tuple(lines)) for name, lines in rows.items() if lines]
     if DICE in shown:
         filled.append((PUBLISHED_GROUP, tuple(_published(shown, len(columns)))))
-    told = [*_explain(judged_by, reference, tests, pairs), *notes, *_failures(results)]
-    return Table(title, tuple(columns), tuple(filled), tuple(told))
+    told = [*_explain(judged_by, reference, tests, pairs), *notes]
+    return Table(title, tuple(columns), tuple(filled), tuple(told), _failures(results))
 
 
 def _best(done: pd.DataFrame, shown: Iterable[Measure]) -> dict[str, set[str]]:
@@ -127,7 +133,9 @@ def _mean(values: pd.Series, measure: Measure) -> str:
     if not len(known):
         return NONE
     mean = format(known.mean(), measure.form)
-    return mean if len(known) < 2 or known.std() == 0 else f'{mean} ± {format(known.std(), measure.form)}'
+    # equal numbers have a spread of their last digits
+    spread = known.std() if len(known) > 1 and not np.allclose(known, known.iloc[0], rtol=1e-9, atol=0) else 0
+    return f'{mean} ± {format(spread, measure.form)}' if spread else mean
 
 
 def _p(test: Comparison | None, is_reference: bool) -> str:
@@ -163,9 +171,9 @@ def _explain(measure: Measure, reference: str, tests: Mapping[str, Comparison], 
     return lines
 
 
-def _failures(results: pd.DataFrame) -> list[str]:
+def _failures(results: pd.DataFrame) -> tuple[str, ...]:
     failed = results[results['status'] == 'failed']
-    return [f'failed: {row.method} on {row.pair}: {row.reason}' for row in failed.itertuples()]
+    return tuple(f'failed: {row.method} on {row.pair}: {row.reason}' for row in failed.itertuples())
 
 
 # ---------------------------------------------------------------------------------------------------- formats
@@ -180,7 +188,7 @@ class Markdown:
         for name, rows in table.groups:
             lines.append(self._line([Cell(f'*{name}*'), *[Cell('')] * (len(table.columns) - 1)]))
             lines += [self._line(row) for row in rows]
-        return '\n'.join([*lines, '', *(f'- {note}' for note in table.notes), ''])
+        return '\n'.join([*lines, '', *(f'- {note}' for note in (*table.notes, *table.failures)), ''])
 
     @staticmethod
     def _line(cells: Iterable[Cell]) -> str:
@@ -193,9 +201,10 @@ class Html:
 
     extension = '.html'
     style = (
-        'body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem;color:#111}'
-        'div{overflow-x:auto}table{border-collapse:collapse}'
-        'th,td{padding:.25rem .7rem;text-align:right;white-space:nowrap}th:first-child,td:first-child{text-align:left}'
+        'body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:90rem;padding:0 1rem;color:#111;'
+        'background:#fff}div{overflow-x:auto}table{border-collapse:collapse;font-size:13px}'
+        'th,td{padding:.2rem .45rem;text-align:right}td{white-space:nowrap}th{vertical-align:bottom}'
+        'th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:#fff}'
         'thead th{border-top:2px solid;border-bottom:1px solid}tbody th{border-top:1px solid;font-weight:600;'
         'font-style:italic;text-align:left}tbody:last-child tr:last-child td{border-bottom:2px solid}li{margin:.2rem 0}'
     )
@@ -203,14 +212,16 @@ class Html:
     def __call__(self, table: Table) -> str:
         """Render."""
         title, width = html.escape(table.title), len(table.columns)
-        head = ''.join(f'<th scope="col">{html.escape(name)}</th>' for name in table.columns)
+        # an arrow does not stand alone on a line
+        names = [re.sub(' (?=[↑↓])', '\N{NO-BREAK SPACE}', html.escape(name)) for name in table.columns]
+        head = ''.join(f'<th scope="col">{name}</th>' for name in names)
         bodies = [
             f'<tbody><tr><th scope="rowgroup" colspan="{width}">{html.escape(name)}</th></tr>\n'
             + '\n'.join(f'<tr>{"".join(map(self._cell, row))}</tr>' for row in rows)
             + '</tbody>'
             for name, rows in table.groups
         ]
-        notes = '\n'.join(f'<li>{html.escape(note)}</li>' for note in table.notes)
+        notes = '\n'.join(f'<li>{html.escape(note)}</li>' for note in (*table.notes, *table.failures))
         return (
             f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
             f'<meta name="viewport" content="width=device-width"><style>{self.style}</style></head>\n<body>'
@@ -225,37 +236,67 @@ class Html:
 
 
 class Latex:
-    """A table for the package booktabs."""
+    """A table for the package booktabs; one of many columns lies on its side, by the package rotating."""
 
     extension = '.tex'
+    #: More columns than this are not legible across an upright page.
+    upright = 7
+    #: So many failures are told; a page holds no more.
+    failures = 3
     signs = str.maketrans({
         '\\': r'\textbackslash{}', '%': r'\%', '_': r'\_', '&': r'\&', '#': r'\#', '$': r'\$', '{': r'\{', '}': r'\}',
-        '~': r'\textasciitilde{}', '^': r'\textasciicircum{}',
-        '±': r'$\pm$', '↑': r'$\uparrow$', '↓': r'$\downarrow$', '≤': r'$\leq$', '–': '--',
+        '~': r'\textasciitilde{}', '^': r'\textasciicircum{}', '<': r'\textless{}', '>': r'\textgreater{}',
+        '|': r'\textbar{}', '"': "''", '±': r'$\pm$', '↑': r'$\uparrow$', '↓': r'$\downarrow$', '≤': r'$\leq$',
+        '–': r'\textendash{}',
     })  # fmt:skip
+    #: What pdflatex can print without another package, beside ASCII and `signs`.
+    letters = frozenset('äöüÄÖÜßéèêëÉÈÊáàâãåÁÀÂÃÅæÆøØœŒñÑçÇíìîïÍóòôõÓÔÕúùûÚłŁšŠžŽčČ‘’“”—…')
 
     def __call__(self, table: Table) -> str:
         """Render."""
         width = len(table.columns)
+        wide = width > self.upright
+        kind = 'sidewaystable' if wide else 'table'
+        begin, end = (r'\resizebox{\textwidth}{!}{%', r'\end{tabular}}') if wide else (r'\small', r'\end{tabular}')
         lines = [
-            r'% needs \usepackage{booktabs} and \usepackage{graphicx}',
-            r'\begin{table}',
+            r'% needs \usepackage{booktabs}' + (r' and \usepackage{rotating}' if wide else ''),
+            rf'\begin{{{kind}}}',
             r'\centering',
+            r'\setlength{\tabcolsep}{3pt}',
             rf'\caption{{{self._text(table.title)}}}',
-            r'\resizebox{\textwidth}{!}{%',
+            begin,
             rf'\begin{{tabular}}{{l{"r" * (width - 1)}}}',
             r'\toprule',
-            ' & '.join(map(self._text, table.columns)) + r' \\',
+            ' & '.join(map(self._heading, table.columns)) + r' \\',
         ]
         for name, rows in table.groups:
             lines += [r'\midrule', rf'\multicolumn{{{width}}}{{l}}{{\textit{{{self._text(name)}}}}} \\']
             lines += [' & '.join(map(self._cell, row)) + r' \\' for row in rows]
-        lines += [r'\bottomrule', r'\end{tabular}}', r'\par\smallskip\footnotesize\raggedright']
-        notes = [self._text(note) + r'\par' for note in table.notes]
-        return '\n'.join([*lines, *notes, r'\end{table}', ''])
+        lines += [r'\bottomrule', end, r'\par\smallskip\scriptsize\raggedright']
+        lines += [self._text(note) for note in self._short(table)]
+        return '\n'.join([*lines, rf'\end{{{kind}}}', ''])
+
+    def _short(self, table: Table) -> list[str]:
+        """The notes as sentences of one paragraph, failures only as far as there is room."""
+        told = [f'{note.rstrip(".")}.' for note in (*table.notes, *table.failures[: self.failures])]
+        more = len(table.failures) - self.failures
+        return [*told, f'{more} more failed, see results.tsv.'] if more > 0 else told
+
+    def _heading(self, text: str) -> str:
+        """On two lines where it is long, so that numbers and not words decide how wide a column is."""
+        middle = re.sub(r' (?=\(|of |≤|error|seconds)', '\n', text, count=1).split('\n')
+        lines = r' \\ '.join(map(self._text, middle))
+        return rf'\shortstack[r]{{{lines}}}' if len(middle) > 1 else lines
 
     def _text(self, text: str) -> str:
-        return text.translate(self.signs).replace('|J|', r'$|J_\phi|$')
+        plain = ''.join(map(self._printable, text)).replace('|J|', '\0').translate(self.signs)
+        # two hyphens in a row would become a dash
+        return re.sub('-(?=-)', '-{}', plain).replace('\0', r'$|J_\phi|$')
+
+    def _printable(self, sign: str) -> str:
+        if ord(sign) in self.signs or sign in self.letters or ' ' <= sign <= '~':
+            return sign
+        return unicodedata.normalize('NFKD', sign).encode('ascii', 'ignore').decode() or '?'
 
     def _cell(self, cell: Cell) -> str:
         text = self._text(cell.text)

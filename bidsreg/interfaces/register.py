@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import shutil
 import sys
@@ -49,6 +50,7 @@ class _RegisterOutputSpec(TraitedSpec):
     jacobian = File(exists=True, desc='Jacobian determinant on the fixed grid')
     result = File(exists=True, desc='what the solver did and how good it is, JSON')
     seconds = traits.Float(desc='wall-clock seconds the step took')
+    cpu_seconds = traits.Float(desc='CPU seconds of the program and all that it started')
 
 
 class Register(CommandLine):
@@ -64,14 +66,15 @@ class Register(CommandLine):
     _terminal_output = 'stream'
     input_spec = _RegisterInputSpec
     output_spec = _RegisterOutputSpec
-    _seconds = 0.0
+    _seconds = _cpu_seconds = 0.0
 
     def _run_interface(self, runtime, correct_return_codes=(0,)):
         # an attempt that was killed may have left its folder
         shutil.rmtree(os.path.join(runtime.cwd, self.inputs.out_dir), ignore_errors=True)
-        start = time.perf_counter()
+        start, used = time.perf_counter(), children_cpu_seconds()
         runtime = super()._run_interface(runtime, correct_return_codes)
         self._seconds = round(time.perf_counter() - start, 3)
+        self._cpu_seconds = round(children_cpu_seconds() - used, 3)
         if runtime.returncode not in correct_return_codes:
             raise RuntimeError(explain_failure(runtime.returncode, runtime.stderr or runtime.stdout or ''))
         return runtime
@@ -85,7 +88,14 @@ class Register(CommandLine):
             'jacobian': 'jacobian.nii.gz',
             'result': 'result.json',
         }
-        return {key: os.path.join(folder, name) for key, name in names.items()} | {'seconds': self._seconds}
+        files = {key: os.path.join(folder, name) for key, name in names.items()}
+        return {**files, 'seconds': self._seconds, 'cpu_seconds': self._cpu_seconds}
+
+
+def children_cpu_seconds() -> float:
+    """CPU seconds, user's and system's, of the children of this process that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def explain_failure(returncode: int, words: str) -> str:

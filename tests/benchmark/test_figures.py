@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bidsreg.benchmark.figures import OKABE_ITO, against_seconds, by_label_structure, by_method, panel, styles
+from bidsreg.benchmark.figures import OKABE_ITO, WIDEST, against_cost, by_label_structure, by_method, panel, styles
 from bidsreg.benchmark.labels import structure
-from bidsreg.benchmark.measures import DICE
+from bidsreg.benchmark.measures import CPU_SECONDS, DICE
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image
 from tests import data
@@ -19,7 +19,12 @@ METHODS = ['affine', 'ants-syn', 'node-mind']
 @pytest.fixture
 def done():
     rows = [
-        {'pair': f'p{p}', 'method': m, 'dice_mean': 0.5 + 0.1 * n + 0.01 * p, 'seconds': np.nan if n == 0 else 10.0**n}
+        {
+            'pair': f'p{p}',
+            'method': m,
+            'dice_mean': 0.5 + 0.1 * n + 0.01 * p,
+            'cpu_seconds': np.nan if n == 0 else 10.0**n,
+        }
         for p in range(5)
         for n, m in enumerate(METHODS)
     ]
@@ -49,8 +54,20 @@ def test_both_sides_share_a_box():
     rows[-1]['dice'] = np.nan
     axes = by_label_structure(pd.DataFrame(rows), names, METHODS).axes[0]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ['Hippocampus', 'Brain-Stem']
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == METHODS
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == METHODS
     assert any(np.isclose(35.0, value) for value in medians(axes))  # of 17 and 53, without a method's offset
+
+
+def test_many_boxes_go_on_in_another_row():
+    names = {n: f'Structure-{n:02d}' for n in range(1, 19)}
+    methods = [f'm{n}' for n in range(16)]
+    rows = [{'pair': 'p', 'method': m, 'label': v, 'dice': 0.5} for m in methods for v in names]
+    figure = by_label_structure(pd.DataFrame(rows), names, methods)
+    assert len(figure.axes) > 2
+    assert figure.get_figwidth() <= WIDEST
+    shown = [tick.get_text() for axes in figure.axes for tick in axes.get_xticklabels()]
+    assert shown == list(names.values())
+    assert len({axes.get_xlim() for axes in figure.axes}) == 1  # boxes are as wide in each row
 
 
 @pytest.mark.parametrize('name', ['Left-Amygdala', 'rh-Amygdala', 'Amygdala_L', 'Amygdala right'])
@@ -59,11 +76,13 @@ def test_sides_are_known(name):
 
 
 def test_quality_is_drawn_at_its_cost(done):
-    axes = against_seconds(done, DICE, METHODS).axes[0]
+    axes = against_cost(done, DICE, CPU_SECONDS, METHODS).axes[0]
     dots = {(float(line.get_xdata()[0]), round(float(line.get_ydata()[0]), 6)) for line in axes.lines[1:]}
     assert dots == {(10.0, 62.0), (100.0, 72.0)}
-    assert {text.get_text() for text in axes.texts} == {'affine (no deformation)', 'ants-syn', 'node-mind'}
+    assert [text.get_text() for text in axes.texts] == ['affine (no deformation)']
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ['ants-syn', 'node-mind']
     assert axes.get_xscale() == 'log'
+    assert axes.get_xlabel() == 'CPU seconds (median over pairs)'
 
 
 def test_panels_show_every_method_in_three_views(tmp_path):
@@ -89,4 +108,5 @@ def test_panels_show_every_method_in_three_views(tmp_path):
 def test_methods_look_different():
     many = styles([f'm{n}' for n in range(20)])
     assert len({(style.colour, style.hatch) for style in many.values()}) == 20
+    assert len({(style.colour, style.marker) for style in many.values()}) == 20
     assert len(set(OKABE_ITO)) == 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bidsreg.benchmark import methods
-from bidsreg.benchmark.methods import resolve, resolve_all, usable
+from bidsreg.benchmark.methods import note_on_forms, resolve, resolve_all, usable
 from bidsreg.engines import ENGINES
 from bidsreg.errors import InputError
 from bidsreg.registration.presets import PRESETS
@@ -14,10 +14,11 @@ from bidsreg.registration.presets import PRESETS
 def test_between_people_presets_take_their_form_for_it():
     method = resolve('node-mind', 'inter')
     assert method.name == 'node-mind-inter'
-    assert method.note == 'node-mind was run in its form for two people, node-mind-inter.'
     assert resolve('node-mind', 'intra').name == 'node-mind'
-    assert resolve('node-mind-inter', 'intra').note == ''
     assert resolve('node-mind-inter', 'inter').name == 'node-mind-inter'
+    asked = resolve_all(['affine', 'node-mind', 'node-ngf'], 'inter')
+    assert note_on_forms(asked) == ['Run in the form for two people, whose name ends in -inter: node-mind, node-ngf.']
+    assert note_on_forms(resolve_all(['node-mind', 'node-mind-inter'], 'intra')) == []
 
 
 def test_all_that_is_known_can_be_asked_for():
@@ -52,6 +53,16 @@ def test_a_missing_program_is_refused_or_left_out(monkeypatch):
     assert notes == ('Left out, as it cannot be run here: niftyreg: reg_f3d is not there; install it.',)
     with pytest.raises(InputError, match='None of the methods'):
         usable(resolve_all(['niftyreg'], 'inter'), skip_missing=True)
+
+
+def test_what_is_for_comparisons_only_is_left_out_with_a_note(monkeypatch):
+    for name in ('greedy', 'niftyreg'):
+        monkeypatch.setattr(type(ENGINES[name]), 'missing', lambda self: f'{self.name} is not there.')
+    left, notes = usable(resolve_all(['affine', 'greedy'], 'inter'), skip_missing=False)
+    assert [method.name for method in left] == ['affine']
+    assert notes == ('Left out, as it cannot be run here: greedy: greedy is not there.',)
+    with pytest.raises(InputError, match=r'^niftyreg: niftyreg is not there\. Or leave'):
+        usable(resolve_all(['affine', 'greedy', 'niftyreg'], 'inter'), skip_missing=False)
 
 
 def test_programs_that_know_no_gpu_stay_on_the_cpu():

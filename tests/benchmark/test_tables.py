@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html.parser
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ import pytest
 
 from bidsreg.benchmark.methods import resolve_all
 from bidsreg.benchmark.results import COLUMNS, dictionary, results_table
-from bidsreg.benchmark.tables import PUBLISHED_GROUP, Html, Latex, Markdown, paper_table
+from bidsreg.benchmark.tables import PUBLISHED_GROUP, Cell, Html, Latex, Markdown, Table, paper_table
 
 METHODS = resolve_all(['affine', 'ants-syn', 'node-mind', 'node-ngf'], 'intra')
 DICE = {'affine': 0.5, 'ants-syn': 0.6, 'node-mind': 0.8, 'node-ngf': 0.7}
@@ -79,7 +81,7 @@ def test_p_values_and_failures(results):
     assert row_of(table, 'affine')['p (DSC)'].text == f'{3 * 2 / 64:.3g}'
     assert row_of(table, 'node-ngf')['p (DSC)'].text == f'{max(3 * 2 / 64, 2 / 32):.3g}'
     assert row_of(table, 'node-ngf')['Pairs'].text == '5/6'
-    assert 'failed: node-ngf on p5: out of 100 % memory_' in table.notes
+    assert table.failures == ('failed: node-ngf on p5: out of 100 % memory_',)
     assert 'by hand' in table.notes
     assert any('too few to tell' in note for note in table.notes)
 
@@ -138,8 +140,75 @@ def test_formats_say_the_same(results):
     assert r'\textbf{82.50 $\pm$ 1.87}' in latex
     assert r'\caption{50 \% of\_them \& more}' in latex
     assert r'out of 100 \% memory\_' in latex
+    assert all('out of 100 % memory_' in text for text in (markdown, page))
     assert not re.search(r'[±↑↓≤–]', latex)
     assert latex.count('{') == latex.count('}')
+
+
+LETTERS = ''.join(sorted(Latex.letters))
+DOCUMENT = r"""\documentclass{article}
+\usepackage{booktabs}
+\usepackage{rotating}
+\begin{document}
+\input{table.tex}
+\end{document}
+"""
+
+
+def compiled(table, folder):
+    """What pdflatex says of a table; None where it is not installed."""
+    if (
+        shutil.which('pdflatex') is None
+        or subprocess.run(['kpsewhich', 'booktabs.sty'], capture_output=True).returncode
+    ):
+        pytest.skip('pdflatex or its package booktabs is not installed')
+    (folder / 'table.tex').write_text(Latex()(table), encoding='utf-8')
+    (folder / 'document.tex').write_text(DOCUMENT)
+    words = ['pdflatex', '-interaction=nonstopmode', '-halt-on-error', 'document.tex']
+    for _ in range(2):  # a table on its side asks for a second look
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors='replace')
+    assert done.returncode == 0, done.stdout[-2000:]
+    return done.stdout
+
+
+def test_latex_compiles(results, tmp_path):
+    """A narrow table and one with every column, whatever letters a reason holds."""
+    (tmp_path / 'narrow').mkdir()
+    few = results[['pair', 'method', 'status', 'reason', 'dice_mean', 'hd95_mean', 'tre_mean', 'folds', 'seconds']]
+    narrow = paper_table(few.reindex(columns=results.columns), METHODS, 'node-mind', title='50 % of_them & more')
+    assert len(narrow.columns) <= Latex.upright
+    said = compiled(narrow, tmp_path / 'narrow')
+    assert not re.search('Warning|Overfull', said), said
+
+    (tmp_path / 'wide').mkdir()
+    numbers = results.select_dtypes('number').columns
+    full = results.assign(**{name: results[name].fillna(1234.5) for name in numbers})
+    full['reason'] = full['reason'].where(full['reason'].isna(), r'<α> | "x" \a~b^2 {c} $d#e → é ‘f’ --g 脳' + LETTERS)
+    wide = paper_table(full, METHODS, 'node-mind', title='All')
+    assert len(wide.columns) > Latex.upright
+    said = compiled(wide, tmp_path / 'wide')
+    assert not re.search('Warning|Overfull', said), said
+
+
+def test_latex_tells_only_the_failures_for_which_there_is_room():
+    table = Table('T', ('Method',), (('G', ((Cell('m'),),)),), ('a note.',), tuple(f'failed: {n}' for n in range(9)))
+    text = Latex()(table)
+    assert 'a note.\nfailed: 0.\nfailed: 1.\nfailed: 2.\n6 more failed, see results.tsv.\n' in text
+    assert Markdown()(table).count('failed: ') == 9
+
+
+def test_a_method_that_never_worked_says_so():
+    cells = [{'pair': f'p{n}', 'method': 'affine', 'status': 'done', 'dice_mean': 0.5} for n in range(2)]
+    cells += [{'pair': f'p{n}', 'method': 'ants-syn', 'status': 'failed', 'reason': 'no'} for n in range(2)]
+    table = paper_table(results_table(cells), METHODS[:2], 'node-mind', title='T')
+    assert [cell.text for cell in table.groups[0][1][1]] == ['ants-syn', '0/2', 'failed']
+
+
+def test_equal_numbers_have_no_spread():
+    cells = [{'pair': f'p{n}', 'method': 'affine', 'status': 'done', 'dice_mean': 0.1 + 0.2} for n in range(3)]
+    cells[0]['dice_mean'] = 0.3
+    table = paper_table(results_table(cells), METHODS[:1], 'node-mind', title='T')
+    assert row_of(table, 'affine')['DSC (%) ↑'].text == '30.00'
 
 
 def test_every_column_is_described(results):
