@@ -76,7 +76,9 @@ class Eulerian(torch.nn.Module):
         place = (t * (knots - 1)).clamp(0, knots - 1)
         lower = place.floor().clamp(max=knots - 2)
         pair = self.velocity[lower.long() + torch.arange(2, device=phi.device)]
-        return interpolate(torch.lerp(pair[0], pair[1], (place - lower).to(phi.dtype)), phi)
+        # particles are few, and a field is large: both moments at the particles, not the field in between
+        before, after = interpolate(pair.flatten(0, 1), phi).split(3)
+        return torch.lerp(before, after, (place - lower).to(phi.dtype))
 
 
 def integrate(rate: Rate, start: Tensor, solver: Solver, backward: bool = False, parameters: Any = ()) -> Tensor:
