@@ -73,12 +73,10 @@ class Eulerian(torch.nn.Module):
         knots = len(self.velocity)
         if knots == 1:
             return interpolate(self.velocity[0], phi)
-        place = (t * (knots - 1)).clamp(0, knots - 1)
-        lower = place.floor().clamp(max=knots - 2)
-        pair = self.velocity[lower.long() + torch.arange(2, device=phi.device)]
-        # particles are few, and a field is large: both moments at the particles, not the field in between
-        before, after = interpolate(pair.flatten(0, 1), phi).split(3)
-        return torch.lerp(before, after, (place - lower).to(phi.dtype))
+        # every moment at the particles, which are few, instead of a whole field in between
+        values = interpolate(self.velocity.flatten(0, 1), phi).unflatten(0, (knots, 3))
+        away = (t * (knots - 1)).clamp(0, knots - 1) - torch.arange(knots, device=phi.device)
+        return torch.einsum('k,kcxyz->cxyz', (1 - away.abs()).clamp_min(0).to(phi.dtype), values)
 
 
 def integrate(rate: Rate, start: Tensor, solver: Solver, backward: bool = False, parameters: Any = ()) -> Tensor:

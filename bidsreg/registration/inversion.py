@@ -21,11 +21,11 @@ SHORTEST = 2.0**-6
 
 
 class InversionError(ValueError):
-    """A displacement for which no inverse was found; `best`, (X, Y, Z, 3) in mm, is as near as it came."""
+    """A displacement without an inverse at `stuck` voxels; `best`, (X, Y, Z, 3) in mm, is as near as it came."""
 
-    def __init__(self, message: str, best: np.ndarray) -> None:
+    def __init__(self, message: str, best: np.ndarray, stuck: int) -> None:
         super().__init__(message)
-        self.best = best
+        self.best, self.stuck = best, stuck
 
 
 def invert_displacement(
@@ -82,6 +82,7 @@ def invert_displacement(
             f'no inverse within {tolerance:g} mm after {iterations} iterations: {stuck} voxels are up to {worst:.3g} '
             f'mm off; the displacement folds near them or is too rough for its grid',
             out.reshape(field.shape),
+            stuck,
         )
     return out.reshape(field.shape), worst
 

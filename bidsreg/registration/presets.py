@@ -71,7 +71,7 @@ class Preset:
     adjoint: bool = False
     time_knots: int = 1
     levels: tuple[tuple[float, int], ...] = ((4.0, 30), (2.0, 30), (1.0, 4))
-    patches: tuple[int, ...] = (1, 1, 0)
+    patches: tuple[int, ...] = (1, 0)
     image_resolution: float = 2.0
     reach: float = 8.0
     velocity_spacing: float = 4.0
@@ -126,7 +126,7 @@ BETWEEN = Preset(
     name='node-mind-inter',
     similarity='mind-ssc',
     levels=((4.0, 30), (3.0, 30), (2.0, 40), (1.0, 30)),
-    patches=(1, 1, 1, 0),
+    patches=(1, 1, 0, 0),
     image_resolution=1.6,
     reach=3.0,
     velocity_spacing=2.0,
@@ -175,9 +175,19 @@ PRESETS: dict[str, Preset] = {
             velocity_spacing=3.0,
             velocity_smoothing=1.5,
         ),
-        _variant(BETWEEN, 'node-lddmm-mind', regularity=(('v-norm', 2e-4),), kernel_alpha=4.0, **LDDMM),
         _variant(
-            BETWEEN, 'nodeo-mind', regularity=(('h1-displacement', 0.02), ('l2', 1e-5), ('jacobian', 1.0)), **NODEO
+            BETWEEN,
+            'node-lddmm-mind',
+            regularity=(('v-norm', 2e-4), ('divergence', 0.03)),
+            kernel_alpha=1.0,
+            **LDDMM | {'time_knots': 2, 'time_steps': 1, 'learning_rate': 0.03},
+        ),
+        _variant(
+            BETWEEN,
+            'nodeo-mind',
+            regularity=(('h1-displacement', 0.12), ('l2', 1e-5), ('jacobian', 20.0)),
+            velocity_smoothing=2.0,
+            **NODEO,
         ),
         _variant(BETWEEN, 'node-ngf', 5.0, similarity='ngf'),
         _variant(BETWEEN, 'node-lmi', 5.0, similarity='lmi'),

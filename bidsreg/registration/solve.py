@@ -22,7 +22,7 @@ from bidsreg.registration.evidence import Evidence
 from bidsreg.registration.flow import Eulerian, Solver, chunks, flow, integrate
 from bidsreg.registration.grid import Grid, apply_affine
 from bidsreg.registration.image import Image, resample
-from bidsreg.registration.inversion import invert_displacement
+from bidsreg.registration.inversion import InversionError, invert_displacement
 from bidsreg.registration.lddmm import path_length
 from bidsreg.registration.optimiser import TensorwiseAdam
 from bidsreg.registration.parallel import in_threads, one_thread_an_operation
@@ -92,7 +92,8 @@ class Result:
     stopped : list of str
         Why each level ended.
     folds : int
-        Voxels of the written field with a non-positive Jacobian determinant by any of three difference schemes.
+        Voxels of the written field with a non-positive Jacobian determinant by any of three difference schemes, or
+        without an inverse where that is searched for.
     repaired : int
         Voxels that had folded before the velocity was smoothed about them.
     attempts : int
@@ -643,13 +644,13 @@ def _solve(
     if found is None or repaired:
         found = judge(forward)
     solved = time.perf_counter()
-    inverse = optimisation.field(backward=True)
+    inverse, stuck = _inverse(optimisation)
     return Result(
         deformation=Deformation(problem.affine, forward, inverse, problem.field),
         preset=chosen,
         history=history,
         stopped=stopped,
-        folds=folds,
+        folds=max(folds, stuck),
         repaired=repaired,
         attempts=1,
         mask=mask,
@@ -658,6 +659,14 @@ def _solve(
         path_length=optimisation.path_length(),
         boxed=boxed or device.type == 'cpu',
     )
+
+
+def _inverse(optimisation: Optimisation) -> tuple[np.ndarray, int]:
+    """The field of the inverse, and at how many voxels there is none."""
+    try:
+        return optimisation.field(backward=True), 0
+    except InversionError as error:
+        return error.best, error.stuck
 
 
 def _loosened(

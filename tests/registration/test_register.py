@@ -14,6 +14,7 @@ from tests import data
 QUICK = dataclasses.replace(
     preset('node-mind'),
     levels=((8.0, 25), (4.0, 25)),
+    patches=(1,),
     regularity=(('h1', 0.2),),
     loosened=(),
     reach=3.0,
@@ -226,6 +227,23 @@ def test_a_result_that_still_folds_is_solved_again_stiffer_and_then_refused(pair
     monkeypatch.setattr(solve.metrics, 'count_folds', lambda *_: 3)
     with pytest.raises(solve.FoldedError, match='still folds at 3'):
         solved(pair, quick)
+
+
+def test_a_result_without_an_inverse_is_solved_again_stiffer(pair, monkeypatch, caplog):
+    search, tried = solve.invert_displacement, []
+
+    def fail_once(field, grid):
+        tried.append(field)
+        if len(tried) == 1:
+            raise solve.InversionError('none here', np.zeros_like(field), 5)
+        return search(field, grid)
+
+    monkeypatch.setattr(solve, 'invert_displacement', fail_once)
+    stiff = {'regularity': (('h1-displacement', 1.0),), 'learning_rate': 0.005}
+    chosen = dataclasses.replace(QUICK, velocity='nodeo', solver='euler', levels=((8.0, 5),), **stiff)
+    result = solved(pair, chosen)
+    assert (result.attempts, result.folds, len(tried)) == (2, 0, 2)
+    assert 'folds at 5 voxels' in caplog.text
 
 
 def test_held_out_evidence_prefers_truth_to_affine_to_harm(pair):
