@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bidsreg.engines import niftyreg
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.grid import Grid, apply_affine
 from bidsreg.registration.itk import read_affine
@@ -195,8 +196,9 @@ def run(monkeypatch, capsys, tmp_path):
     return run
 
 
-def test_people_from_folders_to_tables(datasets, run, monkeypatch):
+def test_people_from_folders_to_tables(datasets, run, monkeypatch, tmp_path):
     monkeypatch.setenv('PATH', '/nowhere')
+    monkeypatch.setattr(niftyreg, 'installed', lambda: tmp_path / 'no programs')
     monkeypatch.delenv('NIFTYREGDIR', raising=False)
     said, cells = run(datasets / 'people', '--methods', 'affine', 'niftyreg')
     [cell] = cells.values()
