@@ -27,6 +27,8 @@ VARIANTS: dict[str, Preset] = {
     'as it is (MIND-SSC, network, midpoint, H1 and divergence)': BASE,
     'MIND': replace(BASE, similarity='mind'),
     'MIND, descriptors warped': replace(BASE, similarity='mind-features'),
+    'patches of 3 voxels on every level': replace(BASE, patches=(1,)),
+    'single voxels on every level': replace(BASE, patches=(0,)),
     'images as sharp as they are': replace(BASE, image_resolution=0.1),
     'plain grid instead of the network': replace(BASE, velocity='grid', learning_rate=0.3),
     'three moments of time': replace(BASE, time_knots=3, time_steps=2),
@@ -39,7 +41,8 @@ VARIANTS: dict[str, Preset] = {
     'L2 alone': replace(BASE, regularity=(('l2', 1e-3),)),
     'TV alone': replace(BASE, regularity=(('tv', 3e-3),)),
     'V-norm alone': replace(BASE, regularity=(('v-norm', 2e-4),), kernel_alpha=4.0),
-    'finest level alone': replace(BASE, levels=(BASE.levels[-1],)),
+    'without the coarsest level': replace(BASE, levels=BASE.levels[1:], patches=BASE.patches[1:]),
+    'finest level alone': replace(BASE, levels=(BASE.levels[-1],), patches=(BASE.patches[-1],)),
 }
 
 
