@@ -61,8 +61,8 @@ FOREIGN = ('apptainer', 'buildah', 'docker', 'mri_convert', 'pip', 'podman')
 LONG = ('register(fixed', 'lesions.run()')
 #: Which images of a pair of heads are found under which names.
 NAMES = {
-    'fixed': ('T1w', 'sub-01_desc-preproc_T1w'),
-    'moving': ('T2w', 'sub-01_T2w'),
+    'fixed': ('T1w', 'FIXED', 'sub-01_desc-preproc_T1w'),
+    'moving': ('T2w', 'MOVING', 'sub-01_T2w'),
     'fixed_mask': ('mask', 'brain', 'brain_mask', 'sub-01_desc-brain_mask'),
     'moving_mask': ('tumour', 'lesion', 'lesion_map', 'sub-01_space-T2w_desc-brain_mask'),
 }
