@@ -178,7 +178,7 @@ PRESETS: dict[str, Preset] = {
         _variant(
             BETWEEN,
             'node-lddmm-mind',
-            regularity=(('v-norm', 2e-4), ('divergence', 0.03)),
+            regularity=(('v-norm', 1e-4), ('h1', 0.005), ('divergence', 0.03)),
             kernel_alpha=1.0,
             **LDDMM | {'time_knots': 2, 'time_steps': 1, 'learning_rate': 0.03},
         ),

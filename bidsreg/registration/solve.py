@@ -215,11 +215,13 @@ def prepare(
     there = apply_affine(affine, world)
     near_mask = _binary(_cropped(moving_mask, there, 4.0)) if moving_mask else None
     mask = _cropped(mask, world, 4.0)
+    wider = [(mask, chosen.reach if fixed_mask else 0), *([(near_mask, chosen.reach)] if near_mask else [])]
+    fixed_region, *moving_region = in_threads(lambda region: _dilated(*region), wider, torch.get_num_threads())
     return Problem(
         fixed=_standardised('fixed', _cropped(fixed, world, 4.0), mask),
         moving=_standardised('moving', _cropped(moving, there, 4.0), near_mask),
-        fixed_mask=_dilated(mask, chosen.reach if fixed_mask else 0),
-        moving_mask=_dilated(near_mask, chosen.reach) if near_mask else None,
+        fixed_mask=fixed_region,
+        moving_mask=moving_region[0] if moving_region else None,
         fixed_lesion=_binary(_cropped(fixed_lesion, world, 4.0)) if fixed_lesion else None,
         moving_lesion=_binary(_cropped(moving_lesion, there, 4.0)) if moving_lesion else None,
         affine=affine,
