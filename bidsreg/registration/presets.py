@@ -64,13 +64,13 @@ class Preset:
     name: str
     similarity: str = 'mind'
     velocity: str = 'node'
-    regularity: tuple[tuple[str, float], ...] = (('bending', 300.0),)
+    regularity: tuple[tuple[str, float], ...] = (('bending', 1000.0),)
     solver: str = 'rk4'
     time_steps: int = 1
     tolerance: float = 1e-4
     adjoint: bool = False
     time_knots: int = 1
-    levels: tuple[tuple[float, int], ...] = ((4.0, 30), (2.0, 30), (1.0, 4))
+    levels: tuple[tuple[float, int], ...] = ((4.0, 30), (2.0, 40), (1.0, 4))
     patches: tuple[int, ...] = (1, 0)
     image_resolution: float = 2.0
     reach: float = 8.0
@@ -78,7 +78,7 @@ class Preset:
     velocity_smoothing: float = 8.0
     kernel_alpha: float = 40.0
     kernel_power: float = 2.0
-    loosened: tuple[tuple[float, int], ...] = ((0.015, 60),)
+    loosened: tuple[tuple[float, int], ...] = ((0.0045, 80),)
     learning_rate: float = 0.03
     channels: int = 8
     slope_tolerance: float = 1e-3
@@ -155,7 +155,7 @@ PRESETS: dict[str, Preset] = {
     p.name: p
     for p in (
         WITHIN,
-        _variant(WITHIN, 'node-mind-fast', levels=((4.0, 30), (2.0, 30))),
+        _variant(WITHIN, 'node-mind-fast', levels=((4.0, 30), (2.0, 40))),
         _variant(WITHIN, 'node-lddmm-mind', regularity=(('v-norm', 1e-3),), **LDDMM, **MILD),
         _variant(
             WITHIN,

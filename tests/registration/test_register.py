@@ -394,7 +394,7 @@ def test_at_most_three_hundred_iterations():
 
 
 def test_levels_follow_the_working_resolution():
-    assert preset('node-mind').at_resolution(1.5).levels == ((4.0, 30), (2.0, 30), (1.5, 4))
+    assert preset('node-mind').at_resolution(1.5).levels == ((4.0, 30), (2.0, 40), (1.5, 4))
     assert preset('node-mind').at_resolution(4.0).levels == ((4.0, 30),)
     assert preset('node-mind').at_resolution(6.0).levels == ((6.0, 30),)
     assert min(h for h, _ in preset('node-mind').sloppy().levels) == 2
