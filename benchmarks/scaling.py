@@ -22,6 +22,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from pairs import LAUNCHER, least_squares_affine
 
 from bidsreg import example
@@ -96,7 +97,11 @@ def plot(runs: list[Run], path: Path) -> None:
         right.plot(voxels, [run.megabytes for run in mine], f'-{marker}', label=method)
     for axes, name in ((left, 'CPU seconds'), (right, 'Peak memory (MB)')):
         axes.set(xscale='log', yscale='log', xlabel='Voxels of the brain (millions)', ylabel=name)
-        axes.grid(color='0.9', which='both')
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter('{x:g}')
+            axis.set_minor_formatter(NullFormatter())
+        axes.grid(color='0.9')
         axes.legend(frameon=False)
     figure.savefig(path, dpi=120)
 
