@@ -51,15 +51,14 @@ class Run:
         return f'| {self.method} | {" | ".join(cells)} | {self.cpu_seconds:.0f} | {self.megabytes:.0f} |'
 
 
-def make_pair(folder: Path, size: float) -> int:
+def make_pair(folder: Path, size: float, brain: Image) -> int:
     """Scan the head with voxels of a size (mm); mask, affine and points beside it. Returns the voxels of the brain."""
     example.make_dataset(folder, voxel=size, t2w_voxel=(size, size, size))
     (table,) = folder.rglob('*_points.tsv')
     points = np.loadtxt(table, skiprows=1)
     np.savetxt(folder / 'points.txt', points)
     write_affine(folder / 'affine.txt', least_squares_affine(points[:, :3], points[:, 3:]))
-    head, t1w = example.make_head(), nib.load(scan(folder, 'T1w'))
-    brain = Image(head.brain.astype(np.float32), Grid(head.brain.shape, head.affine))
+    t1w = nib.load(scan(folder, 'T1w'))
     mask = resample(brain, Grid(t1w.shape, t1w.affine), order=0) > 0
     nib.save(nib.Nifti1Image(mask.astype(np.uint8), t1w.affine), folder / 'mask.nii.gz')
     return int(mask.sum())
@@ -114,13 +113,14 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=2, help='[%(default)s]')
     parser.add_argument('--plot', type=Path, metavar='FILE.png')
     args = parser.parse_args()
-    runs = []
+    runs, head = [], example.make_head()
+    brain = Image(head.brain.astype(np.float32), Grid(head.brain.shape, head.affine))
     print('| method | voxel, mm | voxels of the brain, millions | error, mm | seconds | CPU seconds | peak MB |')
     print('|---' * 7 + '|', flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         for size in args.sizes:
             folder = Path(scratch) / f'{size:g}'
-            voxels = make_pair(folder, size)
+            voxels = make_pair(folder, size, brain)
             for method in args.method:
                 runs.append(measure(folder, method, size, voxels, args.threads))
                 print(runs[-1].row(), flush=True)

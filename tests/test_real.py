@@ -13,7 +13,7 @@ import pytest
 from bids import BIDSLayout
 from scipy import ndimage as ndi
 
-from bidsreg.registration import Deformation, Grid, Image, cli, evidence, itk
+from bidsreg.registration import Deformation, Grid, Image, cli, itk
 from tests import data
 
 FOLDER = os.environ.get('BIDSREG_TEST_DATA')
@@ -72,9 +72,8 @@ def test_every_real_pair_is_done_without_folds_and_with_evidence_of_both_kinds(m
             diffeo['mi'] / affine['mi'] - 1,
             diffeo['edge_correlation'] / affine['edge_correlation'] - 1,
         )
-        assert sum(gains) > -evidence.TOLERANCE, name
-        assert sum(gain < -evidence.TOLERANCE for gain in gains) < 2, name
-        assert max(gains) > 0.005, name
+        assert sum(gains) > -0.002, name
+        assert sum(gain > 0 for gain in gains) >= 2, name
         assert result['displacement_mm']['p95'] < 4, name
 
 

@@ -179,8 +179,9 @@ PRESETS: dict[str, Preset] = {
             BETWEEN,
             'node-lddmm-mind',
             regularity=(('v-norm', 1e-4), ('h1', 0.005), ('divergence', 0.03)),
+            velocity='lddmm',
+            time_knots=2,
             kernel_alpha=1.0,
-            **LDDMM | {'time_knots': 2, 'time_steps': 1, 'learning_rate': 0.03},
         ),
         _variant(
             BETWEEN,

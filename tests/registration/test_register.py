@@ -280,6 +280,20 @@ def test_the_evidence_is_taken_together(mind, mi, edges, kept):
     assert evidence.decide(affine, diffeo).kept == kept
 
 
+@pytest.mark.parametrize(
+    ('gains', 'worth'),
+    [((0.018, 0.022, 0.12), False), ((0.04, 0.04, 0.0), True), ((0.04, 0.04, -0.01), False), ((0.02,) * 3, False)],
+)
+def test_loosening_has_to_gain_more_than_noise_brings(gains, worth):
+    """The first gains are the largest of heads that were simulated aligned."""
+    stiff = evidence.Evidence(mind_heldout=0.05, mi=0.8, nmi=1.1, edge_correlation=0.5)
+    mind, mi, edges = gains
+    looser = dataclasses.replace(
+        stiff, mind_heldout=0.05 * (1 - mind), mi=0.8 * (1 + mi), edge_correlation=0.5 * (1 + edges)
+    )
+    assert evidence.improves(stiff, looser) is worth
+
+
 def test_regularity_is_loosened_where_held_out_evidence_improves(pair):
     stiff = dataclasses.replace(QUICK, regularity=(('h1', 20.0),))
     loosened = solved(pair, dataclasses.replace(stiff, loosened=((0.01, 20),)))
