@@ -415,8 +415,9 @@ def main(argv: Sequence[str] | None = None, engines: Mapping[str, Engine] | None
     """
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     args = build_parser(engines or ()).parse_args(argv)
-    # idle OpenMP threads must not spin: beside another job that makes everything several times slower
-    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+    # idle OpenMP threads must not spin for long, which would slow down other jobs beside this one; but a little: waking
+    # one that sleeps takes longer than many an operation
+    os.environ.setdefault('GOMP_SPINCOUNT', '20000')
     from bidsreg.registration.parallel import keep_freed_memory
     from bidsreg.registration.solve import FoldedError
 

@@ -114,10 +114,10 @@ def mind_mismatch(
     core = [n - 2 * (radius + 1) for n in image.shape]
     steps = [_inner(image, 1, axis).diff(dim=axis) for axis in range(3)]
     channels = image.new_empty(6, *core)
-    for axis, step in enumerate(steps):
+    for axis, (step, pair) in enumerate(zip(steps, channels.split(2), strict=True)):
         sums = _binomial_sums(step.square(), radius)
-        channels[2 * axis] = sums.narrow(axis, 1, core[axis])
-        channels[2 * axis + 1] = sums.narrow(axis, 0, core[axis])
+        for start, channel in zip((1, 0), pair.unbind(), strict=True):
+            channel.copy_(sums.narrow(axis, start, core[axis]))
     mismatch, by_distance = _compare(channels, features, weight, _scale(radius) * floor)
     return mismatch, _gather_back(by_distance, steps, image.shape, radius)
 
@@ -164,19 +164,17 @@ def _gather_back(by_distance: Tensor, steps: list[Tensor], shape: torch.Size, ra
         here = _inner(spread, 2 * radius, axis).narrow(axis, 2 * radius, core[axis] + 1)
         here.narrow(axis, 1, core[axis]).add_(by_distance[2 * axis])
         here.narrow(axis, 0, core[axis]).add_(by_distance[2 * axis + 1])
-        by_step = _binomial_sums(spread, radius).mul_(step).mul_(2)
+        by_step = _binomial_sums(spread, radius).mul_(step)
         along = _inner(gradient, 1, axis)
-        along.narrow(axis, 1, step.shape[axis]).add_(by_step)
-        along.narrow(axis, 0, step.shape[axis]).sub_(by_step)
+        along.narrow(axis, 1, step.shape[axis]).add_(by_step, alpha=2)
+        along.narrow(axis, 0, step.shape[axis]).sub_(by_step, alpha=2)
     return gradient
 
 
 def _inner(volume: Tensor, by: int, axis: int) -> Tensor:
     """A volume (X, Y, Z) without `by` voxels at both ends of the other two axes."""
-    for other in range(3):
-        if other != axis:
-            volume = volume.narrow(other, by, volume.shape[other] - 2 * by)
-    return volume
+    x, y, z = (slice(None) if a == axis else slice(by, n - by) for a, n in enumerate(volume.shape))
+    return volume[x, y, z]
 
 
 def _cropped(volume: Tensor, by: int) -> Tensor:
@@ -209,12 +207,25 @@ def floor_of(variance: Tensor, weight: Tensor | None = None, fraction: float = 1
 PLANES = ((0, 1), (0, 2), (1, 2))
 """The pairs of axes; each spans one plane of the self-similarity context."""
 
+Cut = tuple[slice, slice, slice]
+_FIRST, _LAST, _INNER, _ALL = slice(0, -1), slice(1, None), slice(1, -1), slice(None)
+
+
+def _cut(plane: tuple[int, int], starts: tuple[int, int], across: slice) -> Cut:
+    """All but one voxel along the two axes of a plane: without the last (start 0) or the first (start 1)."""
+    cut = [across] * 3
+    for axis, start in zip(plane, starts, strict=True):
+        cut[axis] = _LAST if start else _FIRST
+    return cut[0], cut[1], cut[2]
+
+
 DIAGONALS = tuple(
-    (plane, far, near, places)
+    (_cut(plane, far, _INNER), _cut(plane, near, _INNER), [_cut(plane, place, _ALL) for place in places])
     for plane in PLANES
     for far, near, places in (((1, 1), (0, 0), ((0, 1), (1, 0))), ((0, 1), (1, 0), ((1, 1), (0, 0))))
 )
-"""The six diagonals of unit squares: the plane, its two ends, and from where two of the twelve channels see it."""
+"""The six diagonals of unit squares: where their two ends lie in an image (without the outer voxels
+across the plane, which no patch needs), and where two of the twelve channels lie in the map of their distances."""
 
 
 def ssc_distances(image: Tensor, radius: int = 1) -> Tensor:
@@ -234,9 +245,9 @@ def ssc_distances(image: Tensor, radius: int = 1) -> Tensor:
         first two are one map seen from two places, and so are the last two, so only six are computed.
     """
     channels = []
-    for plane, far, near, places in DIAGONALS:
-        distances = _Binomial.apply((_ends(image, plane, far) - _ends(image, plane, near)).square(), radius)
-        channels += [_corner(distances, plane, place) for place in places]
+    for far, near, places in DIAGONALS:
+        distances = _Binomial.apply((image[(..., *far)] - image[(..., *near)]).square(), radius)
+        channels += [distances[(..., *place)] for place in places]
     return torch.cat(channels, 1)
 
 
@@ -251,19 +262,6 @@ class _Binomial(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
         return binomial(F.pad(upstream, (2 * ctx.radius,) * 6), ctx.radius), None
-
-
-def _corner(volume: Tensor, plane: tuple[int, int], starts: tuple[int, int]) -> Tensor:
-    """All but one voxel along two spatial axes: without the last (start 0) or the first (start 1)."""
-    for axis, start in zip(plane, starts, strict=True):
-        volume = _along(volume, axis, start, start + volume.shape[axis - 3] - 1)
-    return volume
-
-
-def _ends(image: Tensor, plane: tuple[int, int], starts: tuple[int, int]) -> Tensor:
-    """One end of every diagonal, without the outer voxels across the plane, which no patch needs."""
-    across = 3 - sum(plane)
-    return _corner(_along(image, across, 1, image.shape[across - 3] - 1), plane, starts)
 
 
 def mind_ssc(image: Tensor, floor: float | Tensor = 1e-6, radius: int = 1) -> Tensor:
@@ -317,22 +315,21 @@ def ssc_mismatch(
         Its derivative by the intensities, by the chain rule written out.
     """
     channels = torch.empty_like(features)
-    steps = []
-    for k, (plane, far, near, places) in enumerate(DIAGONALS):
-        steps.append(_ends(image, plane, far) - _ends(image, plane, near))
-        sums = _binomial_sums(steps[k].square(), radius)
-        for channel, place in zip(channels[2 * k : 2 * k + 2], places, strict=True):
-            channel.copy_(_corner(sums, plane, place))
+    steps = [image[far] - image[near] for far, near, _ in DIAGONALS]
+    for (_, _, places), step, pair in zip(DIAGONALS, steps, channels.split(2), strict=True):
+        sums = _binomial_sums(step.square(), radius)
+        for place, channel in zip(places, pair.unbind(), strict=True):
+            channel.copy_(sums[place])
     mismatch, by_distance = _compare(channels, features, weight, _scale(radius) * floor)
     gradient = torch.zeros_like(image)
-    for k, (plane, far, near, places) in enumerate(DIAGONALS):
-        spread = by_distance.new_zeros([n + 2 * radius for n in steps[k].shape])
-        inner = _cropped(spread, 2 * radius)
-        for channel, place in zip(by_distance[2 * k : 2 * k + 2], places, strict=True):
-            _corner(inner, plane, place).add_(channel)
-        by_step = _binomial_sums(spread, radius).mul_(steps[k]).mul_(2)
-        _ends(gradient, plane, far).add_(by_step)
-        _ends(gradient, plane, near).sub_(by_step)
+    for (far, near, places), step, pair in zip(DIAGONALS, steps, by_distance.split(2), strict=True):
+        spread = step.new_zeros([n + 2 * radius for n in step.shape])
+        inner = _cropped(spread, 2 * radius) if radius else spread
+        for place, channel in zip(places, pair.unbind(), strict=True):
+            inner[place].add_(channel)
+        by_step = _binomial_sums(spread, radius).mul_(step)
+        gradient[far].add_(by_step, alpha=2)
+        gradient[near].sub_(by_step, alpha=2)
     return mismatch, gradient
 
 

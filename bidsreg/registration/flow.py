@@ -10,7 +10,6 @@ import torch
 from torchdiffeq import odeint, odeint_adjoint
 from torchdiffeq._impl.odeint import SOLVERS as TORCHDIFFEQ_SOLVERS
 
-from bidsreg.registration.parallel import in_threads
 from bidsreg.registration.sampling import interpolate
 
 Tensor = torch.Tensor
@@ -21,7 +20,7 @@ FIXED = ('euler', 'midpoint', 'heun2', 'heun3', 'rk4', 'explicit_adams', 'implic
 ADAPTIVE = ('dopri5', 'dopri8', 'bosh3', 'fehlberg2', 'adaptive_heun')
 """Methods of torchdiffeq that choose their steps by a tolerance."""
 SOLVERS = tuple(name for name in (*FIXED, *ADAPTIVE) if name in TORCHDIFFEQ_SOLVERS)
-CHUNK = 60_000
+CHUNK = 120_000
 """Particles that flow together on a CPU: they do not meet, and fit the cache."""
 
 
@@ -116,7 +115,7 @@ def chunks(start: Tensor) -> list[Tensor]:
     return list(start.split(max(1, CHUNK // (start.shape[2] * start.shape[3])), 1))
 
 
-def flow(velocity: Tensor, start: Tensor, solver: Solver, threads: int = 1) -> Tensor:
+def flow(velocity: Tensor, start: Tensor, solver: Solver) -> Tensor:
     """Where a velocity field takes particles, differentiable by the field.
 
     Parameters
@@ -127,41 +126,9 @@ def flow(velocity: Tensor, start: Tensor, solver: Solver, threads: int = 1) -> T
         In voxels of the velocity's grid.
     solver : Solver
         How.
-    threads : int
-        Slabs of particles worked at a time; the result is the same to the last bit for any number.
 
     Returns
     -------
     Tensor, shape (3, x, y, z)
     """
-    return _Flow.apply(velocity, start, solver, threads)
-
-
-class _Flow(torch.autograd.Function):
-    """Slabs of particles in threads, each with a graph of its own."""
-
-    @staticmethod
-    def forward(ctx: Any, velocity: Tensor, start: Tensor, solver: Solver, threads: int) -> Tensor:
-        wanted = velocity.requires_grad
-
-        def one(particles: Tensor) -> tuple[Tensor, Tensor]:
-            with torch.set_grad_enabled(wanted):
-                leaf = velocity.detach().requires_grad_(wanted)
-                return leaf, integrate(Eulerian(leaf), particles, solver, parameters=[leaf])
-
-        ctx.done, ctx.threads = in_threads(one, chunks(start), threads), threads
-        return torch.cat([end.detach() for _, end in ctx.done], 1)
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
-        parts = upstream.split([end.shape[1] for _, end in ctx.done], 1)
-
-        def one(work: tuple[tuple[Tensor, Tensor], Tensor]) -> Tensor:
-            (leaf, end), part = work
-            return torch.autograd.grad(end, leaf, part, retain_graph=True)[0]
-
-        gradients = in_threads(one, list(zip(ctx.done, parts, strict=True)), ctx.threads)
-        total = gradients[0]
-        for gradient in gradients[1:]:
-            total += gradient
-        return total, None, None, None
+    return integrate(Eulerian(velocity), start, solver, parameters=[velocity])

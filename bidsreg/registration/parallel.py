@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 import torch
@@ -31,19 +32,47 @@ def keep_freed_memory() -> bool:
     return all(mallopt(parameter, value) for parameter, value in wanted.items())
 
 
+LARGE = 500_000
+"""Values from which on splitting an operation gains more than waking another thread costs."""
+
+_GIVEN_UP: ContextVar[int] = ContextVar('threads that torch gave up', default=1)
+# the threads of a pool begin with the default
+
+
 @contextmanager
 def one_thread_an_operation() -> Iterator[int]:
     """Let torch use one thread for each operation meanwhile; yields how many it used before.
 
     torch splits neither 3-D sampling of one image nor small operations well, and sums in an order that depends on its
-    threads. Whole slabs in threads of their own (`in_threads`) are faster, and bit-identical for any number of them.
+    threads. Whole boxes in threads of their own (`in_threads`) are faster, and bit-identical for any number of them.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    mark = _GIVEN_UP.set(before)
     try:
         yield before
     finally:
+        _GIVEN_UP.reset(mark)
         torch.set_num_threads(before)
+
+
+@contextmanager
+def threads_given_back(size: int) -> Iterator[None]:
+    """Inside of `one_thread_an_operation`, let torch split operations on `size` values after all, if they are many.
+
+    For operations whose every value is computed by one thread in one order: arithmetic by elements, gathering, batched
+    products of matrices; not for plain products, convolutions and sums over everything. In the threads of `in_threads`
+    nothing is given back.
+    """
+    threads = _GIVEN_UP.get() if size >= LARGE else 1
+    if threads == 1:
+        yield
+        return
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(1)
 
 
 def in_threads(work: Callable[[Item], Answer], items: Sequence[Item], threads: int) -> list[Answer]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from bidsreg.registration.parallel import threads_given_back
+
 Tensor = torch.Tensor
 
 
@@ -112,21 +114,20 @@ def interpolate(volume: Tensor, at: Tensor) -> Tensor:
 class _Interpolate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, volume: Tensor, at: Tensor) -> Tensor:
-        sampler = Sampler(volume)
-        if not at.requires_grad:
-            ctx.sampler, ctx.slopes = sampler, None
-            ctx.save_for_backward(at)
-            return sampler.values(at)
-        values, slopes = sampler(at)
-        ctx.sampler, ctx.slopes = sampler, slopes
+        ctx.sampler, ctx.slopes = Sampler(volume), None
         ctx.save_for_backward(at)
+        with threads_given_back(at.numel()):
+            if not at.requires_grad:
+                return ctx.sampler.values(at)
+            values, ctx.slopes = ctx.sampler(at)
         return values
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None]:
         (at,) = ctx.saved_tensors
-        by_volume = ctx.sampler.scatter(at, upstream) if ctx.needs_input_grad[0] else None
         by_position = None
-        if ctx.slopes is not None:
-            by_position = sum(slope * channel for slope, channel in zip(ctx.slopes, upstream, strict=True))
+        with threads_given_back(at.numel()):
+            by_volume = ctx.sampler.scatter(at, upstream) if ctx.needs_input_grad[0] else None
+            if ctx.slopes is not None:
+                by_position = sum(slope * channel for slope, channel in zip(ctx.slopes, upstream, strict=True))
         return by_volume, by_position

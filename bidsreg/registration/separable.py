@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from bidsreg.registration.grid import Grid
+from bidsreg.registration.parallel import threads_given_back
 
 Tensor = torch.Tensor
 Matrices = tuple[Tensor, ...]
 
 
 def apply(volume: Tensor, matrices: Matrices) -> Tensor:
-    """Multiply each axis of (K, C, X, Y, Z) by its matrix (new length, old length)."""
+    """Multiply each axis of (K, C, X, Y, Z) by its matrix (new length, old length); differentiable by the volume."""
+    if torch.is_grad_enabled() and volume.requires_grad:
+        return _Separable.apply(volume, *matrices)
+    return _product(volume, matrices)
+
+
+class _Separable(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, volume: Tensor, *matrices: Tensor) -> Tensor:
+        ctx.matrices = matrices
+        return _product(volume, matrices)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        return apply_transposed(upstream, ctx.matrices), None, None, None
+
+
+def _product(volume: Tensor, matrices: Matrices) -> Tensor:
     x, y, z = matrices
-    volume = torch.einsum('ai,kcijl->kcajl', x, volume)
-    return torch.einsum('bj,kcajl->kcabl', y, volume) @ z.T
+    knots, components, *old = volume.shape
+    fields, planes = knots * components, knots * components * len(x)
+    with threads_given_back(planes * len(y) * len(z)):
+        volume = torch.bmm(x.expand(fields, *x.shape), volume.reshape(fields, old[0], old[1] * old[2]))
+        volume = torch.bmm(y.expand(planes, *y.shape), volume.view(planes, *old[1:]))
+        volume = torch.bmm(volume, z.T.expand(planes, *z.T.shape))
+    return volume.view(knots, components, len(x), len(y), len(z))
 
 
 def apply_transposed(volume: Tensor, matrices: Matrices) -> Tensor:

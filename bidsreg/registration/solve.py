@@ -337,7 +337,7 @@ class Optimisation:
         start = voxels(grid.shape, self.device)
         if needed is not None:
             start = start.flatten(1)[:, needed, None, None]
-        moved = (flow(velocity / unit, start, self.solver, self.threads) - start) * unit
+        moved = (flow(velocity / unit, start, self.solver) - start) * unit
         if needed is not None:
             moved = velocity.new_zeros(3, math.prod(grid.shape)).index_copy(1, needed, moved[:, :, 0, 0])
         return Path(velocity, moved.view(1, 3, *grid.shape), spacing, self.preset)
