@@ -48,6 +48,10 @@ FIT_ITERATIONS, FIT_RATE = 60, 0.02
 """Iterations that bring the network to an earlier deformation, and the first of their shrinking steps."""
 REPAIRS = (2.0, 3.0, 4.5, 6.5, 10.0)
 """Standard deviations in mm of the Gaussian that smooths the velocity about folded voxels, one after another."""
+CONSISTENT = {'mean': 0.05, 'p99': 0.5}
+"""mm: how far the written inverse may end beside where the written field began, over the brain."""
+FINER_ABOVE = 1.2
+"""mm: larger voxels of the written fields are halved where linear interpolation between them is too far off."""
 ATTEMPTS = 3
 """How often a result that folds even so is solved again, each time four times as stiff."""
 
@@ -433,6 +437,13 @@ class Optimisation:
         world = np.ascontiguousarray(full.cpu().numpy() @ coarse.directions.T.astype(np.float32) * inside)
         return invert_displacement(world, grid)[0] if backward and self.lagrangian else world
 
+    def refine(self) -> bool:
+        """Halve the voxels of the written fields along the axes where they are large; whether there are any."""
+        spacing = self.problem.field.spacing
+        wanted = np.where(spacing > FINER_ABOVE, spacing / 2, spacing)
+        self.problem = replace(self.problem, field=self.problem.field.covering(wanted))
+        return bool((spacing > FINER_ABOVE).any())
+
     @torch.no_grad()
     def repair(self, forward: np.ndarray, sigma: float) -> int:
         """Smooth the velocity by a Gaussian of `sigma` mm about folded voxels and where they go; how many fold."""
@@ -633,22 +644,27 @@ def _solve(
     found: Evidence | None = None
     if chosen.loosened:
         forward, found = _loosened(optimisation, judge, forward, run, stopped)
-    folds, repaired = metrics.count_folds(forward, problem.field), 0
-    for sigma in () if optimisation.lagrangian else REPAIRS:
-        if folds == 0:
-            break
-        repaired = max(repaired, optimisation.repair(forward, sigma))
-        forward = optimisation.field(backward=False)
-        folds = metrics.count_folds(forward, problem.field)
-    if repaired and folds == 0:
-        LOGGER.warning('the deformation folded at %d voxels; the velocity was smoothed about them', repaired)
-        stopped.append(f'repaired: the velocity was smoothed about {repaired} folded voxels')
+    forward, folds, repaired = _unfolded(optimisation, forward)
     if found is None or repaired:
         found = judge(forward)
     solved = time.perf_counter()
     inverse, stuck = _inverse(optimisation)
+    while not folds + stuck and (off := _inconsistency(forward, inverse, mask)):
+        size = float(mask.grid.spacing.max())
+        if not optimisation.refine():
+            stopped.append(f'the inverse is off by {off}: the deformation is rough for its grid')
+            LOGGER.warning(stopped[-1])
+            break
+        stopped.append(f'fields with voxels of {size:.3g} mm are consistent to {off} only: written with half of that')
+        mask = Image(resample(problem.fixed_mask, optimisation.problem.field, order=0) > 0, optimisation.problem.field)
+        forward, folds, more = _unfolded(optimisation, optimisation.field(backward=False))
+        inverse, stuck = _inverse(optimisation)
+        repaired = max(repaired, more)
+    if repaired and folds == 0:
+        LOGGER.warning('the deformation folded at %d voxels; the velocity was smoothed about them', repaired)
+        stopped.append(f'repaired: the velocity was smoothed about {repaired} folded voxels')
     return Result(
-        deformation=Deformation(problem.affine, forward, inverse, problem.field),
+        deformation=Deformation(problem.affine, forward, inverse, mask.grid),
         preset=chosen,
         history=history,
         stopped=stopped,
@@ -661,6 +677,30 @@ def _solve(
         path_length=optimisation.path_length(),
         boxed=boxed or device.type == 'cpu',
     )
+
+
+def _unfolded(optimisation: Optimisation, forward: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """The field with the velocity smoothed about folds; how many are left, and how many there were."""
+    grid, repaired = optimisation.problem.field, 0
+    folds = metrics.count_folds(forward, grid)
+    for sigma in () if optimisation.lagrangian else REPAIRS:
+        if folds == 0:
+            break
+        repaired = max(repaired, optimisation.repair(forward, sigma))
+        forward = optimisation.field(backward=False)
+        folds = metrics.count_folds(forward, grid)
+    return forward, folds, repaired
+
+
+def _inconsistency(forward: np.ndarray, inverse: np.ndarray, mask: Image) -> str:
+    """How far off the inverse is, as words, by every other voxel of the brain along each axis; empty if near enough."""
+    some = np.zeros_like(mask.data, dtype=bool)
+    some[::2, ::2, ::2] = mask.data[::2, ::2, ::2]
+    if not some.any():
+        return ''
+    off = metrics.inverse_consistency(forward, inverse, mask.grid, some)
+    near = all(off[key] <= most for key, most in CONSISTENT.items())
+    return '' if near else f'{off["mean"]:.2f} mm in the mean, {off["p99"]:.2f} mm at 99 %'
 
 
 def _inverse(optimisation: Optimisation) -> tuple[np.ndarray, int]:

@@ -109,6 +109,33 @@ def test_inverse_consistency_and_no_folds(pair):
     assert np.linalg.norm(deformation.inverted().points(there) - pair.points[:, :3], axis=1).mean() < 0.05
 
 
+def consistency(result):
+    found = result.deformation
+    return metrics.inverse_consistency(found.forward, found.inverse, found.grid, result.mask.data > 0)
+
+
+def test_fields_that_do_not_invert_are_written_on_a_finer_grid_and_say_so(pair, monkeypatch, caplog):
+    plain = solved(pair)
+    assert not any('consistent' in line or 'inverse is off' in line for line in plain.stopped)
+    strict = consistency(plain)['mean'] / 2
+    monkeypatch.setattr(solve, 'CONSISTENT', {'mean': strict, 'p99': 0.5})
+    finer = solved(pair)
+    assert finer.deformation.grid.spacing == pytest.approx(plain.deformation.grid.spacing / 2)
+    assert finer.mask.grid.same_as(finer.deformation.grid)
+    assert consistency(finer)['mean'] < strict
+    assert finer.folds == 0
+    assert [line for line in finer.stopped if 'consistent to' in line and 'half' in line]
+    there = [result.deformation.points(pair.points[:, :3]) for result in (plain, finer)]
+    np.testing.assert_allclose(*there, atol=0.1)
+    # there is an end to it, and a word about it
+    monkeypatch.setattr(solve, 'CONSISTENT', {'mean': 0.0, 'p99': 0.5})
+    monkeypatch.setattr(solve, 'FINER_ABOVE', 3.0)
+    best = solved(pair)
+    assert best.deformation.grid.spacing.max() <= 3.0
+    assert 'inverse is off' in best.stopped[-1]
+    assert 'inverse is off' in caplog.text
+
+
 def test_an_aligned_pair_stays_put():
     head = data.pair(seed=2, known=data.truth(2, amplitude=0.0))
     _, after = before_and_after(head, solved(head))
