@@ -37,7 +37,8 @@ class Preset:
     levels : tuple of (float, int)
         Image grid spacing in mm, coarse to fine, and how many iterations on it.
     patches : tuple of int
-        Radius in voxels of the patches that MIND and MIND-SSC compare, on each level; the last one for any that follow.
+        Radius in voxels of the patches that MIND and MIND-SSC compare, on each level; the last one for any that follow, and
+        for `loosened`.
     image_resolution : float
         mm: images are blurred as for a grid of this spacing where the level's is finer. Descriptors of sharper images
         are mostly descriptors of noise.
@@ -71,7 +72,7 @@ class Preset:
     adjoint: bool = False
     time_knots: int = 1
     levels: tuple[tuple[float, int], ...] = ((4.0, 30), (2.0, 40), (1.0, 4))
-    patches: tuple[int, ...] = (1, 0)
+    patches: tuple[int, ...] = (1, 1, 1, 0)
     image_resolution: float = 2.0
     reach: float = 8.0
     velocity_spacing: float = 4.0
@@ -92,10 +93,9 @@ class Preset:
         """Iterations in all, at most."""
         return sum(n for _, n in (*self.levels, *self.loosened))
 
-    def patch(self, spacing: float) -> int:
-        """Radius in voxels of the patches on the level of that spacing in mm."""
-        at = [h for h, _ in self.levels].index(spacing)
-        return self.patches[min(at, len(self.patches) - 1)]
+    def patch(self, level: int) -> int:
+        """Radius in voxels of the patches on a level (0 is the coarsest), or on `loosened` (-1)."""
+        return self.patches[min(level, len(self.patches) - 1)]
 
     def at_resolution(self, finest: float) -> Preset:
         """The same with `finest` (mm) as the finest image grid, instead of the levels at that spacing or finer."""
@@ -141,7 +141,7 @@ BETWEEN = Preset(
 
 LDDMM: dict[str, Any] = {'velocity': 'lddmm', 'time_knots': 3, 'time_steps': 2, 'learning_rate': 0.02}
 NODEO: dict[str, Any] = {'velocity': 'nodeo', 'solver': 'euler', 'time_steps': 2, 'learning_rate': 0.005}
-MILD: dict[str, Any] = {'levels': ((4.0, 30), (2.0, 30), (1.0, 20)), 'loosened': ((0.2, 30),)}
+MILD: dict[str, Any] = {'levels': ((4.0, 30), (2.0, 30), (1.0, 20)), 'loosened': ((0.2, 30),), 'patches': (1, 0)}
 """Steps for weights that are near their aim from the start."""
 
 

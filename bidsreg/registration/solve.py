@@ -355,11 +355,11 @@ class Optimisation:
         return term(path.displacement), factor * energy / self.problem.volume
 
     def run_level(
-        self, spacing: float, iterations: int, factor: float, callback: Callable[[Progress], None] | None
+        self, spacing: float, iterations: int, factor: float, patch: int, callback: Callable[[Progress], None] | None
     ) -> tuple[list[dict[str, float]], str]:
         """Iterate on one image grid with all weights times `factor`; the history of the losses, and why it ended."""
         coarser = self.coarser(spacing)
-        similarity = SIMILARITIES[self.preset.similarity](self.preset.patch(spacing))
+        similarity = SIMILARITIES[self.preset.similarity](patch)
         term = DataTerm.at(self.problem, spacing, coarser, similarity, self.device, self.threads, self.boxed)
         if not term.tiles:
             return [], f'{spacing:g} mm: left out, no voxel has its whole neighbourhood in the field of view'
@@ -627,15 +627,15 @@ def _solve(
     history: list[dict[str, float]] = []
     stopped: list[str] = []
 
-    def run(spacing: float, iterations: int, factor: float) -> None:
-        rows, why = optimisation.run_level(spacing, iterations, factor, callback)
+    def run(spacing: float, iterations: int, factor: float, level: int) -> None:
+        rows, why = optimisation.run_level(spacing, iterations, factor, chosen.patch(level), callback)
         history.extend(rows)
         stopped.append(why)
 
     if start is not None:
         stopped.append(optimisation.fit(start))
-    for spacing, iterations in chosen.levels:
-        run(spacing, iterations, 1.0)
+    for level, (spacing, iterations) in enumerate(chosen.levels):
+        run(spacing, iterations, 1.0, level)
     if not history:
         raise ValueError('the field of view is too thin: no voxel of the mask has its whole neighbourhood in it')
     mask = Image(resample(problem.fixed_mask, problem.field, order=0) > 0, problem.field)
@@ -715,7 +715,7 @@ def _loosened(
     optimisation: Optimisation,
     judge: evidence.Judge,
     forward: np.ndarray,
-    run: Callable[[float, int, float], None],
+    run: Callable[[float, int, float, int], None],
     stopped: list[str],
 ) -> tuple[np.ndarray, Evidence]:
     """Go on with less and less regularity for as long as held-out evidence improves; the field, and its evidence."""
@@ -724,7 +724,7 @@ def _loosened(
     sound = min(evidence.gains(judge.after_affine, best).values()) > -evidence.TOLERANCE
     for factor, iterations in chosen.loosened if sound else ():
         stiff = copy.deepcopy(optimisation.network.state_dict())
-        run(chosen.levels[-1][0], iterations, factor)
+        run(chosen.levels[-1][0], iterations, factor, -1)
         looser = optimisation.field(backward=False)
         now = judge(looser)
         if not evidence.improves(best, now):

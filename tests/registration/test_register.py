@@ -163,7 +163,7 @@ def test_points_that_no_compared_voxel_depends_on_need_not_flow(pair, similarity
         loaded(pair.fixed), loaded(pair.moving), quick, loaded(pair.fixed_mask), None, pair.truth.matrix
     )
     optimisation = solve.Optimisation(problem, quick, torch.device('cpu'), 1)
-    optimisation.run_level(8.0, 5, 1.0, None)
+    optimisation.run_level(8.0, 5, 1.0, 1, None)
     measure = solve.SIMILARITIES[similarity]()
     term = solve.DataTerm.at(problem, 4.0, 0, measure, torch.device('cpu'))
     assert len(term.needed) < 0.9 * np.prod(problem.velocity.shape)
@@ -216,7 +216,7 @@ def test_folds_are_repaired_where_they_are(pair, caplog):
         loaded(pair.fixed), loaded(pair.moving), quick, loaded(pair.fixed_mask), None, pair.truth.matrix
     )
     optimisation = solve.Optimisation(problem, quick, torch.device('cpu'), 1)
-    optimisation.run_level(8.0, 5, 1.0, None)
+    optimisation.run_level(8.0, 5, 1.0, 1, None)
     smooth = optimisation.field(backward=False)
     sharp(optimisation)
     folded = optimisation.field(backward=False)
