@@ -37,8 +37,8 @@ class Preset:
     levels : tuple of (float, int)
         Image grid spacing in mm, coarse to fine, and how many iterations on it.
     patches : tuple of int
-        Radius in voxels of the patches that MIND and MIND-SSC compare, on each level; the last one for any that follow, and
-        for `loosened`.
+        Radius in voxels of the patches that MIND and MIND-SSC compare, on each level; the last one for any that follow
+        and for `loosened`.
     image_resolution : float
         mm: images are blurred as for a grid of this spacing where the level's is finer. Descriptors of sharper images
         are mostly descriptors of noise.
