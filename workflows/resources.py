@@ -34,7 +34,7 @@ NEEDS: dict[str, Need] = {
     'n4': Need(0.29, 22),
     'prealign': Need(0.32, 57, 57),
     'moving_mask': Need(0.32, 22, 28),
-    'register': Need(0.58, 13, 13, 400),
+    'register': Need(0.52, 13, 13, 365),
     'apply': Need(0.28, 24, 27, 104),
     'draw': Need(0.14, 16, 3),
     'draw_grid': Need(0.145, 16, 0, 55),

@@ -312,6 +312,7 @@ class Optimisation:
         self.lagrangian = getattr(self.network, 'lagrangian', False)
         self.solver = Solver(chosen.solver, chosen.time_steps, chosen.tolerance, chosen.adjoint)
         self.optimiser = TensorwiseAdam(self.network.parameters(), chosen.learning_rate)
+        self.refined = False
         self.repairs: list[tuple[Tensor, separable.Matrices]] = []
         self.regularisers = [(REGULARISERS[name], weight) for name, weight in chosen.regularity]
         self.everywhere = any(name in OF_DISPLACEMENT for name, _ in chosen.regularity)
@@ -421,15 +422,15 @@ class Optimisation:
     def field(self, backward: bool) -> np.ndarray:
         """The world displacement (X, Y, Z, 3) in mm on the problem's full-resolution field grid, or its inverse's.
 
-        Particles flow on a grid twice as fine as the velocity's, in smaller steps than during the optimisation; their
-        displacement is smooth on that scale, so cubic interpolation takes it to the field grid.
+        Particles flow on a grid twice as fine as the velocity's, or as fine as a refined field's, in smaller steps than
+        during the optimisation; their displacement is smooth on that scale: cubic interpolation takes it to the field grid.
         """
         coarse, grid = self.problem.velocity, self.problem.field
         like = torch.zeros((), device=self.device)
         if self.lagrangian:
             dense, local = coarse, self.path().displacement
         else:
-            dense = coarse.covering(coarse.spacing / 2)
+            dense = coarse.covering(np.minimum(coarse.spacing / 2, grid.spacing if self.refined else np.inf))
             local = self.dense_displacement(dense, backward)
         full = separable.apply(local, separable.between(grid, dense, like))[0].permute(1, 2, 3, 0)
         x, y, z = [(at > 0) & (at < n - 1) for at, n in zip(separable.positions(grid, dense), dense.shape, strict=True)]
@@ -441,7 +442,7 @@ class Optimisation:
         """Halve the voxels of the written fields along the axes where they are large; whether there are any."""
         spacing = self.problem.field.spacing
         wanted = np.where(spacing > FINER_ABOVE, spacing / 2, spacing)
-        self.problem = replace(self.problem, field=self.problem.field.covering(wanted))
+        self.problem, self.refined = replace(self.problem, field=self.problem.field.covering(wanted)), True
         return bool((spacing > FINER_ABOVE).any())
 
     @torch.no_grad()
