@@ -423,7 +423,7 @@ class Optimisation:
         """The world displacement (X, Y, Z, 3) in mm on the problem's full-resolution field grid, or its inverse's.
 
         Particles flow on a grid twice as fine as the velocity's, or as fine as a refined field's, in smaller steps than
-        during the optimisation; their displacement is smooth on that scale: cubic interpolation takes it to the field grid.
+        during the optimisation; their displacement is smooth on that scale: cubic interpolation takes it to the field.
         """
         coarse, grid = self.problem.velocity, self.problem.field
         like = torch.zeros((), device=self.device)
