@@ -109,6 +109,25 @@ def test_inverse_consistency_and_no_folds(pair):
     assert np.linalg.norm(deformation.inverted().points(there) - pair.points[:, :3], axis=1).mean() < 0.05
 
 
+def test_patches_go_with_the_levels_and_the_last_with_the_loosened_stage():
+    within = preset('node-mind')
+    assert [within.patch(level) for level in (0, 1, 2, -1)] == [1, 1, 1, 0]
+    assert [preset('node-mind-fast').patch(level) for level in (0, 1, -1)] == [1, 1, 0]
+    assert [preset('node-mind-inter').patch(level) for level in range(4)] == [1, 1, 0, 0]
+    few = dataclasses.replace(within, patches=(2, 1))
+    assert [few.patch(level) for level in (0, 1, 2, -1)] == [2, 1, 1, 1]
+
+
+def test_each_stage_compares_patches_of_its_own(pair, monkeypatch):
+    used = []
+    run_level = solve.Optimisation.run_level
+    monkeypatch.setattr(
+        solve.Optimisation, 'run_level', lambda *given: used.append((given[1], given[4])) or run_level(*given)
+    )
+    solved(pair, dataclasses.replace(QUICK, patches=(1, 1, 0), loosened=((0.5, 5),)))
+    assert used == [(8.0, 1), (4.0, 1), (4.0, 0)]
+
+
 def consistency(result):
     found = result.deformation
     return metrics.inverse_consistency(found.forward, found.inverse, found.grid, result.mask.data > 0)
