@@ -367,8 +367,11 @@ class Optimisation:
         kept: list[Tensor] = []
         looked: list[float] = []
         began, stopped = time.perf_counter(), f'{iterations} iterations done'
+        # steps that never fell would leave the network where the last one threw it; evidence judges a loosened stage
+        falls, settling = factor == 1 and self.rate(spacing, 1.0) < self.preset.learning_rate, None
         for i in range(1, iterations + 1):
-            self.optimiser.lr = self.rate(spacing, (i - 1) / iterations)
+            done = (i - 1) / iterations if settling is None else 0.5 + (i - 1 - settling) / (2 * CHECK_EVERY)
+            self.optimiser.lr = self.rate(spacing, done)
             self.optimiser.zero_grad()
             unlike, rough = self.losses(term, factor, coarser)
             (unlike + rough).backward()
@@ -381,7 +384,10 @@ class Optimisation:
             left = (time.perf_counter() - began) / i * (iterations - i)
             if callback:
                 callback(Progress(spacing, i, iterations, image_part + smooth_part, image_part, smooth_part, left))
-            if len(looked) > 1 and looked[-2] - looked[-1] < self.preset.slope_tolerance * abs(looked[-2]):
+            flat = len(looked) > 1 and looked[-2] - looked[-1] < self.preset.slope_tolerance * abs(looked[-2])
+            if flat and settling is None and falls and i <= iterations / 2:
+                settling = i
+            elif flat or settling is not None:
                 stopped = f'the loss fell by less than {self.preset.slope_tolerance:g} over {CHECK_EVERY} iterations'
                 break
         values = torch.stack(kept).cpu().tolist()

@@ -216,6 +216,21 @@ def test_a_level_stops_on_the_slope_of_the_loss(pair):
     assert 'fell by less' in result.stopped[0]
 
 
+def test_steps_fall_before_a_level_on_the_finest_images_ends_early(pair, monkeypatch):
+    rates = []
+    step = solve.TensorwiseAdam.step
+    monkeypatch.setattr(solve.TensorwiseAdam, 'step', lambda self: rates.append(self.lr) or step(self))
+    levels = ((8.0, 150), (4.0, 150))
+    result = solved(pair, dataclasses.replace(QUICK, levels=levels, slope_tolerance=0.2))
+    assert all('fell by less' in line for line in result.stopped[:2])
+    coarse = sum(row['level'] == 8.0 for row in result.history)
+    assert coarse < len(rates) < 150
+    assert set(rates[:coarse]) == {QUICK.learning_rate}
+    fine = rates[coarse:]
+    assert fine[-11] == QUICK.learning_rate
+    assert fine[-10:] == pytest.approx(QUICK.learning_rate * np.linspace(1, 0.1, 10))
+
+
 def test_progress_is_reported(pair):
     looks = []
     solved(pair, dataclasses.replace(QUICK, levels=((8.0, 20),)), callback=looks.append)
