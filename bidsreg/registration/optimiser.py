@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Parameters, second moments and numbers of steps of a `TensorwiseAdam` at one time."""
+
+    parameters: list[torch.Tensor]
+    squares: list[torch.Tensor]
+    seen: list[int]
 
 
 class TensorwiseAdam:
@@ -35,6 +45,18 @@ class TensorwiseAdam:
         """Forget the gradients."""
         for p in self.parameters:
             p.grad = None
+
+    def snapshot(self) -> Snapshot:
+        """Where it is now, to return to."""
+        return Snapshot([p.detach().clone() for p in self.parameters], [s.clone() for s in self.squares], [*self.seen])
+
+    @torch.no_grad()
+    def back_to(self, then: Snapshot) -> None:
+        """Return to where it was, at rest: the direction it travelled in is forgotten."""
+        for p, momentum, value in zip(self.parameters, self.momenta, then.parameters, strict=True):
+            p.copy_(value)
+            momentum.zero_()
+        self.squares, self.seen = [s.clone() for s in then.squares], [*then.seen]
 
     @torch.no_grad()
     def step(self) -> None:

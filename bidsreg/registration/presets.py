@@ -71,7 +71,7 @@ class Preset:
     tolerance: float = 1e-4
     adjoint: bool = False
     time_knots: int = 1
-    levels: tuple[tuple[float, int], ...] = ((4.0, 30), (2.0, 40), (1.0, 4))
+    levels: tuple[tuple[float, int], ...] = ((4.0, 30), (2.0, 40), (1.0, 10))
     patches: tuple[int, ...] = (1, 1, 1, 0)
     image_resolution: float = 2.0
     reach: float = 8.0

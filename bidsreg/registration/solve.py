@@ -38,6 +38,8 @@ MARGIN = (8.0, 1.75)
 """mm around the brain over which the velocity fades to zero: at least, and in standard deviations of its smoothing."""
 CHECK_EVERY = 10
 """Iterations between looks at the loss: a look makes a GPU wait."""
+RISEN, SLOWER = 1e-3, 4
+"""A loss that has risen by this fraction came of too large steps; how many times smaller the next ones are."""
 COARSER = 2
 """How often the velocity's grid can be halved: coarse image levels need no finer velocity than themselves."""
 LAST_RATE = 0.1
@@ -312,7 +314,7 @@ class Optimisation:
         self.lagrangian = getattr(self.network, 'lagrangian', False)
         self.solver = Solver(chosen.solver, chosen.time_steps, chosen.tolerance, chosen.adjoint)
         self.optimiser = TensorwiseAdam(self.network.parameters(), chosen.learning_rate)
-        self.refined = False
+        self.caution, self.refined = 1.0, False
         self.repairs: list[tuple[Tensor, separable.Matrices]] = []
         self.regularisers = [(REGULARISERS[name], weight) for name, weight in chosen.regularity]
         self.everywhere = any(name in OF_DISPLACEMENT for name, _ in chosen.regularity)
@@ -367,27 +369,32 @@ class Optimisation:
         kept: list[Tensor] = []
         looked: list[float] = []
         began, stopped = time.perf_counter(), f'{iterations} iterations done'
-        # steps that never fell would leave the network where the last one threw it; evidence judges a loosened stage
-        falls, settling = factor == 1 and self.rate(spacing, 1.0) < self.preset.learning_rate, None
+        if factor != 1:
+            # with other weights gradients have another size
+            self.optimiser, self.caution = TensorwiseAdam(self.network.parameters(), self.preset.learning_rate), 1.0
+        best = Best(self.optimiser)
         for i in range(1, iterations + 1):
-            done = (i - 1) / iterations if settling is None else 0.5 + (i - 1 - settling) / (2 * CHECK_EVERY)
-            self.optimiser.lr = self.rate(spacing, done)
+            self.optimiser.lr = self.caution * self.rate(spacing, (i - 1) / iterations)
             self.optimiser.zero_grad()
             unlike, rough = self.losses(term, factor, coarser)
             (unlike + rough).backward()
-            self.optimiser.step()
             kept.append(torch.stack([unlike.detach(), rough.detach()]))
-            if i % CHECK_EVERY and i != iterations:
+            look = i % CHECK_EVERY == 0 or i == iterations
+            thrown = (look or i == 1) and best.put_back(kept[-1].sum().item())
+            if thrown:
+                self.caution /= SLOWER
+            else:
+                self.optimiser.step()
+            if not look:
                 continue
-            image_part, smooth_part = kept[-1].tolist()
-            looked.append(torch.stack(kept[-CHECK_EVERY:]).sum(1).mean().item())
             left = (time.perf_counter() - began) / i * (iterations - i)
+            image_part, smooth_part = kept[-1].tolist()
             if callback:
                 callback(Progress(spacing, i, iterations, image_part + smooth_part, image_part, smooth_part, left))
-            flat = len(looked) > 1 and looked[-2] - looked[-1] < self.preset.slope_tolerance * abs(looked[-2])
-            if flat and settling is None and falls and i <= iterations / 2:
-                settling = i
-            elif flat or settling is not None:
+            if thrown:
+                continue
+            looked.append(torch.stack(kept[-CHECK_EVERY:]).sum(1).mean().item())
+            if len(looked) > 1 and looked[-2] - looked[-1] < self.preset.slope_tolerance * abs(looked[-2]):
                 stopped = f'the loss fell by less than {self.preset.slope_tolerance:g} over {CHECK_EVERY} iterations'
                 break
         values = torch.stack(kept).cpu().tolist()
@@ -395,7 +402,9 @@ class Optimisation:
             {'level': spacing, 'iteration': i, 'loss': s + r, 'similarity': s, 'regularity': r, 'factor': factor}
             for i, (s, r) in enumerate(values, 1)
         ]
-        return rows, f'{spacing:g} mm, weights x {factor:g}: {stopped}'
+        times = 'once' if best.times == 1 else f'{best.times} times'
+        again = f'; put back {times}, to go on with a quarter of the steps' if best.times else ''
+        return rows, f'{spacing:g} mm, weights x {factor:g}: {stopped}{again}'
 
     def fit(self, start: Deformation) -> str:
         """Bring the network to an earlier deformation; says how near it came."""
@@ -484,6 +493,29 @@ class Optimisation:
 
         end = torch.cat(in_threads(one, chunks(start), self.threads), 1)
         return ((end - start) * unit)[None]
+
+
+class Best:
+    """The lowest loss looked at so far, and the way back to it when the steps after it were too large.
+
+    Steps have a fixed size, but how large they may be depends on the weights: where a problem is stiff, they can throw
+    the network far from a minimum that it had all but reached.
+    """
+
+    def __init__(self, optimiser: TensorwiseAdam) -> None:
+        self.optimiser = optimiser
+        self.saved, self.lowest, self.times = optimiser.snapshot(), math.inf, 0
+
+    def put_back(self, loss: float) -> bool:
+        """Go back if the loss has risen, or is no number; whether it did."""
+        if loss < self.lowest:
+            self.saved, self.lowest = self.optimiser.snapshot(), loss
+        # written so that a loss that is no number has risen, too
+        elif not loss <= self.lowest + RISEN * abs(self.lowest):
+            self.optimiser.back_to(self.saved)
+            self.times += 1
+            return True
+        return False
 
 
 def voxels(shape: tuple[int, ...], device: torch.device) -> Tensor:
