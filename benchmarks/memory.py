@@ -28,7 +28,7 @@ from nipype.pipeline.plugins.tools import create_pyscript
 
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.cli import parse_settings
-from bidsreg.engine import configure
+from bidsreg.execution.local import configure
 
 
 class Watched(PluginBase):

@@ -75,10 +75,10 @@ def measure(subjects: int, answer) -> None:
     """Go the way of a run of the app; put the row of the table into a queue."""
     from bidsreg.workflows.app import init_bidsreg_wf
 
-    from bidsreg import engine
     from bidsreg.bids.pairs import find_pairs
-    from bidsreg.engine import configure, run_graph
-    from bidsreg.logs import to_console, to_file
+    from bidsreg.execution import local as engine
+    from bidsreg.execution.local import configure, run_graph
+    from bidsreg.execution.logs import to_console, to_file
     from bidsreg.run import graph_size
     from bidsreg.settings import Settings
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg.bids.derivatives import check_output_dataset
-from bidsreg.devices import count_gpus
 from bidsreg.engines import BASELINES, ENGINES
 from bidsreg.errors import InputError
+from bidsreg.execution.devices import count_gpus
 from bidsreg.registration.presets import PRESETS
 from bidsreg.reports.verdict import read_thresholds
 from bidsreg.settings import WORKING_RESOLUTION, Settings, suggestion
@@ -212,7 +212,7 @@ def _check_plugin_name(plugin: str, path: Path) -> None:
         raise InputError(
             f'--use-plugin {path}: {plugin} does not wait for its jobs; use {plugin.removesuffix("Graph")}.'
         )
-    from bidsreg.cluster import missing_programs
+    from bidsreg.execution.batch.base import missing_programs
 
     if missing := missing_programs(plugin):
         raise InputError(

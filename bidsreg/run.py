@@ -25,10 +25,10 @@ from bidsreg.bids.derivatives import (
 from bidsreg.bids.headers import HeaderReport, check_header
 from bidsreg.bids.pairs import Pair, Plan, find_pairs, plan_table
 from bidsreg.checks import check_monitor, check_settings, check_study, check_writable, validate_bids
-from bidsreg.devices import resolve
 from bidsreg.errors import InputError
-from bidsreg.logs import to_console, to_file
-from bidsreg.machine import SHARE, usable_memory
+from bidsreg.execution.devices import resolve
+from bidsreg.execution.logs import to_console, to_file
+from bidsreg.execution.machine import SHARE, usable_memory
 from bidsreg.outcome import Outcome
 from bidsreg.settings import Settings
 
@@ -232,7 +232,7 @@ class _Run:
 
     def _compute(self, todo: list[Pair]) -> None:
         """Run the graphs; what a killed process took with it gets a second chance, one pair at a time."""
-        from bidsreg.crashes import KILLED
+        from bidsreg.execution.crashes import KILLED
 
         size = graph_size(self.settings)
         for start in range(0, len(todo), size):
@@ -248,8 +248,8 @@ class _Run:
             self._run_graph([pair])
 
     def _run_graph(self, pairs: Sequence[Pair]) -> None:
-        from bidsreg.crashes import crashes
-        from bidsreg.engine import configure, run_graph, write_graph
+        from bidsreg.execution.crashes import crashes
+        from bidsreg.execution.local import configure, run_graph, write_graph
         from bidsreg.workflows.app import init_bidsreg_wf
 
         logs = log_dir(self.settings)
@@ -335,7 +335,7 @@ class _Run:
         """Note a failure, with the crash that an earlier run may have left."""
         self._set(pair, 'failed', step, cause)
         if folders:
-            from bidsreg.crashes import any_crash
+            from bidsreg.execution.crashes import any_crash
 
             crash = any_crash(folders, pair.node_name)
             if crash is not None:

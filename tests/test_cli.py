@@ -22,9 +22,9 @@ from bidsreg.bids.citation import methods_text
 from bidsreg.bids.derivatives import pair_outputs
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.cli import build_parser, main, parse_settings
-from bidsreg.crashes import KILLED, read_crash
 from bidsreg.engines import BASELINES, niftyreg
 from bidsreg.errors import InputError
+from bidsreg.execution.crashes import KILLED, read_crash
 from bidsreg.settings import Settings
 from tests import data, fake_app
 
@@ -47,7 +47,7 @@ def app(raw, tmp_path, monkeypatch):
     """Run the pretended app in this process: ``app('--sloppy', fake={...}, levels=['participant'])``."""
     monkeypatch.setattr('bidsreg.reports.write_reports', fake_app.write_reports, raising=False)
     monkeypatch.setitem(sys.modules, 'bidsreg.workflows.app', fake_app)
-    monkeypatch.setattr('bidsreg.engine.POLL_SECONDS', 0.05)
+    monkeypatch.setattr('bidsreg.execution.local.POLL_SECONDS', 0.05)
     monkeypatch.chdir(tmp_path)
 
     def run(*options, fake=None, bids=raw, out=tmp_path / 'out', work=tmp_path / 'work', levels=('participant',)):
@@ -341,7 +341,7 @@ def test_the_methods_text_of_every_program(name):
 
 
 def test_a_plugin_says_which_gpu(app, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr('bidsreg.cluster.missing_programs', lambda plugin: [])
+    monkeypatch.setattr('bidsreg.execution.batch.base.missing_programs', lambda plugin: [])
     (tmp_path / 'p.yml').write_text('plugin: SLURM')
     fails(app, capsys, 'with SLURM use --device cuda', '--device', 'cuda:1', '--use-plugin', tmp_path / 'p.yml')
 

@@ -17,7 +17,7 @@ from bidsreg.benchmark.interfaces import CaseMask, Evaluate, Strip
 from bidsreg.benchmark.methods import AFFINE
 from bidsreg.benchmark.settings import digest
 from bidsreg.bids.headers import check_header
-from bidsreg.devices import resolve
+from bidsreg.execution.devices import resolve
 from bidsreg.interfaces.bias import N4
 from bidsreg.interfaces.conform import Conform
 from bidsreg.interfaces.prealign import Prealign

@@ -8,8 +8,8 @@ from bidsreg.workflows.resources import TYPICAL_SHAPE, engine_gigabytes, gigabyt
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bidsreg.devices import resolve
 from bidsreg.engines import ENGINES
+from bidsreg.execution.devices import resolve
 from bidsreg.interfaces.apply import Apply
 from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.register import Register

@@ -29,7 +29,7 @@ from bidsreg.benchmark.settings import BenchmarkSettings, digest
 from bidsreg.bids.derivatives import PRIVATE, PairLock
 from bidsreg.checks import check_device, check_writable, read_plugin
 from bidsreg.errors import InputError
-from bidsreg.logs import to_console, to_file
+from bidsreg.execution.logs import to_console, to_file
 from bidsreg.run import signals_raise
 from bidsreg.settings import new_run_uuid
 from bidsreg.whole import write_text
@@ -232,8 +232,8 @@ class _Run:
 
     def _run_graph(self, todo: Sequence[tuple[Case, Method]]) -> list[tuple[Case, Method]]:
         """Run some cells; those that neither ended nor failed."""
-        from bidsreg.crashes import read_crash
-        from bidsreg.engine import configure, run_graph
+        from bidsreg.execution.crashes import read_crash
+        from bidsreg.execution.local import configure, run_graph
         from bidsreg.workflows.benchmark import cell_nodes, image_name, init_benchmark_wf
 
         configure(self.settings, self.logs)

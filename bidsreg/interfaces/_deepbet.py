@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--gpu', action='store_true', help='use the first GPU rather than the CPU')
     args = parser.parse_args(argv)
 
-    from bidsreg import lifeline
+    from bidsreg.execution import lifeline
 
     lifeline.follow()
     import torch

@@ -7,7 +7,7 @@ import sys
 
 def main() -> int:
     """Tie this process to the run, then be ``bidsreg-pair``."""
-    from bidsreg import lifeline
+    from bidsreg.execution import lifeline
 
     lifeline.follow()
     from bidsreg.pair import main as pair

@@ -44,7 +44,7 @@ result = {'seconds': {'load': 1, 'solve': 5, 'finish': 2, 'total': 9}, 'peak_mem
 def quick_nipype(monkeypatch):
     """Nothing is looked up, and little waited for."""
     monkeypatch.setenv('NIPYPE_NO_ET', '1')
-    monkeypatch.setattr('bidsreg.engine.POLL_SECONDS', 0.1)
+    monkeypatch.setattr('bidsreg.execution.local.POLL_SECONDS', 0.1)
     monkeypatch.setattr('bidsreg.benchmark.figures.DPI', 40)
     before = config.get('execution', 'poll_sleep_duration')
     yield

@@ -39,7 +39,7 @@ def settings_for(bids, tmp_path, **options):
     ],
 )
 def test_the_whole_graph_under_options(bids, tmp_path, options, monkeypatch):
-    monkeypatch.setattr('bidsreg.devices.count_gpus', lambda: 0)
+    monkeypatch.setattr('bidsreg.execution.devices.count_gpus', lambda: 0)
     settings = settings_for(bids, tmp_path, **options)
     pairs = find_pairs(settings).pairs
     workflow = init_bidsreg_wf(settings=settings, pairs=pairs)
@@ -112,7 +112,7 @@ def test_a_broken_header_is_left_to_its_node(bids, tmp_path):
 @pytest.mark.parametrize('device', ['auto', 'cpu'])
 def test_another_program_takes_its_threads_and_no_gpu(device, monkeypatch):
     """On a machine with a GPU as well; and it is not told of a working resolution, which it does not have."""
-    monkeypatch.setattr('bidsreg.devices.count_gpus', lambda: 1)
+    monkeypatch.setattr('bidsreg.execution.devices.count_gpus', lambda: 1)
     register = registration.init_registration_wf(method='ants-syn', device=device, omp_nthreads=3).get_node('register')
     assert (register.inputs.device, register.inputs.use_gpu, register.n_procs) == ('cpu', False, 3)
     words = '--method ants-syn', '--working-resolution'

@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 from nipype.pipeline.engine.utils import load_resultfile
 from nipype.pipeline.plugins.base import SGELikeBatchManagerBase
 
-from bidsreg.crashes import CausesTold
+from bidsreg.execution.crashes import CausesTold
 
 LOGGER = logging.getLogger('bidsreg')
 

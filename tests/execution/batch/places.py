@@ -16,7 +16,7 @@ import pytest
 
 from tests import data, fake_app
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAIR = {None: ['T1w', 'T2w']}
 LABELS = ('01', '02', '03')
 PROGRAM = {'fake': ['-m', 'tests.fake_app'], 'real': ['-m', 'bidsreg']}

@@ -17,12 +17,12 @@ from nipype import config
 from nipype.pipeline.engine import Workflow
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
-from bidsreg import lifeline
 from bidsreg.checks import read_plugin
-from bidsreg.cluster import BATCH_PLUGINS
-from bidsreg.crashes import KILLED, CausesTold
-from bidsreg.devices import count_gpus, visible_gpus
-from bidsreg.machine import usable_memory
+from bidsreg.execution import lifeline
+from bidsreg.execution.batch.base import BATCH_PLUGINS
+from bidsreg.execution.crashes import KILLED, CausesTold
+from bidsreg.execution.devices import count_gpus, visible_gpus
+from bidsreg.execution.machine import usable_memory
 from bidsreg.settings import Settings
 
 LOGGER = logging.getLogger('bidsreg')
@@ -145,7 +145,7 @@ def plugin_arguments(settings: Settings) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         'n_procs': settings.nprocs,
         'raise_insufficient': False,
-        # fork: workers start at once, and end with us (bidsreg.lifeline); torch and ITK never live in this process
+        # fork: workers start at once, and end with us (see lifeline); torch and ITK never live in this process
         'mp_context': 'fork',
         'memory_gb': settings.mem_gb or usable_memory().gb,
     }

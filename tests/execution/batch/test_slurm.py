@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.places import (
+from tests.execution.batch.places import (
     LABELS,
     PROGRAM,
     ROOT,

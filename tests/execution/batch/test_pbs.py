@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.places import LABELS, fake_place, line_of, shared_folder, turns, wait_for
+from tests.execution.batch.places import LABELS, fake_place, line_of, shared_folder, turns, wait_for
 
 PLUGIN = 'plugin: PBS\nplugin_args: {qsub_args: "-q workq", poll_seconds: 0.2, grace_seconds: 10}\n'
 #: What happens to whom; nothing happens to 01, and 05 needs twice the memory that it gets.

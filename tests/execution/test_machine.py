@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bidsreg.machine import SHARE, usable_memory
+from bidsreg.execution.machine import SHARE, usable_memory
 
 
 def here(tmp_path, groups: str, limits: dict[str, str], total_kb: int = 16_000_000):

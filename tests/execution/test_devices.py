@@ -10,7 +10,8 @@ import pytest
 from nipype.interfaces.base import CommandLine, CommandLineInputSpec, TraitedSpec, traits
 from nipype.pipeline import engine as pe
 
-from bidsreg import devices, engine
+from bidsreg.execution import devices
+from bidsreg.execution import local as engine
 from bidsreg.settings import Settings
 
 

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from tests.cluster.places import LABELS, ask, fake_place, line_of, shared_folder, turns, wait_for
+from tests.execution.batch.places import LABELS, ask, fake_place, line_of, shared_folder, turns, wait_for
 
 PLUGIN = 'plugin: SGE\nplugin_args: {poll_seconds: 0.5, grace_seconds: 30}\n'
 

@@ -1,0 +1,1 @@
+"""Batch systems as plugins of Nipype, one small class each."""
