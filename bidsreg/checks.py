@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg.bids.derivatives import check_output_dataset
-from bidsreg.engines import BASELINES, ENGINES
 from bidsreg.errors import InputError
 from bidsreg.execution.devices import count_gpus
+from bidsreg.programs import APP_PROGRAMS, PROGRAMS
 from bidsreg.registration.presets import PRESETS
 from bidsreg.reports.verdict import read_thresholds
 from bidsreg.settings import WORKING_RESOLUTION, Settings, suggestion
@@ -37,7 +37,7 @@ def check_settings(settings: Settings) -> None:
 
     """
     check_method(settings.method)
-    check_engine(settings)
+    check_program(settings)
     check_dataset(settings)
     check_folders(settings)
     check_output_dataset(settings.output_dir)
@@ -48,26 +48,26 @@ def check_settings(settings: Settings) -> None:
 
 def check_method(method: str) -> None:
     """Raise unless the method is one of the presets or baselines."""
-    known = [*PRESETS, *BASELINES]
-    if method in ENGINES and method not in known:
+    known = [*PRESETS, *APP_PROGRAMS]
+    if method in PROGRAMS and method not in known:
         raise InputError(f'--method {method}: this one is for comparisons, and only bidsreg-pair has it.')
     if method not in known:
         raise InputError(f'--method {method}: there is no such method.{suggestion(method, known)}')
 
 
-def check_engine(settings: Settings) -> None:
+def check_program(settings: Settings) -> None:
     """Raise when the method is another program that is missing, or that what else was asked for does not go with."""
-    engine = BASELINES.get(settings.method)
-    if engine is None:
+    program = APP_PROGRAMS.get(settings.method)
+    if program is None:
         return
     if settings.device.startswith('cuda'):
-        raise InputError(f'--method {engine.name} works on the CPU only: use --device cpu, not {settings.device}.')
+        raise InputError(f'--method {program.name} works on the CPU only: use --device cpu, not {settings.device}.')
     if settings.working_resolution != WORKING_RESOLUTION:
-        raise InputError(f'--method {engine.name} works on the grid of the T1w: leave --working-resolution out.')
-    if missing := engine.missing():
+        raise InputError(f'--method {program.name} works on the grid of the T1w: leave --working-resolution out.')
+    if missing := program.missing():
         if settings.use_plugin is None:
-            raise InputError(f'--method {engine.name}: {missing}.')
-        LOGGER.warning('--method %s: %s (here; the plugin may run the work elsewhere)', engine.name, missing)
+            raise InputError(f'--method {program.name}: {missing}.')
+        LOGGER.warning('--method %s: %s (here; the plugin may run the work elsewhere)', program.name, missing)
 
 
 def check_dataset(settings: Settings) -> None:

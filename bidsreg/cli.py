@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg import __version__
-from bidsreg.engines import BASELINES
 from bidsreg.errors import InputError
+from bidsreg.programs import APP_PROGRAMS
 from bidsreg.registration.presets import PRESETS
 from bidsreg.settings import CHOICES, NONE, Settings, parse_memory, read_toml
 
@@ -138,7 +138,7 @@ def _add_method_options(group: _Group) -> None:
     group.add(
         '--method',
         metavar='NAME',
-        help=f'one of {", ".join(PRESETS)}, or another program: {", ".join(BASELINES)} (node-mind)',
+        help=f'one of {", ".join(PRESETS)}, or another program: {", ".join(APP_PROGRAMS)} (node-mind)',
     )
     group.add('--device', metavar='{auto,cpu,cuda,cuda:N}', help='where the deformation is solved (auto)')
     group.add(

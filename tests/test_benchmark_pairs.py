@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bidsreg.engines import niftyreg
+from bidsreg.programs import niftyreg
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.grid import Grid, apply_affine
 from bidsreg.registration.itk import read_affine

@@ -20,10 +20,10 @@ from bidsreg import example
 from bidsreg.bids.derivatives import PRODUCTS, pair_outputs
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.boutiques import EXIT_CODES, descriptor
-from bidsreg.checks import check_engine
+from bidsreg.checks import check_program
 from bidsreg.cli import build_parser
-from bidsreg.engines import BASELINES
 from bidsreg.errors import InputError
+from bidsreg.programs import APP_PROGRAMS
 from bidsreg.registration.presets import PRESETS
 from bidsreg.settings import Settings
 from tests import data
@@ -127,7 +127,7 @@ def test_choices_and_types_are_the_parsers(inputs):
             assert item.get('command-line-flag') in (action.option_strings or [None])
         assert '%%' not in item['description']
         assert '%(' not in item['description']
-    assert inputs['method']['value-choices'] == [*PRESETS, *BASELINES]
+    assert inputs['method']['value-choices'] == [*PRESETS, *APP_PROGRAMS]
 
 
 def test_what_is_to_be_there_is_a_file(inputs):
@@ -170,9 +170,9 @@ def test_methods_disable_what_the_app_refuses_beside_them(inputs):
         settings = Settings(bids_dir='raw', output_dir='out', method=name, working_resolution=2.0)
         if 'working_resolution' in disabled:
             with pytest.raises(InputError, match='leave --working-resolution out'):
-                check_engine(settings)
+                check_program(settings)
         else:
-            check_engine(settings)
+            check_program(settings)
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from bidsreg.bids.citation import methods_text
 from bidsreg.bids.derivatives import pair_outputs
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.cli import build_parser, main, parse_settings
-from bidsreg.engines import BASELINES, niftyreg
 from bidsreg.errors import InputError
 from bidsreg.execution.crashes import KILLED, read_crash
+from bidsreg.programs import APP_PROGRAMS, niftyreg
 from bidsreg.settings import Settings
 from tests import data, fake_app
 
@@ -312,7 +312,7 @@ def test_a_missing_program_is_said_before_any_work(app, capsys, tmp_path, monkey
 def test_a_missing_program_may_be_on_the_machines_of_a_plugin(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(niftyreg, 'program', lambda name: None)
     settings = settings_of('--method', 'niftyreg', '--use-plugin', str(tmp_path / 'p.yml'))
-    checks.check_engine(settings)
+    checks.check_program(settings)
     assert 'the plugin may run the work elsewhere' in caplog.text
 
 
@@ -331,7 +331,7 @@ def test_the_whole_way_with_another_program(app, tmp_path):
     assert settings_of('--method', 'ants-syn').fingerprint() != settings_of().fingerprint()
 
 
-@pytest.mark.parametrize('name', BASELINES)
+@pytest.mark.parametrize('name', APP_PROGRAMS)
 def test_the_methods_text_of_every_program(name):
     text = methods_text(settings_of('--method', name))
     body, references = text.split('## References')

@@ -27,7 +27,7 @@ from boutiques import bosh
 from bidsreg import example
 from bidsreg.benchmark.cli import build_parser as build_benchmark_parser
 from bidsreg.cli import build_parser, main
-from bidsreg.engines import ENGINES, niftyreg
+from bidsreg.programs import PROGRAMS, niftyreg
 from bidsreg.registration import Deformation, Grid, Image
 from bidsreg.registration import cli as pair_cli
 from bidsreg.registration.inversion import invert_displacement
@@ -48,10 +48,10 @@ OTHERS |= {'--no-home', '--nv', '--read-only', '--rm', '--tmpfs'}
 #: Our programs: every command line of theirs is read by their own parsers.
 PARSERS = {
     'bidsreg': build_parser(),
-    'bidsreg-pair': pair_cli.build_parser(ENGINES),
+    'bidsreg-pair': pair_cli.build_parser(PROGRAMS),
     'bidsreg-benchmark': build_benchmark_parser(),
     'python -m bidsreg.example': example.build_parser(),
-    'python -m bidsreg.engines.niftyreg': niftyreg.build_parser(),
+    'python -m bidsreg.programs.niftyreg': niftyreg.build_parser(),
 }
 #: Programs that are run in bash, as the line stands there; make only says what it would do.
 SHELL = {'bosh', 'make', 'python -m bidsreg.boutiques'}

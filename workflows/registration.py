@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bidsreg.workflows.resources import TYPICAL_SHAPE, engine_gigabytes, gigabytes, solver_gigabytes
+from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, program_gigabytes, solver_gigabytes
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bidsreg.engines import ENGINES
 from bidsreg.execution.devices import resolve
 from bidsreg.interfaces.apply import Apply
 from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.register import Register
+from bidsreg.programs import PROGRAMS
 
 
 def init_registration_wf(
@@ -34,12 +34,12 @@ def init_registration_wf(
     Parameters
     ----------
     method
-        Name of a preset of :mod:`bidsreg.registration.presets`, or of an engine of :mod:`bidsreg.engines`.
+        Name of a preset of :mod:`bidsreg.registration.presets`, or of a program of :mod:`bidsreg.programs`.
     device
         ``cpu``, ``cuda`` (any GPU), ``cuda:N``, or ``auto`` (a GPU where there is one, as the graph is built). A node
-        that is not for the CPU counts as one GPU job. Most engines know the CPU only, and then get it for ``auto``.
+        that is not for the CPU counts as one GPU job. Most programs know the CPU only, and then get it for ``auto``.
     working_resolution
-        Finest grid of the solver, mm. Engines work on the grid of the T1w.
+        Finest grid of the solver, mm. Programs work on the grid of the T1w.
     random_seed
         Of the initial network.
     sloppy
@@ -81,13 +81,13 @@ def init_registration_wf(
     )
     outputs = ['warped', 'forward', 'inverse', 'jacobian', 'result']
     outputnode = pe.Node(niu.IdentityInterface(fields=[*outputs, 'fixed_in_moving', 'seconds']), name='outputnode')
-    engine = ENGINES.get(method)
-    if engine is not None and not engine.uses_gpu and device == 'auto':
+    program = PROGRAMS.get(method)
+    if program is not None and not program.uses_gpu and device == 'auto':
         device = 'cpu'
     device = resolve(device)
     gpu = device != 'cpu'
     shapes = fixed_shape, moving_shape
-    memory = engine_gigabytes(*shapes) if engine else solver_gigabytes(*shapes, working_resolution)
+    memory = program_gigabytes(*shapes) if program else solver_gigabytes(*shapes, working_resolution)
     register = pe.Node(
         Register(
             method=method,
@@ -102,7 +102,7 @@ def init_registration_wf(
         n_procs=1 if gpu else omp_nthreads,
         mem_gb=memory,
     )
-    if engine is None:
+    if program is None:
         register.inputs.working_resolution = working_resolution
     fixed_in_moving = pe.Node(Apply(), name='fixed_in_moving', mem_gb=gigabytes('apply', fixed_shape, moving_shape))
     timing = pe.Node(Timing(['register', 'fixed_in_moving']), name='timing', run_without_submitting=True)

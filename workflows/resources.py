@@ -43,8 +43,8 @@ NEEDS: dict[str, Need] = {
     'measure': Need(0.13, 41, 6),
     'publish': Need(0.16),
 }
-#: Of an engine, whose fields lie on the fixed image's grid: gigabytes of libraries, bytes per voxel of either image.
-ENGINE = (0.6, 400, 50)
+#: Of a program, whose fields lie on the fixed image's grid: gigabytes of libraries, bytes per voxel of either image.
+PROGRAM = (0.6, 400, 50)
 
 
 def gigabytes(step: str, *shapes: Sequence[int], resolution: float = 1.0) -> float:
@@ -71,8 +71,8 @@ def solver_gigabytes(fixed_shape: Sequence[int], moving_shape: Sequence[int], re
     return gigabytes('register', fixed_shape, moving_shape, resolution=resolution)
 
 
-def engine_gigabytes(fixed_shape: Sequence[int], moving_shape: Sequence[int]) -> float:
+def program_gigabytes(fixed_shape: Sequence[int], moving_shape: Sequence[int]) -> float:
     """Return the memory to declare for ``bidsreg-pair`` when another program does the work."""
-    base, *per_voxel = ENGINE
+    base, *per_voxel = PROGRAM
     voxels = (math.prod(shape[:3]) for shape in (fixed_shape, moving_shape))
     return round(base + sum(need * n for need, n in zip(per_voxel, voxels, strict=True)) / 1e9, 2)

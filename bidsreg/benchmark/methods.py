@@ -1,12 +1,12 @@
-"""What can be compared: the presets of this package, the engines, and the affine alone."""
+"""What can be compared: the presets of this package, the programs, and the affine alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bidsreg.engines import ENGINES
 from bidsreg.errors import InputError
+from bidsreg.programs import PROGRAMS
 from bidsreg.registration.presets import PRESETS
 from bidsreg.settings import suggestion
 
@@ -39,15 +39,15 @@ class Method:
     @property
     def is_peer(self) -> bool:
         """Whether it is a program that is there for comparisons only."""
-        return self.name in ENGINES and ENGINES[self.name].peer
+        return self.name in PROGRAMS and PROGRAMS[self.name].peer
 
     def device(self, wanted: str) -> str:
         """Return the device to ask it for: programs that know no GPU stay on the CPU."""
-        return 'cpu' if self.name in ENGINES and not ENGINES[self.name].uses_gpu else wanted
+        return 'cpu' if self.name in PROGRAMS and not PROGRAMS[self.name].uses_gpu else wanted
 
     def missing(self) -> str:
         """Say why it cannot be run here and what helps; empty when it can."""
-        return ENGINES[self.name].missing() if self.name in ENGINES else ''
+        return PROGRAMS[self.name].missing() if self.name in PROGRAMS else ''
 
 
 def program_seconds(name: str, parts: Mapping[str, float]) -> float:
@@ -58,15 +58,15 @@ def program_seconds(name: str, parts: Mapping[str, float]) -> float:
     name : str
         Of the method.
     parts : mapping
-        What result.json says: of a preset, `solve` and then `finish`, its inverse; of an engine, `solve`, the program
+        What result.json says: of a preset, `solve` and then `finish`, its inverse; of a program, `solve`, the program
         with its reading and writing (`finish` is what we do to judge it).
     """
-    return parts['solve'] if name in ENGINES else parts['solve'] + parts['finish']
+    return parts['solve'] if name in PROGRAMS else parts['solve'] + parts['finish']
 
 
 def known_methods() -> list[str]:
     """List every name that can be asked for."""
-    return [AFFINE, *PRESETS, *ENGINES]
+    return [AFFINE, *PRESETS, *PROGRAMS]
 
 
 def resolve(name: str, task: str, option: str = '--methods') -> Method:

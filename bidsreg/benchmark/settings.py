@@ -35,7 +35,7 @@ class BenchmarkSettings:
     input, output_dir : Path
         A BIDS dataset or a table of pairs; the folder for what comes out.
     methods : tuple of str
-        Presets, engines, and ``affine``: no deformation.
+        Presets, programs, and ``affine``: no deformation.
     reference : str
         The method that the others are tested against.
     task : str

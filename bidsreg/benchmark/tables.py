@@ -19,7 +19,7 @@ from bidsreg.benchmark.statistics import Comparison, compare
 #: What the paper reports, on another dataset.
 PUBLISHED = Path(__file__).with_name('published.tsv')
 PUBLISHED_GROUP = 'As published, on OASIS-3 (other data: not to be compared row by row)'
-BASELINES, OURS = 'Baseline', 'NODE + similarity'
+APP_PROGRAMS, OURS = 'Baseline', 'NODE + similarity'
 NONE = '–'
 
 
@@ -92,12 +92,12 @@ def paper_table(
     """
     done = results[results['status'] == 'done']
     shown = [measure for measure in MEASURES if measure.heading and done[measure.key].notna().any()]
-    groups = {method.name: OURS if method.is_ours else BASELINES for method in methods}
+    groups = {method.name: OURS if method.is_ours else APP_PROGRAMS for method in methods}
     tests = {test.method: test for test in comparisons(results, reference)}
     judged_by = primary(results)
     pairs = results['pair'].nunique()
     best = _best(done, shown)
-    rows: dict[str, list[tuple[Cell, ...]]] = {BASELINES: [], OURS: []}
+    rows: dict[str, list[tuple[Cell, ...]]] = {APP_PROGRAMS: [], OURS: []}
     for method in methods:
         mine = done[done['method'] == method.name]
         cells = [Cell(method.name), Cell(f'{len(mine)}/{pairs}')]

@@ -7,10 +7,10 @@ import typing
 from importlib.metadata import PackageNotFoundError, version
 
 from bidsreg import __version__
-from bidsreg.engines import BASELINES
+from bidsreg.programs import APP_PROGRAMS
 
 if typing.TYPE_CHECKING:
-    from bidsreg.engines import Engine
+    from bidsreg.programs import Program
     from bidsreg.settings import Settings
 
 REFERENCES = {
@@ -73,7 +73,7 @@ def methods_text(settings: Settings) -> str:
         bias = 'Both scans were corrected for intensity inhomogeneity with N4 (Tustison et al. 2010).'
     deformable, names = _deformable(settings)
     used += names
-    known = {**REFERENCES, **(BASELINES[settings.method].references if settings.method in BASELINES else {})}
+    known = {**REFERENCES, **(APP_PROGRAMS[settings.method].references if settings.method in APP_PROGRAMS else {})}
     references = '\n'.join(f'- {text}' for text in sorted(known[key] for key in used))
     paragraph = (
         f'T2-weighted scans were registered to the T1-weighted scans of the same person with bidsreg {__version__}, '
@@ -98,8 +98,8 @@ def _deformable(settings: Settings) -> tuple[str, list[str]]:
     device = {'auto': '', 'cpu': ', on the CPU'}.get(settings.device, ', on a GPU')
     how = f'(method {settings.method}, working resolution {settings.working_resolution:g} mm, seed '
     how += f'{settings.random_seed}{device}{", in the fast testing mode" if settings.sloppy else ""})'
-    if settings.method in BASELINES:
-        return _baseline(settings, BASELINES[settings.method])
+    if settings.method in APP_PROGRAMS:
+        return _baseline(settings, APP_PROGRAMS[settings.method])
     similarity = 'the similarity of the scans'
     names = ['node', 'nodeo']
     if settings.method.endswith('mind'):
@@ -113,15 +113,15 @@ def _deformable(settings: Settings) -> tuple[str, list[str]]:
     return text, names
 
 
-def _baseline(settings: Settings, engine: Engine) -> tuple[str, list[str]]:
+def _baseline(settings: Settings, program: Program) -> tuple[str, list[str]]:
     """Say with which other program the deformation was found."""
-    number = '' if engine.missing() else f', version {engine.version()}'
+    number = '' if program.missing() else f', version {program.version()}'
     testing = ', in the fast testing mode' if settings.sloppy else ''
     text = (
-        f'A deformation was then estimated on the native images with {engine.sentence} '
-        f'(method {engine.name}{number}, seed {settings.random_seed}{testing}). {AFFINE_KEPT}'
+        f'A deformation was then estimated on the native images with {program.sentence} '
+        f'(method {program.name}{number}, seed {settings.random_seed}{testing}). {AFFINE_KEPT}'
     )
-    return text, list(engine.references)
+    return text, list(program.references)
 
 
 def _version(package: str) -> str:

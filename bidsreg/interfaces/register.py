@@ -25,7 +25,7 @@ class _RegisterInputSpec(CommandLineInputSpec):
         exists=True, argstr='--moving-lesion %s', desc='mask on the moving grid of what must not count'
     )
     affine = File(exists=True, argstr='--affine %s', desc='matrix, fixed world to moving world (ITK .txt or .mat)')
-    method = traits.Str('node-mind', usedefault=True, argstr='--method %s', desc='name of a preset or an engine')
+    method = traits.Str('node-mind', usedefault=True, argstr='--method %s', desc='name of a preset or a program')
     preset_file = File(exists=True, argstr='--preset-file %s', desc='TOML with settings that differ from the method')
     keep = traits.Enum(
         'better', 'diffeo', argstr='--keep %s', desc='diffeo: the deformation in any case, to compare methods'
@@ -33,7 +33,7 @@ class _RegisterInputSpec(CommandLineInputSpec):
     device = traits.Str('cpu', usedefault=True, argstr='--device %s', desc='auto, cpu, cuda or cuda:N')
     seed = traits.Int(2026, usedefault=True, argstr='--seed %d', desc='of the initial network')
     working_resolution = traits.Float(
-        argstr='--working-resolution %g', desc='finest grid of the solver, mm; not for an engine'
+        argstr='--working-resolution %g', desc='finest grid of the solver, mm; not for a program'
     )
     sloppy = traits.Bool(False, usedefault=True, argstr='--sloppy', desc='few iterations, for trying things out')
     threads = traits.Range(low=1, value=1, usedefault=True, argstr='--threads %d', nohash=True, desc='CPU threads')

@@ -26,7 +26,7 @@ INPUTS = ('fixed', 'moving', 'fixed_mask', 'moving_mask', 'fixed_lesion', 'movin
 """Options that name files with data; from the third on, `register` has a parameter of that name."""
 
 OWN_OPTIONS = ('preset_file', 'set', 'working_resolution', 'fixed_lesion', 'moving_lesion', 'start')
-"""Options that an engine does not take."""
+"""Options that a program does not take."""
 
 EPILOG = """\
 OUT/ holds, once all is done: warped.nii.gz (moving on the fixed grid), forward.h5 (brings moving data onto the fixed
@@ -38,8 +38,8 @@ KEEP = ('better', 'diffeo')
 """What is kept: the affine where the evidence says that the deformation does harm, or the deformation in any case."""
 
 
-class Engine(Protocol):
-    """Another program that finds deformations; :mod:`bidsreg.engines` has some."""
+class Program(Protocol):
+    """Another program that finds deformations; :mod:`bidsreg.programs` has some."""
 
     name: str
     uses_gpu: bool
@@ -57,8 +57,8 @@ class Engine(Protocol):
         """Align two images; what it returns has the attributes of a `Result`."""
 
 
-def build_parser(engines: Collection[str] = ()) -> argparse.ArgumentParser:
-    """The command line, with the names of engines that may be asked for beside the presets."""
+def build_parser(programs: Collection[str] = ()) -> argparse.ArgumentParser:
+    """The command line, with the names of programs that may be asked for beside the presets."""
     parser = argparse.ArgumentParser(prog='bidsreg-pair', description=__doc__, epilog=EPILOG)
     parser.add_argument('fixed', type=Path, help='image whose grid and anatomy stay (NIfTI)')
     parser.add_argument('moving', type=Path, help='image that is brought onto it (NIfTI)')
@@ -76,7 +76,7 @@ def build_parser(engines: Collection[str] = ()) -> argparse.ArgumentParser:
         metavar=('FORWARD.h5', 'INVERSE.h5'),
         help='go on from what an earlier run found, affine and deformation',
     )
-    parser.add_argument('--method', default='node-mind', choices=[*PRESETS, *engines], help='[%(default)s]')
+    parser.add_argument('--method', default='node-mind', choices=[*PRESETS, *programs], help='[%(default)s]')
     parser.add_argument('--preset-file', type=Path, metavar='FILE.toml', help='settings that differ from the method')
     parser.add_argument(
         '--set',
@@ -241,26 +241,26 @@ class OwnMethod:
         }
 
 
-class EngineMethod:
+class ProgramMethod:
     """Another program, on the same images, masks and affine."""
 
-    def __init__(self, args: argparse.Namespace, engine: Engine) -> None:
-        self.args, self.engine = args, engine
+    def __init__(self, args: argparse.Namespace, program: Program) -> None:
+        self.args, self.program = args, program
         for option in OWN_OPTIONS:
             if getattr(args, option):
                 raise ValueError(
-                    f'--{option.replace("_", "-")} is for the presets only; {engine.name} does not take it'
+                    f'--{option.replace("_", "-")} is for the presets only; {program.name} does not take it'
                 )
-        if why := engine.missing():
-            raise ValueError(f'--method {engine.name}: {why}')
+        if why := program.missing():
+            raise ValueError(f'--method {program.name}: {why}')
         self.device = self._device()
         self.threads = args.threads or os.cpu_count() or 1
 
     def _device(self) -> str:
         wanted = self.args.device
-        if not self.engine.uses_gpu and wanted not in ('auto', 'cpu'):
-            raise ValueError(f'{self.engine.name} works on the CPU only; use --device cpu, not {wanted}')
-        return pick_device(wanted) if self.engine.uses_gpu else 'cpu'
+        if not self.program.uses_gpu and wanted not in ('auto', 'cpu'):
+            raise ValueError(f'{self.program.name} works on the CPU only; use --device cpu, not {wanted}')
+        return pick_device(wanted) if self.program.uses_gpu else 'cpu'
 
     def register(self, fixed: Any, moving: Any, options: dict[str, Any]) -> Any:
         """Run the program."""
@@ -271,14 +271,14 @@ class EngineMethod:
         # beside the results: what a killed run leaves lies in a folder that somebody clears
         given['scratch'] = self.args.out.absolute().parent
         given['scratch'].mkdir(parents=True, exist_ok=True)
-        return self.engine.register(fixed, moving, threads=self.threads, device=self.device, **given, **options)
+        return self.program.register(fixed, moving, threads=self.threads, device=self.device, **given, **options)
 
     def facts(self, result: Any) -> dict[str, Any]:
         """What result.json says about the method."""
         return {
-            'method': self.engine.name,
-            'settings': self.engine.as_dict(self.args.sloppy),
-            'versions': {name: version(name) for name in PACKAGES} | {self.engine.name: self.engine.version()},
+            'method': self.program.name,
+            'settings': self.program.as_dict(self.args.sloppy),
+            'versions': {name: version(name) for name in PACKAGES} | {self.program.name: self.program.version()},
             'threads': self.threads,
             'iterations': result.iterations,
             'path_length_mm': None,
@@ -286,11 +286,11 @@ class EngineMethod:
         }
 
 
-def run(args: argparse.Namespace, engines: Mapping[str, Engine] | None = None) -> dict[str, Any]:
+def run(args: argparse.Namespace, programs: Mapping[str, Program] | None = None) -> dict[str, Any]:
     """Register a pair as the options say and leave the results in ``args.out``; what result.json says."""
     began = time.perf_counter()
-    engine = (engines or {}).get(args.method)
-    method = EngineMethod(args, engine) if engine else OwnMethod(args)
+    program = (programs or {}).get(args.method)
+    method = ProgramMethod(args, program) if program else OwnMethod(args)
     if args.out.exists() and not args.overwrite:
         raise ValueError(f'{args.out} exists already; name another folder or give --overwrite')
 
@@ -403,18 +403,18 @@ def _write_files(folder: Path, deformation: Any, fixed: Any, moving: Any) -> Non
     in_threads(lambda task: task(), tasks, torch.get_num_threads())
 
 
-def main(argv: Sequence[str] | None = None, engines: Mapping[str, Engine] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, programs: Mapping[str, Program] | None = None) -> int:
     """Run the command; 0 when done, 1 when the registration failed, 2 for input that cannot be registered.
 
     Parameters
     ----------
     argv : sequence of str, optional
         The words after the program's name. Default: those of this process.
-    engines : mapping of str to Engine, optional
+    programs : mapping of str to Program, optional
         Other programs that ``--method`` may name. Default: none.
     """
     logging.basicConfig(level=logging.INFO, format='%(message)s')
-    args = build_parser(engines or ()).parse_args(argv)
+    args = build_parser(programs or ()).parse_args(argv)
     # idle OpenMP threads must not spin for long, which would slow down other jobs beside this one; but a little: waking
     # one that sleeps takes longer than many an operation
     os.environ.setdefault('GOMP_SPINCOUNT', '20000')
@@ -423,7 +423,7 @@ def main(argv: Sequence[str] | None = None, engines: Mapping[str, Engine] | None
 
     keep_freed_memory()
     try:
-        answer = run(args, engines)
+        answer = run(args, programs)
     except (ValueError, OSError) as error:
         print(f'bidsreg-pair: error: {error}', file=sys.stderr)
         return 2

@@ -6,8 +6,8 @@ import pytest
 
 from bidsreg.benchmark import methods
 from bidsreg.benchmark.methods import note_on_forms, resolve, resolve_all, usable
-from bidsreg.engines import ENGINES
 from bidsreg.errors import InputError
+from bidsreg.programs import PROGRAMS
 from bidsreg.registration.presets import PRESETS
 
 
@@ -23,7 +23,7 @@ def test_between_people_presets_take_their_form_for_it():
 
 def test_all_that_is_known_can_be_asked_for():
     names = methods.known_methods()
-    assert {'affine', *PRESETS, *ENGINES} == set(names)
+    assert {'affine', *PRESETS, *PROGRAMS} == set(names)
     for task in ('inter', 'intra'):
         assert all(resolve(name, task).name in names for name in names)
 
@@ -44,7 +44,7 @@ def test_the_same_twice():
 
 
 def test_a_missing_program_is_refused_or_left_out(monkeypatch):
-    monkeypatch.setattr(type(ENGINES['niftyreg']), 'missing', lambda self: 'reg_f3d is not there; install it.')
+    monkeypatch.setattr(type(PROGRAMS['niftyreg']), 'missing', lambda self: 'reg_f3d is not there; install it.')
     asked = resolve_all(['affine', 'niftyreg'], 'inter')
     with pytest.raises(InputError, match=r'niftyreg: reg_f3d is not there; install it. .*--skip-missing'):
         usable(asked, skip_missing=False)
@@ -57,7 +57,7 @@ def test_a_missing_program_is_refused_or_left_out(monkeypatch):
 
 def test_what_is_for_comparisons_only_is_left_out_with_a_note(monkeypatch):
     for name in ('greedy', 'niftyreg'):
-        monkeypatch.setattr(type(ENGINES[name]), 'missing', lambda self: f'{self.name} is not there.')
+        monkeypatch.setattr(type(PROGRAMS[name]), 'missing', lambda self: f'{self.name} is not there.')
     left, notes = usable(resolve_all(['affine', 'greedy'], 'inter'), skip_missing=False)
     assert [method.name for method in left] == ['affine']
     assert notes == ('Left out, as it cannot be run here: greedy: greedy is not there.',)

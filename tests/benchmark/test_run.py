@@ -15,7 +15,7 @@ import pytest
 
 from bidsreg.benchmark.cli import build_parser, main
 from bidsreg.benchmark.run import why_failed
-from bidsreg.engines import ENGINES
+from bidsreg.programs import PROGRAMS
 from tests import data
 
 QUICK = ('--prealign', 'none', '--bias-correction', 'none', '--nprocs', '1', '--device', 'cpu')
@@ -82,7 +82,7 @@ def test_everything_is_there(bench, pretender, tmp_path, heads, capsys):
 
 
 def test_the_solver_is_told_to_keep_its_own_answer(bench, pretender, table):
-    assert bench('--methods', 'niftyreg' if not ENGINES['niftyreg'].missing() else 'ants-syn', *QUICK) == 0
+    assert bench('--methods', 'niftyreg' if not PROGRAMS['niftyreg'].missing() else 'ants-syn', *QUICK) == 0
     words = json.loads((pretender / 'calls.txt').read_text().splitlines()[0])
     asked = dict(itertools.pairwise(words))
     assert asked['--keep'] == 'diffeo'
@@ -255,7 +255,7 @@ def test_bad_words_are_refused_before_any_work(bench, tmp_path, capsys, words, m
 
 
 def test_a_missing_program(bench, pretender, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(type(ENGINES['niftyreg']), 'missing', lambda self: 'reg_f3d is not there.')
+    monkeypatch.setattr(type(PROGRAMS['niftyreg']), 'missing', lambda self: 'reg_f3d is not there.')
     assert bench('--methods', 'affine', 'niftyreg', *QUICK) == 2
     assert 'niftyreg: reg_f3d is not there.' in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
@@ -264,7 +264,7 @@ def test_a_missing_program(bench, pretender, tmp_path, monkeypatch, capsys):
 
 
 def test_a_missing_peer_is_skipped_with_a_note(bench, pretender, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(type(ENGINES['greedy']), 'missing', lambda self: 'pip install picsl_greedy')
+    monkeypatch.setattr(type(PROGRAMS['greedy']), 'missing', lambda self: 'pip install picsl_greedy')
     assert bench('--methods', 'affine', 'greedy', *QUICK) == 0
     note = 'Left out, as it cannot be run here: greedy: pip install picsl_greedy'
     assert note in caplog.text
@@ -362,7 +362,7 @@ def test_a_program_that_disappears_half_way(bench, tmp_path, monkeypatch):
         (folder / name).chmod(0o755)
     monkeypatch.setenv('NIFTYREGDIR', str(folder))
     monkeypatch.setenv('PATH', str(folder), prepend=':')
-    if ENGINES['niftyreg'].missing():
+    if PROGRAMS['niftyreg'].missing():
         pytest.fail('the pretended programs are not found')
     assert bench('--methods', 'affine', 'niftyreg', *QUICK) == 1
     assert not (folder / 'reg_f3d').exists()

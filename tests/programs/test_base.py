@@ -1,4 +1,4 @@
-"""What all engines share, against other people's readers and with programs that misbehave."""
+"""What all programs share, against other people's readers and with programs that misbehave."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from bidsreg.engines import BASELINES, ENGINES, EngineError, base
+from bidsreg.programs import APP_PROGRAMS, PROGRAMS, ProgramError, base
 from bidsreg.registration import Deformation, Grid, Image
 from bidsreg.registration.grid import apply_affine
 from bidsreg.registration.itk import write_affine
@@ -78,15 +78,15 @@ def test_files_of_a_job_have_one_grid_for_every_reader(tmp_path, grid):
     rng = np.random.default_rng(0)
     image = Image(rng.uniform(size=grid.shape).astype(np.float32), grid)
     assert not base.write_pair(tmp_path, image, image, None, None, tilted())
-    job = base.Job(tmp_path, tilted(), False)
-    written = nib.load(job.path('fixed'))
+    work = base.Workspace(tmp_path, tilted(), False)
+    written = nib.load(work.path('fixed'))
     np.testing.assert_allclose(written.get_qform(), grid.affine, atol=1e-3)
     np.testing.assert_allclose(written.get_sform(), grid.affine, atol=1e-3)
-    there = sitk.ReadTransform(str(job.itk_affine))
+    there = sitk.ReadTransform(str(work.itk_affine))
     point = np.array([3.0, -5.0, 9.0])
     ours = apply_affine(tilted(), point)
     np.testing.assert_allclose(np.array(there.TransformPoint((point * [-1, -1, 1]).tolist())) * [-1, -1, 1], ours)
-    np.testing.assert_allclose(np.loadtxt(job.plain_affine), tilted())
+    np.testing.assert_allclose(np.loadtxt(work.plain_affine), tilted())
 
 
 def test_masks_are_used_where_there_is_something_outside(tmp_path, heads):
@@ -108,7 +108,7 @@ def test_masks_are_used_where_there_is_something_outside(tmp_path, heads):
     assert not used(stripped['fixed'], stripped['moving'])
 
 
-# ---------------------------------------------------------------------------------------------------- any engine
+# ---------------------------------------------------------------------------------------------------- any program
 @dataclasses.dataclass(frozen=True)
 class Wishes:
     steps: int = 3
@@ -117,7 +117,7 @@ class Wishes:
         return Wishes(1)
 
 
-class Pretended(base.Engine):
+class Pretended(base.Program):
     """Finds what it is told."""
 
     name = 'pretended'
@@ -129,9 +129,9 @@ class Pretended(base.Engine):
     def missing(self):
         return self.absent
 
-    def run(self, job):
-        self.jobs.append(job)
-        assert job.path('fixed').exists()
+    def run(self, work):
+        self.jobs.append(work)
+        assert work.path('fixed').exists()
         return base.Fields(*self.fields)
 
 
@@ -145,18 +145,18 @@ def folding_field(grid):
 def test_a_pair_with_a_known_answer(heads):
     """The truth itself: inverted, judged better than the affine, and nothing left behind."""
     points = data.world(heads.fixed.grid.shape, heads.fixed.grid.affine)
-    engine = Pretended(heads.truth.displacement(points).astype(np.float32))
+    program = Pretended(heads.truth.displacement(points).astype(np.float32))
     masks = {'fixed_mask': heads.fixed_mask, 'moving_mask': heads.moving_mask}
-    found = engine.register(heads.fixed, heads.moving, affine=heads.truth.matrix, threads=1, seed=5, **masks)
+    found = program.register(heads.fixed, heads.moving, affine=heads.truth.matrix, threads=1, seed=5, **masks)
     brain, there = heads.pair.points[:, :3], heads.pair.points[:, 3:]
     assert np.linalg.norm(found.deformation.points(brain) - there, axis=1).mean() < 0.1
     assert np.linalg.norm(found.deformation.inverted().points(there) - brain, axis=1).mean() < 0.1
     assert found.evidence['diffeo'].mi > 1.05 * found.evidence['affine'].mi > found.evidence['before'].mi
     assert (found.folds, found.iterations, found.history, found.attempts, found.repaired) == (0, None, [], 1, 0)
     assert found.stopped == ['pretended ended by its own rule', 'pretended gives no inverse: the field was inverted']
-    [job] = engine.jobs
-    assert (job.threads, job.seed, job.masked, job.sloppy) == (1, 5, True, False)
-    assert not job.folder.exists()
+    [work] = program.jobs
+    assert (work.threads, work.seed, work.masked, work.sloppy) == (1, 5, True, False)
+    assert not work.folder.exists()
 
 
 def test_an_inverse_of_its_own_is_taken(heads):
@@ -191,15 +191,15 @@ def test_folds_are_counted_told_and_left(heads, caplog):
     ],
 )
 def test_a_field_of_no_use_is_refused(heads, field, words):
-    with pytest.raises(EngineError, match=words):
+    with pytest.raises(ProgramError, match=words):
         Pretended(field(heads.fixed.grid)).register(heads.fixed, heads.moving)
 
 
 def test_a_missing_program_is_said_before_any_work(heads):
-    engine = Pretended(absent='it is on the moon')
-    with pytest.raises(EngineError, match='pretended: it is on the moon'):
-        engine.register(heads.fixed, heads.moving)
-    assert engine.jobs == []
+    program = Pretended(absent='it is on the moon')
+    with pytest.raises(ProgramError, match='pretended: it is on the moon'):
+        program.register(heads.fixed, heads.moving)
+    assert program.jobs == []
 
 
 def on_a_sheared_grid(heads):
@@ -219,35 +219,35 @@ def on_a_sheared_grid(heads):
     ],
 )
 def test_bad_input_is_refused_before_any_work(heads, changed, words):
-    engine = Pretended()
+    program = Pretended()
     given = {'fixed': heads.fixed, 'moving': heads.moving} | changed(heads)
     with pytest.raises(ValueError, match=words):
-        engine.register(given.pop('fixed'), given.pop('moving'), **given)
-    assert engine.jobs == []
+        program.register(given.pop('fixed'), given.pop('moving'), **given)
+    assert program.jobs == []
 
 
 # ---------------------------------------------------------------------------------------------------- any program
 @pytest.fixture
-def job(tmp_path):
-    return base.Job(tmp_path, np.eye(4), False, threads=3)
+def work(tmp_path):
+    return base.Workspace(tmp_path, np.eye(4), False, threads=3)
 
 
 def python(code):
     return [sys.executable, '-S', '-c', code]
 
 
-def test_a_program_gets_its_threads_and_its_folder(job):
+def test_a_program_gets_its_threads_and_its_folder(work):
     words = python(
         f'import os; open("told.txt", "w").write(repr([os.environ.get(n) for n in {base.THREAD_VARIABLES}]))'
     )
-    base.run_program(words, job)
-    assert (job.folder / 'told.txt').read_text() == repr(['3'] * len(base.THREAD_VARIABLES))
+    base.run_program(words, work)
+    assert (work.folder / 'told.txt').read_text() == repr(['3'] * len(base.THREAD_VARIABLES))
 
 
-def test_what_a_program_says_reaches_stderr_unless_quiet(job, capfd):
-    base.run_program(python('print("level one")'), job)
+def test_what_a_program_says_reaches_stderr_unless_quiet(work, capfd):
+    base.run_program(python('print("level one")'), work)
     assert 'level one' in capfd.readouterr().err
-    base.run_program(python('print("level one")'), dataclasses.replace(job, quiet=True))
+    base.run_program(python('print("level one")'), dataclasses.replace(work, quiet=True))
     assert capfd.readouterr().err == ''
 
 
@@ -259,17 +259,17 @@ def test_what_a_program_says_reaches_stderr_unless_quiet(job, capfd):
         (['/nowhere/reg_f3d'], 'cannot be started: No such file'),
     ],
 )
-def test_a_program_that_fails_says_why(job, words, said):
-    with pytest.raises(EngineError, match=said):
-        base.run_program(words, job)
+def test_a_program_that_fails_says_why(work, words, said):
+    with pytest.raises(ProgramError, match=said):
+        base.run_program(words, work)
 
 
-def test_a_program_that_writes_nothing_is_a_failure(job):
-    with pytest.raises(EngineError, match=r'left no warp\.nii'):
-        base.itk_field(job.path('warp'))
-    nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), np.float32), np.eye(4)), job.path('warp'))
-    with pytest.raises(EngineError, match='holds no displacements'):
-        base.itk_field(job.path('warp'))
+def test_a_program_that_writes_nothing_is_a_failure(work):
+    with pytest.raises(ProgramError, match=r'left no warp\.nii'):
+        base.itk_field(work.path('warp'))
+    nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), np.float32), np.eye(4)), work.path('warp'))
+    with pytest.raises(ProgramError, match='holds no displacements'):
+        base.itk_field(work.path('warp'))
 
 
 def test_a_program_ends_with_the_process_that_started_it(tmp_path):
@@ -277,8 +277,8 @@ def test_a_program_ends_with_the_process_that_started_it(tmp_path):
     inner = f'import os, time; open({str(tmp_path / "pid")!r}, "w").write(str(os.getpid())); time.sleep(60)'
     code = f"""
 import sys; from pathlib import Path; import numpy as np
-from bidsreg.engines import base
-base.run_program([sys.executable, '-S', '-c', {inner!r}], base.Job(Path({str(tmp_path)!r}), np.eye(4), False))
+from bidsreg.programs import base
+base.run_program([sys.executable, '-S', '-c', {inner!r}], base.Workspace(Path({str(tmp_path)!r}), np.eye(4), False))
 """
     import subprocess
 
@@ -311,8 +311,8 @@ def test_engines_are_listed_without_their_libraries():
     import subprocess
 
     code = (
-        'import sys; from bidsreg.engines import ENGINES; '
-        '[engine.missing() for name, engine in ENGINES.items() if not name.startswith("nifty")]; '
+        'import sys; from bidsreg.programs import PROGRAMS; '
+        '[program.missing() for name, program in PROGRAMS.items() if not name.startswith("nifty")]; '
         'print([m for m in ("torch", "ants", "nipype", "nibabel", "picsl_greedy") if m in sys.modules])'
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env=os.environ)
@@ -321,20 +321,20 @@ def test_engines_are_listed_without_their_libraries():
 
 def test_every_engine_describes_itself():
     assert {'ants-syn', 'ants-syn-cc', 'niftyreg', 'niftyreg-vel', 'niftyreg-mind', 'niftyreg-mind-vel'} == set(
-        BASELINES
+        APP_PROGRAMS
     )
-    assert {'greedy', 'convexadam', 'fireants'} == set(ENGINES) - set(BASELINES)
-    for name, engine in ENGINES.items():
-        assert engine.name == name
-        assert engine.description
-        assert engine.as_dict()['name'] == name
-        assert engine.as_dict(sloppy=True) != engine.as_dict()
-    assert len({str(engine.as_dict()) for engine in ENGINES.values()}) == len(ENGINES)
-    for engine in BASELINES.values():
-        assert engine.sentence
-        assert engine.references
+    assert {'greedy', 'convexadam', 'fireants'} == set(PROGRAMS) - set(APP_PROGRAMS)
+    for name, program in PROGRAMS.items():
+        assert program.name == name
+        assert program.description
+        assert program.as_dict()['name'] == name
+        assert program.as_dict(sloppy=True) != program.as_dict()
+    assert len({str(program.as_dict()) for program in PROGRAMS.values()}) == len(PROGRAMS)
+    for program in APP_PROGRAMS.values():
+        assert program.sentence
+        assert program.references
 
 
 def test_an_absent_package_is_named_with_how_to_get_it(monkeypatch):
     monkeypatch.setattr(base.importlib.util, 'find_spec', lambda name: None)
-    assert 'pip install convexAdam' in ENGINES['convexadam'].missing()
+    assert 'pip install convexAdam' in PROGRAMS['convexadam'].missing()

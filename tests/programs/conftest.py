@@ -15,7 +15,7 @@ def heads(tmp_path_factory):
     shape, affine = (36, 42, 34), data.grid((36, 42, 34), 'LPI', (-8, 12, 17), 5.4)
     moving_shape, moving_affine = (34, 40, 36), data.grid((34, 40, 36), 'RAS', (14, -9, 7), (5.6, 5.5, 5.2))
     pair = data.pair(shape, 1, moving_shape, affine, moving_affine, known=known)
-    paths = pair.save(tmp_path_factory.mktemp('heads of an engine'))  # a path with spaces
+    paths = pair.save(tmp_path_factory.mktemp('heads of a program'))  # a path with spaces
     names = ('fixed', 'moving', 'fixed_mask', 'moving_mask')
     images = {name: Image.load(paths[name]) for name in names}
     return SimpleNamespace(paths=paths, truth=known, pair=pair, **images)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bidsreg.engines.base import Engine, Fields, Job, itk_field, run_python
+from bidsreg.programs.base import Fields, Program, Workspace, itk_field, run_python
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ MUTUAL_INFORMATION = SynSettings()
 CROSS_CORRELATION = SynSettings(metric='CC', bins_or_radius=4)
 
 
-class AntsSyn(Engine):
+class AntsSyn(Program):
     """ANTs SyN; the affine it is given stays as it is, both warps are its own."""
 
     package, distribution = 'ants', 'antspyx'
@@ -89,17 +89,17 @@ class AntsSyn(Engine):
         self.sentence = f'symmetric normalisation (SyN; Avants et al. 2008) of ANTs, maximising {likeness}'
         self.references = {key: REFERENCES[key] for key in cited}
 
-    def run(self, job: Job) -> Fields:
+    def run(self, work: Workspace) -> Fields:
         """antsRegistration in a process of its own."""
-        masks = [str(job.path(f'{end}_mask')) for end in ('fixed', 'moving')]
+        masks = [str(work.path(f'{end}_mask')) for end in ('fixed', 'moving')]
         words = [
-            *('-d', '3', '--float', '1', '-o', str(job.folder / 'syn_'), '-r', str(job.itk_affine)),
-            *self.used_settings(job.sloppy).words([str(job.path('fixed')), str(job.path('moving'))]),
-            *('--random-seed', str(job.seed)),
-            *(['--masks', f'[{",".join(masks)}]'] if job.masked else []),
+            *('-d', '3', '--float', '1', '-o', str(work.folder / 'syn_'), '-r', str(work.itk_affine)),
+            *self.used_settings(work.sloppy).words([str(work.path('fixed')), str(work.path('moving'))]),
+            *('--random-seed', str(work.seed)),
+            *(['--masks', f'[{",".join(masks)}]'] if work.masked else []),
         ]
-        run_python(self.name, words, job)
-        return Fields(*(itk_field(job.folder / f'syn_1{kind}.nii.gz') for kind in ('Warp', 'InverseWarp')))
+        run_python(self.name, words, work)
+        return Fields(*(itk_field(work.folder / f'syn_1{kind}.nii.gz') for kind in ('Warp', 'InverseWarp')))
 
     @staticmethod
     def child(words: Sequence[str]) -> int:

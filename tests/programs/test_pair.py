@@ -1,4 +1,4 @@
-"""bidsreg-pair with an engine: the same files and the same words as with a method of our own."""
+"""bidsreg-pair with a program: the same files and the same words as with a method of our own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bidsreg import pair
-from bidsreg.engines import ENGINES, EngineError, base
+from bidsreg.programs import PROGRAMS, ProgramError, base
 from bidsreg.registration import Deformation, Image, cli
 
 FILES = {'warped.nii.gz', 'forward.h5', 'inverse.h5', 'jacobian.nii.gz', 'result.json'}
@@ -23,7 +23,7 @@ class Wishes:
         return Wishes(1)
 
 
-class Pretended(base.Engine):
+class Pretended(base.Program):
     """Displaces by a function of world points."""
 
     name = 'pretended'
@@ -38,21 +38,21 @@ class Pretended(base.Engine):
     def version(self):
         return '7.1'
 
-    def run(self, job):
-        self.jobs.append(job)
-        return base.Fields(self.displacement(base.world_points(Image.load(job.path('fixed')))).astype(np.float32))
+    def run(self, work):
+        self.jobs.append(work)
+        return base.Fields(self.displacement(base.world_points(Image.load(work.path('fixed')))).astype(np.float32))
 
 
 @pytest.fixture
 def run(heads, tmp_path, capsys, monkeypatch):
     """Run the command on the heads; exit code, result.json or None, and what it said."""
 
-    def run(*more, engine=None, name='pretended', masks=True):
+    def run(*more, program=None, name='pretended', masks=True):
         words = [heads.paths['fixed'], heads.paths['moving'], '--affine', heads.paths['affine'], '--device', 'cpu']
         if masks:
             words += ['--fixed-mask', heads.paths['fixed_mask'], '--moving-mask', heads.paths['moving_mask']]
         words += ['--method', name, '--out', tmp_path / 'out', '--threads', '1', *more]
-        code = cli.main([str(word) for word in words], {'pretended': engine} if engine else ENGINES)
+        code = cli.main([str(word) for word in words], {'pretended': program} if program else PROGRAMS)
         told = tmp_path / 'out/result.json'
         return code, json.loads(told.read_text()) if told.exists() else None, capsys.readouterr().err
 
@@ -69,8 +69,8 @@ def wrong(heads):
 
 
 def test_the_same_five_files_and_facts(run, heads, tmp_path):
-    engine = right(heads)
-    code, told, said = run('--seed', '11', '-q', engine=engine)
+    program = right(heads)
+    code, told, said = run('--seed', '11', '-q', program=program)
     assert code == 0
     assert {path.name for path in (tmp_path / 'out').iterdir()} == FILES
     assert told['method'] == told['settings']['name'] == 'pretended'
@@ -88,9 +88,9 @@ def test_the_same_five_files_and_facts(run, heads, tmp_path):
     assert told['grid']['shape'] == list(heads.fixed.grid.shape)
     assert {'load', 'solve', 'finish', 'total'} == set(told['seconds'])
     assert told['peak_memory_mb'] > 50
-    [job] = engine.jobs
-    assert (job.threads, job.seed, job.quiet, job.sloppy) == (1, 11, True, False)
-    assert job.folder.parent == tmp_path
+    [work] = program.jobs
+    assert (work.threads, work.seed, work.quiet, work.sloppy) == (1, 11, True, False)
+    assert work.folder.parent == tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ['out']
     assert 'diffeo kept, 0 folds' in said
     found = Deformation.load(tmp_path / 'out/forward.h5', tmp_path / 'out/inverse.h5')
@@ -98,7 +98,7 @@ def test_the_same_five_files_and_facts(run, heads, tmp_path):
 
 
 def test_result_has_the_keys_of_our_own_methods(run, heads, tmp_path):
-    _, told, _ = run('-q', engine=right(heads))
+    _, told, _ = run('-q', program=right(heads))
     words = [heads.paths['fixed'], heads.paths['moving'], '--affine', heads.paths['affine'], '--device', 'cpu']
     words += ['--fixed-mask', heads.paths['fixed_mask'], '--moving-mask', heads.paths['moving_mask']]
     words += ['--set', 'levels=8:10', '--set', 'loosened=', '--out', tmp_path / 'own', '--threads', '1', '-q']
@@ -110,11 +110,11 @@ def test_result_has_the_keys_of_our_own_methods(run, heads, tmp_path):
 
 
 def test_the_affine_is_kept_where_it_is_better_unless_asked_otherwise(run, heads, tmp_path):
-    code, told, _ = run('-q', engine=wrong(heads))
+    code, told, _ = run('-q', program=wrong(heads))
     assert code == 0
     assert told['decision']['kept'] == told['decision']['better'] == 'affine'
     assert told['displacement_mm']['max'] == 0
-    _, told, said = run('-q', '--keep', 'diffeo', '--overwrite', engine=wrong(heads))
+    _, told, said = run('-q', '--keep', 'diffeo', '--overwrite', program=wrong(heads))
     assert (told['decision']['kept'], told['decision']['better']) == ('diffeo', 'affine')
     assert '--keep diffeo was asked for; the deformation looks worse' in told['decision']['reason']
     assert told['displacement_mm']['max'] > 5
@@ -147,7 +147,7 @@ def test_folds_are_written_and_told(run, heads):
         moved[16:19, 18:22, 15:18, 0] += 30
         return moved
 
-    code, told, said = run('-q', '--keep', 'diffeo', engine=Pretended(fold))
+    code, told, said = run('-q', '--keep', 'diffeo', program=Pretended(fold))
     assert code == 0
     assert told['jacobian']['folds'] > 10
     assert 'no inverse' in told['stopped'][1]
@@ -155,9 +155,9 @@ def test_folds_are_written_and_told(run, heads):
 
 
 def test_a_quick_look(run, heads):
-    engine = right(heads)
-    _, told, _ = run('--sloppy', engine=engine)
-    assert engine.jobs[0].sloppy
+    program = right(heads)
+    _, told, _ = run('--sloppy', program=program)
+    assert program.jobs[0].sloppy
     assert told['settings']['depth'] == 1
 
 
@@ -172,9 +172,9 @@ def test_a_quick_look(run, heads):
     ],
 )
 def test_options_of_presets_are_refused_before_any_work(run, heads, words):
-    engine = right(heads)
-    code, told, said = run(*words, engine=engine)
-    assert (code, told, engine.jobs) == (2, None, [])
+    program = right(heads)
+    code, told, said = run(*words, program=program)
+    assert (code, told, program.jobs) == (2, None, [])
     assert f'{words[0]} is for the presets only; pretended does not take it' in said
 
 
@@ -187,21 +187,21 @@ def test_options_of_presets_are_refused_before_any_work(run, heads, words):
     ],
 )
 def test_what_cannot_be_is_said_before_any_work(run, heads, words, absent, said):
-    engine = right(heads)
-    engine.absent = absent
-    code, told, heard = run(*words, engine=engine)
-    assert (code, told, engine.jobs) == (2, None, [])
+    program = right(heads)
+    program.absent = absent
+    code, told, heard = run(*words, program=program)
+    assert (code, told, program.jobs) == (2, None, [])
     assert said in heard
 
 
 def test_a_program_that_fails_ends_with_1(run, heads, monkeypatch, tmp_path):
-    engine = right(heads)
+    program = right(heads)
 
-    def fail(job):
-        raise EngineError('reg_f3d ended with 3: no such brain')
+    def fail(work):
+        raise ProgramError('reg_f3d ended with 3: no such brain')
 
-    monkeypatch.setattr(engine, 'run', fail)
-    code, told, said = run(engine=engine)
+    monkeypatch.setattr(program, 'run', fail)
+    code, told, said = run(program=program)
     assert (code, told) == (1, None)
     assert 'bidsreg-pair: failed: reg_f3d ended with 3: no such brain' in said
     assert not (tmp_path / 'out').exists()
@@ -226,9 +226,9 @@ def test_ants(run, heads, name):
     assert told['inverse_consistency_mm']['mean'] < 0.1
 
 
-@pytest.mark.parametrize('name', [n for n in ENGINES if not n.startswith('ants')])
+@pytest.mark.parametrize('name', [n for n in PROGRAMS if not n.startswith('ants')])
 def test_the_other_programs(run, heads, name):
-    if why := ENGINES[name].missing():
+    if why := PROGRAMS[name].missing():
         pytest.skip(why)
     code, told, _ = run('--sloppy', '-q', '--keep', 'diffeo', name=name)
     assert code == 0

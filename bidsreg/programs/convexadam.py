@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bidsreg.engines.base import Engine, Fields, Job, run_python
+from bidsreg.programs.base import Fields, Program, Workspace, run_python
 
 BLOCK = 6
 """Voxels: its coarsest steps take such blocks; images of another size make it stretch its answer."""
@@ -33,7 +33,7 @@ class ConvexAdamSettings:
         return dataclasses.replace(self, selected_niter=10)
 
 
-class ConvexAdam(Engine):
+class ConvexAdam(Program):
     """It wants both images on one grid: the moving one is resampled through the affine. No inverse, no masks."""
 
     name, package, distribution = 'convexadam', 'convexAdam', 'convexAdam'
@@ -41,20 +41,20 @@ class ConvexAdam(Engine):
     peer = True
     settings = ConvexAdamSettings()
 
-    def run(self, job: Job) -> Fields:
+    def run(self, work: Workspace) -> Fields:
         """Through Python; displacements come in voxels."""
         import nibabel as nib
 
         from bidsreg.registration.grid import Grid
         from bidsreg.registration.image import Image, resample
 
-        fixed, moving = (Image.load(job.path(end)) for end in ('fixed', 'moving'))
-        seen = Grid(moving.grid.shape, np.linalg.inv(job.affine) @ moving.grid.affine)
-        Image(resample(Image(moving.data, seen), fixed.grid), fixed.grid).save(job.path('resampled'))
-        out = job.folder / 'displacement.npy'
-        options = json.dumps(dataclasses.asdict(self.used_settings(job.sloppy)))
-        run_python(self.name, [job.path('fixed'), job.path('resampled'), out, str(job.threads), options], job)
-        matrix = nib.load(job.path('fixed')).affine[:3, :3]
+        fixed, moving = (Image.load(work.path(end)) for end in ('fixed', 'moving'))
+        seen = Grid(moving.grid.shape, np.linalg.inv(work.affine) @ moving.grid.affine)
+        Image(resample(Image(moving.data, seen), fixed.grid), fixed.grid).save(work.path('resampled'))
+        out = work.folder / 'displacement.npy'
+        options = json.dumps(dataclasses.asdict(self.used_settings(work.sloppy)))
+        run_python(self.name, [work.path('fixed'), work.path('resampled'), out, str(work.threads), options], work)
+        matrix = nib.load(work.path('fixed')).affine[:3, :3]
         return Fields(np.load(out) @ matrix.T.astype(np.float32))
 
     @staticmethod

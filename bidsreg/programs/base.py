@@ -1,4 +1,4 @@
-"""What all engines share: the input written for a program, the program run, its fields turned into a deformation."""
+"""What all programs share: the input written for a program, the program run, its fields turned into a deformation."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
 
-class EngineError(RegistrationError):
+class ProgramError(RegistrationError):
     """A program failed, or wrote what is no deformation of the pair."""
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class Workspace:
     """A pair in a folder of its own, for one run of a program.
 
     Attributes
@@ -70,7 +70,7 @@ class Job:
     sloppy, quiet : bool
         Few iterations; no words of the program on stderr.
     device : str
-        Of torch, for an engine that can use a GPU.
+        Of torch, for a program that can use a GPU.
     """
 
     folder: Path
@@ -83,7 +83,7 @@ class Job:
     device: str = 'cpu'
 
     def path(self, name: str) -> Path:
-        """``fixed``, ``moving``, ``fixed_mask`` or ``moving_mask`` as NIfTI; any other name is free for the engine."""
+        """``fixed``, ``moving``, ``fixed_mask`` or ``moving_mask`` as NIfTI; any other name is free for the program."""
         return self.folder / f'{name}.nii'
 
     @property
@@ -114,8 +114,8 @@ class Fields:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """The answer of an engine, with the attributes that a `bidsreg.registration.Result` has.
+class ProgramResult:
+    """The answer of a program, with the attributes that a `bidsreg.registration.Result` has.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ class Outcome:
     repaired: int = 0
 
 
-class Engine(ABC):
+class Program(ABC):
     """A program that finds a deformation.
 
     A subclass says what it is called, what it needs, and how it is run (`run`); the rest is the same for all.
@@ -203,12 +203,12 @@ class Engine(ABC):
         return {'name': self.name, **dataclasses.asdict(self.used_settings(sloppy))}
 
     @abstractmethod
-    def run(self, job: Job) -> Fields:
-        """Run the program on the files of a job and read what it found.
+    def run(self, work: Workspace) -> Fields:
+        """Run the program on the files of a work and read what it found.
 
         Raises
         ------
-        EngineError
+        ProgramError
             If it fails.
         """
 
@@ -226,7 +226,7 @@ class Engine(ABC):
         quiet: bool = True,
         device: str = 'cpu',
         scratch: Path | None = None,
-    ) -> Outcome:
+    ) -> ProgramResult:
         """Find a deformation that aligns a moving image with a fixed one.
 
         Parameters
@@ -247,31 +247,31 @@ class Engine(ABC):
         quiet : bool
             Do not repeat on stderr what the program says.
         device : str
-            Of torch; counts where the engine uses it.
+            Of torch; counts where the program uses it.
         scratch : Path, optional
             Folder in which the program's files lie while it runs. Default: where the system keeps such.
 
         Returns
         -------
-        Outcome
+        ProgramResult
 
         Raises
         ------
         ValueError
             If the input cannot be registered.
-        EngineError
+        ProgramError
             If the program is missing or fails, or its field is of no use.
         """
         from bidsreg.registration.deformation import Deformation
 
         if why := self.missing():
-            raise EngineError(f'{self.name}: {why}')
+            raise ProgramError(f'{self.name}: {why}')
         matrix = np.eye(4) if affine is None else np.asarray(affine, float)
         check_pair(self.name, fixed, moving, fixed_mask, moving_mask, matrix)
         began = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix=f'.{self.name}-', dir=scratch) as folder:
             masked = write_pair(Path(folder), fixed, moving, fixed_mask, moving_mask, matrix)
-            found = self.run(Job(Path(folder), matrix, masked, threads, seed, sloppy, quiet, device))
+            found = self.run(Workspace(Path(folder), matrix, masked, threads, seed, sloppy, quiet, device))
         forward = checked_field(self.name, found.forward, fixed)
         solved = time.perf_counter()
         inverse, notes = inverse_of(self.name, forward, found.inverse, fixed)
@@ -280,7 +280,7 @@ class Engine(ABC):
         mask, evidence = judged(fixed, moving, fixed_mask, moving_mask, deformation, threads)
         folds = count_folds(self.name, deformation)
         seconds = {'solve': solved - began, 'finish': time.perf_counter() - solved}
-        return Outcome(deformation, mask, evidence, folds, notes, seconds)
+        return ProgramResult(deformation, mask, evidence, folds, notes, seconds)
 
 
 def check_pair(
@@ -344,22 +344,22 @@ def write_pair(
     return any(shows)
 
 
-def run_program(words: Sequence[str | Path], job: Job) -> None:
-    """Run a program in the folder of a job, on the job's threads; it ends when this process does.
+def run_program(words: Sequence[str | Path], work: Workspace) -> None:
+    """Run a program in the folder of a work, on the work's threads; it ends when this process does.
 
     Raises
     ------
-    EngineError
+    ProgramError
         If it cannot be started, or ends with another code than 0; with the last lines of what it said.
     """
     text = [str(word) for word in words]
-    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(job.threads))
+    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(work.threads))
     said: deque[str] = deque(maxlen=LAST_LINES)
     LOGGER.debug('%s', shlex.join(text))
     try:
         process = subprocess.Popen(
             text,
-            cwd=job.folder,
+            cwd=work.folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -369,12 +369,12 @@ def run_program(words: Sequence[str | Path], job: Job) -> None:
             preexec_fn=_end_with_parent,
         )
     except OSError as error:
-        raise EngineError(f'{text[0]} cannot be started: {error.strerror}') from error
+        raise ProgramError(f'{text[0]} cannot be started: {error.strerror}') from error
     with process:
         for line in process.stdout or ():
             if line.strip():
                 said.append(line.strip())
-                if not job.quiet:
+                if not work.quiet:
                     print(line.rstrip(), file=sys.stderr, flush=True)
     if process.returncode:
         how = (
@@ -384,22 +384,22 @@ def run_program(words: Sequence[str | Path], job: Job) -> None:
         )
         if process.returncode == -signal.SIGKILL:
             how += ', most often because memory ran out'
-        raise EngineError(f'{Path(text[0]).name} {how}: ' + (' | '.join(said) or 'it said nothing'))
+        raise ProgramError(f'{Path(text[0]).name} {how}: ' + (' | '.join(said) or 'it said nothing'))
 
 
 def _end_with_parent() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def run_python(engine: str, words: Sequence[str | Path], job: Job) -> None:
-    """Call an engine's `child` in a Python process of its own, whose libraries see the job's threads when they start.
+def run_python(program: str, words: Sequence[str | Path], work: Workspace) -> None:
+    """Call a program's `child` in a Python process of its own, whose libraries see the work's threads when they start.
 
     Raises
     ------
-    EngineError
+    ProgramError
         As for `run_program`.
     """
-    run_program([sys.executable, '-m', 'bidsreg.engines._child', engine, *words], job)
+    run_program([sys.executable, '-m', 'bidsreg.programs._child', program, *words], work)
 
 
 def itk_field(path: Path) -> np.ndarray:
@@ -412,7 +412,7 @@ def volume(path: Path) -> np.ndarray:
 
     Raises
     ------
-    EngineError
+    ProgramError
         If the program did not write it, or not whole.
     """
     import nibabel as nib
@@ -420,11 +420,11 @@ def volume(path: Path) -> np.ndarray:
     try:
         data = np.asarray(nib.load(path).dataobj, np.float32)
     except Exception as error:
-        raise EngineError(f'the program left no {path.name} that can be read ({error})') from error
+        raise ProgramError(f'the program left no {path.name} that can be read ({error})') from error
     if data.ndim == 5:
         data = data[:, :, :, 0]
     if data.ndim != 4 or data.shape[3] != 3:
-        raise EngineError(f'{path.name} holds no displacements: its shape is {data.shape}')
+        raise ProgramError(f'{path.name} holds no displacements: its shape is {data.shape}')
     return data
 
 
@@ -456,13 +456,13 @@ def checked_field(name: str, data: np.ndarray, fixed: Image) -> np.ndarray:
 
     Raises
     ------
-    EngineError
+    ProgramError
         If it lies on another grid than the fixed image, or holds NaN or infinite values.
     """
     if data.shape != (*fixed.grid.shape, 3):
-        raise EngineError(f'{name} wrote a field of shape {data.shape} for an image of shape {fixed.grid.shape}')
+        raise ProgramError(f'{name} wrote a field of shape {data.shape} for an image of shape {fixed.grid.shape}')
     if not np.isfinite(data).all():
-        raise EngineError(f'{name} wrote a displacement field with NaN or infinite values')
+        raise ProgramError(f'{name} wrote a displacement field with NaN or infinite values')
     return np.ascontiguousarray(data, np.float32)
 
 

@@ -1,0 +1,29 @@
+"""The programs by name."""
+
+from __future__ import annotations
+
+from bidsreg.programs.ants import CROSS_CORRELATION, MUTUAL_INFORMATION, AntsSyn
+from bidsreg.programs.base import Program
+from bidsreg.programs.convexadam import ConvexAdam
+from bidsreg.programs.fireants import FireAnts
+from bidsreg.programs.greedy import Greedy
+from bidsreg.programs.niftyreg import MIND, NMI, NiftyReg, NiftyRegVelocity
+
+PROGRAMS: dict[str, Program] = {
+    program.name: program
+    for program in (
+        AntsSyn('ants-syn', MUTUAL_INFORMATION),
+        AntsSyn('ants-syn-cc', CROSS_CORRELATION),
+        NiftyReg('niftyreg', NMI),
+        NiftyRegVelocity('niftyreg-vel', NMI),
+        NiftyReg('niftyreg-mind', MIND),
+        NiftyRegVelocity('niftyreg-mind-vel', MIND),
+        Greedy(),
+        ConvexAdam(),
+        FireAnts(),
+    )
+}
+"""Every program that ``bidsreg-pair`` offers."""
+
+APP_PROGRAMS: dict[str, Program] = {name: program for name, program in PROGRAMS.items() if not program.peer}
+"""Those that the BIDS App offers as well."""
