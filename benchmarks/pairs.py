@@ -38,7 +38,7 @@ from scipy import ndimage as ndi
 
 from bidsreg.benchmark import metrics as judge
 from bidsreg.benchmark.run import machine
-from bidsreg.interfaces.bias import bias_field
+from bidsreg.preparation.bias import bias_field
 from bidsreg.registration import metrics
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.grid import Grid

@@ -12,8 +12,8 @@ from nipype.interfaces.base import isdefined
 from nipype.pipeline.engine.utils import load_resultfile
 
 from bidsreg.bids.derivatives import read_qc, write_text
-from bidsreg.interfaces.affine import decompose
 from bidsreg.interfaces.measure import brain_centre, volume_ml
+from bidsreg.preparation.affine import decompose
 from bidsreg.registration.itk import read_affine
 from bidsreg.reports.case import partial_path
 from bidsreg.reports.pictures import PICTURES, Scene, drawable, picture_path

@@ -367,7 +367,7 @@ def _check_labels(path: Path, image: Path, labels: Mapping[int, str]) -> None:
 
 def _check_mask(path: Path, image: Path, labels: Mapping[int, str]) -> None:
     from bidsreg.bids.headers import load_sane
-    from bidsreg.interfaces.skullstrip import check_mask
+    from bidsreg.preparation.skullstrip import check_mask
 
     check_mask(str(path), load_sane(image), of=str(image))
 

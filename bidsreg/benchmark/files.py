@@ -58,7 +58,7 @@ def require_grid(path: Path, of: Path, what: str) -> None:
     """
     from nibabel import Nifti1Image
 
-    from bidsreg.interfaces.base import require_same_grid
+    from bidsreg.preparation.grids import require_same_grid
 
     headers = [check_header(file) for file in (path, of)]
     for header in headers:

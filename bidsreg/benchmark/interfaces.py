@@ -10,9 +10,11 @@ import numpy as np
 from nipype.interfaces.base import File, isdefined, traits
 
 from bidsreg.benchmark.files import read_labels, write_json
-from bidsreg.interfaces._ants import new_image
-from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, require_same_grid, stem
-from bidsreg.interfaces.skullstrip import BrainMask, stripped_already
+from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
+from bidsreg.interfaces.skullstrip import BrainMask
+from bidsreg.preparation.ants import new_image
+from bidsreg.preparation.grids import require_same_grid, stem
+from bidsreg.preparation.skullstrip import stripped_already
 from bidsreg.whole import write_whole
 
 

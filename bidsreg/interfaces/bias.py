@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import os
 
-import nibabel as nb
-import numpy as np
 from nipype.interfaces.base import File, traits
 
-from bidsreg.errors import InputError
-from bidsreg.interfaces._ants import load_ants, new_image, to_ants
-from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, require_same_grid, stem
-
-#: Voxel size (mm) to which an image is thinned out before the field is estimated.
-COARSE_MM = 5.0
-#: How far around the mask (mm) the field is estimated; beyond, it goes on as it is at the border.
-MARGIN_MM = 8.0
+from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
+from bidsreg.preparation.bias import correct_bias
+from bidsreg.preparation.grids import stem
 
 
 class _N4InputSpec(StepInputSpec):
@@ -30,13 +23,7 @@ class _N4OutputSpec(StepOutputSpec):
 
 
 class N4(Step):
-    """N4 bias field correction (Tustison et al. 2010) with ANTsPy, inside a mask.
-
-    Splines 200 mm apart on the coarsest of four levels, as the fMRIPrep family has them. The field is estimated on
-    the voxels of a grid of about :data:`COARSE_MM` mm around the mask (N4's own shrinking takes all axes alike, which
-    leaves hardly a slice of a thick-sliced scan, and its time grows with every voxel, seen or not), on one thread, so
-    that one image always gives the same bits. The mean inside the mask is kept.
-    """
+    """N4 bias field correction inside a mask: :func:`bidsreg.preparation.bias.correct_bias` as a node."""
 
     input_spec = _N4InputSpec
     output_spec = _N4OutputSpec
@@ -45,71 +32,6 @@ class N4(Step):
         if self.inputs.method == 'none':
             self._results['out_file'] = self.inputs.in_file
             return
-        image, mask = nb.load(self.inputs.in_file), nb.load(self.inputs.mask)
-        require_same_grid(mask, image, what='Mask', path=self.inputs.mask, of=self.inputs.in_file)
-        data = image.get_fdata(dtype=np.float32)
-        inside = np.asanyarray(mask.dataobj) > 0
-        if not inside.any():
-            raise InputError(
-                f'Mask {self.inputs.mask} is empty: there is no brain in {self.inputs.in_file} to correct.'
-            )
-        corrected = data / bias_field(data, inside, image.affine, sloppy=self.inputs.sloppy)
-        corrected *= data[inside].mean() / corrected[inside].mean()
+        corrected = correct_bias(self.inputs.in_file, self.inputs.mask, sloppy=self.inputs.sloppy)
         self._results['out_file'] = os.path.join(runtime.cwd, f'{stem(self.inputs.in_file)}_n4.nii.gz')
-        new_image(corrected, image).to_filename(self._results['out_file'])
-
-
-def bias_field(data: np.ndarray, inside: np.ndarray, affine: np.ndarray, *, sloppy: bool = False) -> np.ndarray:
-    """Estimate the smooth field by which an image was multiplied.
-
-    Parameters
-    ----------
-    data
-        The image, float.
-    inside
-        bool, of the same shape: where to look.
-    affine
-        Voxel to world, mm.
-    sloppy
-        Two levels of 20 iterations rather than four of 50.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32, positive, of the same shape.
-    """
-    zooms = np.linalg.norm(affine[:3, :3], axis=0)
-    factors = np.maximum(1, np.round(COARSE_MM / zooms)).astype(int)
-    margin = np.ceil(MARGIN_MM / zooms).astype(int)
-    where = np.nonzero(inside)
-    starts = np.maximum(np.array([axis.min() for axis in where]) - margin, 0)
-    stops = np.array([axis.max() for axis in where]) + margin + 1
-    thin = tuple(slice(*bounds) for bounds in zip(starts, stops, factors, strict=True))
-    coarse = affine.copy()
-    coarse[:3, :3] *= factors
-    coarse[:3, 3] += affine[:3, :3] @ starts
-    floor = 1e-4 * max(float(data[inside].mean()), 1e-6)  # N4 takes logarithms
-    field = load_ants().n4_bias_field_correction(
-        to_ants(nb.Nifti1Image(np.maximum(data[thin], floor), coarse)),
-        # N4 reads its mask as floats whatever it is given: one of bytes would be read beyond its end
-        mask=to_ants(nb.Nifti1Image(inside[thin].astype(np.float32), coarse)),
-        shrink_factor=1,
-        convergence={'iters': [20, 20] if sloppy else [50, 50, 50, 50], 'tol': 1e-7},
-        spline_param=200,
-        return_bias_field=True,
-    )
-    logarithm = np.log(np.maximum(field.numpy(), 1e-3))
-    for axis, (size, start, factor) in enumerate(zip(data.shape, starts, factors, strict=True)):
-        logarithm = _refine(logarithm, axis, (np.arange(size) - start) / factor)
-    return np.exp(logarithm).astype(np.float32)
-
-
-def _refine(values: np.ndarray, axis: int, positions: np.ndarray) -> np.ndarray:
-    """Interpolate along one axis with a cubic spline, at positions counted in samples; the ends go on as they are."""
-    from scipy.interpolate import make_interp_spline
-
-    count = values.shape[axis]
-    if count == 1:
-        return np.repeat(values, len(positions), axis)
-    weights = make_interp_spline(np.arange(count), np.eye(count), k=min(3, count - 1))(positions.clip(0, count - 1))
-    return np.moveaxis(np.tensordot(weights.astype(np.float32), values, (1, axis)), 0, axis)
+        corrected.to_filename(self._results['out_file'])

@@ -6,8 +6,9 @@ import os
 
 from nipype.interfaces.base import File, traits
 
-from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, stem
-from bidsreg.interfaces.skullstrip import stripped_already
+from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
+from bidsreg.preparation.grids import stem
+from bidsreg.preparation.skullstrip import stripped_already
 
 
 class _ConformInputSpec(StepInputSpec):

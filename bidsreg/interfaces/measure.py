@@ -11,8 +11,8 @@ import numpy as np
 from nipype.interfaces.base import File, isdefined, traits
 
 from bidsreg import quality
-from bidsreg.interfaces.affine import decompose
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
+from bidsreg.preparation.affine import decompose
 from bidsreg.registration.itk import read_affine
 from bidsreg.reports.verdict import judge, read_thresholds
 
@@ -45,7 +45,7 @@ class Measure(Step):
     """Merge what the solver says of itself with what the steps before it found.
 
     ``facts`` holds ``result`` (the content of result.json, without the paths of its inputs), ``affine`` and ``rigid``
-    (see :func:`bidsreg.interfaces.affine.decompose`; translations are those of the brain's centre), ``masks`` (volumes
+    (see :func:`bidsreg.preparation.affine.decompose`; translations are those of the brain's centre), ``masks`` (volumes
     in ml), ``images`` (:func:`bidsreg.quality.geometry`), ``overlap`` (:func:`bidsreg.quality.overlap`),
     ``alternatives`` (:func:`bidsreg.quality.alternatives`), ``edge_lncc`` (:func:`bidsreg.quality.edge_lncc`),
     ``t1w_findings``, ``t2w_findings``, ``seconds_per_step`` and ``verdict`` (:func:`bidsreg.reports.verdict.judge`).

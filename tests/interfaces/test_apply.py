@@ -4,8 +4,8 @@ import nibabel as nb
 import numpy as np
 import pytest
 
-from bidsreg.interfaces.affine import rigid_matrix
 from bidsreg.interfaces.apply import Apply
+from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.registration.itk import write_affine
 from tests import data
 

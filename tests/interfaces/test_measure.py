@@ -7,11 +7,11 @@ import nibabel as nb
 import numpy as np
 import pytest
 
-from bidsreg.interfaces.affine import rigid_matrix
 from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.figures import Draw
 from bidsreg.interfaces.measure import Measure
 from bidsreg.interfaces.sink import FILES, PublishPair
+from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.registration.itk import write_affine
 
 RESULT = {

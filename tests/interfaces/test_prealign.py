@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from bidsreg.errors import InputError
-from bidsreg.interfaces import prealign
-from bidsreg.interfaces.affine import rigid_matrix
+from bidsreg.preparation import prealign
 from bidsreg.interfaces.prealign import Prealign
+from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.registration.itk import read_affine, write_affine
 from tests import data
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from bidsreg.errors import InputError
-from bidsreg.interfaces.skullstrip import BrainMask, stripped_already
+from bidsreg.interfaces.skullstrip import BrainMask
+from bidsreg.preparation.skullstrip import stripped_already
 from tests import data
 
 
@@ -96,7 +97,7 @@ def test_skip_takes_what_is_not_zero(stripped, here):
 
 def test_deepbet_runs_apart_and_its_failure_is_told(heads, here, monkeypatch):
     """The process is a stand-in; what it is asked for and how its end is told are real."""
-    from bidsreg.interfaces import skullstrip
+    from bidsreg.preparation import skullstrip
 
     seen = {}
 
@@ -112,7 +113,7 @@ def test_deepbet_runs_apart_and_its_failure_is_told(heads, here, monkeypatch):
     monkeypatch.setattr(skullstrip.subprocess, 'run', pretend)
     out = run(heads[0], num_threads=3, mode='force')
     assert 'deepbet, as asked for' in out.method
-    assert seen['command'][1:3] == ['-m', 'bidsreg.interfaces._deepbet']
+    assert seen['command'][1:3] == ['-m', 'bidsreg.preparation.deepbet']
     assert seen['command'][-2:] == ['--threads', '3']
     assert '--gpu' not in seen['command']
     assert seen['env']['OMP_NUM_THREADS'] == '3'

@@ -1,4 +1,4 @@
-"""Brain extraction with deepbet as a process of its own: ``python -m bidsreg.interfaces._deepbet IN OUT``.
+"""Brain extraction with deepbet as a process of its own: ``python -m bidsreg.preparation.deepbet IN OUT``.
 
 deepbet's own command skips files below 100 kB and has no option for threads; this one calls its Python function.
 """

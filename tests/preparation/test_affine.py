@@ -4,7 +4,7 @@ import nibabel as nb
 import numpy as np
 import pytest
 
-from bidsreg.interfaces.affine import decompose, rigid_matrix
+from bidsreg.preparation.affine import decompose, rigid_matrix
 from bidsreg.registration.itk import read_affine, write_affine
 from tests import data
 
