@@ -17,8 +17,8 @@ from bidsreg.bids.derivatives import check_output_dataset
 from bidsreg.errors import InputError
 from bidsreg.execution.devices import count_gpus
 from bidsreg.programs import APP_PROGRAMS, PROGRAMS
+from bidsreg.qc.verdict import read_thresholds
 from bidsreg.registration.presets import PRESETS
-from bidsreg.reports.verdict import read_thresholds
 from bidsreg.settings import WORKING_RESOLUTION, Settings, suggestion
 
 LOGGER = logging.getLogger('bidsreg')

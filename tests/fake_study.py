@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bidsreg.reports.verdict import judge
+from bidsreg.qc.verdict import judge
 
 #: What is wrong with which subjects (by their place), and what the group page is to make of it.
 FLIPPED, ASTRAY, CROPPED, FOLDED, FAILED, WAITING, BROKEN, NO_T2W, NO_T1W = 5, 11, 17, 8, 21, 23, 26, 29, 32

@@ -28,12 +28,12 @@ from bidsreg import example
 from bidsreg.benchmark.cli import build_parser as build_benchmark_parser
 from bidsreg.cli import build_parser, main
 from bidsreg.programs import PROGRAMS, niftyreg
+from bidsreg.qc.verdict import read_thresholds
 from bidsreg.registration import Deformation, Grid, Image
 from bidsreg.registration import cli as pair_cli
 from bidsreg.registration.inversion import invert_displacement
 from bidsreg.registration.presetfile import from_toml
 from bidsreg.registration.presets import preset
-from bidsreg.reports.verdict import read_thresholds
 from tests import data, fake_study
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -445,7 +445,7 @@ def _write_dataset_files(settings: Settings) -> None:
     write_text(_json(description), out / 'dataset_description.json', out)
     write_text('\n'.join(lines) + '\n', ignore, out)
     write_text(methods_text(settings), out / 'logs' / 'CITATION.md', out)
-    dictionary = resources.files('bidsreg.reports').joinpath('qc.json').read_text(encoding='utf-8')
+    dictionary = resources.files('bidsreg.qc').joinpath('dictionary.json').read_text(encoding='utf-8')
     write_text(dictionary, out / 'logs' / 'qc_dictionary.json', out)
     if not (out / 'README').exists() and not (out / 'README.md').exists():
         write_text(_README, out / 'README', out)

@@ -10,11 +10,11 @@ import nibabel as nb
 import numpy as np
 from nipype.interfaces.base import File, isdefined, traits
 
-from bidsreg import quality
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
 from bidsreg.preparation.affine import decompose
+from bidsreg.qc import numbers
+from bidsreg.qc.verdict import judge, read_thresholds
 from bidsreg.registration.itk import read_affine
-from bidsreg.reports.verdict import judge, read_thresholds
 
 
 class _MeasureInputSpec(StepInputSpec):
@@ -46,9 +46,9 @@ class Measure(Step):
 
     ``facts`` holds ``result`` (the content of result.json, without the paths of its inputs), ``affine`` and ``rigid``
     (see :func:`bidsreg.preparation.affine.decompose`; translations are those of the brain's centre), ``masks`` (volumes
-    in ml), ``images`` (:func:`bidsreg.quality.geometry`), ``overlap`` (:func:`bidsreg.quality.overlap`),
-    ``alternatives`` (:func:`bidsreg.quality.alternatives`), ``edge_lncc`` (:func:`bidsreg.quality.edge_lncc`),
-    ``t1w_findings``, ``t2w_findings``, ``seconds_per_step`` and ``verdict`` (:func:`bidsreg.reports.verdict.judge`).
+    in ml), ``images`` (:func:`bidsreg.qc.numbers.geometry`), ``overlap`` (:func:`bidsreg.qc.numbers.overlap`),
+    ``alternatives`` (:func:`bidsreg.qc.numbers.alternatives`), ``edge_lncc`` (:func:`bidsreg.qc.numbers.edge_lncc`),
+    ``t1w_findings``, ``t2w_findings``, ``seconds_per_step`` and ``verdict`` (:func:`bidsreg.qc.verdict.judge`).
     """
 
     input_spec = _MeasureInputSpec
@@ -61,10 +61,10 @@ class Measure(Step):
         fixed_mask, moving_mask = nb.load(inputs.fixed_mask), nb.load(inputs.moving_mask)
         matrix, centre = read_affine(inputs.affine), brain_centre(fixed_mask)
         facts = {
-            'images': {'t1w': quality.geometry(fixed), 't2w': quality.geometry(moving)},
-            'overlap': quality.overlap(fixed_mask, moving_mask, matrix, warped),
-            'alternatives': quality.alternatives(fixed, fixed_mask, warped, moving, matrix),
-            'edge_lncc': quality.edge_lncc(fixed, fixed_mask, moving, matrix, warped),
+            'images': {'t1w': numbers.geometry(fixed), 't2w': numbers.geometry(moving)},
+            'overlap': numbers.overlap(fixed_mask, moving_mask, matrix, warped),
+            'alternatives': numbers.alternatives(fixed, fixed_mask, warped, moving, matrix),
+            'edge_lncc': numbers.edge_lncc(fixed, fixed_mask, moving, matrix, warped),
             'mask_method': _value(inputs.mask_method),
             'masks': {'t1w_ml': volume_ml(fixed_mask), 't2w_ml': volume_ml(moving_mask)},
             'prealign_start': _value(inputs.prealign_start),

@@ -19,8 +19,8 @@ from typing import Any
 from bidsreg.bids.derivatives import ENTITIES, PRODUCTS
 from bidsreg.bids.pairs import node_name
 from bidsreg.errors import InputError
+from bidsreg.qc.verdict import CHECKS, STATUSES, At, Threshold, Verdict, read_thresholds
 from bidsreg.reports.case import judged, natural, newest_crash, parse_name, recall
-from bidsreg.reports.verdict import CHECKS, STATUSES, At, Threshold, Verdict, read_thresholds
 from bidsreg.whole import write_text
 
 if typing.TYPE_CHECKING:
@@ -257,7 +257,7 @@ def read_study(settings: Settings) -> Study:
 
 
 def _dictionary() -> dict[str, dict[str, str]]:
-    return json.loads(resources.files('bidsreg.reports').joinpath('qc.json').read_text(encoding='utf-8'))
+    return json.loads(resources.files('bidsreg.qc').joinpath('dictionary.json').read_text(encoding='utf-8'))
 
 
 def _qc_files(out: Path) -> Iterator[tuple[str, Path]]:

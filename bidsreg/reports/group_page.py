@@ -11,10 +11,10 @@ from typing import Any
 from urllib.parse import quote
 
 from bidsreg import __version__
+from bidsreg.qc.verdict import STATUSES, Threshold
 from bidsreg.reports.case import Case
 from bidsreg.reports.group import LEAST, REACH, ROW_STATUSES, STEM, Number, Row, Study
 from bidsreg.reports.texts import anchor, number
-from bidsreg.reports.verdict import STATUSES, Threshold
 
 if typing.TYPE_CHECKING:
     from bidsreg.settings import Settings

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bidsreg.errors import InputError
-from bidsreg.preparation import prealign
 from bidsreg.interfaces.prealign import Prealign
+from bidsreg.preparation import prealign
 from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.registration.itk import read_affine, write_affine
 from tests import data

@@ -10,7 +10,7 @@ from importlib import resources
 import pytest
 
 from bidsreg.errors import InputError
-from bidsreg.reports.verdict import CHECKS, judge, read_thresholds
+from bidsreg.qc.verdict import CHECKS, judge, read_thresholds
 
 GOOD = {
     'overlap': {'mask_dice': {'affine': 0.97}, 'brain_in_view': {'affine': 1.0}, 'brain_with_signal': 0.99},
@@ -177,13 +177,13 @@ def test_a_file_of_thresholds_that_is_not_there(tmp_path):
 
 
 def test_every_check_has_thresholds_and_is_explained():
-    text = resources.files('bidsreg.reports').joinpath('thresholds.toml').read_text(encoding='utf-8')
+    text = resources.files('bidsreg.qc').joinpath('thresholds.toml').read_text(encoding='utf-8')
     assert set(tomllib.loads(text)) == set(CHECKS)
     assert set(read_thresholds()) == set(CHECKS)
 
 
 def test_every_number_that_is_judged_is_in_the_dictionary():
-    dictionary = json.loads(resources.files('bidsreg.reports').joinpath('qc.json').read_text(encoding='utf-8'))
+    dictionary = json.loads(resources.files('bidsreg.qc').joinpath('dictionary.json').read_text(encoding='utf-8'))
 
     def leaves(facts, path=''):
         for key, value in facts.items():

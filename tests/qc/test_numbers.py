@@ -11,8 +11,8 @@ import pytest
 from scipy import ndimage as ndi
 
 from bidsreg import pair as pair_command
-from bidsreg import quality
 from bidsreg.interfaces.measure import Measure
+from bidsreg.qc import numbers
 from bidsreg.registration.itk import write_affine
 from tests import data
 
@@ -44,7 +44,7 @@ def flipped(image):
 def test_overlap_agrees_with_resampled_masks():
     pair = scans(1, moving_shape=(40, 50, 30), moving_affine=data.grid((40, 50, 30), 'LPI', (5, -3, 8), (4, 4, 5)))
     matrix = pair.truth.matrix @ np.diag([1.1, 0.95, 1.0, 1])
-    found = quality.overlap(pair.fixed_mask, pair.moving_mask, matrix, placed(pair.moving, pair.fixed, matrix))
+    found = numbers.overlap(pair.fixed_mask, pair.moving_mask, matrix, placed(pair.moving, pair.fixed, matrix))
     one = np.asarray(pair.fixed_mask.dataobj) > 0
     for stage, way in (('before', np.eye(4)), ('affine', matrix)):
         other = placed(pair.moving_mask, pair.fixed, way, order=0).get_fdata() > 0
@@ -58,7 +58,7 @@ def test_overlap_of_a_cropped_field_of_view():
     mask = np.asarray(pair.fixed_mask.dataobj) > 0
     cropped, cropped_mask = pair.moving.slicer[18:], pair.moving_mask.slicer[18:]
     warped = placed(cropped, pair.fixed, np.eye(4))
-    found = quality.overlap(pair.fixed_mask, cropped_mask, np.eye(4), warped)
+    found = numbers.overlap(pair.fixed_mask, cropped_mask, np.eye(4), warped)
     assert found['brain_in_view']['affine'] == pytest.approx(mask[18:].sum() / mask.sum(), abs=1e-4)
     assert found['brain_with_signal'] == pytest.approx(0.5, abs=0.03)
 
@@ -68,13 +68,13 @@ def test_empty_masks_are_said():
     empty = data.image(np.zeros(SHAPE, np.uint8), pair.fixed.affine)
     for masks, name in (((empty, pair.moving_mask), 'T1w'), ((pair.fixed_mask, empty), 'T2w')):
         with pytest.raises(ValueError, match=f'mask of the {name} is empty'):
-            quality.overlap(*masks, np.eye(4), pair.fixed)
+            numbers.overlap(*masks, np.eye(4), pair.fixed)
     with pytest.raises(ValueError, match='is empty'):
-        quality.alternatives(pair.fixed, empty, pair.fixed, pair.moving, np.eye(4))
+        numbers.alternatives(pair.fixed, empty, pair.fixed, pair.moving, np.eye(4))
 
 
 def test_geometry():
-    found = quality.geometry(data.image(np.zeros((60, 72, 22), np.int16), data.GRIDS['thick'][1]))
+    found = numbers.geometry(data.image(np.zeros((60, 72, 22), np.int16), data.GRIDS['thick'][1]))
     assert found['shape'] == [60, 72, 22]
     assert found['voxel_mm'] == pytest.approx([3.2, 3.2, 8.0])
     assert found['obliqueness_deg'] == pytest.approx(9.0, abs=1e-3)
@@ -89,7 +89,7 @@ def test_the_better_place_is_named(shift, words):
     pair = scans(still=True)
     matrix = np.eye(4)
     matrix[:3, 3] = -np.array(shift)
-    found = quality.alternatives(
+    found = numbers.alternatives(
         pair.fixed, pair.fixed_mask, placed(pair.moving, pair.fixed, matrix), pair.moving, matrix
     )
     assert found['shift_margin'] < -0.3
@@ -104,7 +104,7 @@ def test_local_correlation_of_edges_against_windows_one_by_one():
     mask = np.zeros(one.shape, np.uint8)
     mask[5:11, 5:9, 7:13] = 1
     scans = [data.image(values, affine) for values in (one, two, mask)]
-    found = quality.edge_lncc(scans[0], scans[2], scans[1], np.eye(4), scans[1])
+    found = numbers.edge_lncc(scans[0], scans[2], scans[1], np.eye(4), scans[1])
 
     def edges(values):
         sigma = (0.7, 0.7, 0.7)  # all voxels are larger than the 1 mm of the edges
@@ -128,20 +128,20 @@ def _blur(values, sigma, but):
 def test_edges_agree_more_the_nearer_the_truth():
     pair = scans(2)
     matrix = pair.truth.matrix
-    found = quality.edge_lncc(pair.fixed, pair.fixed_mask, pair.moving, matrix, data.t2w(SHAPE, 2, noise=0.03))
+    found = numbers.edge_lncc(pair.fixed, pair.fixed_mask, pair.moving, matrix, data.t2w(SHAPE, 2, noise=0.03))
     assert found['before'] + 0.1 < found['affine'] < found['registered']
     far = np.eye(4)
     far[0, 3] = 400
-    apart = quality.edge_lncc(pair.fixed, pair.fixed_mask, pair.moving, far, pair.moving)
+    apart = numbers.edge_lncc(pair.fixed, pair.fixed_mask, pair.moving, far, pair.moving)
     assert apart['affine'] is None
     flat = data.image(np.ones(SHAPE, np.float32), pair.fixed.affine)
-    assert quality.edge_lncc(pair.fixed, pair.fixed_mask, flat, np.eye(4), flat)['registered'] is None
+    assert numbers.edge_lncc(pair.fixed, pair.fixed_mask, flat, np.eye(4), flat)['registered'] is None
 
 
 def test_a_flat_image_has_no_margins():
     pair = scans(still=True)
     flat = data.image(np.ones(SHAPE, np.float32), pair.fixed.affine)
-    found = quality.alternatives(pair.fixed, pair.fixed_mask, flat, flat, np.eye(4))
+    found = numbers.alternatives(pair.fixed, pair.fixed_mask, flat, flat, np.eye(4))
     assert found['mutual_information'] == pytest.approx(0, abs=1e-6)
     assert found['shift_margin'] is None
 
@@ -245,8 +245,8 @@ def registered(pair, moving, matrix, tmp_path, monkeypatch) -> dict:
 
 def assert_described(facts) -> None:
     """Every value of the QC file is in its dictionary, itself or a mapping that it lies in."""
-    folder = Path(quality.__file__).parent / 'reports'
-    dictionary = json.loads((folder / 'qc.json').read_text(encoding='utf-8'))
+    folder = Path(numbers.__file__).parent
+    dictionary = json.loads((folder / 'dictionary.json').read_text(encoding='utf-8'))
 
     def walk(value, path):
         if path in dictionary:
