@@ -18,7 +18,7 @@ from bidsreg.bids.derivatives import PRODUCTS, output_name
 from bidsreg.cli import DESCRIPTION, build_parser
 from bidsreg.programs import APP_PROGRAMS
 from bidsreg.registration.presets import PRESETS
-from bidsreg.reports.group import STEM
+from bidsreg.reports.study import STEM
 
 #: Boutiques takes a ``File`` (which may be a folder) for something that is there, and binds it into the container.
 #: These are folders that the app makes where they are missing.

@@ -88,7 +88,7 @@ def run(settings: Settings) -> int:
 
 def _run_group(settings: Settings) -> int:
     """Write the page of the study from what earlier runs left."""
-    from bidsreg.reports.group import read_study, write_group
+    from bidsreg.reports.study import read_study, write_group
 
     check_study(settings)
     if settings.participant_label or settings.session_label:
@@ -314,7 +314,7 @@ class _Run:
         write_reports(self.settings, self.plan, list(self.outcomes.values()))
 
     def _write_study(self) -> None:
-        from bidsreg.reports.group import read_study, write_group
+        from bidsreg.reports.study import read_study, write_group
 
         write_group(read_study(self.settings), self.settings)
 

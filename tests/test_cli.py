@@ -18,13 +18,13 @@ import pytest
 
 from bidsreg import checks, cli
 from bidsreg import run as bidsreg_run
-from bidsreg.bids.citation import methods_text
 from bidsreg.bids.derivatives import pair_outputs
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.cli import build_parser, main, parse_settings
 from bidsreg.errors import InputError
 from bidsreg.execution.crashes import KILLED, read_crash
 from bidsreg.programs import APP_PROGRAMS, niftyreg
+from bidsreg.reports.citation import methods_text
 from bidsreg.settings import Settings
 from tests import data, fake_app
 

@@ -9,11 +9,11 @@ from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, picture_gigaby
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bidsreg.interfaces.figures import FILES, Draw
-from bidsreg.interfaces.measure import Measure
+from bidsreg.interfaces.draw import FILES, Draw
+from bidsreg.interfaces.measure import MeasureQuality
 from bidsreg.reports.pictures import PICTURES
 
-#: What the room passes on to :class:`~bidsreg.interfaces.measure.Measure`, where it is given.
+#: What the room passes on to :class:`~bidsreg.interfaces.measure.MeasureQuality`, where it is given.
 NOTES = (
     'rigid',
     'mask_method',
@@ -65,7 +65,7 @@ def init_quality_wf(
     Outputs
     -------
     facts
-        Everything known, a dictionary; see :class:`~bidsreg.interfaces.measure.Measure`.
+        Everything known, a dictionary; see :class:`~bidsreg.interfaces.measure.MeasureQuality`.
     facts_file
         The same as JSON.
     figures
@@ -74,7 +74,7 @@ def init_quality_wf(
     workflow = pe.Workflow(name=name)
     inputnode = pe.Node(niu.IdentityInterface(fields=[*FILES, *NOTES]), name='inputnode')
     outputnode = pe.Node(niu.IdentityInterface(fields=['facts', 'facts_file', 'figures']), name='outputnode')
-    measure = pe.Node(Measure(), name='measure', mem_gb=gigabytes('measure', fixed_shape, moving_shape))
+    measure = pe.Node(MeasureQuality(), name='measure', mem_gb=gigabytes('measure', fixed_shape, moving_shape))
     if thresholds is not None:
         measure.inputs.thresholds = str(thresholds)
     measured = [name for name in (*FILES, *NOTES) if name in measure.inputs.copyable_trait_names()]

@@ -15,8 +15,8 @@ from bidsreg.bids.derivatives import read_qc, write_text
 from bidsreg.interfaces.measure import brain_centre, volume_ml
 from bidsreg.preparation.affine import decompose
 from bidsreg.registration.itk import read_affine
-from bidsreg.reports.case import partial_path
 from bidsreg.reports.pictures import PICTURES, Scene, drawable, picture_path
+from bidsreg.reports.record import partial_path
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Pair

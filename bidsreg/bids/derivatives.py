@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg import __version__
-from bidsreg.bids.citation import methods_text
 from bidsreg.errors import InputError
+from bidsreg.reports.citation import methods_text
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Pair

@@ -41,7 +41,7 @@ class _MeasureOutputSpec(StepOutputSpec):
     out_file = File(desc='the same as JSON')
 
 
-class Measure(Step):
+class MeasureQuality(Step):
     """Merge what the solver says of itself with what the steps before it found.
 
     ``facts`` holds ``result`` (the content of result.json, without the paths of its inputs), ``affine`` and ``rigid``

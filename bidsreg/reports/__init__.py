@@ -1,6 +1,6 @@
 """What a person looks at after a run: pictures of every pair and one HTML page per subject.
 
-:mod:`.figures` draws (plain functions, files in, SVG out); :func:`write_reports` assembles the pages with nireports.
+:mod:`.drawings` draws (plain functions, files in, SVG out); :func:`write_reports` assembles the pages with nireports.
 """
 
 from __future__ import annotations

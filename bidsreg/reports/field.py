@@ -13,7 +13,7 @@ from scipy import ndimage as ndi
 from bidsreg.registration.itk import read_composite
 from bidsreg.reports import canvas
 from bidsreg.reports.canvas import FOOT, GAP, ORANGE, PIXEL, VERMILLION, WIDTH, Layout, Plane, Source
-from bidsreg.reports.figures import tissue_borders
+from bidsreg.reports.drawings import tissue_borders
 
 SPACING = 5.0
 """Between the lines of a deformation grid, mm."""

@@ -16,7 +16,8 @@ from typing import Any
 
 from bidsreg.bids.derivatives import figure_path
 from bidsreg.registration.itk import read_affine
-from bidsreg.reports import field, figures
+from bidsreg.reports import drawings as figures
+from bidsreg.reports import field
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Pair

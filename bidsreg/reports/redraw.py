@@ -8,8 +8,8 @@ import typing
 from pathlib import Path
 
 from bidsreg.bids.derivatives import PRODUCTS, dataset_links, output_name, sidecar
-from bidsreg.reports.case import Case
 from bidsreg.reports.pictures import PICTURES, Scene, drawable, picture_path
+from bidsreg.reports.record import PairRecord
 
 if typing.TYPE_CHECKING:
     from bidsreg.settings import Settings
@@ -17,12 +17,12 @@ if typing.TYPE_CHECKING:
 LOGGER = logging.getLogger('bidsreg')
 
 
-def redraw(case: Case, settings: Settings) -> dict[str, str]:
+def redraw(record: PairRecord, settings: Settings) -> dict[str, str]:
     """Draw the pictures of a pair that are missing and can be drawn.
 
     Parameters
     ----------
-    case : Case
+    record : PairRecord
         The pair. Of one that failed and has no picture of its scans they are drawn as they came.
     settings : Settings
         Where the datasets are.
@@ -32,19 +32,19 @@ def redraw(case: Case, settings: Settings) -> dict[str, str]:
     dict of str to str
         Why a picture is not there, by its name.
     """
-    paths = {name: picture_path(case.entities, settings.output_dir, name) for name in PICTURES}
+    paths = {name: picture_path(record.entities, settings.output_dir, name) for name in PICTURES}
     missing = [name for name, path in paths.items() if not path.is_file()]
     if not missing:
         return {}
-    if case.complete:
-        scene, reasons = scene_of_derivatives(case, settings), {}
+    if record.complete:
+        scene, reasons = scene_of_derivatives(record, settings), {}
         possible = drawable(scene)
         for name in missing:
             lacks = [field for field in PICTURES[name].needs if getattr(scene, field) is None]
             if lacks:
                 reasons[name] = f'it was lost, and cannot be drawn again without: {", ".join(lacks)}'
-    elif case.failed and case.pair is not None and paths['before'] in map(paths.get, missing):
-        scene, reasons, possible = Scene(fixed=case.pair.t1w, moving=case.pair.t2w), {}, ['before']
+    elif record.failed and record.pair is not None and paths['before'] in map(paths.get, missing):
+        scene, reasons, possible = Scene(fixed=record.pair.t1w, moving=record.pair.t2w), {}, ['before']
     else:
         return {}
     for name in (name for name in missing if name in possible):
@@ -52,15 +52,15 @@ def redraw(case: Case, settings: Settings) -> dict[str, str]:
             paths[name].parent.mkdir(parents=True, exist_ok=True)
             PICTURES[name].draw(scene, paths[name])
         except Exception as error:  # of a broken file; the page must come out all the same
-            LOGGER.warning('%s: the picture %s could not be drawn: %s', case.name, name, error)
+            LOGGER.warning('%s: the picture %s could not be drawn: %s', record.name, name, error)
             reasons[name] = f'it could not be drawn: {type(error).__name__}: {error}'
     return reasons
 
 
-def scene_of_derivatives(case: Case, settings: Settings) -> Scene:
+def scene_of_derivatives(record: PairRecord, settings: Settings) -> Scene:
     """Find the files of a finished pair, and its T2w in the dataset they were made from."""
     out = settings.output_dir
-    ours = {key: out / output_name(key, case.entities) for key in PRODUCTS if PRODUCTS[key].of == 'T2w'}
+    ours = {key: out / output_name(key, record.entities) for key in PRODUCTS if PRODUCTS[key].of == 'T2w'}
     found = {
         'moving_mask': ours['t2w_mask'],
         'affine': ours['affine_xfm'],
@@ -75,7 +75,7 @@ def scene_of_derivatives(case: Case, settings: Settings) -> Scene:
         uris = json.loads(sidecar(ours['forward_xfm']).read_text(encoding='utf-8'))['Sources']
         found.update(zip(names, (_find(uri, settings) for uri in uris), strict=False))
     except (OSError, ValueError, KeyError, TypeError):
-        LOGGER.debug('%s: what the transform was made from is not known', case.name)
+        LOGGER.debug('%s: what the transform was made from is not known', record.name)
     return Scene(**{name: path for name, path in found.items() if path is not None and path.is_file()})
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from bidsreg.reports import texts
-from bidsreg.reports.case import Case, collect
 from bidsreg.reports.pictures import PICTURES, Picture, picture_path
+from bidsreg.reports.record import PairRecord, collect
 from bidsreg.reports.redraw import redraw
 from bidsreg.whole import write_whole
 
@@ -41,16 +41,16 @@ def write_subject(subject: str, settings: Settings, plan: Plan, outcomes: Sequen
     """
     from nireports.assembler.report import Report
 
-    cases = collect(subject, settings, plan, outcomes)
+    records = collect(subject, settings, plan, outcomes)
     page = settings.output_dir / f'sub-{subject}.html'
     with tempfile.TemporaryDirectory(prefix='bidsreg-report-') as folder:
         reportlets = _Reportlets(Path(folder), subject)
-        reportlets.add('files', texts.files(subject, plan, cases))
-        for place, case in enumerate(cases):
-            _add_case(reportlets, f'p{place}', case, settings)
+        reportlets.add('files', texts.files(subject, plan, records))
+        for place, record in enumerate(records):
+            _add_record(reportlets, f'p{place}', record, settings)
         reportlets.add('methods', texts.methods(_citation(settings)))
-        reportlets.add('errors', texts.errors(cases))
-        bootstrap = _bootstrap(Path(folder), subject, cases)
+        reportlets.add('errors', texts.errors(records))
+        bootstrap = _bootstrap(Path(folder), subject, records)
 
         def assemble(hidden: Path) -> None:
             Report(
@@ -79,15 +79,15 @@ class _Reportlets:
             (self.folder / f'sub-{self.subject}_desc-{desc}_T2w.html').write_text(text, encoding='utf-8')
 
 
-def _add_case(reportlets: _Reportlets, prefix: str, case: Case, settings: Settings) -> None:
-    reportlets.add(f'{prefix}facts', texts.facts(case, settings))
-    reportlets.add(f'{prefix}error', texts.error(case, settings))
-    reportlets.add(f'{prefix}numbers', texts.numbers(case))
-    reasons = redraw(case, settings)
+def _add_record(reportlets: _Reportlets, prefix: str, record: PairRecord, settings: Settings) -> None:
+    reportlets.add(f'{prefix}facts', texts.facts(record, settings))
+    reportlets.add(f'{prefix}error', texts.error(record, settings))
+    reportlets.add(f'{prefix}numbers', texts.numbers(record))
+    reasons = redraw(record, settings)
     for name, picture in PICTURES.items():
         desc = f'{prefix}{_desc(name)}'
-        path = picture_path(case.entities, settings.output_dir, name)
-        if case.kept == 'affine' and name in OF_A_DEFORMATION:
+        path = picture_path(record.entities, settings.output_dir, name)
+        if record.kept == 'affine' and name in OF_A_DEFORMATION:
             if name == OF_A_DEFORMATION[0]:
                 reportlets.add(desc, texts.note('The affine was kept: there is no deformation to show.'))
         elif path.is_file():
@@ -122,7 +122,7 @@ def _embed(path: Path, picture: Picture) -> str:
     return texts.frame(f'<img src="data:image/svg+xml;base64,{code}" alt="{texts.escape(picture.alt)}">')
 
 
-def _bootstrap(folder: Path, subject: str, cases: Sequence[Case]) -> Path:
+def _bootstrap(folder: Path, subject: str, records: Sequence[PairRecord]) -> Path:
     """The spec with its section "pair" once for every pair, written for nireports to read."""
     package = resources.files('bidsreg.reports')
     spec: dict[str, Any] = yaml.safe_load(package.joinpath('spec.yml').read_text(encoding='utf-8'))
@@ -133,11 +133,11 @@ def _bootstrap(folder: Path, subject: str, cases: Sequence[Case]) -> Path:
         if section['name'] != 'pair':
             sections.append(section)
             continue
-        for place, case in enumerate(cases):
+        for place, record in enumerate(records):
             mine = copy.deepcopy(section)
-            mine['name'], mine['title'] = texts.anchor(case), case.title
+            mine['name'], mine['title'] = texts.anchor(record), record.title
             for reportlet in mine['reportlets']:
-                if case.kept == 'affine' and 'affine_kept' in reportlet:
+                if record.kept == 'affine' and 'affine_kept' in reportlet:
                     reportlet |= reportlet['affine_kept']
                 reportlet.pop('affine_kept', None)
                 reportlet['bids']['desc'] = f'p{place}{reportlet["bids"]["desc"]}'
@@ -155,6 +155,6 @@ def _citation(settings: Settings) -> str:
     try:
         return (settings.output_dir / 'logs' / 'CITATION.md').read_text(encoding='utf-8')
     except OSError:
-        from bidsreg.bids.citation import methods_text
+        from bidsreg.reports.citation import methods_text
 
         return methods_text(settings)

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bidsreg.reports.case import Case, sources
+from bidsreg.reports.record import PairRecord, sources
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Plan
@@ -75,7 +75,7 @@ def box(kind: str, text: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------- the subject
-def files(subject: str, plan: Plan, cases: Sequence[Case]) -> str:
+def files(subject: str, plan: Plan, records: Sequence[PairRecord]) -> str:
     """The plan's rows of this subject, and what became of each pair."""
     from bidsreg.bids.pairs import plan_table
 
@@ -89,59 +89,59 @@ def files(subject: str, plan: Plan, cases: Sequence[Case]) -> str:
         ('Session', 'T1w', 'T2w', 'Decision', 'Why'),
         'Every T1w and T2w of this subject, what is done with it and why',
     )
-    return '\n'.join([*map(_card, cases), listed])
+    return '\n'.join([*map(_card, records), listed])
 
 
-def _card(case: Case) -> str:
+def _card(record: PairRecord) -> str:
     """A pair in a few lines: verdict, what was paired and why, what to know."""
-    status, said = _end(case)
-    pair = case.pair
+    status, said = _end(record)
+    pair = record.pair
     chosen = ''
     if pair is not None:
         chosen = f'<code>{escape(pair.t2w.name)}</code> to <code>{escape(pair.t1w.name)}</code> ({escape(pair.reason)})'
-    odd = _findings(case)
+    odd = _findings(record)
     warned = f'Header{"s" if len(odd) > 1 else ""}: {escape("; ".join(odd))}' if odd else ''
     lines = [
-        f'<a href="#{anchor(case)}">{escape(case.title)}</a> {badge(_status(case))} {status}',
+        f'<a href="#{anchor(record)}">{escape(record.title)}</a> {badge(_status(record))} {status}',
         chosen,
         said,
         warned,
     ]
-    return box(_KINDS.get(_status(case), 'none'), '<br>'.join(filter(None, lines)))
+    return box(_KINDS.get(_status(record), 'none'), '<br>'.join(filter(None, lines)))
 
 
 #: Verdict: kind of the box that tells it.
 _KINDS = {'PASS': 'good', 'CHECK': 'warn', 'FAIL': 'bad'}
 
 
-def anchor(case: Case) -> str:
+def anchor(record: PairRecord) -> str:
     """Id of a pair's section."""
-    return case.name
+    return record.name
 
 
-def _end(case: Case) -> tuple[str, str]:
-    status = case.outcome.status if case.outcome else ('done' if case.complete else 'not done')
-    if case.failed and case.outcome:
-        return f'<b>{status}</b>', escape(f'{case.outcome.step}: {case.outcome.cause}'.strip(': '))
-    if case.outcome and case.outcome.status == 'locked':
-        return status, escape(case.outcome.cause or 'another run has it')
-    return status, '<br>'.join(map(escape, [*_reasons(case), *filter(None, [_kept(case)])]))
+def _end(record: PairRecord) -> tuple[str, str]:
+    status = record.outcome.status if record.outcome else ('done' if record.complete else 'not done')
+    if record.failed and record.outcome:
+        return f'<b>{status}</b>', escape(f'{record.outcome.step}: {record.outcome.cause}'.strip(': '))
+    if record.outcome and record.outcome.status == 'locked':
+        return status, escape(record.outcome.cause or 'another run has it')
+    return status, '<br>'.join(map(escape, [*_reasons(record), *filter(None, [_kept(record)])]))
 
 
-def _status(case: Case) -> str:
+def _status(record: PairRecord) -> str:
     """PASS, CHECK or FAIL; a pair that could not be registered is a FAIL, one that is not done has none."""
-    if case.failed:
+    if record.failed:
         return 'FAIL'
-    return case.verdict.status if case.verdict else '–'
+    return record.verdict.status if record.verdict else '–'
 
 
-def _reasons(case: Case) -> list[str]:
-    return case.verdict.reasons if case.verdict else []
+def _reasons(record: PairRecord) -> list[str]:
+    return record.verdict.reasons if record.verdict else []
 
 
-def _kept(case: Case) -> str:
+def _kept(record: PairRecord) -> str:
     """One line: which transform was kept, folds, and how the evidence speaks."""
-    result, parts = case.result, []
+    result, parts = record.result, []
     kept = (result.get('decision') or {}).get('kept')
     if kept:
         parts.append({'diffeo': 'deformation kept', 'affine': 'affine kept'}.get(kept, str(kept)))
@@ -163,33 +163,35 @@ def _count_better(evidence: Mapping[str, Any]) -> tuple[int, int]:
 
 
 # ------------------------------------------------------------------------------------------------------- one pair
-def facts(case: Case, settings: Settings) -> str:
+def facts(record: PairRecord, settings: Settings) -> str:
     """Boxes that say how it stands, and a table of what was used."""
-    findings = _findings(case)
+    findings = _findings(record)
     said = [box('warn', '<b>About the headers:</b><br>' + '<br>'.join(map(escape, findings)))] if findings else []
-    return '\n'.join([*_boxes(case), table(_fact_rows(case, settings)), *said])
+    return '\n'.join([*_boxes(record), table(_fact_rows(record, settings)), *said])
 
 
-def _boxes(case: Case) -> list[str]:
+def _boxes(record: PairRecord) -> list[str]:
     boxes = []
-    result = case.result
-    if case.failed and case.outcome:
-        step = escape(case.outcome.step or '?')
-        boxes.append(box('bad', f'<b>This pair failed</b> at <code>{step}</code>: {escape(case.outcome.cause)}'))
-        if case.complete:
+    result = record.result
+    if record.failed and record.outcome:
+        step = escape(record.outcome.step or '?')
+        boxes.append(box('bad', f'<b>This pair failed</b> at <code>{step}</code>: {escape(record.outcome.cause)}'))
+        if record.complete:
             boxes.append(box('warn', 'What is shown below is of an earlier run.'))
-        elif case.qc:
+        elif record.qc:
             boxes.append(box('warn', 'What is shown below was known when it failed.'))
-    elif case.outcome and case.outcome.status == 'locked':
-        boxes.append(box('warn', f'Not done by this run: {escape(case.outcome.cause or "another run has this pair")}.'))
-    elif not case.complete:
+    elif record.outcome and record.outcome.status == 'locked':
+        boxes.append(
+            box('warn', f'Not done by this run: {escape(record.outcome.cause or "another run has this pair")}.')
+        )
+    elif not record.complete:
         boxes.append(box('warn', 'This pair is not done: there is no QC file of it in the derivatives.'))
-    if case.complete and not case.current:
+    if record.complete and not record.current:
         boxes.append(box('warn', 'The derivatives were made with other settings than those of this run.'))
-    if case.verdict:
-        why = _reasons(case) or ['All numbers lie within their thresholds.']
-        lines = [badge(case.verdict.status), *map(escape, why)]
-        boxes.append(box(_KINDS[case.verdict.status], '<br>'.join(lines)))
+    if record.verdict:
+        why = _reasons(record) or ['All numbers lie within their thresholds.']
+        lines = [badge(record.verdict.status), *map(escape, why)]
+        boxes.append(box(_KINDS[record.verdict.status], '<br>'.join(lines)))
     decision = result.get('decision') or {}
     if decision:
         kept = 'the deformation' if decision.get('kept') == 'diffeo' else f'the {decision.get("kept")}'
@@ -205,30 +207,30 @@ def _boxes(case: Case) -> list[str]:
     return boxes
 
 
-def _fact_rows(case: Case, settings: Settings) -> list[tuple[str, str]]:
+def _fact_rows(record: PairRecord, settings: Settings) -> list[tuple[str, str]]:
     rows = []
-    for label, uri in zip(('T1w', 'T2w'), sources(case, settings), strict=False):
-        path = getattr(case.pair, label.lower()) if case.pair else None
+    for label, uri in zip(('T1w', 'T2w'), sources(record, settings), strict=False):
+        path = getattr(record.pair, label.lower()) if record.pair else None
         rows.append((f'{label}', f'<code>{escape(uri)}</code>{_grid(path)}'))
-    if case.pair:
-        rows.append(('Why this T1w', escape(case.pair.reason)))
+    if record.pair:
+        rows.append(('Why this T1w', escape(record.pair.reason)))
     rows.append(
-        ('Brain mask', escape(case.qc.get('mask_method') or (case.pair.fixed_mask_reason if case.pair else '–')))
+        ('Brain mask', escape(record.qc.get('mask_method') or (record.pair.fixed_mask_reason if record.pair else '–')))
     )
-    volumes = case.qc.get('masks')
+    volumes = record.qc.get('masks')
     if isinstance(volumes, Mapping):
         names = {'t1w_ml': 'T1w', 't2w_ml': 'T2w'}
         rows.append(
             ('Volume of the mask', ', '.join(f'{names.get(k, k)} {number(v, 4)} ml' for k, v in volumes.items()))
         )
-    if case.qc.get('prealign_start'):
-        rows.append(('Alignment started from', escape(case.qc['prealign_start'])))
+    if record.qc.get('prealign_start'):
+        rows.append(('Alignment started from', escape(record.qc['prealign_start'])))
     return rows
 
 
-def _run_rows(case: Case) -> list[tuple[str, str]]:
+def _run_rows(record: PairRecord) -> list[tuple[str, str]]:
     """What the solver says of its work."""
-    result, rows = case.result, []
+    result, rows = record.result, []
     if result.get('method'):
         rows.append(('Method', escape(result['method'])))
     for key, label in (('device', 'Device'), ('threads', 'Threads'), ('seed', 'Seed'), ('stopped', 'Stopped')):
@@ -274,13 +276,13 @@ def _grid(path: Any) -> str:
     return f'<br>{shape} voxels of {zooms} mm{tilt}'
 
 
-def _findings(case: Case) -> list[str]:
+def _findings(record: PairRecord) -> list[str]:
     """Header findings: from the QC file, else from the files themselves."""
-    found = [str(item) for key, value in case.qc.items() if 'findings' in key for item in _flatten(key, value)]
-    if not found and case.pair is not None:
+    found = [str(item) for key, value in record.qc.items() if 'findings' in key for item in _flatten(key, value)]
+    if not found and record.pair is not None:
         from bidsreg.bids.headers import check_header
 
-        for label, path in (('T1w', case.pair.t1w), ('T2w', case.pair.t2w)):
+        for label, path in (('T1w', record.pair.t1w), ('T2w', record.pair.t2w)):
             try:
                 report = check_header(path)
             except Exception as error:
@@ -300,9 +302,9 @@ def _flatten(key: str, value: Any) -> list[str]:
     return [f'{prefix}{value}'] if value else []
 
 
-def numbers(case: Case) -> str:
+def numbers(record: PairRecord) -> str:
     """Tables of the evidence, the deformation and the affine."""
-    result, parts = case.result, []
+    result, parts = record.result, []
     evidence = result.get('evidence') or {}
     stages = [stage for stage in STAGES if evidence.get(stage)]
     if stages:
@@ -312,12 +314,12 @@ def numbers(case: Case) -> str:
             if any(value is not None for value in values):
                 way = f'{"higher" if sign > 0 else "lower"} is better; {what}'
                 rows.append([label, *(number(value, 4) for value in values), f'<span class="note">{way}</span>'])
-        rows += _edge_row(case, stages)
+        rows += _edge_row(record, stages)
         header = ('Measure', *(STAGES[stage] for stage in stages), '')
         parts.append(table(rows, header, 'Do the scans agree?', range(1, len(stages) + 1)))
     if 'before' in evidence and not evidence['before']:
         parts.append(note('Nothing was measured before the alignment: the headers place the two brains apart.'))
-    parts += _checks(case)
+    parts += _checks(record)
     jacobian, shift = result.get('jacobian') or {}, result.get('displacement_mm') or {}
     inverse = result.get('inverse_consistency_mm') or {}
     rows = [
@@ -337,11 +339,11 @@ def numbers(case: Case) -> str:
     if rows:
         parts.append(table(rows, caption='The deformation'))
     for key, caption in (('rigid', 'The rigid alignment'), ('affine', 'The affine alignment')):
-        if isinstance(case.qc.get(key), Mapping):
-            parts.append(_matrix(case.qc[key], f'{caption}, from T1w to T2w'))
-    if _run_rows(case):
-        parts.append(table(_run_rows(case), caption='The solver'))
-    steps = list(_steps(case.qc.get('seconds_per_step')))
+        if isinstance(record.qc.get(key), Mapping):
+            parts.append(_matrix(record.qc[key], f'{caption}, from T1w to T2w'))
+    if _run_rows(record):
+        parts.append(table(_run_rows(record), caption='The solver'))
+    steps = list(_steps(record.qc.get('seconds_per_step')))
     if steps:
         rows = [(escape(' '.join(path)), f'{value:.1f}') for path, value in steps]
         rows.append(('<b>together</b>', f'<b>{sum(value for _, value in steps):.1f}</b>'))
@@ -349,23 +351,23 @@ def numbers(case: Case) -> str:
     return '\n'.join(parts)
 
 
-def _edge_row(case: Case, stages: Sequence[str]) -> list[list[str]]:
+def _edge_row(record: PairRecord, stages: Sequence[str]) -> list[list[str]]:
     """Local correlation of the edges; of a deformation that was not kept there is none."""
-    found = case.qc.get('edge_lncc')
+    found = record.qc.get('edge_lncc')
     if not isinstance(found, Mapping):
         return []
-    kept = (case.result.get('decision') or {}).get('kept')
+    kept = (record.result.get('decision') or {}).get('kept')
     known = {**found, 'diffeo': None if kept == 'affine' else found.get('registered')}
     what = '<span class="note">higher is better; in cubes of 9 mm, inside the brain mask</span>'
     return [['local edge correlation', *(number(known.get(stage), 4) for stage in stages), what]]
 
 
-def _checks(case: Case) -> list[str]:
+def _checks(record: PairRecord) -> list[str]:
     """Table of what the verdict looked at."""
-    if case.verdict is None:
+    if record.verdict is None:
         return []
     rows = []
-    for check in case.verdict.checks.values():
+    for check in record.verdict.checks.values():
         unit = f' {check.unit}' if check.unit else ''
         rows.append(
             (escape(check.title), f'{number(check.value)}{unit}', badge(check.status), _limits(check.threshold))
@@ -418,39 +420,39 @@ def _folds(jacobian: Mapping[str, Any]) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------- the rest
-def error(case: Case, settings: Settings) -> str:
+def error(record: PairRecord, settings: Settings) -> str:
     """What is known of a failure."""
-    if not case.failed and not case.crash:
+    if not record.failed and not record.crash:
         return ''
     parts = []
-    if case.outcome:
+    if record.outcome:
         rows = [
-            ('Step', f'<code>{escape(case.outcome.step or "?")}</code>'),
-            ('Cause', escape(case.outcome.cause or '?')),
+            ('Step', f'<code>{escape(record.outcome.step or "?")}</code>'),
+            ('Cause', escape(record.outcome.cause or '?')),
         ]
-        if case.outcome.crash_file:
-            path, out = case.outcome.crash_file, settings.output_dir
+        if record.outcome.crash_file:
+            path, out = record.outcome.crash_file, settings.output_dir
             shown = path.relative_to(out) if path.is_relative_to(out) else path
             rows.append(('Crash file', f'<code>{escape(shown)}</code>'))
         parts.append(table(rows))
-    if case.crash:
-        shown = case.crash if len(case.crash) < 40000 else case.crash[:8000] + '\n[...]\n' + case.crash[-30000:]
+    if record.crash:
+        shown = record.crash if len(record.crash) < 40000 else record.crash[:8000] + '\n[...]\n' + record.crash[-30000:]
         parts.append(f'<details><summary>The whole message</summary><pre>{escape(shown)}</pre></details>')
     return '\n'.join(parts)
 
 
-def errors(cases: Sequence[Case]) -> str:
+def errors(records: Sequence[PairRecord]) -> str:
     """The last section: links to what failed, or that nothing did."""
-    failed = [case for case in cases if case.failed or (case.crash and not case.complete)]
+    failed = [record for record in records if record.failed or (record.crash and not record.complete)]
     if not failed:
         return box('good', 'No errors.')
     rows = [
         (
-            f'<a href="#{anchor(case)}">{escape(case.title)}</a>',
-            escape(case.outcome.step if case.outcome else '?'),
-            escape(case.outcome.cause if case.outcome else 'see the message in its section'),
+            f'<a href="#{anchor(record)}">{escape(record.title)}</a>',
+            escape(record.outcome.step if record.outcome else '?'),
+            escape(record.outcome.cause if record.outcome else 'see the message in its section'),
         )
-        for case in failed
+        for record in failed
     ]
     return table(rows, ('Pair', 'Step', 'Cause'))
 

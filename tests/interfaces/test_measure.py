@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bidsreg.interfaces.base import Timing
-from bidsreg.interfaces.figures import Draw
-from bidsreg.interfaces.measure import Measure
+from bidsreg.interfaces.draw import Draw
+from bidsreg.interfaces.measure import MeasureQuality
 from bidsreg.interfaces.sink import FILES, PublishPair
 from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.registration.itk import write_affine
@@ -38,7 +38,7 @@ def test_everything_known_is_in_the_facts(rigid_pair, result, here, tmp_path):
     write_affine(tmp_path / 'a.txt', rigid_matrix((2, 0, 0), (0, 3, 0), centre))
     (tmp_path / 'mine.toml').write_text('[brain_volume_small]\ncheck_below = 1e6')
     out = (
-        Measure(
+        MeasureQuality(
             result=result,
             affine=str(tmp_path / 'a.txt'),
             warped=str(paths['fixed']),

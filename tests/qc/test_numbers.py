@@ -11,7 +11,7 @@ import pytest
 from scipy import ndimage as ndi
 
 from bidsreg import pair as pair_command
-from bidsreg.interfaces.measure import Measure
+from bidsreg.interfaces.measure import MeasureQuality
 from bidsreg.qc import numbers
 from bidsreg.registration.itk import write_affine
 from tests import data
@@ -226,7 +226,7 @@ def test_the_verdict_of_one_good_and_one_bad_pair(name, tmp_path, monkeypatch):
 
 
 def registered(pair, moving, matrix, tmp_path, monkeypatch) -> dict:
-    """What Measure finds after bidsreg-pair at a resolution as coarse as the heads."""
+    """What MeasureQuality finds after bidsreg-pair at a resolution as coarse as the heads."""
     paths = pair.save(tmp_path)
     nb.save(moving, paths['moving'])
     write_affine(tmp_path / 'a.txt', matrix)
@@ -234,7 +234,7 @@ def registered(pair, moving, matrix, tmp_path, monkeypatch) -> dict:
     words = [paths['fixed'], paths['moving'], '--fixed-mask', paths['fixed_mask'], '--affine', tmp_path / 'a.txt']
     assert pair_command.main([*map(str, words), *options, '--out', str(tmp_path / 'out')]) == 0
     monkeypatch.chdir(tmp_path)
-    node = Measure(
+    node = MeasureQuality(
         result=str(tmp_path / 'out' / 'result.json'),
         affine=str(tmp_path / 'a.txt'),
         warped=str(tmp_path / 'out' / 'warped.nii.gz'),

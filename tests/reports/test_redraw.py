@@ -13,7 +13,8 @@ from bidsreg.bids.derivatives import sidecar
 from bidsreg.cli import parse_settings
 from bidsreg.outcome import Outcome
 from bidsreg.registration.itk import read_affine
-from bidsreg.reports import figures, write_reports
+from bidsreg.reports import drawings as figures
+from bidsreg.reports import write_reports
 from bidsreg.reports.pictures import PICTURES, picture_path
 
 

@@ -13,9 +13,10 @@ import pytest
 from bidsreg.bids.derivatives import pair_outputs
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.outcome import Outcome
-from bidsreg.reports import figures, write_reports
-from bidsreg.reports.case import collect
+from bidsreg.reports import drawings as figures
+from bidsreg.reports import write_reports
 from bidsreg.reports.pictures import PICTURES, picture_path
+from bidsreg.reports.record import collect
 from bidsreg.settings import Settings
 from tests import data
 from tests.reports.results import RESULT
@@ -292,5 +293,5 @@ def test_one_bad_page_does_not_cost_the_others(run):
 
 def test_sessions_are_in_order(run):
     settings, plan, outcomes = run
-    names = [case.name for case in collect('01', settings, plan, outcomes)]
+    names = [record.name for record in collect('01', settings, plan, outcomes)]
     assert names == sorted(names)

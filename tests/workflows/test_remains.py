@@ -11,8 +11,8 @@ from bidsreg.workflows.remains import keep_remains
 from nipype import config
 
 from bidsreg.bids.pairs import find_pairs
-from bidsreg.reports.case import partial_path
 from bidsreg.reports.pictures import PICTURES, picture_path
+from bidsreg.reports.record import partial_path
 from bidsreg.settings import Settings
 
 

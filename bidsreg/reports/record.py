@@ -23,7 +23,7 @@ _NAMES = {label: name for name, label in ENTITIES.items()}
 
 
 @dataclass(frozen=True)
-class Case:
+class PairRecord:
     """One pair as its report tells it.
 
     Parameters
@@ -86,14 +86,14 @@ class Case:
         return (self.result.get('decision') or {}).get('kept', '')
 
 
-def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Outcome]) -> list[Case]:
+def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Outcome]) -> list[PairRecord]:
     """All pairs of a subject, sessions in order: those of the plan, and finished ones found in the derivatives."""
     now = {outcome.pair_name: outcome for outcome in outcomes if outcome.subject == subject and outcome.pair_name}
     before = recall(subject, settings.output_dir)
     known = {**before, **{name: _fuller(outcome, before.get(name), settings) for name, outcome in now.items()}}
     qcs = _find_qcs(subject, settings.output_dir)
     thresholds = read_thresholds(settings.qc_thresholds)
-    cases = []
+    records = []
     pairs = {pair.name: pair for pair in plan.pairs if pair.subject == subject}
     unmended = [name for name, outcome in before.items() if outcome.status == 'failed']
     for name in {**pairs, **qcs, **dict.fromkeys(now), **dict.fromkeys(unmended)}:
@@ -104,8 +104,8 @@ def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Out
         crash_file = outcome.crash_file if outcome else None
         if pair is not None and not qc and crash_file is None and name not in now:
             crash_file = newest_crash(pair.node_name, settings.output_dir)
-        cases.append(
-            Case(
+        records.append(
+            PairRecord(
                 name=name,
                 entities=dict(pair.entities) if pair else parse_name(name),
                 pair=pair,
@@ -122,7 +122,7 @@ def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Out
         settings.output_dir,
         {name: outcome for name, outcome in known.items() if name in now or name in before},
     )
-    return sorted(cases, key=lambda case: (natural(case.session), natural(case.name)))
+    return sorted(records, key=lambda record: (natural(record.session), natural(record.name)))
 
 
 def judged(qc: Mapping[str, Any], thresholds: Mapping[str, Threshold]) -> Verdict | None:
@@ -233,8 +233,8 @@ def _read_text(path: Path | None) -> str:
         return ''
 
 
-def sources(case: Case, settings: Settings) -> list[str]:
+def sources(record: PairRecord, settings: Settings) -> list[str]:
     """BIDS URIs of the scans: from the plan, else from the QC file."""
-    if case.pair is not None:
-        return [bids_uri(case.pair.t1w, settings), bids_uri(case.pair.t2w, settings)]
-    return list(case.qc.get('sources', {}))
+    if record.pair is not None:
+        return [bids_uri(record.pair.t1w, settings), bids_uri(record.pair.t2w, settings)]
+    return list(record.qc.get('sources', {}))

@@ -15,7 +15,7 @@ import pytest
 
 from bidsreg.bids.derivatives import BIDSIGNORE
 from bidsreg.cli import main
-from bidsreg.reports.group import LEAST, ROW_STATUSES, read_study, spread
+from bidsreg.reports.study import LEAST, ROW_STATUSES, read_study, spread
 from bidsreg.settings import Settings
 from tests import fake_study
 

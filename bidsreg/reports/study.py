@@ -20,7 +20,7 @@ from bidsreg.bids.derivatives import ENTITIES, PRODUCTS
 from bidsreg.bids.pairs import node_name
 from bidsreg.errors import InputError
 from bidsreg.qc.verdict import CHECKS, STATUSES, At, Threshold, Verdict, read_thresholds
-from bidsreg.reports.case import judged, natural, newest_crash, parse_name, recall
+from bidsreg.reports.record import judged, natural, newest_crash, parse_name, recall
 from bidsreg.whole import write_text
 
 if typing.TYPE_CHECKING:
@@ -385,7 +385,7 @@ def write_group(study: Study, settings: Settings) -> Path:
     Path
         The page.
     """
-    from bidsreg.reports.group_page import page
+    from bidsreg.reports.study_page import page
 
     out = settings.output_dir
     write_text(out / f'{STEM}.tsv', table(study))

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from bidsreg import __version__
 from bidsreg.qc.verdict import STATUSES, Threshold
-from bidsreg.reports.case import Case
-from bidsreg.reports.group import LEAST, REACH, ROW_STATUSES, STEM, Number, Row, Study
+from bidsreg.reports.record import PairRecord
+from bidsreg.reports.study import LEAST, REACH, ROW_STATUSES, STEM, Number, Row, Study
 from bidsreg.reports.texts import anchor, number
 
 if typing.TYPE_CHECKING:
@@ -46,7 +46,7 @@ def page(study: Study, settings: Settings) -> str:
     Parameters
     ----------
     study : Study
-        As :func:`bidsreg.reports.group.read_study` gives it.
+        As :func:`bidsreg.reports.study.read_study` gives it.
     settings : Settings
         ``output_dir``: a pair is linked to the page of its subject where there is one.
     """
@@ -54,17 +54,17 @@ def page(study: Study, settings: Settings) -> str:
 
     package = resources.files('bidsreg.reports')
     texts = {
-        name: package.joinpath(name).read_text(encoding='utf-8') for name in ('group.html', 'group.css', 'group.js')
+        name: package.joinpath(name).read_text(encoding='utf-8') for name in ('study.html', 'study.css', 'study.js')
     }
     links = _links(study, settings)
     drawn, same = _drawn(study)
     judged = [column for column in drawn if column.checks]
     return (
         Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-        .from_string(texts['group.html'])
+        .from_string(texts['study.html'])
         .render(
-            css=texts['group.css'],
-            script=texts['group.js'],
+            css=texts['study.css'],
+            script=texts['study.js'],
             data=_data(study, drawn, links),
             title=_title(settings),
             version=__version__,
@@ -100,7 +100,7 @@ def _links(study: Study, settings: Settings) -> list[str]:
         if name not in there:
             there[name] = (settings.output_dir / name).is_file()
         pair = row.status not in ('no pair', 'left out')
-        mark = f'#{quote(anchor(Case(row.name, row.entities)))}' if pair else ''
+        mark = f'#{quote(anchor(PairRecord(row.name, row.entities)))}' if pair else ''
         links.append(quote(name) + mark if there[name] else '')
     return links
 

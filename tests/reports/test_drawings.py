@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage as ndi
 
-from bidsreg.reports import canvas, figures
+from bidsreg.reports import canvas
+from bidsreg.reports import drawings as figures
 from tests import data
 
 GRIDS = [name for name in data.GRIDS if name != 'sheared']
