@@ -27,12 +27,12 @@ from boutiques import bosh
 from bidsreg import example
 from bidsreg.benchmark.cli import build_parser as build_benchmark_parser
 from bidsreg.cli import build_parser, main
+from bidsreg.pair import cli as pair_cli
+from bidsreg.pair.presetfile import from_toml
 from bidsreg.programs import PROGRAMS, niftyreg
 from bidsreg.qc.verdict import read_thresholds
 from bidsreg.registration import Deformation, Grid, Image
-from bidsreg.registration import cli as pair_cli
 from bidsreg.registration.inversion import invert_displacement
-from bidsreg.registration.presetfile import from_toml
 from bidsreg.registration.presets import preset
 from tests import data, fake_study
 

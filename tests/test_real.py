@@ -13,7 +13,8 @@ import pytest
 from bids import BIDSLayout
 from scipy import ndimage as ndi
 
-from bidsreg.registration import Deformation, Grid, Image, cli, itk
+from bidsreg.pair import cli
+from bidsreg.registration import Deformation, Grid, Image, itk
 from tests import data
 
 FOLDER = os.environ.get('BIDSREG_TEST_DATA')

@@ -62,7 +62,7 @@ class Register(CommandLine):
     """
 
     # as a module of this very Python: the environment's bin folder need not be on PATH
-    _cmd = f'{shlex.quote(sys.executable)} -m bidsreg.interfaces._pair'
+    _cmd = f'{shlex.quote(sys.executable)} -m bidsreg.pair'
     _terminal_output = 'stream'
     input_spec = _RegisterInputSpec
     output_spec = _RegisterOutputSpec

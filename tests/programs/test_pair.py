@@ -8,9 +8,9 @@ import json
 import numpy as np
 import pytest
 
-from bidsreg import pair
+from bidsreg.pair import cli
 from bidsreg.programs import PROGRAMS, ProgramError, base
-from bidsreg.registration import Deformation, Image, cli
+from bidsreg.registration import Deformation, Image
 
 FILES = {'warped.nii.gz', 'forward.h5', 'inverse.h5', 'jacobian.nii.gz', 'result.json'}
 
@@ -102,7 +102,7 @@ def test_result_has_the_keys_of_our_own_methods(run, heads, tmp_path):
     words = [heads.paths['fixed'], heads.paths['moving'], '--affine', heads.paths['affine'], '--device', 'cpu']
     words += ['--fixed-mask', heads.paths['fixed_mask'], '--moving-mask', heads.paths['moving_mask']]
     words += ['--set', 'levels=8:10', '--set', 'loosened=', '--out', tmp_path / 'own', '--threads', '1', '-q']
-    assert pair.main([str(word) for word in words]) == 0
+    assert cli.main([str(word) for word in words]) == 0
     own = json.loads((tmp_path / 'own/result.json').read_text())
     assert set(told) == set(own)
     for key in ('decision', 'evidence', 'jacobian', 'displacement_mm', 'inverse_consistency_mm', 'grid', 'seconds'):
@@ -131,7 +131,7 @@ def test_keep_holds_for_our_own_methods(heads, tmp_path):
 
     def run(keep):
         out = tmp_path / keep
-        assert pair.main([str(word) for word in [*words, '--keep', keep, '--out', out]]) == 0
+        assert cli.main([str(word) for word in [*words, '--keep', keep, '--out', out]]) == 0
         told = json.loads((out / 'result.json').read_text())
         return told['decision'], told['displacement_mm']['max']
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from bidsreg.registration import Grid, Image, cli, dataterm, evidence, metrics, parallel, preset, register, solve
+from bidsreg.pair import cli
+from bidsreg.registration import Grid, Image, dataterm, evidence, metrics, parallel, preset, register, solve
 from bidsreg.registration.optimiser import TensorwiseAdam
 from tests import data
 

@@ -11,7 +11,7 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bidsreg.registration import presetfile
+from bidsreg.pair import presetfile
 from bidsreg.registration.presets import PRESETS, Preset, preset
 
 BASE = preset('node-mind')
@@ -188,6 +188,6 @@ def test_the_page_lists_every_field_once_and_its_example_is_a_preset(tmp_path):
 
 
 def test_no_torch_is_needed_to_read_settings():
-    code = 'import sys; import bidsreg.registration.presetfile, bidsreg.registration.cli; print("torch" in sys.modules)'
+    code = 'import sys; import bidsreg.pair.presetfile, bidsreg.pair.cli; print("torch" in sys.modules)'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == 'False'

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from bidsreg.registration import presetfile
+from bidsreg.pair import presetfile
+from bidsreg.programs import PROGRAMS, Program
 from bidsreg.registration.errors import RegistrationError
 from bidsreg.registration.presets import PRESETS, Preset, preset
 
@@ -38,26 +39,7 @@ KEEP = ('better', 'diffeo')
 """What is kept: the affine where the evidence says that the deformation does harm, or the deformation in any case."""
 
 
-class Program(Protocol):
-    """Another program that finds deformations; :mod:`bidsreg.programs` has some."""
-
-    name: str
-    uses_gpu: bool
-
-    def missing(self) -> str:
-        """What is absent and how to get it; empty when it can be used."""
-
-    def version(self) -> str:
-        """Of the program."""
-
-    def as_dict(self, sloppy: bool = False) -> dict[str, Any]:
-        """Its settings as JSON-ready values."""
-
-    def register(self, fixed: Any, moving: Any, **options: Any) -> Any:
-        """Align two images; what it returns has the attributes of a `Result`."""
-
-
-def build_parser(programs: Collection[str] = ()) -> argparse.ArgumentParser:
+def build_parser(programs: Collection[str] = tuple(PROGRAMS)) -> argparse.ArgumentParser:
     """The command line, with the names of programs that may be asked for beside the presets."""
     parser = argparse.ArgumentParser(prog='bidsreg-pair', description=__doc__, epilog=EPILOG)
     parser.add_argument('fixed', type=Path, help='image whose grid and anatomy stay (NIfTI)')
@@ -286,10 +268,10 @@ class ProgramMethod:
         }
 
 
-def run(args: argparse.Namespace, programs: Mapping[str, Program] | None = None) -> dict[str, Any]:
+def run(args: argparse.Namespace, programs: Mapping[str, Program] = PROGRAMS) -> dict[str, Any]:
     """Register a pair as the options say and leave the results in ``args.out``; what result.json says."""
     began = time.perf_counter()
-    program = (programs or {}).get(args.method)
+    program = programs.get(args.method)
     method = ProgramMethod(args, program) if program else OwnMethod(args)
     if args.out.exists() and not args.overwrite:
         raise ValueError(f'{args.out} exists already; name another folder or give --overwrite')
@@ -403,18 +385,18 @@ def _write_files(folder: Path, deformation: Any, fixed: Any, moving: Any) -> Non
     in_threads(lambda task: task(), tasks, torch.get_num_threads())
 
 
-def main(argv: Sequence[str] | None = None, programs: Mapping[str, Program] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, programs: Mapping[str, Program] = PROGRAMS) -> int:
     """Run the command; 0 when done, 1 when the registration failed, 2 for input that cannot be registered.
 
     Parameters
     ----------
     argv : sequence of str, optional
         The words after the program's name. Default: those of this process.
-    programs : mapping of str to Program, optional
-        Other programs that ``--method`` may name. Default: none.
+    programs : mapping of str to Program
+        Other programs that ``--method`` may name.
     """
     logging.basicConfig(level=logging.INFO, format='%(message)s')
-    args = build_parser(programs or ()).parse_args(argv)
+    args = build_parser(programs).parse_args(argv)
     # idle OpenMP threads must not spin for long, which would slow down other jobs beside this one; but a little: waking
     # one that sleeps takes longer than many an operation
     os.environ.setdefault('GOMP_SPINCOUNT', '20000')

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import bidsreg.registration
-from bidsreg.registration import Deformation, Grid, Image, cli, preset
+from bidsreg.pair import cli
+from bidsreg.registration import Deformation, Grid, Image, preset
 from tests import data
 
 GRID = Grid((9, 8, 7), np.diag([2.0, 2.0, 2.0, 1.0]))

@@ -1,0 +1,1 @@
+"""The command ``bidsreg-pair``: two images, any method, one folder of results."""
