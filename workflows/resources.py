@@ -27,7 +27,7 @@ class Need:
     box: float = 0
 
 
-#: As measured with ``benchmarks/memory.py``; ``docs/clusters.md`` has the table.
+#: As measured with ``experiments/memory.py``; ``docs/clusters.md`` has the table.
 NEEDS: dict[str, Need] = {
     'conform': Need(0.15, 2),
     'brain_mask': Need(1.21, 5.5),

@@ -232,9 +232,9 @@ class _Run:
 
     def _run_graph(self, todo: Sequence[tuple[Case, Method]]) -> list[tuple[Case, Method]]:
         """Run some cells; those that neither ended nor failed."""
+        from bidsreg.benchmark.workflow import cell_nodes, image_name, init_benchmark_wf
         from bidsreg.execution.crashes import read_crash
         from bidsreg.execution.local import configure, run_graph
-        from bidsreg.workflows.benchmark import cell_nodes, image_name, init_benchmark_wf
 
         configure(self.settings, self.logs)
         work = [(case, [(m, self._told(case, m)) for c, m in todo if c is case]) for case in self.cases]
@@ -345,7 +345,7 @@ def why_failed(failures: Mapping[str, str], nodes: Sequence[str]) -> str:
     failures
         Full names of failed nodes, and why they failed.
     nodes
-        See :func:`bidsreg.workflows.benchmark.cell_nodes`: the cell's own, those of its images, and its pair's.
+        See :func:`bidsreg.benchmark.workflow.cell_nodes`: the cell's own, those of its images, and its pair's.
 
     Returns
     -------

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bidsreg.workflows.prealign import init_prealign_wf
-from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, solver_gigabytes
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
@@ -22,6 +20,8 @@ from bidsreg.interfaces.bias import N4
 from bidsreg.interfaces.conform import Conform
 from bidsreg.interfaces.prealign import Prealign
 from bidsreg.interfaces.register import Register
+from bidsreg.workflows.prealign import init_prealign_wf
+from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, solver_gigabytes
 
 if typing.TYPE_CHECKING:
     from bidsreg.benchmark.cases import Case

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[1] / 'benchmarks/scaling.py'
+SCRIPT = Path(__file__).resolve().parents[2] / 'experiments/scaling.py'
 
 
 @pytest.mark.slow

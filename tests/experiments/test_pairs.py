@@ -18,7 +18,7 @@ from bidsreg.registration.grid import Grid, apply_affine
 from bidsreg.registration.itk import read_affine
 from tests import data
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'benchmarks'))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'experiments'))
 import pairs as bench
 import peers
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure the largest memory of every step of the app, and compare it with what the step declares.
 
-    python benchmarks/memory.py BIDS_DIR [BIDS_DIR ...] [-- options of bidsreg]
+    python experiments/memory.py BIDS_DIR [BIDS_DIR ...] [-- options of bidsreg]
 
 Each step runs alone, in a process of its own, as a job of a cluster does. Memory is the largest sum of the resident
 sets of that process and all it starts, looked at twenty times a second, or what the kernel noted as the largest of any

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compare methods of deformable registration on pairs whose answer is known, side by side.
 
-    python benchmarks/pairs.py DIR [DIR ...] [--methods M ...] [--pairs NAME ...] [--threads 2] [--out FILE.json]
+    python experiments/pairs.py DIR [DIR ...] [--methods M ...] [--pairs NAME ...] [--threads 2] [--out FILE.json]
 
 DIR is a folder of labelled pairs (sub-folders with fixed_T1w, moving_T2w, fixed_dseg and moving_dseg, skull-stripped,
 already affinely aligned): the task `inter`, two people. Or it is a BIDS data set of heads with derivatives/truth (brain
@@ -450,7 +450,7 @@ def main() -> None:
         args.work = (args.work or Path(scratch)).resolve()
         args.work.mkdir(parents=True, exist_ok=True)
         asked, notes = run_all(args)
-    print(tables(list(asked.values()), shlex.join(['python', 'benchmarks/pairs.py', *sys.argv[1:]]), notes))
+    print(tables(list(asked.values()), shlex.join(['python', 'experiments/pairs.py', *sys.argv[1:]]), notes))
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Bring the scans of a BIDS dataset, and the labels and masks in its derivatives, to larger voxels.
 
-    python benchmarks/coarsen.py BIDS_DIR OUT [--voxel MM]
+    python experiments/coarsen.py BIDS_DIR OUT [--voxel MM]
 
 Scans are smoothed by a Gaussian, so that nothing aliases, and sampled linearly; in label images and masks every voxel
 takes the value that weighs most under the same Gaussian. Axes that are coarse already keep their voxels. Everything

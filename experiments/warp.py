@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Put a known warp on a real T2w, so that pairs.py can ask every method to find it.
 
-    python benchmarks/warp.py ANAT T2W OUT [--scale 1]
-    python benchmarks/pairs.py OUT
+    python experiments/warp.py ANAT T2W OUT [--scale 1]
+    python experiments/pairs.py OUT
 
 ANAT is the folder of derivatives that bidsreg has made of a session, T2W the raw scan of that session. OUT, which must
 be new, becomes a dataset of one head: the T1w, the warped T2w, the brain mask, and 2000 points of the brain with their

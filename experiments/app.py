@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure the whole app on a BIDS dataset: seconds of each step, peak memory and, where truth is known, the error.
 
-    python benchmarks/app.py BIDS_DIR [--nprocs 2] [--keep FOLDER] [-- more options of bidsreg]
+    python experiments/app.py BIDS_DIR [--nprocs 2] [--keep FOLDER] [-- more options of bidsreg]
 
 Memory is the largest sum of the unique set sizes of all processes of the run, looked at five times a second. Truth
 are tables `derivatives/truth/sub-*/anat/*_from-T1w_to-T2w_points.tsv` with the columns x, y, z (mm) in the T1w and in

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What each part of the method is worth: one change at a time on a labelled pair of two people.
 
-    python benchmarks/ablation.py PAIR [--resolution 2] [--threads 2] [--only NAME ...]
+    python experiments/ablation.py PAIR [--resolution 2] [--threads 2] [--only NAME ...]
 
 PAIR holds fixed_T1w, moving_T2w, fixed_dseg and moving_dseg (.nii.gz), stripped of their skulls (zero background) and
 affinely aligned. Prints a Markdown row for each variant: Dice over the labels, repaired folds, SDlogJ, seconds.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure how seconds and memory of a registration grow with the number of voxels.
 
-    python benchmarks/scaling.py [3 2 1.5 1 .8] [--method node-mind ...] [--threads 2] [--plot FILE.png]
+    python experiments/scaling.py [3 2 1.5 1 .8] [--method node-mind ...] [--threads 2] [--plot FILE.png]
 
 The head of ``bidsreg.example`` is scanned with voxels of each size (mm), T1w and T2w alike, and registered by
 bidsreg-pair down to that size, with its true brain mask and the affine that fits the true points best, each time in a

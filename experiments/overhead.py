@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure what the app itself costs for many subjects: finding pairs, building the graph, and running empty steps.
 
-    python benchmarks/overhead.py [10 100 1000]
+    python experiments/overhead.py [10 100 1000]
 
 The images are tiny and the steps are replaced by ones that do nothing, in the app's real graph, run by its real plugin
 in 8 processes, which it looks at 20 times a second. Prints Markdown: seconds (of the run: of the

@@ -10,7 +10,7 @@ from scipy import ndimage as ndi
 
 from tests import data
 
-SCRIPT = Path(__file__).resolve().parents[1] / 'benchmarks/warp.py'
+SCRIPT = Path(__file__).resolve().parents[2] / 'experiments/warp.py'
 
 
 def run(*arguments):

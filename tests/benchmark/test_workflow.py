@@ -5,11 +5,11 @@ from __future__ import annotations
 import nibabel as nb
 import numpy as np
 import pytest
-from bidsreg.workflows.benchmark import cell_nodes, init_benchmark_wf
 
 from bidsreg.benchmark.cases import Case
 from bidsreg.benchmark.methods import resolve_all
 from bidsreg.benchmark.settings import BenchmarkSettings
+from bidsreg.benchmark.workflow import cell_nodes, init_benchmark_wf
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from tests import data
 
-SCRIPT = Path(__file__).resolve().parents[1] / 'benchmarks' / 'coarsen.py'
+SCRIPT = Path(__file__).resolve().parents[2] / 'experiments' / 'coarsen.py'
 SHAPE, AXES = (40, 44, 20), data.grid((40, 44, 20), 'LPI', (-8, 12, 17), (1.0, 1.0, 2.4))
 
 
