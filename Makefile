@@ -31,12 +31,12 @@ $(VENV)/.tested: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt --no-deps digital-diffeomorphism
 	@touch $@ $(VENV)/.installed
 
-$(DEMO)/bids/dataset_description.json: bidsreg/example.py | $(VENV)/.installed
-	$(BIN)/python -m bidsreg.example $(DEMO)/bids
+$(DEMO)/bids/dataset_description.json: bidsreg/app/example.py | $(VENV)/.installed
+	$(BIN)/python -m bidsreg.app.example $(DEMO)/bids
 
 demo: $(VENV)/.installed $(DEMO)/bids/dataset_description.json
 	$(BIN)/bidsreg $(DEMO)/bids $(DEMO)/derivatives participant -w $(DEMO)/work --skip-bids-validation
-	$(BIN)/python -m bidsreg.example --check $(DEMO)/bids $(DEMO)/derivatives
+	$(BIN)/python -m bidsreg.app.example --check $(DEMO)/bids $(DEMO)/derivatives
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff format --check .

@@ -288,7 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> int:
         settings = parse_settings(argv)
-        from bidsreg.run import run
+        from bidsreg.app.run import run
 
         return run(settings)
 

@@ -3,7 +3,7 @@
 
     python experiments/scaling.py [3 2 1.5 1 .8] [--method node-mind ...] [--threads 2] [--plot FILE.png]
 
-The head of ``bidsreg.example`` is scanned with voxels of each size (mm), T1w and T2w alike, and registered by
+The head of ``bidsreg.app.example`` is scanned with voxels of each size (mm), T1w and T2w alike, and registered by
 bidsreg-pair down to that size, with its true brain mask and the affine that fits the true points best, each time in a
 process of its own. Prints Markdown: voxels of the brain, error at the points, seconds by the clock and of the CPU, and
 the largest resident memory, all of the whole command.
@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from pairs import LAUNCHER, least_squares_affine
 
-from bidsreg import example
+from bidsreg.app import example
 from bidsreg.benchmark.metrics import target_errors
 from bidsreg.registration import Deformation, Image
 from bidsreg.registration.grid import Grid

@@ -22,7 +22,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage as ndi
 
-from bidsreg.example import distortion
+from bidsreg.app.example import distortion
 from bidsreg.registration import Image
 from bidsreg.registration.grid import apply_affine
 from bidsreg.registration.itk import read_affine

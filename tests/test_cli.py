@@ -16,8 +16,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bidsreg import checks, cli
-from bidsreg import run as bidsreg_run
+from bidsreg import cli
+from bidsreg.app import checks
+from bidsreg.app import run as bidsreg_run
 from bidsreg.bids.derivatives import pair_outputs
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.cli import build_parser, main, parse_settings
@@ -181,7 +182,7 @@ def test_the_study_after_the_pairs(app, raw, tmp_path, capsys):
 
 def test_version_and_help_are_fast_and_free_of_heavy_imports():
     code = (
-        'import sys; from bidsreg.cli import main, build_parser; build_parser().format_help(); import bidsreg.run; '
+        'import sys; from bidsreg.cli import main, build_parser; build_parser().format_help(); import bidsreg.app.run; '
         'print([name for name in ("torch", "nipype", "ants", "matplotlib", "nilearn") if name in sys.modules])'
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)

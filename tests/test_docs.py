@@ -24,7 +24,7 @@ import pytest
 from ants.internal import get_lib_fn
 from boutiques import bosh
 
-from bidsreg import example
+from bidsreg.app import example
 from bidsreg.benchmark.cli import build_parser as build_benchmark_parser
 from bidsreg.cli import build_parser, main
 from bidsreg.pair import cli as pair_cli
@@ -50,11 +50,11 @@ PARSERS = {
     'bidsreg': build_parser(),
     'bidsreg-pair': pair_cli.build_parser(PROGRAMS),
     'bidsreg-benchmark': build_benchmark_parser(),
-    'python -m bidsreg.example': example.build_parser(),
+    'python -m bidsreg.app.example': example.build_parser(),
     'python -m bidsreg.programs.niftyreg': niftyreg.build_parser(),
 }
 #: Programs that are run in bash, as the line stands there; make only says what it would do.
-SHELL = {'bosh', 'make', 'python -m bidsreg.boutiques'}
+SHELL = {'bosh', 'make', 'python -m bidsreg.app.boutiques'}
 #: What is looked for in sentences, too; there it has to be named in a mark of the page.
 FOREIGN = ('apptainer', 'buildah', 'docker', 'mri_convert', 'pip', 'podman')
 #: Snippets that take minutes, by what they hold: run with the slow tests.

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg import __version__
+from bidsreg.app.checks import check_device, check_writable, read_plugin
+from bidsreg.app.run import signals_raise
 from bidsreg.benchmark.cases import Case, check_cases, find_cases
 from bidsreg.benchmark.files import write_json
 from bidsreg.benchmark.labels import read_label_list
@@ -27,10 +29,8 @@ from bidsreg.benchmark.results import (
 )
 from bidsreg.benchmark.settings import BenchmarkSettings, digest
 from bidsreg.bids.derivatives import PRIVATE, PairLock
-from bidsreg.checks import check_device, check_writable, read_plugin
 from bidsreg.errors import InputError
 from bidsreg.execution.logs import to_console, to_file
-from bidsreg.run import signals_raise
 from bidsreg.settings import new_run_uuid
 from bidsreg.whole import write_text
 

@@ -17,7 +17,7 @@ from nipype import config
 from nipype.pipeline.engine import Workflow
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
-from bidsreg.checks import read_plugin
+from bidsreg.app.checks import read_plugin
 from bidsreg.execution import lifeline
 from bidsreg.execution.batch.base import BATCH_PLUGINS
 from bidsreg.execution.crashes import KILLED, CausesTold

@@ -84,7 +84,7 @@ check_image() {
   good 'there is no network' ends 1 inside python -c 'import socket; socket.create_connection(("192.0.2.1", 80), 5)'
 
   step 'Example dataset'
-  [[ -f $BIDS/dataset_description.json ]] || good 'made' ends 0 inside -rw "$BIDS" /bids python -m bidsreg.example /bids
+  [[ -f $BIDS/dataset_description.json ]] || good 'made' ends 0 inside -rw "$BIDS" /bids python -m bidsreg.app.example /bids
   before=$(fingerprint "$BIDS")
 
   step 'What cannot work, in one line and with exit code 2'
@@ -110,7 +110,7 @@ check_image() {
   good "${#OUTPUTS[@]} outputs and the report" all_there "$OUT"
   good "all files belong to $OWNER" owned "$OUT"
   good 'as near to the truth as it should be' ends 0 inside -ro "$BIDS" /bids -ro "$OUT" /out \
-    python -m bidsreg.example --check /bids /out
+    python -m bidsreg.app.example --check /bids /out
   sed 's/^/        /' "$LOG"
   good 'the same command again' ends 0 inside -ro "$BIDS" /bids -rw "$OUT" /out \
     bidsreg /bids /out "${COMMON[@]}" -w /tmp/work "${APP_ARGS[@]}"

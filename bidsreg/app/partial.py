@@ -52,7 +52,7 @@ _FACTS = {
 }
 
 
-def keep_remains(pair: Pair, settings: Settings, folder: Path) -> list[str]:
+def keep_partial(pair: Pair, settings: Settings, folder: Path) -> list[str]:
     """Draw the pictures and note the numbers that a failed pair allows.
 
     Nothing is touched where the files of an earlier, finished run of the pair are still there.

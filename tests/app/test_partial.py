@@ -7,9 +7,9 @@ import sys
 
 import pytest
 from bidsreg.workflows.app import init_bidsreg_wf
-from bidsreg.workflows.remains import keep_remains
 from nipype import config
 
+from bidsreg.app.partial import keep_partial
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.reports.pictures import PICTURES, picture_path
 from bidsreg.reports.record import partial_path
@@ -46,7 +46,7 @@ def there(pair, settings):
 
 def test_what_ended_well_is_kept_and_what_another_attempt_left_is_not(failed):
     pair, settings, folder = failed
-    assert keep_remains(pair, settings, folder) == ['mask_t1w', 'mask_t2w', 'before', 'affine']
+    assert keep_partial(pair, settings, folder) == ['mask_t1w', 'mask_t2w', 'before', 'affine']
     assert there(pair, settings) == ['mask_t1w', 'mask_t2w', 'before', 'affine']
     facts = json.loads(partial_path(pair.name, settings.output_dir).read_text())
     assert facts['pair'] == pair.name
@@ -60,7 +60,7 @@ def test_what_ended_well_is_kept_and_what_another_attempt_left_is_not(failed):
     newer = folder / 'masking_wf' / 'brain_mask' / 'result_brain_mask.pklz'
     later = (folder / 'prealign_wf' / 'affine' / 'result_affine.pklz').stat().st_mtime_ns + 10**9
     os.utime(newer, ns=(later, later))
-    assert keep_remains(pair, settings, folder) == ['mask_t1w', 'before']
+    assert keep_partial(pair, settings, folder) == ['mask_t1w', 'before']
     assert there(pair, settings) == ['mask_t1w', 'before']
     facts = json.loads(partial_path(pair.name, settings.output_dir).read_text())
     assert 'rigid' not in facts
@@ -69,8 +69,8 @@ def test_what_ended_well_is_kept_and_what_another_attempt_left_is_not(failed):
 
 def test_a_finished_pair_of_before_is_left_alone(failed, monkeypatch):
     pair, settings, folder = failed
-    monkeypatch.setattr('bidsreg.workflows.remains.read_qc', lambda *_: {'pair': pair.name})
-    assert keep_remains(pair, settings, folder) == []
+    monkeypatch.setattr('bidsreg.app.partial.read_qc', lambda *_: {'pair': pair.name})
+    assert keep_partial(pair, settings, folder) == []
     assert there(pair, settings) == []
     assert not partial_path(pair.name, settings.output_dir).exists()
 
@@ -78,5 +78,5 @@ def test_a_finished_pair_of_before_is_left_alone(failed, monkeypatch):
 def test_without_a_work_folder_there_is_little_to_tell(bids, tmp_path):
     settings = Settings(bids_dir=bids, output_dir=tmp_path / 'out', work_dir=tmp_path / 'work')
     pair = find_pairs(settings).pairs[0]
-    assert keep_remains(pair, settings, tmp_path / 'nowhere') == []
+    assert keep_partial(pair, settings, tmp_path / 'nowhere') == []
     assert set(json.loads(partial_path(pair.name, settings.output_dir).read_text())) == {'pair', 'fingerprint'}

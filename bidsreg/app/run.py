@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bidsreg import __version__
+from bidsreg.app.checks import check_monitor, check_settings, check_study, check_writable, validate_bids
 from bidsreg.bids.derivatives import (
     PairLock,
     is_complete,
@@ -24,7 +25,6 @@ from bidsreg.bids.derivatives import (
 )
 from bidsreg.bids.headers import HeaderReport, check_header
 from bidsreg.bids.pairs import Pair, Plan, find_pairs, plan_table
-from bidsreg.checks import check_monitor, check_settings, check_study, check_writable, validate_bids
 from bidsreg.errors import InputError
 from bidsreg.execution.devices import resolve
 from bidsreg.execution.logs import to_console, to_file
@@ -268,14 +268,14 @@ class _Run:
             new = [item for item in crashes(logs, pair.node_name) if item[0] not in old]
             path, *told = new[0] if new else (None, 'run', self._why_unfinished(end.error))
             self._set(pair, 'failed', *(end.failure_of(pair.node_name) or told), path)
-            self._keep_remains(pair)
+            self._keep_partial(pair)
 
-    def _keep_remains(self, pair: Pair) -> None:
+    def _keep_partial(self, pair: Pair) -> None:
         """Keep what a failed pair has done for its report; where that fails too, the report has less."""
-        from bidsreg.workflows.remains import keep_remains
+        from bidsreg.app.partial import keep_partial
 
         try:
-            keep_remains(pair, self.settings, self.settings.work_dir / WORKFLOW / pair.node_name)
+            keep_partial(pair, self.settings, self.settings.work_dir / WORKFLOW / pair.node_name)
         except Exception as error:
             LOGGER.warning('%s: not all that was done could be kept for the report: %s', pair.name, error)
             LOGGER.debug('The whole story:', exc_info=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from bidsreg import example
+from bidsreg.app import example
 
 
 @pytest.fixture(scope='module')
@@ -98,7 +98,7 @@ def test_check_says_what_is_missing(dataset, tmp_path, capsys):
 
 def test_help():
     said = subprocess.run(
-        [sys.executable, '-m', 'bidsreg.example', '--help'], capture_output=True, text=True, check=True
+        [sys.executable, '-m', 'bidsreg.app.example', '--help'], capture_output=True, text=True, check=True
     )
     assert '--check' in said.stdout
 

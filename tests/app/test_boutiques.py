@@ -16,11 +16,11 @@ from boutiques import bosh
 from boutiques.invocationSchemaHandler import InvocationValidationError
 from boutiques.validator import DescriptorValidationError
 
-from bidsreg import example
+from bidsreg.app import example
+from bidsreg.app.boutiques import EXIT_CODES, descriptor
+from bidsreg.app.checks import check_program
 from bidsreg.bids.derivatives import PRODUCTS, pair_outputs
 from bidsreg.bids.pairs import find_pairs
-from bidsreg.boutiques import EXIT_CODES, descriptor
-from bidsreg.checks import check_program
 from bidsreg.cli import build_parser
 from bidsreg.errors import InputError
 from bidsreg.programs import APP_PROGRAMS
@@ -28,7 +28,7 @@ from bidsreg.registration.presets import PRESETS
 from bidsreg.settings import Settings
 from tests import data
 
-FILE = Path(__file__).resolve().parents[1] / 'boutiques.json'
+FILE = Path(__file__).resolve().parents[2] / 'boutiques.json'
 NECESSARY = {'bids_dir': 'raw', 'output_dir': 'out', 'analysis_level': ['participant']}
 
 
@@ -56,9 +56,9 @@ def simulate(folder: Path, **values) -> list[str]:
 
 # ---------------------------------------------------------------------------------------------------- the descriptor
 def test_the_file_is_that_of_the_parser(told):
-    """If this fails: ``python -m bidsreg.boutiques > boutiques.json``."""
+    """If this fails: ``python -m bidsreg.app.boutiques > boutiques.json``."""
     assert told == json.loads(json.dumps(descriptor()))
-    done = subprocess.run([sys.executable, '-m', 'bidsreg.boutiques'], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, '-m', 'bidsreg.app.boutiques'], capture_output=True, text=True, check=True)
     assert done.stdout == FILE.read_text(encoding='utf-8')
 
 

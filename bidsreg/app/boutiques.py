@@ -1,4 +1,4 @@
-"""The Boutiques descriptor of the app, made from its parser: ``python -m bidsreg.boutiques > boutiques.json``.
+"""The Boutiques descriptor of the app, made from its parser: ``python -m bidsreg.app.boutiques > boutiques.json``.
 
 Boutiques (Glatard et al. 2018, doi:10.1093/gigascience/giy016) describes a command line in JSON, so that platforms can
 offer it as a form, check what is filled in, and run it. Everything about options comes from

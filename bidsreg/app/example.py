@@ -1,12 +1,12 @@
 """A head to try the app on, made on the spot, with a known answer.
 
-``python -m bidsreg.example OUT`` writes a small BIDS dataset: a T1w and a T2w of one head. Nothing is downloaded: the
-brain is the MNI152 template with its tissue maps that nilearn ships, and skull, scalp, eyes and neck are put around it.
-The T2w is made by the spin-echo signal equation, in another head position, on tilted, anisotropic voxels, with its own
-bias field and noise, and smoothly distorted by up to 4 mm. ``OUT/derivatives/truth`` keeps brain points whose place in
-both scans is known.
+``python -m bidsreg.app.example OUT`` writes a small BIDS dataset: a T1w and a T2w of one head. Nothing is downloaded:
+the brain is the MNI152 template with its tissue maps that nilearn ships, and skull, scalp, eyes and neck are put around
+it. The T2w is made by the spin-echo signal equation, in another head position, on tilted, anisotropic voxels, with its
+own bias field and noise, and smoothly distorted by up to 4 mm. ``OUT/derivatives/truth`` keeps brain points whose place
+in both scans is known.
 
-``python -m bidsreg.example --check OUT DERIVATIVES`` applies the transforms of a finished run to these points with
+``python -m bidsreg.app.example --check OUT DERIVATIVES`` applies the transforms of a finished run to these points with
 ANTsPy, says how many millimetres they miss before, after the affine and after the deformable registration, and exits
 with 1 when the last is worse than the affine.
 """
@@ -290,7 +290,7 @@ def make_dataset(
         {'Modality': 'MR', 'MagneticFieldStrength': 3, 'RepetitionTime': 4.5, 'EchoTime': 0.095},
     )
     _write_points(head, shape2, affine2, truth / f'{stem}_from-T1w_to-T2w_points.tsv')
-    generated = [{'Name': 'bidsreg.example', 'Version': __version__}]
+    generated = [{'Name': 'bidsreg.app.example', 'Version': __version__}]
     _write_json(
         out / 'dataset_description.json',
         {'Name': 'One simulated head', 'BIDSVersion': '1.10.0', 'DatasetType': 'raw', 'GeneratedBy': generated},
@@ -301,7 +301,7 @@ def make_dataset(
     )
     (out / '.bidsignore').write_text('*_points.tsv\n')
     (out / 'README').write_text(
-        'One simulated head (T1w and T2w) made by `python -m bidsreg.example` from the MNI152 template and tissue\n'
+        'One simulated head (T1w and T2w) made by `python -m bidsreg.app.example` from the MNI152 template and tissue\n'
         'maps that nilearn ships. derivatives/truth holds brain points with their place in both scans (mm, RAS+).\n'
     )
     return out
@@ -367,7 +367,7 @@ def _print_check(dataset: Path, derivatives: Path) -> int:
     try:
         errors = check(dataset, derivatives)
     except FileNotFoundError as missing:
-        print(f'bidsreg.example: {missing}', file=sys.stderr)
+        print(f'bidsreg.app.example: {missing}', file=sys.stderr)
         return 1
     print(f'Error at {len(errors["before"])} brain points whose true place is known (mm):')
     print(f'  {"":14}{"mean":>8}{"95 %":>8}{"largest":>9}')
@@ -385,7 +385,7 @@ def _print_check(dataset: Path, derivatives: Path) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Command line of the example."""
     parser = argparse.ArgumentParser(
-        prog='python -m bidsreg.example', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog='python -m bidsreg.app.example', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('out', metavar='OUT', type=Path, help='folder of the example dataset')
     parser.add_argument('derivatives', metavar='DERIVATIVES', type=Path, nargs='?', help='with --check: output folder')

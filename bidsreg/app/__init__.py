@@ -1,0 +1,1 @@
+"""One run of the app: check, plan, lock, work, report, sum up."""
