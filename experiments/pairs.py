@@ -40,11 +40,11 @@ from bidsreg.benchmark import metrics as judge
 from bidsreg.benchmark.run import machine
 from bidsreg.preparation.bias import bias_field
 from bidsreg.registration import metrics
+from bidsreg.registration.atomic import write_text
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image, resample
 from bidsreg.registration.itk import write_affine
-from bidsreg.whole import write_text
 
 Cell = dict[str, Any]
 

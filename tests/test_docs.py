@@ -32,7 +32,7 @@ from bidsreg.pair.presetfile import from_toml
 from bidsreg.programs import PROGRAMS, niftyreg
 from bidsreg.qc.verdict import read_thresholds
 from bidsreg.registration import Deformation, Grid, Image
-from bidsreg.registration.inversion import invert_displacement
+from bidsreg.registration.numerics.inversion import invert_displacement
 from bidsreg.registration.presets import preset
 from tests import data, fake_study
 

@@ -18,7 +18,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from bidsreg.benchmark.labels import by_structure
 from bidsreg.benchmark.measures import CPU_SECONDS, DICE, SECONDS, TRE, Measure
 from bidsreg.benchmark.tables import primary
-from bidsreg.whole import write_whole
+from bidsreg.registration.atomic import write_atomic
 
 #: Colours that people with any colour vision can tell apart (Okabe and Ito 2008, but grey, on which a hatch shows, for
 #: black), yellow last.
@@ -103,7 +103,7 @@ def write_figures(
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure whole or not at all."""
-    write_whole(path, lambda temporary: figure.savefig(temporary, dpi=DPI, bbox_inches='tight'))
+    write_atomic(path, lambda temporary: figure.savefig(temporary, dpi=DPI, bbox_inches='tight'))
 
 
 def by_method(done: pd.DataFrame, measure: Measure, methods: Sequence[str]) -> Figure:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bidsreg.bids.headers import check_header, load_sane
 from bidsreg.errors import InputError
-from bidsreg.whole import write_text
+from bidsreg.registration.atomic import write_text
 
 
 def write_json(path: Path, value: Any) -> None:

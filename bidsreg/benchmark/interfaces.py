@@ -15,7 +15,7 @@ from bidsreg.interfaces.skullstrip import BrainMask
 from bidsreg.preparation.ants import new_image
 from bidsreg.preparation.grids import require_same_grid, stem
 from bidsreg.preparation.skullstrip import stripped_already
-from bidsreg.whole import write_whole
+from bidsreg.registration.atomic import write_atomic
 
 
 class _CaseMaskInputSpec(StepInputSpec):
@@ -143,7 +143,7 @@ class Evaluate(Step):
             warped = found.apply(Image.load(inputs.moving), grid)
             for image, suffix in ((warped, 'T2w'), (moved, 'dseg')):
                 if image is not None:
-                    write_whole(Path(f'{inputs.example}_{suffix}.nii.gz'), image.save)
+                    write_atomic(Path(f'{inputs.example}_{suffix}.nii.gz'), image.save)
         own = {}
         if 'result' in given:
             own = judge.read_own_facts(inputs.result, inputs.method)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bidsreg.benchmark.files import write_json
 from bidsreg.benchmark.measures import MEASURES
-from bidsreg.whole import write_text
+from bidsreg.registration.atomic import write_text
 
 #: What is known of every cell beside its measures: column, long name and description.
 COLUMNS = {

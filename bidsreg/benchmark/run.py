@@ -31,8 +31,8 @@ from bidsreg.benchmark.settings import BenchmarkSettings, digest
 from bidsreg.bids.derivatives import PRIVATE, PairLock
 from bidsreg.errors import InputError
 from bidsreg.execution.logs import to_console, to_file
+from bidsreg.registration.atomic import write_text
 from bidsreg.settings import new_run_uuid
-from bidsreg.whole import write_text
 
 if typing.TYPE_CHECKING:
     import pandas as pd

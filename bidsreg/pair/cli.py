@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import resource
-import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 
 from bidsreg.pair import presetfile
 from bidsreg.programs import PROGRAMS, Program
+from bidsreg.registration.atomic import atomic_folder
 from bidsreg.registration.errors import RegistrationError
 from bidsreg.registration.presets import PRESETS, Preset, preset
 
@@ -125,8 +125,8 @@ def check_names(chosen: Preset) -> None:
     """
     from bidsreg.registration.flow import SOLVERS
     from bidsreg.registration.regularity import REGULARISERS
-    from bidsreg.registration.similarity import SIMILARITIES
-    from bidsreg.registration.velocities import VELOCITIES
+    from bidsreg.registration.similarity.base import SIMILARITIES
+    from bidsreg.registration.velocity.registry import VELOCITIES
 
     known: dict[str, Collection[str]] = {
         'similarity': SIMILARITIES,
@@ -354,19 +354,12 @@ def write_results(
             'affine': deformation.grid.affine.tolist(),
         },
     }
-    temporary = out.with_name(f'.{out.name}.{os.getpid()}')
-    temporary.mkdir(parents=True)
-    try:
-        _write_files(temporary, deformation, fixed, moving)
+    with atomic_folder(out) as folder:
+        _write_files(folder, deformation, fixed, moving)
         done = time.perf_counter()
         answer['seconds'] = {'load': loaded - began, **result.seconds, 'total': done - began}
         answer = facts | answer | peak_memory_mb(facts['device'])
-        (temporary / 'result.json').write_text(json.dumps(answer, indent=1))
-        if out.exists():
-            shutil.rmtree(out)
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        (folder / 'result.json').write_text(json.dumps(answer, indent=1))
     return answer
 
 
@@ -374,7 +367,7 @@ def _write_files(folder: Path, deformation: Any, fixed: Any, moving: Any) -> Non
     """Write images and transforms, several at a time: packing them takes seconds."""
     import torch
 
-    from bidsreg.registration.parallel import in_threads
+    from bidsreg.registration.numerics.threads import in_threads
 
     tasks = (
         lambda: deformation.apply(moving, fixed.grid).save(folder / 'warped.nii.gz'),
@@ -400,7 +393,7 @@ def main(argv: Sequence[str] | None = None, programs: Mapping[str, Program] = PR
     # idle OpenMP threads must not spin for long, which would slow down other jobs beside this one; but a little: waking
     # one that sleeps takes longer than many an operation
     os.environ.setdefault('GOMP_SPINCOUNT', '20000')
-    from bidsreg.registration.parallel import keep_freed_memory
+    from bidsreg.registration.numerics.threads import keep_freed_memory
     from bidsreg.registration.solve import FoldedError
 
     keep_freed_memory()

@@ -473,7 +473,7 @@ def inverse_of(
 
     Where the field folds there is no inverse: the best approximation is taken, with a warning.
     """
-    from bidsreg.registration.inversion import InversionError, invert_displacement
+    from bidsreg.registration.numerics.inversion import InversionError, invert_displacement
 
     if inverse is not None:
         return checked_field(name, inverse, fixed), []

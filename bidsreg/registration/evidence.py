@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from scipy import ndimage as ndi
 
-from bidsreg.registration import descriptors, metrics, separable
-from bidsreg.registration.dataterm import BOX_SIZE, Box, boxes
+from bidsreg.registration import metrics
 from bidsreg.registration.image import Image
-from bidsreg.registration.parallel import in_threads
-from bidsreg.registration.sampling import Sampler
+from bidsreg.registration.numerics import separable
+from bidsreg.registration.numerics.sampling import Sampler
+from bidsreg.registration.numerics.threads import in_threads
+from bidsreg.registration.similarity import descriptors
+from bidsreg.registration.similarity.dataterm import BOX_SIZE, Box, boxes
 
 Tensor = torch.Tensor
 

@@ -10,7 +10,7 @@ import torch
 from torchdiffeq import odeint, odeint_adjoint
 from torchdiffeq._impl.odeint import SOLVERS as TORCHDIFFEQ_SOLVERS
 
-from bidsreg.registration.sampling import interpolate
+from bidsreg.registration.numerics.sampling import interpolate
 
 Tensor = torch.Tensor
 Rate = Callable[[Tensor, Tensor], Tensor]

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import h5py
 import numpy as np
 from scipy.io import loadmat
 
+from bidsreg.registration.atomic import write_atomic, write_text
 from bidsreg.registration.grid import Grid
 
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 """RAS to LPS and back."""
-
-
-def _write_whole(path: Path, write) -> None:  # type: ignore[no-untyped-def]
-    """Write to a temporary name beside `path`, then rename: nobody sees half a file."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_affine(path: str | Path, matrix: np.ndarray) -> None:
@@ -33,7 +23,7 @@ def write_affine(path: str | Path, matrix: np.ndarray) -> None:
         '#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n'
         f'Parameters: {values}\nFixedParameters: 0 0 0\n'
     )
-    _write_whole(Path(path), lambda p: p.write_text(text))
+    write_text(Path(path), text)
 
 
 def _centred(parameters: np.ndarray, centre: np.ndarray) -> np.ndarray:
@@ -137,7 +127,7 @@ def write_composite(
                 packed = {'compression': 'gzip', 'compression_opts': 1, 'shuffle': True} if moving.size > 100 else {}
                 group.create_dataset(f'{i}/TransformParameters', data=moving.astype(np.float32), **packed)
 
-    _write_whole(Path(path), write)
+    write_atomic(Path(path), write)
 
 
 def read_composite(path: str | Path) -> tuple[np.ndarray, np.ndarray, Grid, bool]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bidsreg.registration.lddmm import time_mean, v_norm
+from bidsreg.registration.velocity.lddmm import time_mean, v_norm
 
 if TYPE_CHECKING:
     from bidsreg.registration.presets import Preset

@@ -14,22 +14,23 @@ import numpy as np
 import torch
 from scipy import ndimage as ndi
 
-from bidsreg.registration import evidence, metrics, separable
-from bidsreg.registration.dataterm import DataTerm
+from bidsreg.registration import evidence, metrics
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.errors import RegistrationError
 from bidsreg.registration.evidence import Evidence
 from bidsreg.registration.flow import Eulerian, Solver, chunks, flow, integrate
 from bidsreg.registration.grid import Grid, apply_affine
 from bidsreg.registration.image import Image, resample
-from bidsreg.registration.inversion import InversionError, invert_displacement
-from bidsreg.registration.lddmm import path_length
-from bidsreg.registration.optimiser import TensorwiseAdam
-from bidsreg.registration.parallel import in_threads, one_thread_an_operation
+from bidsreg.registration.numerics import separable
+from bidsreg.registration.numerics.inversion import InversionError, invert_displacement
+from bidsreg.registration.numerics.optimiser import TensorwiseAdam
+from bidsreg.registration.numerics.threads import in_threads, one_thread_an_operation
 from bidsreg.registration.presets import MOST_ITERATIONS, Preset, preset
 from bidsreg.registration.regularity import OF_DISPLACEMENT, REGULARISERS, Path
-from bidsreg.registration.similarity import SIMILARITIES, Similarity
-from bidsreg.registration.velocities import VELOCITIES
+from bidsreg.registration.similarity.base import SIMILARITIES, Similarity
+from bidsreg.registration.similarity.dataterm import DataTerm
+from bidsreg.registration.velocity.lddmm import path_length
+from bidsreg.registration.velocity.registry import VELOCITIES
 
 Tensor = torch.Tensor
 LOGGER = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage as ndi
 
-from bidsreg.whole import write_text
+from bidsreg.registration.atomic import write_text
 
 ORANGE, SKY, VERMILLION, BLUE = '#E69F00', '#56B4E9', '#D55E00', '#0072B2'
 COLUMNS = 7

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from scipy import ndimage as ndi
 
+from bidsreg.registration.atomic import write_text
 from bidsreg.reports import canvas
 from bidsreg.reports.canvas import BLUE, FOOT, ORANGE, SKY, VERMILLION, WIDTH, Layout, Rows, Source
-from bidsreg.whole import write_text
 
 SQUARE = 20.0
 """Side of the squares of a checkerboard, mm."""

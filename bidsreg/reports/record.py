@@ -13,7 +13,7 @@ from typing import Any
 from bidsreg.bids.derivatives import ENTITIES, bids_uri
 from bidsreg.outcome import Outcome
 from bidsreg.qc.verdict import Threshold, Verdict, judge, read_thresholds
-from bidsreg.whole import write_text
+from bidsreg.registration.atomic import write_text
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Pair, Plan

@@ -20,8 +20,8 @@ from bidsreg.bids.derivatives import ENTITIES, PRODUCTS
 from bidsreg.bids.pairs import node_name
 from bidsreg.errors import InputError
 from bidsreg.qc.verdict import CHECKS, STATUSES, At, Threshold, Verdict, read_thresholds
+from bidsreg.registration.atomic import write_text
 from bidsreg.reports.record import judged, natural, newest_crash, parse_name, recall
-from bidsreg.whole import write_text
 
 if typing.TYPE_CHECKING:
     from bidsreg.settings import Settings

@@ -13,11 +13,11 @@ from typing import Any
 
 import yaml
 
+from bidsreg.registration.atomic import write_atomic
 from bidsreg.reports import texts
 from bidsreg.reports.pictures import PICTURES, Picture, picture_path
 from bidsreg.reports.record import PairRecord, collect
 from bidsreg.reports.redraw import redraw
-from bidsreg.whole import write_whole
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Plan
@@ -62,7 +62,7 @@ def write_subject(subject: str, settings: Settings, plan: Plan, outcomes: Sequen
                 subject=subject,
             ).generate_report()
 
-        return write_whole(page, assemble)
+        return write_atomic(page, assemble)
 
 
 class _Reportlets:

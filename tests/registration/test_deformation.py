@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
 from bidsreg.registration import Deformation, Grid, Image, metrics
-from bidsreg.registration.inversion import InversionError, invert_displacement
+from bidsreg.registration.numerics.inversion import InversionError, invert_displacement
 from tests import data
 
 #: Axes of the grids of the property tests, with voxel sizes in mm; each has about 130 mm along every axis.

@@ -7,9 +7,10 @@ import pytest
 import torch
 from scipy import ndimage as ndi
 
-from bidsreg.registration import Grid, Image, descriptors, evidence, metrics
+from bidsreg.registration import Grid, Image, evidence, metrics
 from bidsreg.registration.grid import apply_affine
-from bidsreg.registration.parallel import one_thread_an_operation
+from bidsreg.registration.numerics.threads import one_thread_an_operation
+from bidsreg.registration.similarity import descriptors
 
 PATCH = np.array([1, 2, 1]) / 4
 

@@ -6,13 +6,13 @@ import torch
 from scipy import ndimage as ndi
 from scipy.linalg import expm
 
-from bidsreg.registration import separable
 from bidsreg.registration.flow import ADAPTIVE, FIXED, SOLVERS, Eulerian, Solver, flow, integrate
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image, resample
+from bidsreg.registration.numerics import separable
+from bidsreg.registration.numerics.sampling import Sampler, interpolate
 from bidsreg.registration.presets import preset
-from bidsreg.registration.sampling import Sampler, interpolate
-from bidsreg.registration.velocity import LatentNetwork, NodeVelocity
+from bidsreg.registration.velocity.network import LatentNetwork, NodeVelocity
 
 GENERATOR = np.array([[0.1, -0.6, 0.2], [0.5, -0.1, 0.3], [-0.2, 0.1, 0.15]])
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from bidsreg.registration import Image, preset, register, solve
-from bidsreg.registration.dataterm import DataTerm
 from bidsreg.registration.errors import RegistrationError
+from bidsreg.registration.similarity.dataterm import DataTerm
 from tests import data
 
 QUICK = dataclasses.replace(preset('node-mind'), levels=((8.0, 5),), loosened=())
@@ -65,6 +65,6 @@ def test_what_to_do_when_boxes_are_too_much(pair, small_card):
 def test_the_answer_does_not_depend_on_the_boxes(pair, monkeypatch, size):
     """Small boxes, and one box, as a GPU takes it."""
     usual = solved(pair)
-    monkeypatch.setattr('bidsreg.registration.dataterm.BOX_SIZE', size)
+    monkeypatch.setattr('bidsreg.registration.similarity.dataterm.BOX_SIZE', size)
     other = solved(pair)
     np.testing.assert_allclose(other.deformation.forward, usual.deformation.forward, atol=1e-3)  # mm

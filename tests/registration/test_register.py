@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from bidsreg.pair import cli
-from bidsreg.registration import Grid, Image, dataterm, evidence, metrics, parallel, preset, register, solve
-from bidsreg.registration.optimiser import TensorwiseAdam
+from bidsreg.registration import Grid, Image, evidence, metrics, preset, register, solve
+from bidsreg.registration.numerics import threads as parallel
+from bidsreg.registration.numerics.optimiser import TensorwiseAdam
+from bidsreg.registration.similarity import dataterm
 from tests import data
 
 QUICK = dataclasses.replace(

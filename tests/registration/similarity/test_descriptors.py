@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bidsreg.registration import descriptors
-from bidsreg.registration.similarity import Mind
+from bidsreg.registration.similarity import descriptors
+from bidsreg.registration.similarity.base import Mind
 
 #: Of the patches, by their radius.
 WEIGHTS = {0: [1.0], 1: np.array([1, 2, 1]) / 4, 2: np.array([1, 4, 6, 4, 1]) / 16}

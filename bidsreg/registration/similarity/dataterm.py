@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from scipy import ndimage as ndi
 
-from bidsreg.registration import separable
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image, resample
-from bidsreg.registration.parallel import in_threads
-from bidsreg.registration.sampling import Sampler
-from bidsreg.registration.similarity import Similarity
+from bidsreg.registration.numerics import separable
+from bidsreg.registration.numerics.sampling import Sampler
+from bidsreg.registration.numerics.threads import in_threads
+from bidsreg.registration.similarity.base import Similarity
 
 if TYPE_CHECKING:
     from bidsreg.registration.solve import Problem

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from bidsreg.registration import separable
-from bidsreg.registration.gridvelocity import Kernel, constants, smooth_and_taper
+from bidsreg.registration.numerics import separable
 from bidsreg.registration.presets import Preset
+from bidsreg.registration.velocity.gridpoints import Kernel, constants, smooth_and_taper
 
 Tensor = torch.Tensor
 

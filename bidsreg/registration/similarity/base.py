@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 import torch.nn.functional as F
 
-from bidsreg.registration import descriptors, information
+from bidsreg.registration.similarity import descriptors
+from bidsreg.registration.similarity import histograms as information
 
 Tensor = torch.Tensor
 

@@ -8,8 +8,10 @@ import torch
 from scipy import ndimage as ndi
 from scipy.interpolate import BSpline
 
-from bidsreg.registration import descriptors, information, metrics
-from bidsreg.registration.similarity import SIMILARITIES, Similarity
+from bidsreg.registration import metrics
+from bidsreg.registration.similarity import descriptors
+from bidsreg.registration.similarity import histograms as information
+from bidsreg.registration.similarity.base import SIMILARITIES, Similarity
 from tests import data
 
 EVERY = sorted(SIMILARITIES)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bidsreg.registration import separable
+from bidsreg.registration.numerics import separable
 from bidsreg.registration.presets import Preset
 
 Tensor = torch.Tensor

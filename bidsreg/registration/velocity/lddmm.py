@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from bidsreg.registration import separable
+from bidsreg.registration.numerics import separable
 from bidsreg.registration.presets import Preset
-from bidsreg.registration.velocity import LatentNetwork
+from bidsreg.registration.velocity.network import LatentNetwork
 
 if TYPE_CHECKING:
     from bidsreg.registration.regularity import Path

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from bidsreg.registration import parallel, separable
-from bidsreg.registration.parallel import in_threads, one_thread_an_operation, threads_given_back
-from bidsreg.registration.sampling import interpolate
+from bidsreg.registration.numerics import separable
+from bidsreg.registration.numerics import threads as parallel
+from bidsreg.registration.numerics.sampling import interpolate
+from bidsreg.registration.numerics.threads import in_threads, one_thread_an_operation, threads_given_back
 
 
 @pytest.fixture(autouse=True)

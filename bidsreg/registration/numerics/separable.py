@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bidsreg.registration.grid import Grid
-from bidsreg.registration.parallel import threads_given_back
+from bidsreg.registration.numerics.threads import threads_given_back
 
 Tensor = torch.Tensor
 Matrices = tuple[Tensor, ...]

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from bidsreg.registration.parallel import threads_given_back
+from bidsreg.registration.numerics.threads import threads_given_back
 
 Tensor = torch.Tensor
 

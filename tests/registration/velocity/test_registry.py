@@ -9,12 +9,12 @@ import torch
 from scipy import linalg
 from scipy import ndimage as ndi
 
-from bidsreg.registration import separable
-from bidsreg.registration.gridvelocity import GridVelocity, smooth_and_taper
-from bidsreg.registration.lddmm import LddmmVelocity, SobolevKernel, path_length, time_mean, v_norm
-from bidsreg.registration.nodeo import AveragingNodeoVelocity, NodeoVelocity, averaging_weights
+from bidsreg.registration.numerics import separable
 from bidsreg.registration.presets import preset
 from bidsreg.registration.regularity import Path
+from bidsreg.registration.velocity.gridpoints import GridVelocity, smooth_and_taper
+from bidsreg.registration.velocity.lddmm import LddmmVelocity, SobolevKernel, path_length, time_mean, v_norm
+from bidsreg.registration.velocity.nodeo import AveragingNodeoVelocity, NodeoVelocity, averaging_weights
 
 PRESET = preset('node-mind')
 SHAPE, SPACING, TAPER = (13, 17, 9), np.array([4.0, 4.0, 5.0]), 12.0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from bidsreg.registration.gridvelocity import GridVelocity
-from bidsreg.registration.lddmm import LddmmVelocity
-from bidsreg.registration.nodeo import AveragingNodeoVelocity, NodeoVelocity
-from bidsreg.registration.velocity import NodeVelocity
+from bidsreg.registration.velocity.gridpoints import GridVelocity
+from bidsreg.registration.velocity.lddmm import LddmmVelocity
+from bidsreg.registration.velocity.network import NodeVelocity
+from bidsreg.registration.velocity.nodeo import AveragingNodeoVelocity, NodeoVelocity
 
 VELOCITIES: dict[str, type[nn.Module]] = {
     'node': NodeVelocity,

@@ -1,0 +1,1 @@
+"""What "aligned" means: similarities, and the data term that works them box by box."""

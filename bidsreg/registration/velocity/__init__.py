@@ -1,0 +1,1 @@
+"""What moves the particles: velocities, small classes with one contract."""

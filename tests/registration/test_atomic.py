@@ -1,0 +1,63 @@
+"""A file or a folder appears complete or not at all."""
+
+import os
+
+import pytest
+
+from bidsreg.registration.atomic import atomic_folder, hidden_name, write_atomic, write_text
+
+
+def test_a_file_is_there_complete(tmp_path):
+    path = tmp_path / 'new folder' / 'é.json'
+    assert write_text(path, 'ü', durable=True) == path
+    assert path.read_text(encoding='utf-8') == 'ü'
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize('scratch', [None, 'scratch'])
+def test_a_failure_leaves_what_was_there(tmp_path, scratch):
+    path = write_text(tmp_path / 'out.txt', 'old')
+
+    def fail(hidden):
+        hidden.write_text('half')
+        raise OSError(28, 'No space left on device')
+
+    with pytest.raises(OSError, match='No space'):
+        write_atomic(path, fail, scratch=scratch and tmp_path / scratch)
+    assert path.read_text() == 'old'
+    assert [file for file in tmp_path.rglob('*') if file.is_file()] == [path]
+
+
+def test_what_is_written_is_hidden_and_keeps_its_extension(tmp_path):
+    seen = []
+    write_atomic(tmp_path / 'a.nii.gz', lambda hidden: (seen.append(hidden), hidden.touch()), scratch=tmp_path / 'tmp')
+    assert seen[0].parent == tmp_path / 'tmp'
+    assert seen[0].name.startswith('.')
+    assert seen[0].name.endswith('.a.nii.gz')
+
+
+def test_no_two_writers_meet(tmp_path):
+    names = {hidden_name(tmp_path / 'a').name for _ in range(50)}
+    assert len(names) == 50
+    assert all(str(os.getpid()) in name for name in names)
+
+
+def test_a_folder_takes_the_place_of_another(tmp_path):
+    goal = tmp_path / 'result'
+    for content in ('one', 'two'):
+        with atomic_folder(goal) as folder:
+            assert not (folder / 'file').exists()
+            (folder / 'file').write_text(content)
+        assert (goal / 'file').read_text() == content
+        assert list(tmp_path.iterdir()) == [goal]
+
+
+def test_a_folder_that_fails_leaves_the_old_one(tmp_path):
+    goal = tmp_path / 'result'
+    with atomic_folder(goal) as folder:
+        (folder / 'file').write_text('old')
+    with pytest.raises(RuntimeError), atomic_folder(goal) as folder:
+        (folder / 'file').write_text('half')
+        raise RuntimeError
+    assert (goal / 'file').read_text() == 'old'
+    assert list(tmp_path.iterdir()) == [goal]
