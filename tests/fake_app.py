@@ -24,8 +24,9 @@ import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, CommandLine, SimpleInterface, TraitedSpec, traits
 from nipype.pipeline import engine as pe
 
-from bidsreg.bids.derivatives import PRODUCTS, publish
 from bidsreg.bids.headers import load_sane
+from bidsreg.bids.names import PRODUCTS
+from bidsreg.bids.publish import publish
 from bidsreg.errors import InputError
 
 VARIABLE = 'FAKE'

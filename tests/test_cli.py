@@ -19,7 +19,7 @@ import pytest
 from bidsreg import cli
 from bidsreg.app import checks
 from bidsreg.app import run as bidsreg_run
-from bidsreg.bids.derivatives import pair_outputs
+from bidsreg.bids.names import pair_outputs
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.cli import build_parser, main, parse_settings
 from bidsreg.errors import InputError

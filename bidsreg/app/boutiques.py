@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bidsreg import __version__
-from bidsreg.bids.derivatives import PRODUCTS, output_name
+from bidsreg.bids.names import PRODUCTS, output_name
 from bidsreg.cli import DESCRIPTION, build_parser
 from bidsreg.programs import APP_PROGRAMS
 from bidsreg.registration.presets import PRESETS

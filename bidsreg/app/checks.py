@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bidsreg.bids.derivatives import check_output_dataset
+from bidsreg.bids.dataset import check_output_dataset
 from bidsreg.errors import InputError
 from bidsreg.execution.devices import count_gpus
 from bidsreg.programs import APP_PROGRAMS, PROGRAMS

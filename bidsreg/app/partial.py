@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import typing
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,11 @@ import nibabel as nb
 from nipype.interfaces.base import isdefined
 from nipype.pipeline.engine.utils import load_resultfile
 
-from bidsreg.bids.derivatives import read_qc, write_text
+from bidsreg.bids.publish import read_qc, scratch_folder
+from bidsreg.bids.sidecars import to_json
 from bidsreg.interfaces.measure import brain_centre, volume_ml
 from bidsreg.preparation.affine import decompose
+from bidsreg.registration.atomic import write_text
 from bidsreg.registration.itk import read_affine
 from bidsreg.reports.pictures import PICTURES, Scene, drawable, picture_path
 from bidsreg.reports.record import partial_path
@@ -74,7 +75,9 @@ def keep_partial(pair: Pair, settings: Settings, folder: Path) -> list[str]:
     outputs = _outputs(folder)
     scene = Scene(**{name: path for name, sources in _FILES.items() if (path := _first(outputs, sources))})
     facts = {'pair': pair.name, 'fingerprint': settings.fingerprint(), **_facts(outputs, scene)}
-    write_text(json.dumps(facts, indent=2) + '\n', partial_path(pair.name, settings.output_dir), settings.output_dir)
+    path = partial_path(pair.name, settings.output_dir)
+    with scratch_folder(settings.output_dir, path.name) as scratch:
+        write_text(path, to_json(facts), scratch=scratch, durable=True)
     drawn = drawable(scene)
     for name in PICTURES:
         path = picture_path(pair.entities, settings.output_dir, name)

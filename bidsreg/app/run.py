@@ -13,23 +13,19 @@ from pathlib import Path
 
 from bidsreg import __version__
 from bidsreg.app.checks import check_monitor, check_settings, check_study, check_writable, validate_bids
-from bidsreg.bids.derivatives import (
-    PairLock,
-    is_complete,
-    lock_dataset,
-    lock_pair,
-    read_qc,
-    why_incomplete,
-    write_dataset_files,
-    write_text,
-)
+from bidsreg.bids.dataset import write_dataset_files
 from bidsreg.bids.headers import HeaderReport, check_header
+from bidsreg.bids.locks import PairLock, lock_dataset, lock_pair
 from bidsreg.bids.pairs import Pair, Plan, find_pairs, plan_table
+from bidsreg.bids.publish import is_complete, read_qc, scratch_folder, why_incomplete
 from bidsreg.errors import InputError
 from bidsreg.execution.devices import resolve
 from bidsreg.execution.logs import to_console, to_file
 from bidsreg.execution.machine import SHARE, usable_memory
 from bidsreg.outcome import Outcome
+from bidsreg.qc.dictionary import dictionary_text
+from bidsreg.registration.atomic import write_text
+from bidsreg.reports.citation import methods_text
 from bidsreg.settings import Settings
 
 if typing.TYPE_CHECKING:
@@ -168,7 +164,8 @@ class _Run:
         settings = self.settings
         LOGGER.info('bidsreg %s, run %s', __version__, settings.run_uuid)
         LOGGER.info('%s', _means(settings))
-        write_dataset_files(settings)
+        logs = {'CITATION.md': methods_text(settings), 'qc_dictionary.json': dictionary_text()}
+        write_dataset_files(settings, logs)
         settings.to_toml(log_dir(settings) / 'config.toml')
         table = plan_table(self.plan)
         _write_table(table, settings)
@@ -401,12 +398,12 @@ def _write_table(table: pd.DataFrame, settings: Settings) -> None:
     import pandas as pd
 
     path = settings.output_dir / 'logs' / 'pairs.tsv'
-    with lock_dataset(settings.output_dir):
+    with lock_dataset(settings.output_dir), scratch_folder(settings.output_dir, path.name) as scratch:
         with contextlib.suppress(OSError, ValueError, KeyError):
             old = pd.read_csv(path, sep='\t', dtype=str, keep_default_na=False)[list(table.columns)]
             table = pd.concat([old[~old['subject'].isin(table['subject'])], table])
             table = table.sort_values(['subject', 'session'], kind='stable')
-        write_text(table.to_csv(sep='\t', index=False), path, settings.output_dir)
+        write_text(path, table.to_csv(sep='\t', index=False), scratch=scratch, durable=True)
 
 
 @contextlib.contextmanager

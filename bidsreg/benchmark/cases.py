@@ -15,7 +15,7 @@ import pandas as pd
 
 from bidsreg.benchmark.files import read_labels, require_grid
 from bidsreg.benchmark.settings import BenchmarkSettings
-from bidsreg.bids.derivatives import output_name
+from bidsreg.bids.names import output_name
 from bidsreg.bids.pairs import EXTENSIONS, Pair, find_pairs, index
 from bidsreg.errors import InputError
 from bidsreg.settings import Settings, suggestion

@@ -28,7 +28,8 @@ from bidsreg.benchmark.results import (
     write_tsv,
 )
 from bidsreg.benchmark.settings import BenchmarkSettings, digest
-from bidsreg.bids.derivatives import PRIVATE, PairLock
+from bidsreg.bids.locks import PairLock
+from bidsreg.bids.names import PRIVATE
 from bidsreg.errors import InputError
 from bidsreg.execution.logs import to_console, to_file
 from bidsreg.registration.atomic import write_text

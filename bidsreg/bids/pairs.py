@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bidsreg.bids.derivatives import ENTITIES, output_name
+from bidsreg.bids.names import ENTITIES, output_name
 from bidsreg.errors import InputError
 from bidsreg.settings import ANY, NONE, Settings, suggestion
 

@@ -7,20 +7,15 @@ The steps of a run draw them from their own files, a report that is built again 
 from __future__ import annotations
 
 import json
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from bidsreg.bids.derivatives import figure_path
+from bidsreg.bids.names import figure_path
 from bidsreg.registration.itk import read_affine
 from bidsreg.reports import drawings as figures
 from bidsreg.reports import field
-
-if typing.TYPE_CHECKING:
-    from bidsreg.bids.pairs import Pair
 
 
 @dataclass(frozen=True)
@@ -182,8 +177,7 @@ PICTURES: Mapping[str, Picture] = {
 def picture_path(entities: Mapping[str, str], output_dir: Path, name: str) -> Path:
     """Where a picture of a pair is: from the entities (pybids' names) of its T2w."""
     picture = PICTURES[name]
-    pair = typing.cast('Pair', SimpleNamespace(entities=entities))  # one of an earlier run is known by its name alone
-    return figure_path(pair, output_dir, picture.desc, picture.suffix)
+    return figure_path(entities, output_dir, picture.desc, picture.suffix)
 
 
 def drawable(scene: Scene) -> list[str]:

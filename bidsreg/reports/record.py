@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bidsreg.bids.derivatives import ENTITIES, bids_uri
+from bidsreg.bids.names import ENTITIES
+from bidsreg.bids.sidecars import bids_uri, read_json
 from bidsreg.outcome import Outcome
 from bidsreg.qc.verdict import Threshold, Verdict, judge, read_thresholds
 from bidsreg.registration.atomic import write_text
@@ -157,23 +158,15 @@ def partial_path(name: str, output_dir: Path) -> Path:
 
 def read_partial(name: str, output_dir: Path) -> dict[str, Any]:
     """What was known of a pair when it failed, in the form of a QC file; empty where nothing was."""
-    content = _read_json(partial_path(name, output_dir))
+    content = read_json(partial_path(name, output_dir)) or {}
     return content if content.get('pair') == name else {}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _find_qcs(subject: str, output_dir: Path) -> dict[str, dict[str, Any]]:
     found = {}
     root = output_dir / f'sub-{subject}'
     for path in sorted([*root.glob('anat/*_qc.json'), *root.glob('ses-*/anat/*_qc.json')]):
-        content = _read_json(path)
+        content = read_json(path) or {}
         if isinstance(content.get('pair'), str):
             found[content['pair']] = content
     return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import typing
 from pathlib import Path
 
-from bidsreg.bids.derivatives import PRODUCTS, dataset_links, output_name, sidecar
+from bidsreg.bids.names import PRODUCTS, output_name, sidecar
+from bidsreg.bids.sidecars import dataset_links, read_json
 from bidsreg.reports.pictures import PICTURES, Scene, drawable, picture_path
 from bidsreg.reports.record import PairRecord
 
@@ -71,10 +71,10 @@ def scene_of_derivatives(record: PairRecord, settings: Settings) -> Scene:
     }
     # the T1w may have other entities than the T2w: what the transform was made from is said beside it
     names = ('fixed', 'fixed_mask', 'moving')
-    try:
-        uris = json.loads(sidecar(ours['forward_xfm']).read_text(encoding='utf-8'))['Sources']
+    uris = (read_json(sidecar(ours['forward_xfm'])) or {}).get('Sources')
+    if isinstance(uris, list):
         found.update(zip(names, (_find(uri, settings) for uri in uris), strict=False))
-    except (OSError, ValueError, KeyError, TypeError):
+    else:
         LOGGER.debug('%s: what the transform was made from is not known', record.name)
     return Scene(**{name: path for name, path in found.items() if path is not None and path.is_file()})
 

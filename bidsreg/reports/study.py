@@ -12,13 +12,13 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from bidsreg.bids.derivatives import ENTITIES, PRODUCTS
+from bidsreg.bids.names import ENTITIES, PRODUCTS
 from bidsreg.bids.pairs import node_name
 from bidsreg.errors import InputError
+from bidsreg.qc.dictionary import read_dictionary
 from bidsreg.qc.verdict import CHECKS, STATUSES, At, Threshold, Verdict, read_thresholds
 from bidsreg.registration.atomic import write_text
 from bidsreg.reports.record import judged, natural, newest_crash, parse_name, recall
@@ -235,7 +235,7 @@ def read_study(settings: Settings) -> Study:
     """
     out = settings.output_dir
     thresholds = read_thresholds(settings.qc_thresholds)
-    dictionary = _dictionary()
+    dictionary = read_dictionary()
     paths = dict.fromkeys(_made(), '')
     rows = {name: _read_qc(name, path, dictionary, thresholds, paths) for name, path in _qc_files(out)}
     for path in sorted(out.glob('logs/sub-*_outcomes.json')):
@@ -254,10 +254,6 @@ def read_study(settings: Settings) -> Study:
     kept.sort(key=lambda row: natural(row.name))
     kept = [_with_crash(row, out) if row.status == 'not done' else row for row in kept]
     return Study(tuple(kept), tuple(_columns(kept, dictionary, paths)), thresholds)
-
-
-def _dictionary() -> dict[str, dict[str, str]]:
-    return json.loads(resources.files('bidsreg.qc').joinpath('dictionary.json').read_text(encoding='utf-8'))
 
 
 def _qc_files(out: Path) -> Iterator[tuple[str, Path]]:

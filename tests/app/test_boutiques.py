@@ -19,7 +19,7 @@ from boutiques.validator import DescriptorValidationError
 from bidsreg.app import example
 from bidsreg.app.boutiques import EXIT_CODES, descriptor
 from bidsreg.app.checks import check_program
-from bidsreg.bids.derivatives import PRODUCTS, pair_outputs
+from bidsreg.bids.names import PRODUCTS, pair_outputs
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.cli import build_parser
 from bidsreg.errors import InputError

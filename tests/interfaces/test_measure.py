@@ -94,8 +94,9 @@ def test_timing_collects_what_there_is():
 
 
 def test_publish_puts_every_file_in_its_place(tmp_path, here):
-    from bidsreg.bids.derivatives import figure_path, is_complete, pair_outputs, read_qc
+    from bidsreg.bids.names import figure_path, pair_outputs
     from bidsreg.bids.pairs import find_pairs
+    from bidsreg.bids.publish import is_complete, read_qc
     from bidsreg.settings import Settings
     from tests import data
 
@@ -114,7 +115,7 @@ def test_publish_puts_every_file_in_its_place(tmp_path, here):
     assert out == str(goals['qc'])
     for name in FILES:
         assert goals[name].read_text() == name
-    assert figure_path(pair, settings.output_dir, 'before').read_text() == 'before.svg'
-    assert figure_path(pair, settings.output_dir, 'mask', 'T1w').read_text() == 'mask_t1w.svg'
+    assert figure_path(pair.entities, settings.output_dir, 'before').read_text() == 'before.svg'
+    assert figure_path(pair.entities, settings.output_dir, 'mask', 'T1w').read_text() == 'mask_t1w.svg'
     assert read_qc(pair, settings)['result'] == RESULT
     assert is_complete(pair, settings)

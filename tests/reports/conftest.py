@@ -7,8 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bidsreg.bids.derivatives import pair_outputs, sidecar, sidecars
+from bidsreg.bids.names import pair_outputs, sidecar
 from bidsreg.bids.pairs import find_pairs
+from bidsreg.bids.sidecars import sidecars
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.itk import write_affine, write_composite
 from bidsreg.settings import Settings

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bidsreg.bids.derivatives import BIDSIGNORE
+from bidsreg.bids.dataset import BIDSIGNORE
 from bidsreg.cli import main
 from bidsreg.reports.study import LEAST, ROW_STATUSES, read_study, spread
 from bidsreg.settings import Settings

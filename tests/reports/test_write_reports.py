@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bidsreg.bids.derivatives import pair_outputs
+from bidsreg.bids.names import pair_outputs
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.outcome import Outcome
 from bidsreg.reports import drawings as figures

@@ -19,8 +19,9 @@ from nipype import config
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bidsreg.bids.derivatives import is_complete, pair_outputs, read_qc
+from bidsreg.bids.names import pair_outputs
 from bidsreg.bids.pairs import find_pairs
+from bidsreg.bids.publish import is_complete, read_qc
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.itk import read_affine, write_affine, write_composite
 from bidsreg.reports.pictures import PICTURES

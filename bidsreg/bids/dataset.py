@@ -1,0 +1,153 @@
+"""The output folder as a BIDS derivative dataset: its description, README, ``.bidsignore`` and shared log files."""
+
+from __future__ import annotations
+
+import os
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bidsreg import __version__
+from bidsreg.bids.locks import lock_dataset
+from bidsreg.bids.names import PRIVATE
+from bidsreg.bids.publish import clear_old, scratch_folder
+from bidsreg.bids.sidecars import dataset_links, read_json, to_json
+from bidsreg.errors import InputError
+from bidsreg.registration.atomic import write_text
+
+if typing.TYPE_CHECKING:
+    from bidsreg.settings import Settings
+
+#: The version of BIDS that the output follows.
+BIDS_VERSION = '1.10.0'
+
+#: What the BIDS validator is told to pass over (transforms, QC and reports have no place in the standard yet).
+BIDSIGNORE = ('*.html', 'logs', 'figures', '*_xfm.*', '*_qc.*', 'group_*', PRIVATE)
+
+
+def write_dataset_files(settings: Settings, logs: Mapping[str, str]) -> None:
+    """Make the output folder a BIDS derivative dataset: description, ``.bidsignore``, README, and shared log files.
+
+    A README that is there stays; lines of others in ``.bidsignore`` stay too.
+
+    Parameters
+    ----------
+    settings
+        Where the datasets are.
+    logs
+        Texts for the folder ``logs`` by their file names, for example what to cite.
+
+    """
+    out = settings.output_dir
+    clear_old(out)
+    with lock_dataset(out), scratch_folder(out, 'dataset') as scratch:
+        for path, text in _dataset_files(settings, logs).items():
+            write_text(path, text, scratch=scratch, durable=True)
+
+
+def _dataset_files(settings: Settings, logs: Mapping[str, str]) -> dict[Path, str]:
+    out = settings.output_dir
+    texts = {
+        out / 'dataset_description.json': to_json(_description(settings)),
+        out / '.bidsignore': '\n'.join(_ignored(settings)) + '\n',
+        **{out / 'logs' / name: text for name, text in logs.items()},
+    }
+    if not (out / 'README').exists() and not (out / 'README.md').exists():
+        texts[out / 'README'] = _README
+    return texts
+
+
+def _description(settings: Settings) -> dict[str, Any]:
+    """Describe the dataset; links of runs before this one stay."""
+    out = settings.output_dir
+    links = {name: _link(folder, out) for name, folder in dataset_links(settings).items()}
+    old = read_json(out / 'dataset_description.json') or {}
+    return {
+        'Name': f'bidsreg: T1w/T2w registration of {_dataset_name(settings)}',
+        'BIDSVersion': BIDS_VERSION,
+        'DatasetType': 'derivative',
+        'GeneratedBy': [{'Name': 'bidsreg', 'Version': __version__}],
+        'DatasetLinks': {**old.get('DatasetLinks', {}), **links},
+        'SourceDatasets': [{'URL': links['raw']}],
+        'HowToAcknowledge': 'Please cite the works that logs/CITATION.md names.',
+    }
+
+
+def _ignored(settings: Settings) -> list[str]:
+    """Return the lines of ``.bidsignore``: those that are there, then ours."""
+    out = settings.output_dir
+    ignore = out / '.bidsignore'
+    lines = ignore.read_text(encoding='utf-8').splitlines() if ignore.is_file() else []
+    ours = [*BIDSIGNORE]
+    if settings.work_dir.is_relative_to(out):
+        ours.append(settings.work_dir.relative_to(out).parts[0])
+    return lines + [line for line in ours if line not in lines]
+
+
+def _dataset_name(settings: Settings) -> str:
+    name = (read_json(settings.bids_dir / 'dataset_description.json') or {}).get('Name')
+    return str(name or settings.bids_dir.name)
+
+
+def _link(folder: Path, output_dir: Path) -> str:
+    """Name a dataset relative to ours when ours lies inside it (both then move together), else absolutely."""
+    if output_dir.is_relative_to(folder):
+        return Path(os.path.relpath(folder, output_dir)).as_posix()
+    return folder.as_uri()
+
+
+def check_output_dataset(output_dir: Path) -> None:
+    """Refuse an output folder that is somebody else's dataset.
+
+    Raises
+    ------
+    InputError
+        When its description says that it is raw data, or the derivatives of another program.
+
+    """
+    description = read_json(output_dir / 'dataset_description.json')
+    if description is None:
+        return
+    if description.get('DatasetType', 'raw') == 'raw' and 'GeneratedBy' not in description:
+        raise InputError(f'{output_dir} is a raw BIDS dataset: give another folder for the output.')
+    generated = description.get('GeneratedBy')
+    makers = [str(item.get('Name')) for item in _dicts(generated)]
+    if makers and 'bidsreg' not in makers:
+        raise InputError(
+            f'{output_dir} holds the derivatives of {", ".join(makers)}: give another folder, for example '
+            f'{output_dir / "bidsreg"}.'
+        )
+
+
+def _dicts(value: Any) -> list[dict]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+_README = """\
+bidsreg: T1w/T2w registration
+=============================
+
+For every pair of scans (sub-01 here; ses-, acq-, run- and so on are kept where the scans have them):
+
+sub-01/anat/
+  sub-01_desc-preproc_T1w.nii.gz             the T1w as it was used
+  sub-01_desc-brain_mask.nii.gz              its brain mask
+  sub-01_space-T2w_desc-brain_mask.nii.gz    the same on the grid of the T2w
+  sub-01_space-T1w_desc-preproc_T2w.nii.gz   the T2w on the grid of the T1w
+  sub-01_space-T2w_desc-preproc_T1w.nii.gz   the T1w on the grid of the T2w
+  sub-01_space-T1w_desc-jacobian_T2w.nii.gz  Jacobian determinant of the deformation
+  sub-01_from-T2w_to-T1w_mode-image_xfm.h5   brings T2w data onto the grid of the T1w (ITK composite transform)
+  sub-01_from-T1w_to-T2w_mode-image_xfm.h5   brings T1w data onto the grid of the T2w
+  sub-01_from-T2w_to-T1w_mode-image_desc-affine_xfm.txt   the affine part alone
+  sub-01_desc-registration_qc.json           numbers that judge the registration
+sub-01.html                                  the report: start here
+logs/                                        what was run, what was paired and why, what to cite
+
+To bring any image that lies with the T2w onto the grid of the T1w:
+
+  antsApplyTransforms -i IMAGE -r sub-01_desc-preproc_T1w.nii.gz \\
+      -t sub-01_from-T2w_to-T1w_mode-image_xfm.h5 -o OUT.nii.gz
+
+Points go the other way, as always with ITK: use from-T1w_to-T2w for points of the T2w that are wanted in the T1w.
+"""

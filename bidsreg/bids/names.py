@@ -1,0 +1,155 @@
+"""The names of everything that a pair leaves behind: one table serves writing, finding and describing.
+
+A product keeps the entities of the scan that it is made from and adds its own; pybids' ``build_path`` puts them in
+order.
+"""
+
+from __future__ import annotations
+
+import os
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+if typing.TYPE_CHECKING:
+    from bidsreg.bids.pairs import Pair
+
+#: The folder of the output (and of the work) folder that is the program's own: locks, and files being written.
+PRIVATE = '.bidsreg'
+
+#: Entities a scan may carry, in the order of BIDS: pybids' name and what is written.
+ENTITIES = {
+    'subject': 'sub',
+    'session': 'ses',
+    'sample': 'sample',
+    'task': 'task',
+    'acquisition': 'acq',
+    'ceagent': 'ce',
+    'reconstruction': 'rec',
+    'direction': 'dir',
+    'run': 'run',
+    'modality': 'mod',
+    'echo': 'echo',
+    'flip': 'flip',
+    'inv': 'inv',
+    'mt': 'mt',
+    'part': 'part',
+    'proc': 'proc',
+    'chunk': 'chunk',
+}
+
+_STEM = 'sub-{subject}' + ''.join(f'[_{ENTITIES[key]}-{{{key}}}]' for key in list(ENTITIES)[1:])
+#: The one pattern of every file of a pair, as pybids' ``build_path`` reads it.
+PATTERN = (
+    'sub-{subject}[/ses-{session}]/anat/'
+    + _STEM
+    + '[_space-{space}][_from-{from}][_to-{to}][_mode-{mode}][_desc-{desc}]_{suffix}{extension}'
+)
+#: The pattern of the figures, which lie flat in one folder of the subject.
+FIGURE_PATTERN = 'sub-{subject}/figures/' + _STEM + '_desc-{desc}_{suffix}{extension}'
+
+
+@dataclass(frozen=True)
+class Product:
+    """One kind of file that a pair leaves.
+
+    Parameters
+    ----------
+    of
+        The scan whose entities it keeps: ``T1w`` or ``T2w``.
+    description
+        What it is, for people who choose among outputs.
+    entities
+        The entities that it adds (pybids' names), suffix and extension among them.
+
+    """
+
+    of: str
+    description: str
+    entities: Mapping[str, str]
+
+
+def _product(of: str, description: str, suffix: str, extension: str = '.nii.gz', **entities: str) -> Product:
+    return Product(of, description, {**entities, 'suffix': suffix, 'extension': extension})
+
+
+_TO_T1W = {'from': 'T2w', 'to': 'T1w', 'mode': 'image'}
+_TO_T2W = {'from': 'T1w', 'to': 'T2w', 'mode': 'image'}
+
+#: Everything a pair leaves in its anat folder (the sidecars beside them have the same names with ``.json``).
+PRODUCTS: dict[str, Product] = {
+    't1w_preproc': _product(
+        'T1w',
+        'T1w without its bias field (and, with space-T2w in the name, as resampled onto the T2w)',
+        'T1w',
+        desc='preproc',
+    ),
+    't1w_mask': _product(
+        'T1w', 'Brain mask of the T1w (and, with space-T2w in the name, of the T2w)', 'mask', desc='brain'
+    ),
+    't2w_mask': _product('T2w', 'Brain mask of the T2w', 'mask', space='T2w', desc='brain'),
+    't2w_in_t1w': _product('T2w', 'T2w on the grid of the T1w', 'T2w', space='T1w', desc='preproc'),
+    't1w_in_t2w': _product('T2w', 'T1w on the grid of the T2w', 'T1w', space='T2w', desc='preproc'),
+    'jacobian': _product('T2w', 'Jacobian determinant of the deformation', 'T2w', space='T1w', desc='jacobian'),
+    'forward_xfm': _product(
+        'T2w', 'ITK transform that brings T2w data onto the grid of the T1w', 'xfm', '.h5', **_TO_T1W
+    ),
+    'inverse_xfm': _product(
+        'T2w', 'ITK transform that brings T1w data onto the grid of the T2w', 'xfm', '.h5', **_TO_T2W
+    ),
+    'affine_xfm': _product(
+        'T2w', 'Affine part of the transform from T2w to T1w', 'xfm', '.txt', **_TO_T1W, desc='affine'
+    ),
+    'qc': _product('T2w', 'Numbers about the registration, and its verdict', 'qc', '.json', desc='registration'),
+}
+
+
+def output_name(key: str, entities: Mapping[str, str]) -> Path:
+    """Return the path, relative to the output folder, of one product.
+
+    Parameters
+    ----------
+    key
+        A key of :data:`PRODUCTS`.
+    entities
+        The entities of the scan it keeps (pybids' names).
+
+    """
+    return _build({**entities, **PRODUCTS[key].entities}, PATTERN)
+
+
+def _build(entities: Mapping[str, str], pattern: str) -> Path:
+    from bids.layout.writing import build_path
+
+    return Path(build_path(dict(entities), [pattern], strict=False))
+
+
+def pair_outputs(pair: Pair, output_dir: str | os.PathLike) -> dict[str, Path]:
+    """Return where every product of a pair is (or will be): the keys of :data:`PRODUCTS`."""
+    sources = {'T1w': pair.fixed_entities, 'T2w': pair.entities}
+    return {key: Path(output_dir) / output_name(key, sources[product.of]) for key, product in PRODUCTS.items()}
+
+
+def figure_path(
+    entities: Mapping[str, str], output_dir: str | os.PathLike, desc: str, suffix: str = 'T2w', ext: str = '.svg'
+) -> Path:
+    """Return where a figure of a pair is: flat in ``sub-*/figures``, named by the entities of its T2w.
+
+    Parameters
+    ----------
+    entities
+        Of the T2w (pybids' names).
+    output_dir
+        The output folder.
+    desc, suffix, ext
+        What the figure adds to them.
+
+    """
+    named = {**entities, 'desc': desc, 'suffix': suffix, 'extension': ext}
+    return Path(output_dir) / _build(named, FIGURE_PATTERN)
+
+
+def sidecar(path: Path) -> Path:
+    """Return the path of the JSON file that describes a file."""
+    return path.with_name(path.name.partition('.')[0] + '.json')

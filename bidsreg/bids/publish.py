@@ -1,0 +1,150 @@
+"""The safe writing of what a pair leaves behind, and whether that is complete.
+
+Each file is written under a hidden name in a private folder of the output folder's file system, brought to disk, and
+renamed into its place. The QC file is the last: where it is, the pair is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import time
+import typing
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bidsreg.bids.names import PRIVATE, PRODUCTS, pair_outputs, sidecar
+from bidsreg.bids.sidecars import read_json, sidecars, source_stamps, to_json
+from bidsreg.registration.atomic import write_atomic, write_text
+
+if typing.TYPE_CHECKING:
+    from bidsreg.bids.pairs import Pair
+    from bidsreg.settings import Settings
+
+#: Unfinished files older than this are of a run that was killed; no file takes so long to write.
+OLD_SECONDS = 24 * 3600
+
+
+def publish(
+    files: Mapping[str, Path],
+    pair: Pair,
+    settings: Settings,
+    facts: Mapping[str, Any],
+    figures: Mapping[Path, Path] | None = None,
+) -> None:
+    """Put the finished files of a pair in their places, each by an atomic write, the QC file last.
+
+    Parameters
+    ----------
+    files
+        A file for each key of :data:`~bidsreg.bids.names.PRODUCTS`, except ``qc``.
+    pair, settings
+        What was done.
+    facts
+        Goes into the QC file as it is. The sidecars take from it, where there: ``mask_method`` (of the T1w),
+        ``t1w_skull_stripped``, ``t2w_skull_stripped`` and ``result`` (what ``bidsreg-pair`` says of itself).
+    figures
+        ``{where it is to be: where it is now}``, see :func:`bidsreg.bids.names.figure_path`.
+
+    Raises
+    ------
+    ValueError
+        When a product is missing.
+    OSError
+        When the disk is full or the folder cannot be written. What was complete before is then not complete any more.
+
+    """
+    goals = pair_outputs(pair, settings.output_dir)
+    missing = sorted(set(PRODUCTS) - {'qc'} - set(files))
+    if missing:
+        raise ValueError(f'{pair.name}: nothing to publish as {", ".join(missing)}')
+    copies = {goals[key]: path for key, path in files.items() if key != 'qc'} | dict(figures or {})
+    goals['qc'].unlink(missing_ok=True)  # until the new one is there, the pair is not complete
+    with scratch_folder(settings.output_dir, pair.name) as scratch:
+        for key, text in sidecars(pair, settings, facts).items():
+            write_text(sidecar(goals[key]), to_json(text), scratch=scratch, durable=True)
+        for goal, path in copies.items():
+            write_atomic(goal, partial(shutil.copyfile, path), scratch=scratch, durable=True)
+        marker = {
+            'pair': pair.name,
+            'fingerprint': settings.fingerprint(),
+            'sources': source_stamps(pair, settings),
+            **facts,
+        }
+        write_text(goals['qc'], to_json(marker), scratch=scratch, durable=True)
+
+
+@contextmanager
+def scratch_folder(output_dir: Path, name: str) -> Iterator[Path]:
+    """Give a private folder of the output folder's file system for files that are being written.
+
+    Parameters
+    ----------
+    output_dir
+        The output folder.
+    name
+        What is written: a pair's name, by which :func:`clear_unfinished` finds what a killed run left, or a file's.
+
+    Yields
+    ------
+    Path
+        The folder, which is removed in the end.
+
+    """
+    # many machines may write into one folder, and their processes may have the same number
+    folder = output_dir / PRIVATE / 'tmp' / f'{name}.{platform.node()}.{os.getpid()}'
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_unfinished(output_dir: Path, name: str) -> None:
+    """Remove the unfinished files that a killed run left of a pair; the caller holds the pair's lock."""
+    for folder in (output_dir / PRIVATE / 'tmp').glob(f'{name}.*'):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_old(output_dir: Path) -> None:
+    """Remove the unfinished files of all runs that were killed more than :data:`OLD_SECONDS` ago."""
+    for folder in (output_dir / PRIVATE / 'tmp').glob('*'):
+        with contextlib.suppress(FileNotFoundError):  # another run may be done with it by now
+            if time.time() - folder.stat().st_mtime > OLD_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_complete(pair: Pair, settings: Settings) -> bool:
+    """Tell whether a pair was finished with these settings, from these very files."""
+    return why_incomplete(pair, settings) is None
+
+
+def why_incomplete(pair: Pair, settings: Settings) -> str | None:
+    """Say why a pair is to be done again, for a person to read; ``None`` when it is complete."""
+    paths = pair_outputs(pair, settings.output_dir)
+    marker = read_json(paths['qc'])
+    if marker is None:
+        return 'not done yet'
+    if marker.get('fingerprint') != settings.fingerprint():
+        return 'it was made with other settings or another version'
+    if marker.get('sources') != source_stamps(pair, settings):
+        return 'its source files have changed'
+    for key, path in paths.items():
+        if not path.is_file() or path.stat().st_size == 0:
+            return f'{path.name} is missing'
+        if key != 'qc' and not sidecar(path).is_file():
+            return f'{sidecar(path).name} is missing'
+    for key in ('t1w_preproc', 't1w_mask'):  # another T2w of this T1w may have rewritten them since
+        if (read_json(sidecar(paths[key])) or {}).get('Fingerprint') != settings.fingerprint():
+            return f'{paths[key].name} was rewritten with other settings'
+    return None
+
+
+def read_qc(pair: Pair, settings: Settings) -> dict[str, Any] | None:
+    """Read the QC file of a pair; ``None`` when there is none."""
+    return read_json(pair_outputs(pair, settings.output_dir)['qc'])

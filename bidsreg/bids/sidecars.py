@@ -1,0 +1,253 @@
+"""What is written beside a product: where it comes from (BIDS URIs), with what it was made, and what it is.
+
+Also the one reader and the one writer of JSON objects for everything that lies in an output folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from bidsreg.bids.names import pair_outputs
+
+if typing.TYPE_CHECKING:
+    from bidsreg.bids.pairs import Pair
+    from bidsreg.settings import Settings
+
+#: The packages whose versions are told beside every product.
+PACKAGES = ('bidsreg', 'antspyx', 'deepbet', 'nibabel', 'nipype', 'numpy', 'torch', 'torchdiffeq')
+
+
+# ------------------------------------------------------------------------------------------------------------- JSON
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object; ``None`` when the file is not there, cannot be read, or holds something else."""
+    try:
+        value = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def to_json(value: Any) -> str:
+    """Return a value as the JSON text of a file; numpy's numbers and arrays become plain ones, paths texts."""
+    return json.dumps(value, indent=2, default=_plain) + '\n'
+
+
+def _plain(value: Any) -> Any:
+    """Give json what it does not know: paths, numpy's numbers and arrays."""
+    return value.tolist() if hasattr(value, 'tolist') else str(value)
+
+
+# ------------------------------------------------------------------------------------------------------- provenance
+def dataset_links(settings: Settings) -> dict[str, Path]:
+    """Return the datasets that our BIDS URIs name: ``raw``, and one for each of ``--derivatives``."""
+    links = {'raw': settings.bids_dir}
+    for folder in settings.derivatives:
+        name = ''.join(c for c in folder.name if c.isalnum() or c in '-_') or 'derivatives'
+        while name in links:
+            name += 'x'
+        links[name] = folder
+    return links
+
+
+def bids_uri(path: Path, settings: Settings) -> str:
+    """Return the BIDS URI of a file in its dataset; a file of no known dataset keeps its path, as a ``file://`` URI."""
+    if path.is_relative_to(settings.output_dir):
+        return f'bids::{path.relative_to(settings.output_dir).as_posix()}'
+    inside = [(name, folder) for name, folder in dataset_links(settings).items() if path.is_relative_to(folder)]
+    if not inside:
+        return path.as_uri()
+    name, folder = max(inside, key=lambda item: len(item[1].parts))  # derivatives may lie inside the raw dataset
+    return f'bids:{name}:{path.relative_to(folder).as_posix()}'
+
+
+def source_stamps(pair: Pair, settings: Settings) -> dict[str, list[int]]:
+    """Return size (bytes) and time of change (ns) of what a pair is made from, by its BIDS URIs."""
+    stamps = {}
+    for path in filter(None, (pair.t1w, pair.t2w, pair.fixed_mask)):
+        with contextlib.suppress(OSError):  # a file that is gone has no stamp, and so differs from any that had one
+            state = path.stat()
+            stamps[bids_uri(path, settings)] = [state.st_size, state.st_mtime_ns]
+    return stamps
+
+
+def software_versions() -> dict[str, str]:
+    """Return the versions of :data:`PACKAGES` as far as they are installed, without importing any of them."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+# --------------------------------------------------------------------------------------------------------- sidecars
+def sidecars(pair: Pair, settings: Settings, facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Describe every product of a pair, except its QC file, in the words of BIDS.
+
+    Parameters
+    ----------
+    pair, settings
+        What was done.
+    facts
+        As for :func:`bidsreg.bids.publish.publish`.
+
+    Returns
+    -------
+    dict
+        The content of a sidecar for each key of :data:`~bidsreg.bids.names.PRODUCTS` but ``qc``.
+
+    """
+    known = _Provenance.of(pair, settings, facts)
+    texts = {**_native(known), **_resampled(known), **_transforms(known)}
+    versions = ', '.join(f'{name} {number}' for name, number in software_versions().items())  # BIDS wants a string
+    common = {'Fingerprint': settings.fingerprint(), 'SoftwareVersions': versions}
+    return {key: {**text, **common} for key, text in texts.items()}
+
+
+@dataclass(frozen=True)
+class _Provenance:
+    """What the sidecars of a pair share: names of its files, and how it was made.
+
+    Attributes
+    ----------
+    ours
+        BIDS URI of each product.
+    raw_t1w, raw_t2w, mask_source
+        BIDS URIs of the scans, and of what the brain mask was made from.
+    mask_method, bias
+        How the brain mask was found, and what was done about the bias field, in words.
+    stripped
+        For ``t1w`` and ``t2w``: only the brain is left in the scan.
+    how
+        Method, settings and seed of the deformation.
+
+    """
+
+    ours: Mapping[str, str]
+    raw_t1w: str
+    raw_t2w: str
+    mask_source: str
+    mask_method: str
+    bias: str
+    stripped: Mapping[str, bool]
+    how: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, pair: Pair, settings: Settings, facts: Mapping[str, Any]) -> _Provenance:
+        raw_t1w = bids_uri(pair.t1w, settings)
+        result = facts.get('result') or {}
+        corrected = settings.bias_correction == 'n4'
+        return cls(
+            ours={key: bids_uri(path, settings) for key, path in pair_outputs(pair, settings.output_dir).items()},
+            raw_t1w=raw_t1w,
+            raw_t2w=bids_uri(pair.t2w, settings),
+            mask_source=bids_uri(pair.fixed_mask, settings) if pair.fixed_mask else raw_t1w,
+            mask_method=facts.get('mask_method') or pair.fixed_mask_reason,
+            bias='corrected for the bias field (N4)' if corrected else 'bias field not corrected',
+            stripped={name: bool(facts.get(f'{name}_skull_stripped', False)) for name in ('t1w', 't2w')},
+            how={
+                'Method': result.get('method', settings.method),
+                'Settings': result.get('settings')
+                or {'working_resolution': settings.working_resolution, 'sloppy': settings.sloppy},
+                'RandomSeed': settings.random_seed,
+            },
+        )
+
+    @property
+    def in_t1w(self) -> dict[str, Any]:
+        """What is true of T2w data on the grid of the T1w."""
+        return {'SpatialReference': self.ours['t1w_preproc'], 'SkullStripped': self.stripped['t2w']}
+
+
+def _native(known: _Provenance) -> dict[str, dict[str, Any]]:
+    """Describe the T1w and the two masks."""
+    return {
+        't1w_preproc': {
+            'Description': f'The T1w as it was used: header made sane, {known.bias}; no voxel was interpolated',
+            'Sources': [known.raw_t1w],
+            'SkullStripped': known.stripped['t1w'],
+        },
+        't1w_mask': {
+            'Description': 'Brain mask of the T1w',
+            'Type': 'Brain',
+            'Sources': [known.mask_source],
+            'Method': known.mask_method,
+        },
+        't2w_mask': {
+            'Description': 'Brain mask of the T1w brought onto the grid of the T2w by the rigid alignment',
+            'Type': 'Brain',
+            'Sources': [known.ours['t1w_mask'], known.raw_t2w],
+            'SpatialReference': known.raw_t2w,
+        },
+    }
+
+
+def _resampled(known: _Provenance) -> dict[str, dict[str, Any]]:
+    """Describe the images on each other's grids, and the Jacobian determinant."""
+    interpolated = f'{known.bias}; interpolated once, from its native grid'
+    return {
+        't2w_in_t1w': {
+            'Description': f'The T2w on the grid of the T1w, {interpolated}',
+            'Sources': [known.raw_t2w, known.ours['forward_xfm']],
+            **known.in_t1w,
+            **known.how,
+        },
+        't1w_in_t2w': {
+            'Description': f'The T1w on the grid of the T2w, {interpolated}',
+            'Sources': [known.ours['t1w_preproc'], known.ours['inverse_xfm']],
+            'SpatialReference': known.raw_t2w,
+            'SkullStripped': known.stripped['t1w'],
+            **known.how,
+        },
+        'jacobian': {
+            'Description': 'Jacobian determinant of the deformation from T1w to T2w space, without the affine; '
+            'above 1 where the T2w is larger',
+            'Sources': [known.ours['forward_xfm']],
+            **known.in_t1w,
+            **known.how,
+        },
+    }
+
+
+def _transforms(known: _Provenance) -> dict[str, dict[str, Any]]:
+    """Describe the transforms."""
+    ours, raw_t2w = known.ours, known.raw_t2w
+    sources = [ours['t1w_preproc'], ours['t1w_mask'], raw_t2w, ours['t2w_mask']]
+    forward = {
+        'From': raw_t2w,
+        'To': ours['t1w_preproc'],
+        'Convention': 'ITK, LPS+ mm: apply to the native T2w with the T1w as reference (antsApplyTransforms -t)',
+        **known.how,
+    }
+    inverse = {
+        'From': ours['t1w_preproc'],
+        'To': raw_t2w,
+        'Convention': 'ITK, LPS+ mm: apply to the T1w with the native T2w as reference (antsApplyTransforms -t)',
+        **known.how,
+    }
+    return {
+        'forward_xfm': {
+            'Description': 'Brings T2w data onto the grid of the T1w: affine and displacement field',
+            'Sources': sources,
+            **forward,
+        },
+        'inverse_xfm': {
+            'Description': 'Brings T1w data onto the grid of the T2w: inverse displacement field and affine',
+            'Sources': sources,
+            **inverse,
+        },
+        'affine_xfm': {
+            'Description': 'The affine part alone of the transform that brings T2w data onto the grid of the T1w',
+            'Sources': sources,
+            **forward,
+            'Method': 'ANTs, mutual information: rigid, then affine',
+        },
+    }

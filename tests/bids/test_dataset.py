@@ -1,0 +1,120 @@
+"""The output folder is a BIDS dataset that many runs may share."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bidsreg.bids.dataset import check_output_dataset, write_dataset_files
+from bidsreg.bids.locks import lock_pair
+from bidsreg.errors import InputError
+from bidsreg.qc.dictionary import dictionary_text
+from bidsreg.reports.citation import methods_text
+from tests import data
+
+VALIDATOR = Path(sys.executable).with_name('bids-validator-deno')
+
+
+def test_dataset_files(settings):
+    out = settings.output_dir
+    out.mkdir()
+    (out / '.bidsignore').write_text('mine.txt\n')
+    (out / 'README').write_text('mine')
+    logs = {'CITATION.md': methods_text(settings), 'qc_dictionary.json': dictionary_text()}
+    write_dataset_files(replace(settings, work_dir=out / 'scratch' / 'work'), logs)
+    write_dataset_files(settings, logs)
+    assert (out / 'README').read_text() == 'mine'
+    lines = (out / '.bidsignore').read_text().splitlines()
+    assert lines[0] == 'mine.txt'
+    assert lines[-1] == 'scratch'
+    assert len(lines) == len(set(lines))
+    description = json.loads((out / 'dataset_description.json').read_text())
+    assert description['DatasetType'] == 'derivative'
+    assert description['DatasetLinks']['raw'] == settings.bids_dir.as_uri()
+    citation = (out / 'logs' / 'CITATION.md').read_text()
+    assert (
+        json.loads((out / 'logs' / 'qc_dictionary.json').read_text())['result.jacobian.folds_percent']['Units'] == '%'
+    )
+    for name in ('Heinrich', 'Chen', 'Wu', 'Tustison', 'Avants', 'Fisch', 'Gorgolewski'):
+        assert name in citation
+
+
+def test_links_inside_the_raw_dataset_are_relative(settings):
+    inside = replace(settings, output_dir=settings.bids_dir / 'derivatives' / 'bidsreg')
+    write_dataset_files(inside, {})
+    description = json.loads((inside.output_dir / 'dataset_description.json').read_text())
+    assert description['DatasetLinks'] == {'raw': '../..'}
+
+
+@pytest.mark.parametrize(
+    ('description', 'message'),
+    [
+        ({'Name': 'x', 'DatasetType': 'raw'}, 'is a raw BIDS dataset'),
+        ({'Name': 'x', 'DatasetType': 'derivative', 'GeneratedBy': [{'Name': 'fMRIPrep'}]}, 'derivatives of fMRIPrep'),
+    ],
+)
+def test_output_of_somebody_else_is_refused(tmp_path, description, message):
+    (tmp_path / 'dataset_description.json').write_text(json.dumps(description))
+    with pytest.raises(InputError, match=message):
+        check_output_dataset(tmp_path)
+
+
+@pytest.mark.skipif(not VALIDATOR.exists(), reason='bids-validator-deno is not installed')
+def test_output_is_valid_bids(pairs, settings, finish):
+    for pair in pairs.values():
+        finish(pair, settings)
+        lock_pair(pair, settings)
+    write_dataset_files(settings, {})
+    (settings.output_dir / 'sub-01.html').write_text('<html></html>')
+    for name in ('pairs.tsv', 'run/bidsreg.log', 'run/config.toml'):
+        path = settings.output_dir / 'logs' / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text('x\n')
+    done = subprocess.run(
+        [str(VALIDATOR), str(settings.output_dir), '--json'], capture_output=True, text=True, check=False
+    )
+    issues = json.loads(done.stdout)['issues']['issues']
+    errors = [
+        (item['code'], item.get('location'), item.get('subCode')) for item in issues if item['severity'] == 'error'
+    ]
+    assert errors == []
+    assert done.returncode == 0
+
+
+MANY = """
+import sys
+from pathlib import Path
+from bidsreg.bids.dataset import write_dataset_files
+from bidsreg.bids.pairs import find_pairs, plan_table
+from bidsreg.app.run import _write_table
+from bidsreg.settings import Settings
+bids, out, label = sys.argv[1:]
+settings = Settings(bids_dir=bids, output_dir=out, participant_label=(label,), derivatives=(Path(out).parent / label,))
+table = plan_table(find_pairs(settings))
+sys.stdin.read()  # all begin at once
+for _ in range(20):
+    write_dataset_files(settings, {})
+    _write_table(table, settings)
+"""
+
+
+def test_many_runs_write_into_one_folder_at_once(tmp_path):
+    """As the jobs of an array do: no run fails, and what one adds no other loses."""
+    labels = [f'{number:02}' for number in range(6)]
+    raw = data.write_dataset(tmp_path / 'raw', {label: {None: ['T1w', 'T2w']} for label in labels})
+    words = [[sys.executable, '-c', MANY, str(raw), str(tmp_path / 'out'), label] for label in labels]
+    runs = [subprocess.Popen(each, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for each in words]
+    for run in runs:
+        run.stdin.close()
+        run.stdin = None
+    assert [(run.communicate()[1], run.returncode) for run in runs] == [('', 0)] * len(runs)
+    lines = (tmp_path / 'out/logs/pairs.tsv').read_text().splitlines()[1:]
+    assert [line.split('\t')[0] for line in lines] == labels
+    description = json.loads((tmp_path / 'out/dataset_description.json').read_text())
+    assert set(description['DatasetLinks']) == {'raw', *labels}
+    assert not list((tmp_path / 'out/.bidsreg/tmp').iterdir())

@@ -1,0 +1,65 @@
+"""What the files of a pair are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bidsreg.bids.dataset import write_dataset_files
+from bidsreg.bids.names import PRODUCTS, figure_path, pair_outputs
+
+
+def test_names(pairs, settings):
+    out = settings.output_dir
+    names = {key: str(path.relative_to(out)) for key, path in pair_outputs(pairs['sub-02_ses-2'], out).items()}
+    anat = 'sub-02/ses-2/anat/sub-02_ses-2'
+    fixed = 'sub-02/ses-1/anat/sub-02_ses-1_run-1'  # the T1w's own entities, in its own session
+    assert names == {
+        't1w_preproc': f'{fixed}_desc-preproc_T1w.nii.gz',
+        't1w_mask': f'{fixed}_desc-brain_mask.nii.gz',
+        't2w_mask': f'{anat}_space-T2w_desc-brain_mask.nii.gz',
+        't2w_in_t1w': f'{anat}_space-T1w_desc-preproc_T2w.nii.gz',
+        't1w_in_t2w': f'{anat}_space-T2w_desc-preproc_T1w.nii.gz',
+        'jacobian': f'{anat}_space-T1w_desc-jacobian_T2w.nii.gz',
+        'forward_xfm': f'{anat}_from-T2w_to-T1w_mode-image_xfm.h5',
+        'inverse_xfm': f'{anat}_from-T1w_to-T2w_mode-image_xfm.h5',
+        'affine_xfm': f'{anat}_from-T2w_to-T1w_mode-image_desc-affine_xfm.txt',
+        'qc': f'{anat}_desc-registration_qc.json',
+    }
+    several = pairs['sub-01_acq-tse_run-2']
+    assert pair_outputs(several, out)['t2w_in_t1w'].name == 'sub-01_acq-tse_run-2_space-T1w_desc-preproc_T2w.nii.gz'
+    assert pair_outputs(several, out)['t1w_preproc'].name == 'sub-01_desc-preproc_T1w.nii.gz'
+
+
+def test_only_what_is_of_the_t1w_is_shared(pairs, settings):
+    every = [path for pair in pairs.values() for path in pair_outputs(pair, settings.output_dir).items()]
+    for key in PRODUCTS:
+        paths = {path for name, path in every if name == key}
+        assert len(paths) == (len({p.t1w for p in pairs.values()}) if PRODUCTS[key].of == 'T1w' else len(pairs))
+
+
+def test_figure_names(pair):
+    assert figure_path(pair.entities, '/o', 'mask', 'T1w') == Path('/o/sub-02/figures/sub-02_ses-2_desc-mask_T1w.svg')
+    assert figure_path(pair.entities, '/o', 'summary', ext='.html').name == 'sub-02_ses-2_desc-summary_T2w.html'
+
+
+def test_pybids_finds_every_file_by_its_entities(pairs, settings, finish):
+    from bids.layout import BIDSLayout
+
+    for pair in pairs.values():
+        finish(pair, settings)
+    write_dataset_files(settings, {})
+    layout = BIDSLayout(settings.output_dir, validate=False, is_derivative=True, config=['bids', 'derivatives'])
+    for pair in pairs.values():
+        for key, path in pair_outputs(pair, settings.output_dir).items():
+            product = PRODUCTS[key]
+            kept = pair.fixed_entities if product.of == 'T1w' else pair.entities
+            wanted = {**kept, **product.entities, 'datatype': 'anat'}
+            wanted.setdefault('desc', None)
+            found = [file.path for file in layout.get(**wanted) if _same(file, wanted)]
+            assert found == [str(path)], (key, wanted)
+
+
+def _same(file, wanted) -> bool:
+    """Entities that are not asked for are not there either (pybids' get allows more)."""
+    mine = {key: value for key, value in file.get_entities(metadata=False).items() if value is not None}
+    return set(mine) == {key for key, value in wanted.items() if value is not None}

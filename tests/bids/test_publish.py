@@ -1,0 +1,113 @@
+"""Files come into their places complete or not at all, and a pair is complete when all of them are there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bidsreg.bids.names import PRODUCTS, figure_path, pair_outputs, sidecar
+from bidsreg.bids.pairs import find_pairs
+from bidsreg.bids.publish import is_complete, publish, read_qc, why_incomplete
+from tests.fake_app import fake_files
+
+
+def test_publish_and_complete(pair, settings, finish):
+    assert why_incomplete(pair, settings) == 'not done yet'
+    finish(pair, settings, numbers=np.float32(0.5), mask_method='deepbet')
+    assert is_complete(pair, settings)
+    for key, path in pair_outputs(pair, settings.output_dir).items():
+        assert path.stat().st_size > 0
+        assert key == 'qc' or sidecar(path).is_file()
+    qc = read_qc(pair, settings)
+    assert qc['numbers'] == 0.5
+    assert qc['fingerprint'] == settings.fingerprint()
+    assert set(qc['sources']) == {
+        'bids:raw:sub-02/ses-1/anat/sub-02_ses-1_run-1_T1w.nii.gz',
+        'bids:raw:sub-02/ses-2/anat/sub-02_ses-2_T2w.nii.gz',
+    }
+    assert figure_path(pair.entities, settings.output_dir, 'diffeo').is_file()
+    assert not list((settings.output_dir / '.bidsreg' / 'tmp').iterdir())
+
+
+def test_what_makes_a_pair_incomplete(pair, settings, finish):
+    finish(pair, settings)
+    assert is_complete(pair, replace(settings, qc_thresholds='other.toml')), 'thresholds change no image'
+    assert 'other settings' in why_incomplete(pair, replace(settings, random_seed=1))
+    assert why_incomplete(pair, replace(settings, nprocs=1, run_uuid='other')) is None
+    paths = pair_outputs(pair, settings.output_dir)
+    for key in ('jacobian', 'qc'):
+        content = paths[key].read_bytes()
+        paths[key].write_bytes(b'')
+        assert why_incomplete(pair, settings)
+        paths[key].write_bytes(content)
+    sidecar(paths['forward_xfm']).unlink()
+    assert 'from-T2w_to-T1w_mode-image_xfm.json is missing' in why_incomplete(pair, settings)
+
+
+def test_changed_source(pair, settings, finish):
+    finish(pair, settings)
+    with pair.t2w.open('ab') as stream:
+        stream.write(b'0')
+    assert 'source files have changed' in why_incomplete(pair, settings)
+    pair.t2w.unlink()
+    assert why_incomplete(pair, settings)
+
+
+def test_a_shared_t1w_rewritten_with_other_settings(pairs, settings, finish):
+    one, two = pairs['sub-01'], pairs['sub-01_acq-tse_run-2']
+    finish(one, settings)
+    finish(two, settings)
+    assert is_complete(one, settings)
+    finish(two, replace(settings, bias_correction='none'))
+    assert 'rewritten with other settings' in why_incomplete(one, settings)
+
+
+def test_a_moved_dataset_is_still_complete(pair, settings, tmp_path, finish):
+    finish(pair, settings)
+    moved = tmp_path / 'moved'
+    shutil.copytree(settings.bids_dir, moved)  # keeps times
+    elsewhere = replace(settings, bids_dir=moved)
+    (pair,) = (item for item in find_pairs(elsewhere).pairs if item.name == pair.name)
+    assert is_complete(pair, elsewhere)
+
+
+def test_failing_to_publish_leaves_no_half_file(pair, settings, monkeypatch, finish):
+    finish(pair, settings)
+    files = fake_files(pair, settings.work_dir / 'again')
+    before = pair_outputs(pair, settings.output_dir)['jacobian'].read_bytes()
+    replaced = []
+
+    def replace_some(one, two, real=os.replace):
+        if 'jacobian_T2w.nii' in str(two):
+            raise OSError(28, 'No space left on device')
+        replaced.append(two)
+        real(one, two)
+
+    monkeypatch.setattr(os, 'replace', replace_some)
+    with pytest.raises(OSError, match='No space left'):
+        publish(files, pair, settings, {})
+    assert replaced
+    assert pair_outputs(pair, settings.output_dir)['jacobian'].read_bytes() == before
+    assert why_incomplete(pair, settings) == 'not done yet'
+    assert not list((settings.output_dir / '.bidsreg' / 'tmp').iterdir())
+
+
+def test_publish_wants_everything(pair, settings):
+    files = fake_files(pair, settings.work_dir / 'x')
+    del files['jacobian']
+    with pytest.raises(ValueError, match='jacobian'):
+        publish(files, pair, settings, {})
+
+
+def test_qc_comes_last(pair, settings, monkeypatch, finish):
+    order = []
+    real = os.replace
+    monkeypatch.setattr(os, 'replace', lambda a, b: (order.append(Path(b).name), real(a, b)))
+    finish(pair, settings)
+    assert order[-1].endswith('_qc.json')
+    assert sum(name.endswith('.json') for name in order[: len(PRODUCTS) - 1]) == len(PRODUCTS) - 1  # sidecars first
