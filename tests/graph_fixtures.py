@@ -1,11 +1,15 @@
-"""A small raw dataset of heads worth registering, and a settings object for it."""
+"""A small raw dataset of heads worth registering, a solver that does nothing, and the running of graphs."""
 
 import shlex
 import sys
 
 import nibabel as nb
+import numpy as np
 import pytest
 from nipype import config
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+from nipype.pipeline.engine.utils import generate_expanded_graph
 
 from tests import data
 
@@ -72,3 +76,34 @@ def fake_register(tmp_path, monkeypatch):
     script = tmp_path / 'fake pair.py'
     script.write_text(FAKE_PAIR)
     monkeypatch.setattr(Register, '_cmd', f'{shlex.quote(sys.executable)} {shlex.quote(str(script))}')
+
+
+def run_room(room, tmp_path, **inputs) -> dict:
+    """Run a room in a workflow whose last node keeps what comes out."""
+    config.update_config({'execution': {'crashdump_dir': str(tmp_path)}})
+    outer = pe.Workflow(name='outer', base_dir=str(tmp_path / 'work'))
+    names = room.get_node('outputnode').outputs.copyable_trait_names()
+    keep = pe.Node(niu.IdentityInterface(fields=names), name='keep')
+    outer.connect([(room, keep, [(f'outputnode.{name}', name) for name in names])])
+    for name, value in inputs.items():
+        setattr(room.get_node('inputnode').inputs, name, value)
+    graph = outer.run()
+    found = {}
+    for node in graph.nodes():
+        for edge in room._graph.in_edges(room.get_node('outputnode'), data=True):
+            inner, _, wires = edge
+            if inner.fullname.split('.')[-1] == node.name:
+                for source, goal in wires['connect']:
+                    found[goal] = getattr(node.result.outputs, source)
+    return found
+
+
+def dice(one, other) -> float:
+    """Return the Dice overlap of two files of masks."""
+    one, other = (np.asanyarray(nb.load(image).dataobj) > 0 for image in (one, other))
+    return float(2 * (one & other).sum() / (one.sum() + other.sum()))
+
+
+def expanded(workflow):
+    """Return the nodes of a workflow as they are run."""
+    return list(generate_expanded_graph(workflow._create_flat_graph()).nodes())

@@ -1,4 +1,4 @@
-"""The first room: where the brain is in a T1w image, and the image without its bias field."""
+"""The first room: the brain mask of a T1w image, and the image without its bias field."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def init_masking_wf(
     preproc
         The image without its bias field.
     method
-        How the mask came about, in words.
+        Words that say how the mask came about.
     findings
-        What is unusual about the header, a list of texts.
+        Texts that say what is unusual about the header.
     skull_stripped
-        Whether the image came without a skull.
+        True when the image came without a skull.
     seconds
-        Of each step, a dictionary.
+        Wall-clock seconds of each step, a dictionary.
     """
     workflow = pe.Workflow(name=name)
     inputnode = pe.Node(niu.IdentityInterface(fields=['in_file', 'user_mask']), name='inputnode')

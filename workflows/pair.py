@@ -8,11 +8,10 @@ from bidsreg.workflows.masking import init_masking_wf
 from bidsreg.workflows.prealign import init_prealign_wf
 from bidsreg.workflows.quality import init_quality_wf
 from bidsreg.workflows.registration import init_registration_wf
-from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes
+from bidsreg.workflows.resources import gigabytes, voxel_shape
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bidsreg.bids.headers import check_header
 from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.sink import PublishPair
 
@@ -43,7 +42,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
     out_file
         The QC file in the derivatives; when it is there, so is everything else.
     """
-    shapes = {'fixed_shape': _shape(pair.t1w), 'moving_shape': _shape(pair.t2w)}
+    shapes = {'fixed_shape': voxel_shape(pair.t1w), 'moving_shape': voxel_shape(pair.t2w)}
     workflow = pe.Workflow(name=name or pair.node_name)
     inputnode = pe.Node(niu.IdentityInterface(fields=['t1w', 't2w', 't1w_mask']), name='inputnode')
     inputnode.inputs.t1w, inputnode.inputs.t2w = str(pair.t1w), str(pair.t2w)
@@ -128,9 +127,3 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
         (publish, outputnode, [('out_file', 'out_file')]),
     ])  # fmt:skip
     return workflow
-
-
-def _shape(path) -> tuple[int, ...]:
-    """Return the voxels of an image for the estimates of memory; a broken file is for its own node to report."""
-    shape = check_header(path).shape
-    return shape if len(shape) == 3 else TYPICAL_SHAPE

@@ -35,7 +35,7 @@ def init_prealign_wf(
     bias_correction
         ``n4`` or ``none``, for the moving image.
     random_seed
-        Of the sampling of mutual information.
+        Seeds the sampling of mutual information.
     sloppy
         Fewer iterations on coarser images, for trying things out.
     fixed_shape, moving_shape
@@ -63,13 +63,13 @@ def init_prealign_wf(
     rigid, affine
         ITK .txt, T1w world to T2w world: ``antsApplyTransforms -t`` brings the T2w onto the T1w with it.
     start
-        Where the search started, in words.
+        Words that say where the search started.
     findings
-        What is unusual about the T2w's header, a list of texts.
+        Texts that say what is unusual about the T2w's header.
     skull_stripped
-        Whether the T2w came without a skull.
+        True when the T2w came without a skull.
     seconds
-        Of each step, a dictionary.
+        Wall-clock seconds of each step, a dictionary.
     """
     workflow = pe.Workflow(name=name)
     inputnode = pe.Node(niu.IdentityInterface(fields=['fixed', 'fixed_mask', 'moving']), name='inputnode')

@@ -1,4 +1,4 @@
-"""The fourth room: what the registration is worth, in numbers and pictures."""
+"""The fourth room: numbers and pictures that say what the registration is worth."""
 
 from __future__ import annotations
 
@@ -11,19 +11,11 @@ from nipype.pipeline import engine as pe
 
 from bidsreg.interfaces.draw import FILES, Draw
 from bidsreg.interfaces.measure import MeasureQuality
+from bidsreg.qc.facts import NOTES
 from bidsreg.reports.pictures import PICTURES
 
-#: What the room passes on to :class:`~bidsreg.interfaces.measure.MeasureQuality`, where it is given.
-NOTES = (
-    'rigid',
-    'mask_method',
-    'prealign_start',
-    't1w_findings',
-    't2w_findings',
-    't1w_skull_stripped',
-    't2w_skull_stripped',
-    'seconds',
-)
+#: Optional inputs of the graph, which it passes on to the facts.
+OPTIONAL = ('rigid', *NOTES)
 
 
 def init_quality_wf(
@@ -65,19 +57,19 @@ def init_quality_wf(
     Outputs
     -------
     facts
-        Everything known, a dictionary; see :class:`~bidsreg.interfaces.measure.MeasureQuality`.
+        A dictionary with everything known, see :func:`bidsreg.qc.facts.gather_facts`.
     facts_file
         The same as JSON.
     figures
         A list of SVG files, named as the pictures in :data:`bidsreg.reports.pictures.PICTURES`.
     """
     workflow = pe.Workflow(name=name)
-    inputnode = pe.Node(niu.IdentityInterface(fields=[*FILES, *NOTES]), name='inputnode')
+    inputnode = pe.Node(niu.IdentityInterface(fields=[*FILES, *OPTIONAL]), name='inputnode')
     outputnode = pe.Node(niu.IdentityInterface(fields=['facts', 'facts_file', 'figures']), name='outputnode')
     measure = pe.Node(MeasureQuality(), name='measure', mem_gb=gigabytes('measure', fixed_shape, moving_shape))
     if thresholds is not None:
         measure.inputs.thresholds = str(thresholds)
-    measured = [name for name in (*FILES, *NOTES) if name in measure.inputs.copyable_trait_names()]
+    measured = [name for name in (*FILES, *OPTIONAL) if name in measure.inputs.copyable_trait_names()]
     workflow.connect([
         (inputnode, measure, [(name, name) for name in measured]),
         (measure, outputnode, [('facts', 'facts'), ('out_file', 'facts_file')]),

@@ -41,7 +41,7 @@ def init_registration_wf(
     working_resolution
         Finest grid of the solver, mm. Programs work on the grid of the T1w.
     random_seed
-        Of the initial network.
+        Seeds the initial network.
     sloppy
         Few iterations, for trying things out.
     omp_nthreads
@@ -73,7 +73,7 @@ def init_registration_wf(
     result
         What the solver did and how good it is (JSON).
     seconds
-        Of each step, a dictionary.
+        Wall-clock seconds of each step, a dictionary.
     """
     workflow = pe.Workflow(name=name)
     inputnode = pe.Node(

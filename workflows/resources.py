@@ -1,13 +1,17 @@
-"""What each step needs, so that Nipype packs a machine without overfilling it.
+"""The memory each step is declared to take, so that Nipype packs a machine without overfilling it.
 
 Gigabytes are those of the largest resident memory measured for a step: what the libraries take, and bytes per voxel.
+Those of our own steps were measured with ``experiments/memory.py``; ``docs/clusters.md`` has the table.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from bidsreg.bids.headers import check_header
 
 #: Shape taken for an image of which nothing is known.
 TYPICAL_SHAPE = (256, 256, 256)
@@ -18,8 +22,18 @@ BRAIN_BOX_MM3, BRAIN_BOX_SHARE = 150 * 190 * 160, 0.4
 
 
 @dataclass(frozen=True)
-class Need:
-    """What a step takes: GB of its libraries, and bytes for each voxel of its images and of the solver's grid."""
+class MemoryModel:
+    """The memory of a step as a linear function of the voxels it works on.
+
+    Parameters
+    ----------
+    base
+        GB that its libraries take.
+    first, second
+        Bytes for each voxel of its first and of its second image.
+    box
+        Bytes for each voxel of the solver's finest grid, which covers the box around the brain.
+    """
 
     base: float
     first: float = 0
@@ -27,43 +41,64 @@ class Need:
     box: float = 0
 
 
-#: As measured with ``experiments/memory.py``; ``docs/clusters.md`` has the table.
-NEEDS: dict[str, Need] = {
-    'conform': Need(0.15, 2),
-    'brain_mask': Need(1.21, 5.5),
-    'n4': Need(0.29, 22),
-    'prealign': Need(0.32, 57, 57),
-    'moving_mask': Need(0.32, 22, 28),
-    'register': Need(0.52, 13, 13, 365),
-    'apply': Need(0.28, 24, 27, 104),
-    'draw': Need(0.14, 16, 3),
-    'draw_grid': Need(0.145, 16, 0, 55),
-    'draw_loss': Need(0.16),
-    'draw_mask_t2w': Need(0.12, 0, 24),
-    'measure': Need(0.13, 41, 6),
-    'publish': Need(0.16),
+#: The model of each step, fitted to what ``experiments/memory.py`` measured.
+MEMORY: dict[str, MemoryModel] = {
+    'conform': MemoryModel(0.15, 2),
+    'brain_mask': MemoryModel(1.21, 5.5),
+    'n4': MemoryModel(0.29, 22),
+    'prealign': MemoryModel(0.32, 57, 57),
+    'moving_mask': MemoryModel(0.32, 22, 28),
+    'register': MemoryModel(0.52, 13, 13, 365),
+    'apply': MemoryModel(0.28, 24, 27, 104),
+    'draw': MemoryModel(0.14, 16, 3),
+    'draw_grid': MemoryModel(0.145, 16, 0, 55),
+    'draw_loss': MemoryModel(0.16),
+    'draw_mask_t2w': MemoryModel(0.12, 0, 24),
+    'measure': MemoryModel(0.13, 41, 6),
+    'publish': MemoryModel(0.16),
 }
-#: Of a program, whose fields lie on the fixed image's grid: gigabytes of libraries, bytes per voxel of either image.
-PROGRAM = (0.6, 400, 50)
+#: The model of another program, whose fields lie on the fixed image's grid.
+PROGRAM = MemoryModel(0.6, 400, 50)
+
+
+def voxel_shape(path: str | os.PathLike) -> tuple[int, ...]:
+    """Return the voxels along the three axes of an image, for the estimates of memory.
+
+    Of a file that is broken or not 3-D it is :data:`TYPICAL_SHAPE`: that file is for its own node to report.
+    """
+    shape = check_header(path).shape
+    return shape if len(shape) == 3 else TYPICAL_SHAPE
 
 
 def gigabytes(step: str, *shapes: Sequence[int], resolution: float = 1.0) -> float:
-    """Return the memory to declare for a step that reads images of these shapes.
+    """Return the memory (GB) to declare for a step that reads images of these shapes.
+
+    Parameters
+    ----------
+    step
+        A key of :data:`MEMORY`.
+    shapes
+        Voxels of its first and of its second image.
+    resolution
+        Voxel size of the solver's finest grid, mm.
 
     >>> gigabytes('publish')
     0.16
     """
-    need = NEEDS[step]
+    return _gigabytes(MEMORY[step], *shapes, resolution=resolution)
+
+
+def _gigabytes(model: MemoryModel, *shapes: Sequence[int], resolution: float = 1.0) -> float:
     voxels = [math.prod(shape[:3]) for shape in shapes]
-    total = sum(bytes_each * n for bytes_each, n in zip((need.first, need.second), voxels, strict=False))
-    total += need.box * min(BRAIN_BOX_MM3 / resolution**3, BRAIN_BOX_SHARE * voxels[0]) if voxels else 0
-    return round(need.base + total / 1e9, 2)
+    total = sum(bytes_each * n for bytes_each, n in zip((model.first, model.second), voxels, strict=False))
+    total += model.box * min(BRAIN_BOX_MM3 / resolution**3, BRAIN_BOX_SHARE * voxels[0]) if voxels else 0
+    return round(model.base + total / 1e9, 2)
 
 
 def picture_gigabytes(picture: str, fixed_shape: Sequence[int], moving_shape: Sequence[int]) -> float:
     """Return the memory to declare for the drawing of a picture of :data:`bidsreg.reports.pictures.PICTURES`."""
     own = f'draw_{picture}'
-    return gigabytes(own if own in NEEDS else 'draw', fixed_shape, moving_shape)
+    return gigabytes(own if own in MEMORY else 'draw', fixed_shape, moving_shape)
 
 
 def solver_gigabytes(fixed_shape: Sequence[int], moving_shape: Sequence[int], resolution: float = 1.0) -> float:
@@ -73,6 +108,4 @@ def solver_gigabytes(fixed_shape: Sequence[int], moving_shape: Sequence[int], re
 
 def program_gigabytes(fixed_shape: Sequence[int], moving_shape: Sequence[int]) -> float:
     """Return the memory to declare for ``bidsreg-pair`` when another program does the work."""
-    base, *per_voxel = PROGRAM
-    voxels = (math.prod(shape[:3]) for shape in (fixed_shape, moving_shape))
-    return round(base + sum(need * n for need, n in zip(per_voxel, voxels, strict=True)) / 1e9, 2)
+    return _gigabytes(PROGRAM, fixed_shape, moving_shape)

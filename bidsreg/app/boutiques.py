@@ -36,20 +36,6 @@ LIMITS: dict[str, dict[str, Any]] = {
     },
 }
 
-#: What the products of a pair are.
-PRODUCT_NAMES = {
-    't1w_preproc': 'T1w without its bias field (and, with space-T2w in the name, as resampled onto the T2w)',
-    't1w_mask': 'Brain mask of the T1w (and, with space-T2w in the name, of the T2w)',
-    't2w_mask': 'Brain mask of the T2w',
-    't2w_in_t1w': 'T2w on the grid of the T1w',
-    't1w_in_t2w': 'T1w on the grid of the T2w',
-    'jacobian': 'Jacobian determinant of the deformation',
-    'forward_xfm': 'ITK transform that brings T2w data onto the grid of the T1w',
-    'inverse_xfm': 'ITK transform that brings T1w data onto the grid of the T2w',
-    'affine_xfm': 'Affine part of the transform from T2w to T1w',
-    'qc': 'Numbers about the registration, and its verdict',
-}
-
 EXIT_CODES = {
     1: 'At least one pair failed or belongs to another run; the others are complete. The summary says which and why.',
     2: 'The command or its input cannot be used; said before any work.',
@@ -134,10 +120,10 @@ def _outputs() -> Iterator[dict[str, Any]]:
     yield _output('reports', 'Report of each subject', f'{out}/sub-*.html')
     yield _output('group', 'Table and page of the whole study (level group)', f'{out}/{STEM}.*')
     yield _output('log', 'Log of each run; its settings and crash files are beside it', f'{out}/logs/*/bidsreg.log')
-    for key in PRODUCTS:
+    for key, product in PRODUCTS.items():
         plain, nested = {'subject': '*'}, {'subject': '*', 'session': '*'}
-        yield _output(key, PRODUCT_NAMES[key], f'{out}/{output_name(key, plain)}')
-        yield _output(f'{key}_of_session', f'{PRODUCT_NAMES[key]}, by session', f'{out}/{output_name(key, nested)}')
+        yield _output(key, product.description, f'{out}/{output_name(key, plain)}')
+        yield _output(f'{key}_of_session', f'{product.description}, by session', f'{out}/{output_name(key, nested)}')
 
 
 def _output(name: str, text: str, template: str, optional: bool = True) -> dict[str, Any]:

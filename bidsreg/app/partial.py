@@ -1,4 +1,4 @@
-"""What a pair that failed has done by then: its pictures and numbers are kept for the report."""
+"""Partial results: the pictures and numbers of what a failed pair had done are kept for its report."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import typing
 from pathlib import Path
 from typing import Any
 
-import nibabel as nb
 from nipype.interfaces.base import isdefined
 from nipype.pipeline.engine.utils import load_resultfile
 
 from bidsreg.bids.publish import read_qc, scratch_folder
 from bidsreg.bids.sidecars import to_json
-from bidsreg.interfaces.measure import brain_centre, volume_ml
-from bidsreg.preparation.affine import decompose
+from bidsreg.qc.facts import mask_volume, matrix_parts, read_result
 from bidsreg.registration.atomic import write_text
-from bidsreg.registration.itk import read_affine
 from bidsreg.reports.pictures import PICTURES, Scene, drawable, picture_path
 from bidsreg.reports.record import partial_path
 
@@ -23,7 +20,7 @@ if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Pair
     from bidsreg.settings import Settings
 
-#: The nodes that are asked, each with the one that must have ended before it.
+#: Nodes whose outputs are read, each with the node that must have ended before it.
 _STEPS = {
     'masking_wf/conform': None,
     'masking_wf/brain_mask': 'masking_wf/conform',
@@ -35,7 +32,7 @@ _STEPS = {
     'prealign_wf/affine': 'prealign_wf/n4',
     'registration_wf/register': 'prealign_wf/affine',
 }
-#: Files of a scene: node and output, the better source first.
+#: Where each file of a scene comes from: node and output, the better source first.
 _FILES = {
     'fixed': (('masking_wf/n4', 'out_file'), ('masking_wf/conform', 'out_file')),
     'fixed_mask': (('masking_wf/brain_mask', 'out_mask'),),
@@ -44,7 +41,7 @@ _FILES = {
     'affine': (('prealign_wf/affine', 'out_matrix'),),
     **{name: (('registration_wf/register', name),) for name in ('warped', 'forward', 'jacobian', 'result')},
 }
-#: What goes into the facts as it is.
+#: Outputs of nodes that go into the facts as they are.
 _FACTS = {
     'mask_method': ('masking_wf/brain_mask', 'method'),
     't1w_findings': ('masking_wf/conform', 'findings'),
@@ -63,7 +60,7 @@ def keep_partial(pair: Pair, settings: Settings, folder: Path) -> list[str]:
     pair, settings
         What was to be done.
     folder
-        Of the pair's workflow in the work folder.
+        The folder of the pair's workflow in the work folder.
 
     Returns
     -------
@@ -89,11 +86,12 @@ def keep_partial(pair: Pair, settings: Settings, folder: Path) -> list[str]:
 
 
 def _outputs(folder: Path) -> dict[str, Any]:
-    """Outputs of the nodes that ended well in the latest attempt.
+    """Return the outputs of the nodes that ended well in the latest attempt.
 
     A node whose results are older than those of the one before it is left over from another attempt.
     """
-    found, times = {}, {}
+    found: dict[str, Any] = {}
+    times: dict[str, int] = {}
     for step, before in _STEPS.items():
         path = folder / step / f'result_{Path(step).name}.pklz'
         if not path.is_file() or (before is not None and before not in found):
@@ -117,13 +115,13 @@ def _first(outputs: dict[str, Any], sources: typing.Iterable[tuple[str, str]]) -
 def _facts(outputs: dict[str, Any], scene: Scene) -> dict[str, Any]:
     facts = {name: _value(outputs, *source) for name, source in _FACTS.items()}
     masks = {'t1w_ml': scene.fixed_mask, 't2w_ml': scene.moving_mask}
-    facts['masks'] = {name: volume_ml(nb.load(path)) for name, path in masks.items() if path} or None
+    facts['masks'] = {name: mask_volume(path) for name, path in masks.items() if path} or None
     matrices = {'rigid': _value(outputs, 'prealign_wf/rigid', 'out_matrix'), 'affine': scene.affine}
     for name, path in matrices.items():
         if path and scene.fixed_mask:
-            facts[name] = decompose(read_affine(path), brain_centre(nb.load(scene.fixed_mask)))
+            facts[name] = matrix_parts(path, scene.fixed_mask)
     if scene.result:
-        facts['result'] = {key: value for key, value in scene.read_result().items() if key != 'inputs'}
+        facts['result'] = read_result(scene.result)
     seconds: dict[str, dict[str, float]] = {}
     for step in outputs:
         if (took := _value(outputs, step, 'seconds')) is not None:

@@ -1,4 +1,4 @@
-"""Is this header fit for work? Cheap checks before any work, and one sane image out of a doubtful file."""
+"""Cheap checks of the headers of images before any work, and one sane image out of a doubtful file."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from pathlib import Path
 import nibabel as nb
 import numpy as np
 
+from bidsreg.bids.images import corner_distance, load_image
 from bidsreg.errors import InputError
 
 #: Corners of the image may move this far (mm) when a sheared affine is made orthonormal.
 MAX_SHEAR_MM = 0.1
 #: Disagreement of qform and sform, in mm at the corners, that is worth a word.
 FORM_TOLERANCE_MM = 0.1
+#: An image with fewer voxels along an axis is no volume that could be registered.
 MIN_VOXELS = 8
 
 
 @dataclass(frozen=True)
 class HeaderReport:
-    """What the header of one image says.
+    """A report of what the header of one image says.
 
     Parameters
     ----------
@@ -118,7 +120,7 @@ def load_sane(path: str | os.PathLike) -> nb.Nifti1Image:
     report = check_header(path)
     if report.errors:
         raise InputError(f'{path}: ' + '; '.join(report.errors))
-    data = _read_data(nb.load(path), path).reshape(report.shape)
+    data = _read_data(load_image(path), path).reshape(report.shape)
     image = nb.Nifti1Image(data, report.affine, dtype=data.dtype)
     image.header.set_xyzt_units('mm')
     image.set_sform(report.affine, 1)
@@ -210,19 +212,10 @@ def _choose_affine(header: nb.Nifti1Header, shape: tuple[int, ...]) -> tuple[np.
     if qform_fault:
         return sform, [], [f'{qform_fault}; the sform is used']
     if qform is not None and len(shape) == 3:
-        distance = _corner_distance(sform, qform, shape)
+        distance = corner_distance(sform, qform, shape, edge=0.5)
         if distance > FORM_TOLERANCE_MM:
             return sform, [], [f'qform and sform disagree by up to {distance:.1f} mm; the sform is used']
     return sform, [], []
-
-
-def _corners(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    ends = [(-0.5, n - 0.5) for n in shape[:3]]
-    return nb.affines.apply_affine(affine, np.array(np.meshgrid(*ends)).reshape(3, -1).T)
-
-
-def _corner_distance(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
-    return float(np.linalg.norm(_corners(one, shape) - _corners(other, shape), axis=1).max())
 
 
 def _straighten(affine: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, list[str], list[str]]:
@@ -233,7 +226,7 @@ def _straighten(affine: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray,
     straight = np.eye(4)
     straight[:3, :3] = left @ right * zooms
     straight[:3, 3] = affine[:3, :3] @ middle + affine[:3, 3] - straight[:3, :3] @ middle
-    moved = _corner_distance(affine, straight, (*shape, 1, 1, 1)[:3])
+    moved = corner_distance(affine, straight, (*shape, 1, 1, 1)[:3], edge=0.5)
     if moved > MAX_SHEAR_MM:
         return straight, [f'its affine is sheared (by {moved:.1f} mm at a corner): resample it to a proper grid'], []
     if moved > 1e-2:

@@ -1,4 +1,4 @@
-"""Which T1w goes with which T2w, and why; and why any other file is left out."""
+"""The pairs of a dataset: which T1w goes with which T2w, and why; and why any other file is left out."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ class Pair:
 
     @property
     def name(self) -> str:
-        """Its name, for example ``sub-01_ses-1_run-2``: the entities of the T2w, unlike any other pair's."""
+        """The pair's name, for example ``sub-01_ses-1_run-2``: the entities of the T2w, unlike any other pair's."""
         return '_'.join(f'{ENTITIES[key]}-{self.entities[key]}' for key in ENTITIES if key in self.entities)
 
     @property
     def node_name(self) -> str:
-        """Its name as Nipype accepts it for a node."""
+        """The pair's name as Nipype accepts it for a node."""
         return node_name(self.name)
 
 
@@ -70,7 +70,7 @@ def node_name(pair_name: str) -> str:
 
 @dataclass(frozen=True)
 class Left:
-    """A T1w or T2w file that is not used, and why."""
+    """A T1w or T2w file that is not used, with the labels of its subject and session, and the reason."""
 
     path: Path
     subject: str
@@ -80,7 +80,18 @@ class Left:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be registered to what, and what will not."""
+    """The plan of a run: what will be registered to what, and what will not.
+
+    Parameters
+    ----------
+    pairs
+        What will be registered, subject by subject.
+    left_out
+        Every other T1w and T2w of the wanted subjects and sessions.
+    subjects_without_pair
+        The reason for each subject (label) that has none.
+
+    """
 
     pairs: tuple[Pair, ...]
     left_out: tuple[Left, ...]
@@ -226,7 +237,8 @@ def _check_sessions(settings: Settings, scans: list[_Scan]) -> None:
 def _scans(layout: BIDSLayout, subjects: list[str]) -> tuple[list[_Scan], list[Left]]:
     """List the T1w and T2w images of the subjects, and set those apart that are no scans of their own."""
     files = layout.get(subject=subjects, datatype='anat', suffix=['T1w', 'T2w'], extension=list(EXTENSIONS))
-    scans, left, names = [], [], {}
+    scans, left = [], []
+    names: dict[tuple, _Scan] = {}
     for file in sorted(files, key=lambda file: (str(file.path).replace('.nii.gz', '.nii'), -len(str(file.path)))):
         entities = {key: str(value) for key, value in file.get_entities(metadata=False).items()}
         scan = _Scan(Path(file.path), entities['suffix'], {key: entities[key] for key in ENTITIES if key in entities})

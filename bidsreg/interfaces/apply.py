@@ -1,12 +1,13 @@
-"""Bring an image onto another grid through transforms, with one interpolation."""
+"""Resampling through transforms as a node."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from nipype.interfaces.base import File, InputMultiObject, isdefined, traits
+from nipype.interfaces.base import File, InputMultiObject, traits
 
-from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
+from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 from bidsreg.preparation.grids import stem
 from bidsreg.preparation.resample import resample
 
@@ -28,22 +29,21 @@ class _ApplyOutputSpec(StepOutputSpec):
 
 
 class Apply(Step):
-    """Resample an image through ITK transforms with ANTsPy, in one step; without transforms, by the headers alone.
+    """Resample an image with one interpolation: :func:`bidsreg.preparation.resample.resample` as a node.
 
-    ``nearestNeighbor`` and ``genericLabel`` take the image for labels and keep whole numbers (uint8).
+    ``nearestNeighbor`` and ``genericLabel`` take the image for labels and give whole numbers (uint8).
     """
 
     input_spec = _ApplyInputSpec
     output_spec = _ApplyOutputSpec
 
-    def _compute(self, runtime):
+    def _compute(self, runtime: Any) -> None:
         inputs = self.inputs
         moved = resample(
             inputs.in_file,
             inputs.reference,
-            inputs.transforms if isdefined(inputs.transforms) else (),
-            invert=inputs.invert if isdefined(inputs.invert) else None,
             interpolation=inputs.interpolation,
+            **given(inputs, ('transforms', 'invert')),
         )
         self._results['out_file'] = os.path.join(runtime.cwd, f'{stem(inputs.in_file)}_moved.nii.gz')
         moved.to_filename(self._results['out_file'])

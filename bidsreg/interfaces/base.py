@@ -1,9 +1,11 @@
-"""What the steps share: a Nipype interface that reports how long it took."""
+"""The base of the steps: a Nipype interface that reports how long it took, and the node that collects that."""
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
 
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -16,12 +18,18 @@ from nipype.interfaces.base import (
 from nipype.interfaces.io import add_traits
 
 
+def given(inputs: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return those of an interface's inputs that are set, by their names."""
+    values = {name: getattr(inputs, name) for name in names}
+    return {name: value for name, value in values.items() if isdefined(value)}
+
+
 class StepInputSpec(BaseInterfaceInputSpec):
-    """Inputs that every step has: none of its own."""
+    """The inputs that every step has; there are none."""
 
 
 class StepOutputSpec(TraitedSpec):
-    """Outputs that every step has."""
+    """The outputs that every step has."""
 
     seconds = traits.Float(desc='wall-clock seconds the step took')
 
@@ -35,19 +43,19 @@ class Step(SimpleInterface, ABC):
     input_spec = StepInputSpec
     output_spec = StepOutputSpec
 
-    def _run_interface(self, runtime):
+    def _run_interface(self, runtime: Any) -> Any:
         start = time.perf_counter()
         self._compute(runtime)
         self._results['seconds'] = round(time.perf_counter() - start, 3)
         return runtime
 
     @abstractmethod
-    def _compute(self, runtime) -> None:
+    def _compute(self, runtime: Any) -> None:
         """Do the work in ``runtime.cwd`` and put the outputs into ``self._results``."""
 
 
 class _TimingOutputSpec(TraitedSpec):
-    seconds = traits.Dict(desc='what came in, by name')
+    seconds = traits.Dict(desc='the inputs that were set, by name')
 
 
 class Timing(SimpleInterface):
@@ -62,12 +70,11 @@ class Timing(SimpleInterface):
     input_spec = DynamicTraitedSpec
     output_spec = _TimingOutputSpec
 
-    def __init__(self, steps=(), **inputs):
+    def __init__(self, steps: Iterable[str] = (), **inputs: Any) -> None:
         super().__init__(**inputs)
         self._steps = list(steps)
         add_traits(self.inputs, self._steps)
 
-    def _run_interface(self, runtime):
-        given = {step: getattr(self.inputs, step) for step in self._steps}
-        self._results['seconds'] = {step: value for step, value in given.items() if isdefined(value)}
+    def _run_interface(self, runtime: Any) -> Any:
+        self._results['seconds'] = given(self.inputs, self._steps)
         return runtime

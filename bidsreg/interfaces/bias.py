@@ -1,8 +1,9 @@
-"""Take the bias field of the coils out of an image."""
+"""Bias field correction as a node."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from nipype.interfaces.base import File, traits
 
@@ -28,7 +29,7 @@ class N4(Step):
     input_spec = _N4InputSpec
     output_spec = _N4OutputSpec
 
-    def _compute(self, runtime):
+    def _compute(self, runtime: Any) -> None:
         if self.inputs.method == 'none':
             self._results['out_file'] = self.inputs.in_file
             return

@@ -1,8 +1,9 @@
-"""Make an image sane before anything looks at it."""
+"""The check and repair of headers as a node, before anything else looks at an image."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from nipype.interfaces.base import File, traits
 
@@ -33,7 +34,7 @@ class Conform(Step):
     input_spec = _ConformInputSpec
     output_spec = _ConformOutputSpec
 
-    def _compute(self, runtime):
+    def _compute(self, runtime: Any) -> None:
         from bidsreg.bids.headers import check_header, load_sane
 
         report = check_header(self.inputs.in_file)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from nipype.interfaces.base import File, isdefined, traits
+from nipype.interfaces.base import File, traits
 
-from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
+from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 
 #: Inputs of :class:`Draw`: the fields of :class:`bidsreg.reports.pictures.Scene`.
 FILES = ('fixed', 'fixed_mask', 'moving', 'moving_mask', 'affine', 'warped', 'forward', 'jacobian', 'result')
@@ -41,11 +42,10 @@ class Draw(Step):
     input_spec = _DrawInputSpec
     output_spec = _DrawOutputSpec
 
-    def _compute(self, runtime):
+    def _compute(self, runtime: Any) -> None:
         from bidsreg.reports.pictures import PICTURES, Scene
 
-        given = {name: getattr(self.inputs, name) for name in FILES}
-        scene = Scene(**{name: path for name, path in given.items() if isdefined(path)})
+        scene = Scene(**given(self.inputs, FILES))
         picture = PICTURES[self.inputs.picture]
         missing = [name for name in picture.needs if getattr(scene, name) is None]
         if missing:

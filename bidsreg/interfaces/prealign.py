@@ -1,12 +1,13 @@
-"""One matrix from the T1w's world to the T2w's: rigid on heads, then affine inside the brains."""
+"""Linear alignment as a node: rigid on heads, or affine inside the brains."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from nipype.interfaces.base import File, isdefined, traits
+from nipype.interfaces.base import File, traits
 
-from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
+from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 from bidsreg.preparation.prealign import prealign
 from bidsreg.registration.itk import write_affine
 
@@ -18,7 +19,7 @@ class _PrealignInputSpec(StepInputSpec):
     fixed_mask = File(exists=True, desc='where to look in the fixed image (grown by a few mm)')
     moving_mask = File(exists=True, desc='where to look in the moving image (grown by a few mm)')
     initial = File(exists=True, desc='ITK matrix to start from; without it several starts are tried')
-    seed = traits.Int(2026, usedefault=True, desc='of the random sampling')
+    seed = traits.Int(2026, usedefault=True, desc='seeds the random sampling')
     sloppy = traits.Bool(False, usedefault=True, desc='fewer iterations, coarser voxels, for trying things out')
 
 
@@ -28,7 +29,7 @@ class _PrealignOutputSpec(StepOutputSpec):
 
 
 class Prealign(Step):
-    """Linear alignment by mutual information with ANTs: the same bits for the same images and seed.
+    """Align linearly by mutual information with ANTs: :func:`bidsreg.preparation.prealign.prealign` as a node.
 
     ``rigid`` searches six parameters over whole heads. Several starts (the scanner's positions, and the centres of
     mass laid on each other, each turned by 25 degrees either way about each axis) are tried on coarse copies; the
@@ -39,13 +40,9 @@ class Prealign(Step):
     input_spec = _PrealignInputSpec
     output_spec = _PrealignOutputSpec
 
-    def _compute(self, runtime):
-        given = {
-            name: value
-            for name in ('fixed_mask', 'moving_mask', 'initial', 'seed', 'sloppy')
-            if isdefined(value := getattr(self.inputs, name))
-        }
-        matrix, start = prealign(self.inputs.fixed, self.inputs.moving, stage=self.inputs.stage, **given)
+    def _compute(self, runtime: Any) -> None:
+        optional = given(self.inputs, ('fixed_mask', 'moving_mask', 'initial', 'seed', 'sloppy'))
+        matrix, start = prealign(self.inputs.fixed, self.inputs.moving, stage=self.inputs.stage, **optional)
         self._results['start'] = start
         self._results['out_matrix'] = os.path.join(runtime.cwd, f'{self.inputs.stage}.txt')
         write_affine(self._results['out_matrix'], matrix)

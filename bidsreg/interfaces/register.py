@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 import time
+from typing import Any
 
 from nipype.interfaces.base import CommandLine, CommandLineInputSpec, File, TraitedSpec, traits
 
@@ -31,7 +32,7 @@ class _RegisterInputSpec(CommandLineInputSpec):
         'better', 'diffeo', argstr='--keep %s', desc='diffeo: the deformation in any case, to compare methods'
     )
     device = traits.Str('cpu', usedefault=True, argstr='--device %s', desc='auto, cpu, cuda or cuda:N')
-    seed = traits.Int(2026, usedefault=True, argstr='--seed %d', desc='of the initial network')
+    seed = traits.Int(2026, usedefault=True, argstr='--seed %d', desc='seeds the initial network')
     working_resolution = traits.Float(
         argstr='--working-resolution %g', desc='finest grid of the solver, mm; not for a program'
     )
@@ -54,7 +55,7 @@ class _RegisterOutputSpec(TraitedSpec):
 
 
 class Register(CommandLine):
-    """Diffeomorphic registration of two images by ``bidsreg-pair``, in a process of its own.
+    """Register two images by ``bidsreg-pair``, in a process of its own.
 
     torch lives in that process only, so Nipype's workers stay small and a GPU is never touched after a fork. Its
     progress lines go to Nipype's log; when it fails, its last words are in the error. The threads are not part of the
@@ -68,7 +69,7 @@ class Register(CommandLine):
     output_spec = _RegisterOutputSpec
     _seconds = _cpu_seconds = 0.0
 
-    def _run_interface(self, runtime, correct_return_codes=(0,)):
+    def _run_interface(self, runtime: Any, correct_return_codes: tuple[int, ...] = (0,)) -> Any:
         # an attempt that was killed may have left its folder
         shutil.rmtree(os.path.join(runtime.cwd, self.inputs.out_dir), ignore_errors=True)
         start, used = time.perf_counter(), children_cpu_seconds()
@@ -79,7 +80,7 @@ class Register(CommandLine):
             raise RuntimeError(explain_failure(runtime.returncode, runtime.stderr or runtime.stdout or ''))
         return runtime
 
-    def _list_outputs(self):
+    def _list_outputs(self) -> dict[str, Any]:
         folder = os.path.abspath(self.inputs.out_dir)
         names = {
             'warped': 'warped.nii.gz',
@@ -93,7 +94,7 @@ class Register(CommandLine):
 
 
 def children_cpu_seconds() -> float:
-    """CPU seconds, user's and system's, of the children of this process that have ended, and of theirs."""
+    """Return the CPU seconds, user's and system's, of the children of this process that have ended, and of theirs."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from nipype.interfaces.base import File, isdefined, traits
+from nipype.interfaces.base import File, traits
 
-from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
+from bidsreg.bids.names import PRODUCTS
+from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 
-FILES = (
-    't1w_preproc',
-    't1w_mask',
-    't2w_mask',
-    't2w_in_t1w',
-    't1w_in_t2w',
-    'jacobian',
-    'forward_xfm',
-    'inverse_xfm',
-    'affine_xfm',
-)
+#: Products that a node of the graph makes; the QC file is written from the facts.
+FILES = tuple(key for key in PRODUCTS if key != 'qc')
 
 
 class _PublishPairInputSpec(StepInputSpec):
     pair = traits.Any(mandatory=True, desc='bidsreg.bids.pairs.Pair')
     settings = traits.Any(mandatory=True, nohash=True, desc='bidsreg.settings.Settings')
     facts = traits.Dict(mandatory=True, desc='what goes into the QC file')
-    t1w_preproc = File(exists=True, mandatory=True, desc='T1w as it was used')
-    t1w_mask = File(exists=True, mandatory=True, desc='its brain mask')
-    t2w_mask = File(exists=True, mandatory=True, desc='brain mask of the T2w')
-    t2w_in_t1w = File(exists=True, mandatory=True, desc='T2w on the grid of the T1w')
-    t1w_in_t2w = File(exists=True, mandatory=True, desc='T1w on the grid of the T2w')
-    jacobian = File(exists=True, mandatory=True, desc='Jacobian determinant')
-    forward_xfm = File(exists=True, mandatory=True, desc='brings T2w data onto the grid of the T1w')
-    inverse_xfm = File(exists=True, mandatory=True, desc='brings T1w data onto the grid of the T2w')
-    affine_xfm = File(exists=True, mandatory=True, desc='the affine part alone')
     figures = traits.List(File(exists=True), desc='SVG, named as the pictures of bidsreg.reports.pictures')
+
+
+for _key in FILES:
+    _PublishPairInputSpec.add_class_trait(_key, File(exists=True, mandatory=True, desc=PRODUCTS[_key].description))
 
 
 class _PublishPairOutputSpec(StepOutputSpec):
@@ -42,22 +30,24 @@ class _PublishPairOutputSpec(StepOutputSpec):
 
 
 class PublishPair(Step):
-    """Publish the files of one pair: whole or not at all, the QC file last.
+    """Publish the files of one pair, each by an atomic write, the QC file last.
 
-    It always runs, for derivatives that were removed come back from a work folder that is still there.
+    Its inputs are a file for each of :data:`FILES`, and ``pair``, ``settings``, ``facts`` and ``figures``. It always
+    runs, for derivatives that were removed come back from a work folder that is still there.
     """
 
     input_spec = _PublishPairInputSpec
     output_spec = _PublishPairOutputSpec
     _always_run = True
 
-    def _compute(self, runtime):
-        from bidsreg.bids.derivatives import pair_outputs, publish
+    def _compute(self, runtime: Any) -> None:
+        from bidsreg.bids.names import pair_outputs
+        from bidsreg.bids.publish import publish
         from bidsreg.reports.pictures import picture_path
 
         inputs, pair, settings = self.inputs, self.inputs.pair, self.inputs.settings
-        found = map(Path, inputs.figures if isdefined(inputs.figures) else ())
+        found = map(Path, given(inputs, ['figures']).get('figures', ()))
         figures = {picture_path(pair.entities, settings.output_dir, path.stem): path for path in found}
-        files = {name: Path(getattr(inputs, name)) for name in FILES}
+        files = {name: Path(path) for name, path in given(inputs, FILES).items()}
         publish(files, pair, settings, inputs.facts, figures)
         self._results['out_file'] = str(pair_outputs(pair, settings.output_dir)['qc'])

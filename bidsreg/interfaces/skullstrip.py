@@ -1,16 +1,17 @@
-"""Where the brain is: the user's mask, an image that is stripped already, or deepbet."""
+"""Brain extraction as a node."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
-import nibabel as nb
-from nipype.interfaces.base import File, isdefined, traits
+from nipype.interfaces.base import File, traits
 
-from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
+from bidsreg.bids.images import load_image, volume_ml
+from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 from bidsreg.preparation.ants import new_image
 from bidsreg.preparation.grids import stem
-from bidsreg.preparation.skullstrip import brain_mask, volume_ml
+from bidsreg.preparation.skullstrip import brain_mask
 
 
 class _BrainMaskInputSpec(StepInputSpec):
@@ -25,7 +26,7 @@ class _BrainMaskInputSpec(StepInputSpec):
 
 class _BrainMaskOutputSpec(StepOutputSpec):
     out_mask = File(desc='brain mask, uint8, on the grid of the image')
-    method = traits.Str(desc='what was done, and why')
+    method = traits.Str(desc='says what was done, and why')
     volume_ml = traits.Float(desc='volume of the mask in ml')
 
 
@@ -35,17 +36,17 @@ class BrainMask(Step):
     input_spec = _BrainMaskInputSpec
     output_spec = _BrainMaskOutputSpec
 
-    def _compute(self, runtime):
+    def _compute(self, runtime: Any) -> None:
         inputs = self.inputs
         mask, method = brain_mask(
             inputs.in_file,
             mode=inputs.mode,
-            user_mask=inputs.user_mask if isdefined(inputs.user_mask) else None,
             threads=inputs.num_threads,
             gpu=inputs.use_gpu,
+            **given(inputs, ['user_mask']),
         )
-        image = nb.load(inputs.in_file)
+        image = load_image(inputs.in_file)
         self._results['method'] = method
-        self._results['volume_ml'] = volume_ml(mask, image)
+        self._results['volume_ml'] = volume_ml(mask, image.affine)
         self._results['out_mask'] = os.path.join(runtime.cwd, f'{stem(inputs.in_file)}_mask.nii.gz')
         new_image(mask.astype('uint8'), image).to_filename(self._results['out_mask'])

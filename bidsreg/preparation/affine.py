@@ -1,4 +1,4 @@
-"""One 4x4 matrix as the numbers a reader understands; :mod:`bidsreg.registration.itk` reads and writes it.
+"""Rigid transforms as 4x4 matrices; :mod:`bidsreg.registration.itk` reads and writes them.
 
 World coordinates are millimetres, RAS+. A transform maps points of the fixed world to points of the moving world,
 which is what ``antsApplyTransforms -t`` wants to bring moving data onto the fixed grid.
@@ -6,13 +6,15 @@ which is what ``antsApplyTransforms -t`` wants to bring moving data onto the fix
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
 def rigid_matrix(
-    degrees: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    translation: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    centre: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    degrees: Sequence[float] = (0.0, 0.0, 0.0),
+    translation: Sequence[float] = (0.0, 0.0, 0.0),
+    centre: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0),
 ) -> np.ndarray:
     """Return the 4x4 of a rotation (degrees about x, then y, then z, around ``centre``, mm) and a translation (mm)."""
     from scipy.spatial.transform import Rotation
@@ -21,45 +23,3 @@ def rigid_matrix(
     matrix[:3, :3] = Rotation.from_euler('xyz', degrees, degrees=True).as_matrix()
     matrix[:3, 3] = np.asarray(centre) + translation - matrix[:3, :3] @ centre
     return matrix
-
-
-def decompose(matrix: np.ndarray, centre: np.ndarray | tuple[float, float, float] = (0.0, 0.0, 0.0)) -> dict:
-    """Split an affine into rotation, translation, scales and shears.
-
-    The 3x3 part is R S with R the nearest rotation (polar decomposition) and S symmetric; scales are S's diagonal and
-    shears its off-diagonal, so a pure rotation gives scales of 1 and shears of 0 whatever its axis.
-
-    Parameters
-    ----------
-    matrix
-        4x4, RAS+ mm, fixed to moving.
-    centre
-        Point (mm, fixed world) whose displacement is reported as the translation. The world's origin may lie far from
-        the head, where a small rotation looks like a large translation; give the brain's centre.
-
-    Returns
-    -------
-    dict
-        ``rotation_deg`` (about x, y, z), ``rotation_total_deg``, ``translation_mm`` (x, y, z),
-        ``translation_total_mm``, ``scales``, ``shears`` (xy, xz, yz), ``determinant``.
-    """
-    from scipy.linalg import polar
-    from scipy.spatial.transform import Rotation
-
-    matrix = np.asarray(matrix, float)
-    rotation, stretch = polar(matrix[:3, :3])
-    turn = Rotation.from_matrix(rotation)
-    moved = matrix[:3, :3] @ centre + matrix[:3, 3] - centre
-    return {
-        'rotation_deg': _rounded(turn.as_euler('xyz', degrees=True)),
-        'rotation_total_deg': round(float(np.degrees(turn.magnitude())), 4),
-        'translation_mm': _rounded(moved),
-        'translation_total_mm': round(float(np.linalg.norm(moved)), 4),
-        'scales': _rounded(np.diag(stretch)),
-        'shears': _rounded(stretch[np.triu_indices(3, 1)]),
-        'determinant': round(float(np.linalg.det(matrix[:3, :3])), 5),
-    }
-
-
-def _rounded(values) -> list[float]:
-    return [round(float(value), 4) + 0.0 for value in values]  # + 0.0 turns -0.0 into 0.0

@@ -7,12 +7,13 @@ spacing and direction worked out here, so that what ANTs sees is what nibabel se
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import nibabel as nb
 import numpy as np
 
 
-def load_ants():
+def load_ants() -> Any:
     """Import ANTsPy with one ITK thread, which its results need to be reproducible.
 
     ITK reads the variable when it first starts a filter, so it is set before the import. A process that has already
@@ -24,7 +25,7 @@ def load_ants():
     return ants
 
 
-def to_ants(image: nb.Nifti1Image, *, binary: bool = False):
+def to_ants(image: nb.Nifti1Image, *, binary: bool = False) -> Any:
     """Turn a 3-D nibabel image with orthogonal axes into an ANTsImage (float, or uint8 if ``binary``)."""
     ants = load_ants()
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine

@@ -1,10 +1,11 @@
-"""Estimate the bias field of the coils, and take it out of an image."""
+"""Bias field correction: the field of the coils is estimated by N4 and taken out of an image."""
 
 from __future__ import annotations
 
 import nibabel as nb
 import numpy as np
 
+from bidsreg.bids.images import load_image
 from bidsreg.errors import InputError
 from bidsreg.preparation.ants import load_ants, new_image, to_ants
 from bidsreg.preparation.grids import require_same_grid
@@ -40,7 +41,7 @@ def correct_bias(path: str, mask_path: str, *, sloppy: bool = False) -> nb.Nifti
     InputError
         If the mask is empty or lies on another grid.
     """
-    image, mask = nb.load(path), nb.load(mask_path)
+    image, mask = load_image(path), load_image(mask_path)
     require_same_grid(mask, image, what='Mask', path=mask_path, of=path)
     data = image.get_fdata(dtype=np.float32)
     inside = np.asanyarray(mask.dataobj) > 0

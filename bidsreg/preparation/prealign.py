@@ -1,12 +1,18 @@
-"""One matrix from the fixed world to the moving one: rigid on heads, then affine inside the brains, by ANTs."""
+"""Prealignment: one matrix from the fixed world to the moving one, by ANTs.
+
+Rigid on heads, from whatever positions they lie in, then affine inside the brains.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel as nb
 import numpy as np
 
+from bidsreg.bids.images import load_image
 from bidsreg.errors import InputError
 from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.preparation.ants import load_ants, to_ants
@@ -19,7 +25,7 @@ START_MM = 6.0
 START_TURNS = ((0, 0, 0), (25, 0, 0), (-25, 0, 0), (0, 25, 0), (0, -25, 0), (0, 0, 25), (0, 0, -25))
 #: Points at which mutual information is sampled at each level, about: from all starts, on heads, inside masks.
 SAMPLES = {'start': 8_000, 'rigid': 30_000, 'affine': 80_000}
-#: How many of them are followed to their optimum.
+#: So many of the starts are followed to their optimum.
 FOLLOWED = 4
 #: Another start must beat the scanner's own positions by this much mutual information (relative) to be believed.
 BELIEF = 0.02
@@ -56,7 +62,7 @@ def prealign(
     initial
         ITK matrix to start from.
     seed
-        Of the sampling.
+        Seeds the sampling.
     sloppy
         Fewer iterations on coarser voxels, for trying things out.
 
@@ -65,14 +71,14 @@ def prealign(
     matrix
         4x4, RAS+ mm, fixed world to moving world.
     start
-        Where the search started, in words.
+        Words that say where the search started.
 
     Raises
     ------
     InputError
         If a mask does not fit its image, or the aligned images hardly overlap.
     """
-    fixed, moving = nb.load(fixed_path), nb.load(moving_path)
+    fixed, moving = load_image(fixed_path), load_image(moving_path)
     masks = [_grown_mask(fixed_mask, fixed, fixed_path), _grown_mask(moving_mask, moving, moving_path)]
     if initial is not None:
         start, why = read_affine(initial), 'the matrix given'
@@ -113,7 +119,7 @@ def _grown_mask(path: str | None, image: nb.Nifti1Image, of: str) -> nb.Nifti1Im
         return None
     from scipy import ndimage
 
-    mask = nb.load(path)
+    mask = load_image(path)
     require_same_grid(mask, image, what='Mask', path=path, of=of)
     away = ndimage.distance_transform_edt(np.asanyarray(mask.dataobj) == 0, sampling=image.header.get_zooms()[:3])
     return nb.Nifti1Image((away <= DILATION_MM).astype('uint8'), image.affine)
@@ -127,14 +133,14 @@ def find_start(fixed: nb.Nifti1Image, moving: nb.Nifti1Image, *, seed: int = 202
     fixed, moving
         The two images.
     seed
-        Of the sampling.
+        Seeds the sampling.
 
     Returns
     -------
     matrix
         4x4, RAS+ mm, fixed to moving.
     why
-        Which start it grew from, in words.
+        Words that say which start it grew from.
     """
     fixed, moving = _thinned(fixed, START_MM), _thinned(moving, START_MM)
     score = _Likeness(fixed, moving)
@@ -237,7 +243,16 @@ def _centre_of_mass(image: nb.Nifti1Image) -> np.ndarray:
 
 
 def optimise(
-    fixed, moving, start: np.ndarray, *, stages, levels_mm, masks=(None, None), seed: int, iterations: int, samples: int
+    fixed: Any,
+    moving: Any,
+    start: np.ndarray,
+    *,
+    stages: Sequence[str],
+    levels_mm: Sequence[float],
+    masks: Sequence[Any] = (None, None),
+    seed: int,
+    iterations: int,
+    samples: int,
 ) -> np.ndarray:
     """Maximise Mattes mutual information over a linear transform with antsRegistration.
 
@@ -248,15 +263,15 @@ def optimise(
     start
         4x4, RAS+ mm, fixed to moving.
     stages
-        Of ``'Rigid'``, ``'Affine'``: one after the other, the later ones without the coarsest level.
+        ``'Rigid'``, ``'Affine'`` or both: one after the other, the later ones without the coarsest level.
     levels_mm
         Voxel size at each level, coarse to fine; images are smoothed by half of it.
     masks
         ANTsImages or ``None``, for fixed and moving.
     seed
-        Of the jitter on the sampled points.
+        Seeds the jitter on the sampled points.
     iterations
-        At most, at each level.
+        The most at each level.
     samples
         Points to look at, about, at each level.
 
@@ -303,7 +318,7 @@ def optimise(
     return read_affine(result_file)
 
 
-def _sampling_rate(image, mask, voxel_mm: float, samples: int) -> float:
+def _sampling_rate(image: Any, mask: Any, voxel_mm: float, samples: int) -> float:
     """Return which part of the voxels of a level to look at, so that about ``samples`` of the domain are seen."""
     voxels = float(np.prod(image.shape)) if mask is None else float((mask.numpy() > 0).sum())
     voxels *= float(np.prod(np.minimum(1.0, np.divide(image.spacing, voxel_mm))))  # an axis is never made finer

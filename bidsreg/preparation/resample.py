@@ -1,4 +1,4 @@
-"""Bring an image onto another grid through transforms, with one interpolation."""
+"""Resampling: an image is brought onto another grid through transforms, with one interpolation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel as nb
 import numpy as np
 
+from bidsreg.bids.images import load_image
 from bidsreg.preparation.ants import load_ants, new_image, to_ants
 from bidsreg.registration.itk import read_affine, write_affine
 
@@ -50,14 +51,14 @@ def resample(
     ValueError
         If `invert` is not as long as `transforms`.
     """
-    ants, reference = load_ants(), nb.load(reference_path)
+    ants, reference = load_ants(), load_image(reference_path)
     invert = [False] * len(transforms) if invert is None else list(invert)
     if len(invert) != len(transforms):
         raise ValueError(f'{len(transforms)} transforms, but {len(invert)} times inverted or not')
     moved = ants.apply_transforms(
         # of the reference only the grid matters
         fixed=to_ants(nb.Nifti1Image(np.zeros(reference.shape, np.float32), reference.affine)),
-        moving=to_ants(nb.load(path)),
+        moving=to_ants(load_image(path)),
         transformlist=_local(list(transforms), invert),
         whichtoinvert=[False] * max(len(transforms), 1),
         interpolator=interpolation,

@@ -1,4 +1,4 @@
-"""Where the brain is: the user's mask, an image that is stripped already, or deepbet."""
+"""Brain masks: the user's own, the voxels of an image that is stripped already, or deepbet's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel as nb
 import numpy as np
 
+from bidsreg.bids.images import load_image, volume_ml
 from bidsreg.errors import InputError
 from bidsreg.preparation.grids import require_same_grid
 
@@ -36,21 +37,21 @@ def brain_mask(
     user_mask
         A mask on the grid of the image; it wins over the mode, after :func:`check_mask`.
     threads, gpu
-        Of deepbet's network.
+        Threads of deepbet's network, and whether it runs on the first GPU.
 
     Returns
     -------
     mask
         bool, of the image's shape.
     method
-        What was done, and why, in words.
+        Words that say what was done, and why.
 
     Raises
     ------
     InputError
         If the user's mask does not fit, or no brain was found.
     """
-    image = nb.load(path)
+    image = load_image(path)
     if user_mask is not None:
         mask = check_mask(user_mask, image, of=path)
         method = f'mask given by the user: {Path(user_mask).name}'
@@ -105,7 +106,7 @@ def run_deepbet(path: str, *, threads: int = 1, gpu: bool = False) -> np.ndarray
                 'Is it a T1w image of a head? If so, give a brain mask of your own.'
             )
         raise RuntimeError(f'Brain extraction failed (return code {done.returncode}).\n{done.stderr}\n{last}')
-    return np.asanyarray(nb.load(out_file).dataobj) > 0
+    return np.asanyarray(load_image(out_file).dataobj) > 0
 
 
 def nonzero_mask(image: nb.Nifti1Image) -> np.ndarray:
@@ -136,7 +137,7 @@ def stripped_already(image: nb.Nifti1Image) -> tuple[bool, str]:
     region = nonzero_mask(image)
     if (region & tissue).sum() < 0.95 * tissue.sum():
         return False, 'as what is not zero lies in several places'
-    volume = volume_ml(region, image)
+    volume = volume_ml(region, image.affine)
     low, high = PLAUSIBLE_BRAIN_ML
     if not low <= volume <= high:
         return False, f'as what is not zero has {volume:.0f} ml, which is no brain alone'
@@ -164,7 +165,7 @@ def check_mask(path: str, image: nb.Nifti1Image, *, of: str) -> np.ndarray:
         If it cannot be read, is on another grid, has more than two values, or is empty.
     """
     try:
-        mask = nb.load(path)
+        mask = load_image(path)
         data = np.asanyarray(mask.dataobj)
     except Exception as error:
         raise InputError(f'Brain mask {path} cannot be read: {error}') from error
@@ -183,8 +184,3 @@ def check_mask(path: str, image: nb.Nifti1Image, *, of: str) -> np.ndarray:
             f'Brain mask {path} is not binary: it holds {len(values)} values ({shown}, ...); give zeros and ones.'
         )
     return data != 0
-
-
-def volume_ml(mask: np.ndarray, image: nb.Nifti1Image) -> float:
-    """Return the volume of a mask on an image's grid, in ml."""
-    return round(float(mask.sum() * abs(np.linalg.det(image.affine[:3, :3])) / 1000), 2)

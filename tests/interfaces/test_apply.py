@@ -1,62 +1,22 @@
-"""Apply: one interpolation, on every grid, both ways."""
+"""The node that resamples."""
 
 import nibabel as nb
 import numpy as np
-import pytest
 
 from bidsreg.interfaces.apply import Apply
-from bidsreg.preparation.affine import rigid_matrix
-from bidsreg.registration.itk import write_affine
-from tests import data
+from bidsreg.preparation.resample import resample
 
 
-def apply(in_file, reference, **inputs):
-    return nb.load(Apply(in_file=str(in_file), reference=str(reference), **inputs).run().outputs.out_file)
-
-
-@pytest.mark.parametrize('name', sorted(set(data.GRIDS) - {'sheared'}))
-def test_agrees_with_our_own_sampling(name, tmp_path, here):
-    """Pulled through a matrix, the voxel at x shows the moving image at A x: checked without ITK."""
-    from scipy import ndimage
-
-    shape, affine = data.GRIDS[name]
-    matrix = rigid_matrix((4, -7, 11), (5, -3, 8)) @ np.diag([1.03, 0.98, 1.0, 1])
-    moving = data.t2w(shape, affine=affine, noise=0)
-    reference = data.image(np.zeros((30, 34, 28), np.float32), data.grid((30, 34, 28), 'ASL', (3, 4, 5), 3.5))
-    nb.save(moving, tmp_path / 'moving.nii.gz')
-    nb.save(reference, tmp_path / 'reference.nii.gz')
-    write_affine(tmp_path / 'a.txt', matrix)
-    found = apply(tmp_path / 'moving.nii.gz', tmp_path / 'reference.nii.gz', transforms=[str(tmp_path / 'a.txt')])
-    where = nb.affines.apply_affine(np.linalg.inv(affine) @ matrix, data.world(reference.shape, reference.affine))
-    where = np.moveaxis(where, -1, 0)
-    goal = ndimage.map_coordinates(moving.get_fdata(), where, order=1)
-    inside = np.all((where >= 0) & (where <= np.array(shape)[:, None, None, None] - 1), axis=0)
-    np.testing.assert_allclose(found.get_fdata()[inside], goal[inside], atol=0.05)
-    np.testing.assert_allclose(found.affine, reference.affine, atol=1e-4)
-
-
-def test_there_and_back(rigid_pair, here):
-    """The T1w's mask goes to the T2w by the inverse, as labels, and meets the mask that is known."""
-    pair, paths = rigid_pair
-    mask = apply(
-        paths['fixed_mask'],
-        paths['moving'],
-        transforms=[str(paths['affine'])],
-        invert=[True],
-        interpolation='genericLabel',
-    )
-    assert mask.get_data_dtype() == np.uint8
-    got, goal = mask.get_fdata() > 0, np.asanyarray(pair.moving_mask.dataobj) > 0
-    assert 2 * (got & goal).sum() / (got.sum() + goal.sum()) > 0.95
-
-
-def test_without_transforms_the_headers_speak(rigid_pair, here):
+def test_the_node_writes_the_image_of_the_function(rigid_pair, here):
     _, paths = rigid_pair
-    same = apply(paths['fixed'], paths['fixed'])
+    images = str(paths['fixed_mask']), str(paths['moving'])
+    options = {'transforms': [str(paths['affine'])], 'invert': [True], 'interpolation': 'genericLabel'}
+    out = Apply(in_file=images[0], reference=images[1], **options).run().outputs
+    np.testing.assert_array_equal(nb.load(out.out_file).get_fdata(), resample(*images, **options).get_fdata())
+    assert nb.load(out.out_file).get_data_dtype() == np.uint8
+
+
+def test_transforms_are_optional(rigid_pair, here):
+    _, paths = rigid_pair
+    same = nb.load(Apply(in_file=str(paths['fixed']), reference=str(paths['fixed'])).run().outputs.out_file)
     np.testing.assert_allclose(same.get_fdata(), nb.load(paths['fixed']).get_fdata(), atol=0.05)
-
-
-def test_as_many_inverts_as_transforms(rigid_pair, here):
-    _, paths = rigid_pair
-    with pytest.raises(ValueError, match='1 transforms'):
-        apply(paths['fixed'], paths['moving'], transforms=[str(paths['affine'])], invert=[True, False])

@@ -1,4 +1,4 @@
-"""Facts and pictures of one registration, and where they go."""
+"""The node that gathers the facts of one registration."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,7 @@ import nibabel as nb
 import numpy as np
 import pytest
 
-from bidsreg.interfaces.base import Timing
-from bidsreg.interfaces.draw import Draw
 from bidsreg.interfaces.measure import MeasureQuality
-from bidsreg.interfaces.sink import FILES, PublishPair
 from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.registration.itk import write_affine
 
@@ -69,53 +66,3 @@ def test_everything_known_is_in_the_facts(rigid_pair, result, here, tmp_path):
     assert facts['verdict']['checks']['mask_dice']['value'] == facts['overlap']['mask_dice']['affine']
     assert facts['seconds_per_step'] == {'masking': {'n4': 1.0}}
     assert json.loads(Path(out.out_file).read_text()) == facts
-
-
-def test_figures_are_drawn(rigid_pair, result, here):
-    _, paths = rigid_pair
-    fixed, mask = str(paths['fixed']), str(paths['fixed_mask'])
-    for inputs in (
-        {'picture': 'before', 'fixed': fixed, 'moving': fixed, 'fixed_mask': mask},
-        {'picture': 'before', 'fixed': fixed, 'moving': str(paths['moving'])},
-        {'picture': 'mask_t1w', 'fixed': fixed, 'fixed_mask': mask},
-        {'picture': 'loss', 'result': result},
-    ):
-        out = Path(Draw(**inputs).run().outputs.out_file)
-        assert out.name == f'{inputs["picture"]}.svg'
-        assert '<svg' in out.read_text()
-    with pytest.raises(ValueError, match='cannot be drawn without fixed_mask'):
-        Draw(picture='mask_t1w', fixed=fixed).run()
-
-
-def test_timing_collects_what_there_is():
-    timing = Timing(['one', 'two', 'three'])
-    timing.inputs.one, timing.inputs.two = 1.5, {'a': 2.0}
-    assert timing.run().outputs.seconds == {'one': 1.5, 'two': {'a': 2.0}}
-
-
-def test_publish_puts_every_file_in_its_place(tmp_path, here):
-    from bidsreg.bids.names import figure_path, pair_outputs
-    from bidsreg.bids.pairs import find_pairs
-    from bidsreg.bids.publish import is_complete, read_qc
-    from bidsreg.settings import Settings
-    from tests import data
-
-    bids = data.write_dataset(tmp_path / 'bids')
-    settings = Settings(bids_dir=bids, output_dir=tmp_path / 'out', work_dir=tmp_path / 'work')
-    (pair,) = find_pairs(settings).pairs
-    files = {}
-    for name in (*FILES, 'before.svg', 'mask_t1w.svg'):
-        files[name] = str(tmp_path / name)
-        (tmp_path / name).write_text(name)
-    figures = [files.pop('before.svg'), files.pop('mask_t1w.svg')]
-    node = PublishPair(pair=pair, settings=settings, facts={'result': RESULT}, figures=figures, **files)
-    assert node._always_run
-    out = node.run().outputs.out_file
-    goals = pair_outputs(pair, settings.output_dir)
-    assert out == str(goals['qc'])
-    for name in FILES:
-        assert goals[name].read_text() == name
-    assert figure_path(pair.entities, settings.output_dir, 'before').read_text() == 'before.svg'
-    assert figure_path(pair.entities, settings.output_dir, 'mask', 'T1w').read_text() == 'mask_t1w.svg'
-    assert read_qc(pair, settings)['result'] == RESULT
-    assert is_complete(pair, settings)

@@ -4,7 +4,7 @@ import nibabel as nb
 import numpy as np
 import pytest
 
-from bidsreg.preparation.affine import decompose, rigid_matrix
+from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.registration.itk import read_affine, write_affine
 from tests import data
 
@@ -74,19 +74,3 @@ def test_other_files_are_refused(tmp_path, text):
     (tmp_path / 'a.txt').write_text(text)
     with pytest.raises(ValueError, match=r'a\.txt'):
         read_affine(tmp_path / 'a.txt')
-
-
-def test_decompose_gives_back_what_went_in():
-    centre = np.array([10.0, -20.0, 40.0])
-    matrix = rigid_matrix((4, -5, 6), (1, 2, 3), centre)
-    parts = decompose(matrix, centre)
-    np.testing.assert_allclose(parts['rotation_deg'], (4, -5, 6), atol=1e-3)
-    np.testing.assert_allclose(parts['translation_mm'], (1, 2, 3), atol=1e-3)
-    np.testing.assert_allclose(parts['scales'], 1, atol=1e-6)
-    np.testing.assert_allclose(parts['shears'], 0, atol=1e-6)
-    stretch = np.eye(4)
-    stretch[:3, :3] = [[1.1, 0.02, 0], [0.02, 0.9, 0.01], [0, 0.01, 1.0]]
-    parts = decompose(matrix @ stretch, centre)
-    np.testing.assert_allclose(parts['scales'], (1.1, 0.9, 1.0), atol=1e-3)
-    np.testing.assert_allclose(parts['shears'], (0.02, 0, 0.01), atol=1e-3)
-    assert parts['determinant'] == pytest.approx(np.linalg.det(stretch[:3, :3]), abs=1e-4)

@@ -1,0 +1,129 @@
+"""The facts of a QC file: everything that is known about one registration, gathered from its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bidsreg.bids.images import load_image, mask_centre, volume_ml
+from bidsreg.qc import numbers
+from bidsreg.qc.decomposition import decompose
+from bidsreg.qc.verdict import Threshold, judge
+from bidsreg.registration.itk import read_affine
+
+#: What the steps before the measuring know and may pass on: texts, lists of texts, and seconds by step.
+NOTES = (
+    'mask_method',
+    'prealign_start',
+    't1w_findings',
+    't2w_findings',
+    't1w_skull_stripped',
+    't2w_skull_stripped',
+    'seconds',
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistrationFiles:
+    """The files of one registration.
+
+    Attributes
+    ----------
+    result
+        ``result.json`` of ``bidsreg-pair``.
+    affine
+        Matrix from the T1w's world to the T2w's (ITK .txt).
+    fixed, moving
+        The T1w and the T2w, each on its own grid.
+    fixed_mask, moving_mask
+        Brain masks on these grids.
+    warped
+        The registered T2w on the grid of the T1w.
+    rigid
+        The rigid matrix before the affine.
+    """
+
+    result: str | Path
+    affine: str | Path
+    fixed: str | Path
+    moving: str | Path
+    fixed_mask: str | Path
+    moving_mask: str | Path
+    warped: str | Path
+    rigid: str | Path | None = None
+
+
+def gather_facts(
+    files: RegistrationFiles,
+    notes: Mapping[str, Any] | None = None,
+    thresholds: Mapping[str, Threshold] | None = None,
+) -> dict[str, Any]:
+    """Measure a registration, merge what the solver says of itself and what the steps before it found, and judge.
+
+    Parameters
+    ----------
+    files
+        What is measured.
+    notes
+        Of :data:`NOTES` what is known; a note that is None is left out.
+    thresholds
+        As for :func:`bidsreg.qc.verdict.judge`.
+
+    Returns
+    -------
+    dict
+        ``verdict`` (:func:`bidsreg.qc.verdict.judge`), ``images`` (:func:`bidsreg.qc.numbers.geometry` of each),
+        ``overlap``, ``alternatives`` and ``edge_lncc`` (the functions of these names in :mod:`bidsreg.qc.numbers`),
+        ``masks`` (volumes in ml), ``affine`` and ``rigid`` (:func:`matrix_parts`), ``result`` (the content of
+        result.json, without the paths of its inputs), and the notes (``seconds`` as ``seconds_per_step``).
+
+    Raises
+    ------
+    ValueError
+        When a brain mask is empty.
+    """
+    fixed, moving, warped = (load_image(path) for path in (files.fixed, files.moving, files.warped))
+    fixed_mask, moving_mask = load_image(files.fixed_mask), load_image(files.moving_mask)
+    matrix, notes = read_affine(files.affine), notes or {}
+    facts = {
+        'images': {'t1w': numbers.geometry(fixed), 't2w': numbers.geometry(moving)},
+        'overlap': numbers.overlap(fixed_mask, moving_mask, matrix, warped),
+        'alternatives': numbers.alternatives(fixed, fixed_mask, warped, moving, matrix),
+        'edge_lncc': numbers.edge_lncc(fixed, fixed_mask, moving, matrix, warped),
+        'mask_method': notes.get('mask_method'),
+        'masks': {'t1w_ml': mask_volume(files.fixed_mask), 't2w_ml': mask_volume(files.moving_mask)},
+        'prealign_start': notes.get('prealign_start'),
+        'affine': matrix_parts(files.affine, files.fixed_mask),
+        'rigid': None if files.rigid is None else matrix_parts(files.rigid, files.fixed_mask),
+        't1w_findings': notes.get('t1w_findings'),
+        't2w_findings': notes.get('t2w_findings'),
+        't1w_skull_stripped': notes.get('t1w_skull_stripped'),
+        't2w_skull_stripped': notes.get('t2w_skull_stripped'),
+        'seconds_per_step': notes.get('seconds'),
+        'result': read_result(files.result),
+    }
+    facts = {key: value for key, value in facts.items() if value is not None}
+    return {'verdict': judge(facts, thresholds).as_dict(), **facts}
+
+
+def mask_volume(path: str | Path) -> float:
+    """Return the volume of a mask's file in ml."""
+    mask = load_image(path)
+    return volume_ml(np.asanyarray(mask.dataobj) > 0, mask.affine)
+
+
+def matrix_parts(path: str | Path, mask: str | Path) -> dict[str, Any]:
+    """Take a matrix apart (:func:`bidsreg.qc.decomposition.decompose`); its translation is that of a mask's centre."""
+    return decompose(read_affine(path), mask_centre(load_image(mask)))
+
+
+def read_result(path: str | Path) -> dict[str, Any]:
+    """Read ``result.json`` without the paths of its inputs: files of a working folder mean nothing to later readers."""
+    result = json.loads(Path(path).read_text(encoding='utf-8'))
+    result.pop('inputs', None)
+    return result

@@ -1,0 +1,131 @@
+"""The brain mask: whose it is, and whether it fits."""
+
+from pathlib import Path
+
+import nibabel as nb
+import numpy as np
+import pytest
+
+from bidsreg.errors import InputError
+from bidsreg.preparation import skullstrip
+from bidsreg.preparation.skullstrip import brain_mask, stripped_already
+from tests import data
+
+
+def run(in_file, **options):
+    return brain_mask(str(in_file), **options)
+
+
+def save(tmp_path, array, like, name='user.nii.gz', affine=None):
+    path = tmp_path / name
+    nb.save(nb.Nifti1Image(array, like.affine if affine is None else affine), path)
+    return str(path)
+
+
+@pytest.fixture
+def stripped(heads, tmp_path):
+    """The T1w with nothing but the brain in it."""
+    scan, mask = (nb.load(path) for path in heads)
+    data_ = np.asanyarray(scan.dataobj) * (np.asanyarray(mask.dataobj) > 0)
+    nb.save(nb.Nifti1Image(data_, scan.affine), tmp_path / 'stripped.nii.gz')
+    return tmp_path / 'stripped.nii.gz'
+
+
+@pytest.mark.parametrize('mode', ['auto', 'force', 'skip'])
+def test_the_users_mask_wins(heads, here, mode):
+    mask, method = run(heads[0], user_mask=str(heads[1]), mode=mode)
+    np.testing.assert_array_equal(mask, np.asanyarray(nb.load(heads[1]).dataobj) > 0)
+    assert 'user' in method
+    assert '/' not in method  # no path of a machine reaches the derivatives
+    assert Path(heads[1]).name in method
+
+
+def test_255_and_a_trailing_axis_are_fine(heads, tmp_path, here):
+    mask = nb.load(heads[1])
+    array = (np.asanyarray(mask.dataobj) > 0).astype(np.float32)[..., None] * 255
+    found, _ = run(heads[0], user_mask=save(tmp_path, array, mask))
+    np.testing.assert_array_equal(found, run(heads[0], user_mask=str(heads[1]))[0])
+
+
+def test_masks_that_do_not_fit_are_refused(heads, tmp_path, here):
+    mask = nb.load(heads[1])
+    array = np.asanyarray(mask.dataobj).astype(np.float32)
+    moved = mask.affine.copy()
+    moved[0, 3] += 1.0
+    for words, path in {
+        'voxels': save(tmp_path, array[:-1], mask, 'shape.nii.gz'),
+        r'1\.0 mm apart': save(tmp_path, array, mask, 'moved.nii.gz', moved),
+        'empty': save(tmp_path, 0 * array, mask, 'empty.nii.gz'),
+        'not binary': save(tmp_path, array * np.linspace(0, 1, array.size).reshape(array.shape), mask, 'soft.nii.gz'),
+        'dimensions': save(tmp_path, np.stack([array] * 2, -1), mask, '4d.nii.gz'),
+    }.items():
+        with pytest.raises(InputError, match=words):
+            run(heads[0], user_mask=path)
+    (tmp_path / 'broken.nii.gz').write_bytes(b'no image')
+    with pytest.raises(InputError, match='cannot be read'):
+        run(heads[0], user_mask=str(tmp_path / 'broken.nii.gz'))
+
+
+def test_auto_leaves_a_stripped_image_alone(stripped, heads, here):
+    mask, method = run(stripped)
+    assert 'stripped already' in method
+    goal = np.asanyarray(nb.load(heads[1]).dataobj) > 0
+    assert 2 * (mask & goal).sum() / (mask.sum() + goal.sum()) > 0.97
+
+
+def test_what_is_not_stripped():
+    scan = data.t1w((44, 52, 44), noise=0.0)
+    array = np.asanyarray(scan.dataobj)
+    assert stripped_already(scan)[0] is False  # a head with air of zero is a head, and too large for a brain
+    assert stripped_already(nb.Nifti1Image(array + 1, scan.affine))[0] is False
+    assert stripped_already(data.t1w((44, 52, 20), affine=data.grid((44, 52, 20), voxel=4)))[0] is False  # a slab
+    two = np.zeros((60, 60, 60), np.float32)
+    two[5:20, 5:20, 5:20] = two[35:55, 35:55, 35:55] = 1
+    assert 'several' in stripped_already(nb.Nifti1Image(two, np.diag([4.0, 4, 4, 1])))[1]
+
+
+def test_skip_takes_what_is_not_zero(stripped, here):
+    mask, method = run(stripped, mode='skip')
+    assert 'as asked for' in method
+    assert mask.sum() >= (np.asanyarray(nb.load(stripped).dataobj) != 0).sum() * 0.9
+
+
+def test_deepbet_runs_apart_and_its_failure_is_told(heads, here, monkeypatch):
+    """The process is a stand-in; what it is asked for and how its end is told are real."""
+    seen = {}
+
+    class Done:
+        returncode, stderr = 0, ''
+
+    def pretend(command, env, **_):
+        seen.update(command=command, env=env)
+        if Done.returncode == 0:
+            nb.save(nb.load(heads[1]), command[4])
+        return Done
+
+    monkeypatch.setattr(skullstrip.subprocess, 'run', pretend)
+    _, method = run(heads[0], threads=3, mode='force')
+    assert 'deepbet, as asked for' in method
+    assert seen['command'][1:3] == ['-m', 'bidsreg.preparation.deepbet']
+    assert seen['command'][-2:] == ['--threads', '3']
+    assert '--gpu' not in seen['command']
+    assert seen['env']['OMP_NUM_THREADS'] == '3'
+    Done.returncode = -9
+    with pytest.raises(RuntimeError, match='killed by signal 9'):
+        run(heads[0])
+    Done.returncode, Done.stderr = 1, 'AssertionError: Not enough foreground to calculate bounding box'
+    with pytest.raises(InputError, match='found no brain'):
+        run(heads[0])
+    Done.stderr = 'ImportError: no torch'
+    with pytest.raises(RuntimeError, match=r'ImportError: no torch$'):
+        run(heads[0])
+
+
+@pytest.mark.slow
+def test_deepbet_finds_the_brain_of_the_template(tmp_path, here):
+    from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
+
+    nb.save(load_mni152_template(resolution=2), tmp_path / 'T1w.nii.gz')  # a brain with a dark skull around it
+    goal = load_mni152_brain_mask(resolution=2).get_fdata() > 0
+    mask, _ = run(tmp_path / 'T1w.nii.gz', mode='force')
+    assert 2 * (mask & goal).sum() / (mask.sum() + goal.sum()) > 0.9

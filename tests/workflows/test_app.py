@@ -1,0 +1,120 @@
+"""The app's graph under every option and with a pair that fails, and another program from end to end."""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nb
+import numpy as np
+import pytest
+from bidsreg.workflows import init_bidsreg_wf
+from nipype import config
+
+from bidsreg.bids.names import pair_outputs
+from bidsreg.bids.pairs import find_pairs
+from bidsreg.bids.publish import is_complete, read_qc
+from bidsreg.reports.pictures import PICTURES
+from bidsreg.settings import Settings
+from tests.graph_fixtures import expanded
+
+
+def settings_for(bids, tmp_path, **options):
+    return Settings(bids_dir=bids, output_dir=tmp_path / 'out', work_dir=tmp_path / 'work', **options)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        {'skull_strip': 'force', 'bias_correction': 'none'},
+        {'skull_strip': 'skip', 'sloppy': True, 'working_resolution': 2.0},
+        {'device': 'cuda:0', 'omp_nthreads': 3, 'nprocs': 4},
+        {'device': 'cpu', 'random_seed': 0},
+    ],
+)
+def test_the_whole_graph_under_options(bids, tmp_path, options, monkeypatch):
+    monkeypatch.setattr('bidsreg.execution.devices.count_gpus', lambda: 0)
+    settings = settings_for(bids, tmp_path, **options)
+    pairs = find_pairs(settings).pairs
+    workflow = init_bidsreg_wf(settings=settings, pairs=pairs)
+    nodes = expanded(workflow)
+    assert {node.fullname.split('.')[1] for node in nodes} == {pair.node_name for pair in pairs}
+    assert sum(node.name == 'publish' for node in nodes) == 2
+    by_name = {node.name: node for node in nodes}
+    assert by_name['brain_mask'].inputs.mode == settings.skull_strip
+    assert by_name['n4'].inputs.method == settings.bias_correction
+    assert by_name['rigid'].inputs.seed == settings.random_seed
+    register = by_name['register']
+    assert register.inputs.device == {'auto': 'cpu'}.get(settings.device, settings.device)
+    assert register.inputs.threads == settings.omp_nthreads
+    gpu = settings.device.startswith('cuda')
+    assert register.inputs.use_gpu is gpu
+    assert register.n_procs == (1 if gpu else settings.omp_nthreads)
+    assert all(node.mem_gb > 0 for node in nodes)
+
+
+def test_no_edge_leads_from_one_pair_to_another(bids, tmp_path):
+    settings = settings_for(bids, tmp_path)
+    workflow = init_bidsreg_wf(settings=settings, pairs=find_pairs(settings).pairs)
+    for one, other in workflow._create_flat_graph().edges():
+        assert one.fullname.split('.')[1] == other.fullname.split('.')[1]
+
+
+def test_a_failing_pair_leaves_the_others_alone(bids, tmp_path, fake_register):
+    """Two pairs, one with a T2w of NaN: the other is complete, facts, figures and all."""
+    mine = tmp_path / 'raw'
+    shutil.copytree(bids, mine)
+    path = mine / 'sub-01' / 'anat' / 'sub-01_T2w.nii.gz'
+    scan = nb.load(path)
+    array = scan.get_fdata(dtype=np.float32)
+    array[5, 5, 5] = np.nan
+    nb.save(nb.Nifti1Image(array, scan.affine), path)
+    settings = Settings(
+        bids_dir=mine, output_dir=tmp_path / 'out', work_dir=tmp_path / 'work', sloppy=True, nprocs=1, device='cpu'
+    )
+    pairs = find_pairs(settings).pairs
+    config.update_config({'execution': {'crashdump_dir': str(tmp_path / 'crashes'), 'stop_on_first_crash': False}})
+    workflow = init_bidsreg_wf(settings=settings, pairs=pairs)
+    workflow.base_dir = str(settings.work_dir)
+    with pytest.raises(RuntimeError):
+        workflow.run(plugin='Linear')
+    assert [is_complete(pair, settings) for pair in pairs] == [False, True]
+    (crash,) = (tmp_path / 'crashes').glob('crash-*.txt')
+    assert 'NaN' in crash.read_text()
+    qc = read_qc(pairs[1], settings)
+    assert qc['seconds_per_step']['registration']['register'] > 0
+    assert 'user' in qc['mask_method']
+    assert len(list((settings.output_dir / 'sub-02' / 'figures').glob('*.svg'))) == len(PICTURES)
+
+    # derivatives that were removed come back from the work folder, without the solver
+    shutil.rmtree(settings.output_dir)
+    again = init_bidsreg_wf(settings=settings, pairs=pairs[1:])
+    again.base_dir = str(settings.work_dir)
+    again.run(plugin='Linear')
+    assert is_complete(pairs[1], settings)
+    assert read_qc(pairs[1], settings) == qc
+    assert (tmp_path / 'calls.txt').read_text() == 'once'
+
+
+@pytest.mark.slow  # SyN takes its time on one thread
+def test_the_app_with_another_program(bids, tmp_path):
+    """From the command line to the page: the same files as with a method of our own, and nothing says otherwise."""
+    options = ['-w', tmp_path / 'work', '--sloppy', '--nprocs', '1', '--skip-bids-validation']
+    words = [bids, tmp_path / 'out', 'participant', '--participant-label', '01', '--method', 'ants-syn', *options]
+    done = subprocess.run([sys.executable, '-m', 'bidsreg', *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    settings = Settings(bids_dir=bids, output_dir=tmp_path / 'out', work_dir=tmp_path / 'work', nprocs=1)
+    settings = dataclasses.replace(settings, method='ants-syn', sloppy=True, participant_label=('01',))
+    [pair] = find_pairs(settings).pairs
+    assert is_complete(pair, settings)
+    for path in pair_outputs(pair, settings.output_dir).values():
+        assert Path(path).is_file()
+    result = read_qc(pair, settings)['result']
+    assert (result['method'], result['device'], result['threads']) == ('ants-syn', 'cpu', 1)
+    assert result['evidence']['diffeo']['mi'] > result['evidence']['affine']['mi']
+    page = (tmp_path / 'out/sub-01.html').read_text()
+    assert 'ants-syn' in page
+    assert 'Avants et al. 2008' in page
+    assert 'Neural ordinary' not in page
