@@ -1,4 +1,4 @@
-"""Numbers that ask whether a registration can be right: overlap, and whether the scans would agree better elsewhere.
+"""Numbers that tell whether a registration can be right: overlap, and whether the scans would agree better elsewhere.
 
 The evidence of :mod:`bidsreg.registration.evidence` says that an alignment got better; these say whether it is good.
 They compare the result with alternatives of the same two scans, so they need no truth and hold for any contrast.
@@ -19,17 +19,17 @@ from scipy.spatial.transform import Rotation
 from bidsreg.registration.metrics import binned_information, to_bins
 
 SHIFTS_MM = (5.0, 10.0, 20.0)
-"""How far the T2w is moved to see whether it fits better there; the shortest is about one thick slice."""
+"""Distances by which the T2w is moved to see whether it fits better there; the shortest is about one thick slice."""
 TURNS_DEG = (10.0, 20.0)
-"""How far it is turned about each axis through the middle of the brain."""
+"""Angles by which it is turned about each axis through the middle of the brain."""
 MOST_POINTS = 30_000
 """Voxels of the brain that are compared, drawn at random: more change the third digit."""
 BINS = 24
-"""Of the histograms; few, as noise alone has an information of (BINS - 1)**2 / (2 * points)."""
+"""Bins of the histograms; few, as noise alone has an information of (BINS - 1)**2 / (2 * points)."""
 SIGNAL = 0.05
-"""Of the 95th percentile in the brain: what is darker counts as empty. White matter of a T2w has 0.2 and more."""
+"""Share of the 95th percentile in the brain: what is darker counts as empty. White matter of a T2w has 0.2 and more."""
 EDGE_MM = 1.0
-"""Gaussian of the derivatives whose magnitude is an edge; at least 0.7 voxels."""
+"""Width of the Gaussian derivatives whose magnitude is an edge; at least 0.7 voxels."""
 WINDOW_MM = 9.0
 """Side of the cubes in which edges are correlated; at least three voxels."""
 _DIRECTIONS = {
@@ -44,7 +44,7 @@ _AXES = {'the left-right axis': (1, 0, 0), 'the back-front axis': (0, 1, 0), 'th
 
 
 def geometry(image: nb.Nifti1Image) -> dict[str, Any]:
-    """Describe a grid.
+    """Describe the grid of an image.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def geometry(image: nb.Nifti1Image) -> dict[str, Any]:
 def overlap(
     fixed_mask: nb.Nifti1Image, moving_mask: nb.Nifti1Image, matrix: np.ndarray, warped: nb.Nifti1Image
 ) -> dict[str, Any]:
-    """Say how much of the two brains lies on each other, and how much of the T1w's brain the T2w shows.
+    """Measure how much of the two brains lies on each other, and how much of the T1w's the T2w shows.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def alternatives(
     moving: nb.Nifti1Image,
     matrix: np.ndarray,
 ) -> dict[str, Any]:
-    """Ask whether the scans would agree better with the T2w shifted, turned or mirrored.
+    """Measure whether the scans would agree better with the T2w shifted, turned or mirrored.
 
     Mutual information inside the T1w's brain is the judge. A margin is 1 - best / here: the part of the information
     that is lost even in the best of the alternatives. It is near 1 for a registration that is right, near 0 where
@@ -137,20 +137,20 @@ def alternatives(
     ValueError
         When the mask is empty.
     """
-    scene = _Scene(fixed, fixed_mask)
+    brain = _BrainSample(fixed, fixed_mask)
     registered, native = _Sampled(warped, np.eye(4)), _Sampled(moving, np.asarray(matrix, float))
-    here = scene.information(registered, np.eye(4))
-    shifts = {text: scene.information(registered, way) for text, way in _shifts()}
-    turns = {text: scene.information(registered, way) for text, way in _turns(scene.centre)}
+    here = brain.information(registered, np.eye(4))
+    shifts = {text: brain.information(registered, way) for text, way in _shifts()}
+    turns = {text: brain.information(registered, way) for text, way in _turns(brain.centre)}
     best_shift, best_turn = max(shifts, key=shifts.__getitem__), max(turns, key=turns.__getitem__)
-    upright = max(here, scene.information(native, np.eye(4)), shifts[best_shift], turns[best_turn])
+    upright = max(here, brain.information(native, np.eye(4)), shifts[best_shift], turns[best_turn])
     return {
         'mutual_information': _rounded(here),
         'shift_margin': _margin(here, shifts[best_shift]),
         'best_shift': best_shift,
         'turn_margin': _margin(here, turns[best_turn]),
         'best_turn': best_turn,
-        'mirror_margin': _margin(upright, _best_mirror(scene, native)),
+        'mirror_margin': _margin(upright, _best_mirror(brain, native)),
     }
 
 
@@ -193,24 +193,24 @@ def edge_lncc(
     ends = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     start = [max(int(found[0]) - reach, 0) for found, reach in zip(ends, rim, strict=True)]
     box = tuple(slice(a, int(found[-1]) + reach + 1) for a, found, reach in zip(start, ends, rim, strict=True))
-    brain = mask[box]
+    inside = mask[box]
     to_world = fixed.affine @ nb.affines.from_matvec(np.eye(3), start)
     edges = _edges(_array(fixed)[box], spacing)
-    found = {'registered': _local_correlation(edges, _edges(_array(warped)[box], spacing), brain, spacing)}
+    found = {'registered': _local_correlation(edges, _edges(_array(warped)[box], spacing), inside, spacing)}
     values = _array(moving)
-    points = apply_affine(to_world, np.argwhere(brain))
+    points = apply_affine(to_world, np.argwhere(inside))
     for stage, way in (('affine', np.asarray(matrix, float)), ('before', np.eye(4))):
         to_moving = np.linalg.inv(moving.affine) @ way
         voxels = apply_affine(to_moving, points)
         apart = ((voxels >= 0) & (voxels <= np.array(values.shape) - 1)).all(1).mean() < 0.5
         there = to_moving @ to_world
-        seen = ndi.affine_transform(values, there[:3, :3], there[:3, 3], output_shape=brain.shape, order=1)
-        found[stage] = None if apart else _local_correlation(edges, _edges(seen, spacing), brain, spacing)
+        seen = ndi.affine_transform(values, there[:3, :3], there[:3, 3], output_shape=inside.shape, order=1)
+        found[stage] = None if apart else _local_correlation(edges, _edges(seen, spacing), inside, spacing)
     return {stage: found[stage] for stage in ('before', 'affine', 'registered')}
 
 
 def _edges(values: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Gradient magnitude, intensity per mm."""
+    """Return the gradient magnitude, intensity per mm."""
     sigma = np.maximum(EDGE_MM / spacing, 0.7)
     slopes = (
         ndi.gaussian_filter(values, sigma, order=tuple(row)) / spacing[k] for k, row in enumerate(np.eye(3, dtype=int))
@@ -219,7 +219,7 @@ def _edges(values: np.ndarray, spacing: np.ndarray) -> np.ndarray:
 
 
 def _local_correlation(a: np.ndarray, b: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> float | None:
-    """Mean over the mask of Pearson's correlation in the cube around each voxel."""
+    """Return the mean over the mask of Pearson's correlation in the cube around each voxel."""
     size = [2 * max(round((WINDOW_MM / step - 1) / 2), 1) + 1 for step in spacing]
 
     def mean(values: np.ndarray) -> np.ndarray:
@@ -236,19 +236,19 @@ def _local_correlation(a: np.ndarray, b: np.ndarray, mask: np.ndarray, spacing: 
 
 
 class _Sampled:
-    """An image that is looked at at points of the T1w's world."""
+    """An image that is sampled at points of the T1w's world."""
 
     def __init__(self, image: nb.Nifti1Image, matrix: np.ndarray) -> None:
         self.data = _array(image)
         self.to_voxels = np.linalg.inv(image.affine) @ matrix
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """Values at points (N, 3), linear, zero outside; float32 (N,)."""
+        """Return the values at points (N, 3), linear, zero outside; float32 (N,)."""
         return ndi.map_coordinates(self.data, apply_affine(self.to_voxels, points).T, order=1, mode='constant')
 
 
-class _Scene:
-    """Points of the T1w's brain and what the T1w shows there."""
+class _BrainSample:
+    """Points of the T1w's brain, and the intensities that the T1w has there, in bins."""
 
     def __init__(self, fixed: nb.Nifti1Image, mask: nb.Nifti1Image) -> None:
         voxels = np.argwhere(_array(mask) > 0)
@@ -261,12 +261,13 @@ class _Scene:
         self.bins = to_bins(_array(fixed)[tuple(voxels.T)], BINS)
 
     def information(self, image: _Sampled, way: np.ndarray) -> float:
-        """Mutual information (nats) with an image whose world is moved by a 4x4 matrix."""
+        """Return the mutual information (nats) with an image whose world is moved by a 4x4 matrix."""
         values = image.at(apply_affine(way, self.points))
         return binned_information(self.bins, to_bins(values, BINS), BINS)[0]
 
 
 def _shifts() -> Iterator[tuple[str, np.ndarray]]:
+    """Yield words and matrix of every shift."""
     for distance in SHIFTS_MM:
         for text, direction in _DIRECTIONS.items():
             way = np.eye(4)
@@ -275,6 +276,7 @@ def _shifts() -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _turns(centre: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield words and matrix of every turn about a centre."""
     for degrees in TURNS_DEG:
         for text, axis in _AXES.items():
             for sign in (1, -1):
@@ -283,19 +285,20 @@ def _turns(centre: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _about(turn: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Return the 4x4 matrix of a 3x3 one that leaves a point (mm) where it is."""
     way = np.eye(4)
     way[:3, :3], way[:3, 3] = turn, centre - turn @ centre
     return way
 
 
-def _best_mirror(scene: _Scene, image: _Sampled) -> float:
-    """Largest information with the T2w mirrored at a plane near the middle of the brain."""
+def _best_mirror(brain: _BrainSample, image: _Sampled) -> float:
+    """Return the largest information with the T2w mirrored at a plane near the middle of the brain."""
 
     def loss(parameters: np.ndarray) -> float:
         shift, *angles = parameters
         normal = Rotation.from_euler('yz', angles, degrees=True).apply([1.0, 0.0, 0.0])
-        way = _about(np.eye(3) - 2 * np.outer(normal, normal), scene.centre + shift * normal)
-        return -scene.information(image, way)
+        way = _about(np.eye(3) - 2 * np.outer(normal, normal), brain.centre + shift * normal)
+        return -brain.information(image, way)
 
     # mm, and degrees about y and z: heads lie askew, and masks are not quite symmetric
     start = np.array([[0, 0, 0], [6, 0, 0], [0, 8, 0], [0, 0, 8]], float) - [1.5, 2, 2]
@@ -304,7 +307,7 @@ def _best_mirror(scene: _Scene, image: _Sampled) -> float:
 
 
 def _margin(here: float, there: float) -> float | None:
-    """Part of the information that is lost; None where there was none to lose."""
+    """Return which part of the information is lost; None where there was none to lose."""
     return _rounded(1 - there / here) if here > 1e-6 else None
 
 

@@ -1,4 +1,4 @@
-"""PASS, CHECK or FAIL: the numbers of a QC file against thresholds that a user can change."""
+"""The verdict, PASS, CHECK or FAIL: the numbers of a QC file against thresholds that a user can change."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import reduce
 from importlib import resources
 from typing import Any
 
@@ -18,11 +17,12 @@ STATUSES = ('PASS', 'CHECK', 'FAIL')
 """From good to bad: a pair is as bad as its worst check."""
 
 Facts = Mapping[str, Any]
+"""The content of a QC file."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where a check turns.
+    """The two values of a number at which its verdict turns.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Threshold:
     way: str
 
     def status(self, value: float) -> str:
-        """PASS, CHECK or FAIL; a number that is none is to be looked at."""
+        """Return PASS, CHECK or FAIL for a value; one that is not a number is to be looked at."""
         if math.isnan(value):
             return 'CHECK'
         sign = 1 if self.way == 'above' else -1
@@ -49,7 +49,7 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Check:
-    """One number that is judged.
+    """A check: one number that is judged.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Check:
     note: Callable[[Facts], Any] = lambda facts: ''
 
     def say(self, facts: Facts, value: float) -> str:
-        """The sentence for this value."""
+        """Return the sentence for a value that is not good."""
         if math.isnan(value):
             return f'{self.title}: it could not be computed.'
         how = 'better' if value < 0 else 'almost as well'
@@ -82,7 +82,21 @@ class Check:
 
 @dataclass(frozen=True)
 class Judged:
-    """One check of one pair: its status, and the sentence that says why it is not PASS (else empty)."""
+    """One check of one pair.
+
+    Attributes
+    ----------
+    title, unit : str
+        As the check has them.
+    value : float
+        The number, in that unit.
+    status : {'PASS', 'CHECK', 'FAIL'}
+        On which side of the threshold it lies.
+    threshold : str
+        The threshold in words.
+    sentence : str
+        Why it is not PASS; else empty.
+    """
 
     title: str
     unit: str
@@ -94,7 +108,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a pair is worth.
+    """The verdict on a pair.
 
     Attributes
     ----------
@@ -109,12 +123,12 @@ class Verdict:
 
     @property
     def reasons(self) -> list[str]:
-        """The sentences, the worst first."""
+        """The sentences of all checks that are not PASS, the worst first."""
         bad = [check for check in self.checks.values() if check.sentence]
         return [check.sentence for check in sorted(bad, key=lambda check: -STATUSES.index(check.status))]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for the QC file; a number that is none becomes null."""
+        """Return plain values for the QC file; a value that is not a number becomes null."""
         checks = {name: asdict(check) for name, check in self.checks.items()}
         for check in checks.values():
             if math.isnan(check['value']):
@@ -124,33 +138,37 @@ class Verdict:
 
 @dataclass(frozen=True)
 class At:
-    """Reads a value by its dotted path; None where there is none."""
+    """A reader of the value at a dotted path of the QC file."""
 
     path: str
 
     def __call__(self, facts: Facts) -> Any:
-        """Look it up."""
-        keys = self.path.split('.')
-        return reduce(lambda inner, key: inner.get(key) if isinstance(inner, Mapping) else None, keys, facts)
+        """Return the value; None where there is none."""
+        inner: Any = facts
+        for key in self.path.split('.'):
+            inner = inner.get(key) if isinstance(inner, Mapping) else None
+        return inner
 
 
 def _scale(facts: Facts) -> float | None:
+    """Return the largest deviation of a scale from 1."""
     scales = At('affine.scales')(facts)
     return max(abs(scale - 1) for scale in scales) if scales else None
 
 
 def _shear(facts: Facts) -> float | None:
+    """Return the size of the largest shear."""
     shears = At('affine.shears')(facts)
     return max(map(abs, shears)) if shears else None
 
 
 def _affine_gain(facts: Facts) -> float | None:
-    """Change of the mutual information, percent."""
+    """Return the change of the mutual information by the affine, percent."""
     before, after = At('result.evidence.before.mi')(facts), At('result.evidence.affine.mi')(facts)
     return None if before is None or after is None or before <= 0 else 100 * (after / before - 1)
 
 
-#: The checks by the names they have in the file of thresholds, the telling ones first.
+#: The checks by the names they have in the file of thresholds, the most telling ones first.
 CHECKS: dict[str, Check] = {
     'brain_in_view': Check(
         "T1w's brain in the view of the T2w",
@@ -256,7 +274,7 @@ CHECKS: dict[str, Check] = {
 
 
 def judge(facts: Facts, thresholds: Mapping[str, Threshold] | None = None) -> Verdict:
-    """Judge a pair.
+    """Judge a pair by the numbers of its QC file.
 
     Parameters
     ----------
@@ -285,7 +303,7 @@ def judge(facts: Facts, thresholds: Mapping[str, Threshold] | None = None) -> Ve
 
 
 def read_thresholds(path: str | os.PathLike | None = None) -> dict[str, Threshold]:
-    """Read thresholds: the package's own, and over them those of a file.
+    """Read the package's thresholds, and over them those of a file.
 
     Parameters
     ----------

@@ -13,14 +13,18 @@ import hashlib
 import io
 import math
 import os
-from collections.abc import Sequence
+import typing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
 
 import nibabel as nib
 import numpy as np
 from scipy import ndimage as ndi
 
+from bidsreg.bids.images import load_image
 from bidsreg.registration.atomic import write_text
 
 ORANGE, SKY, VERMILLION, BLUE = '#E69F00', '#56B4E9', '#D55E00', '#0072B2'
@@ -42,7 +46,7 @@ Rows = list[list[np.ndarray]]
 # ------------------------------------------------------------------------------------------------- where to cut
 @dataclass(frozen=True)
 class Plane:
-    """One slice: a grid of world points (rows run down, columns to the right) and the letters at its sides.
+    """A slice: a grid of world points (rows run down, columns to the right) and the letters at its sides.
 
     Attributes
     ----------
@@ -63,7 +67,7 @@ class Plane:
     axes: tuple[int, int, int]
 
     def pixels(self, points: np.ndarray) -> np.ndarray:
-        """Column and row (fractions; pixel centres are whole) of world points (..., 3), seen along the cut axis."""
+        """Return column and row (pixel centres are whole numbers) of world points (..., 3), seen along the cut axis."""
         _, across, down = self.axes
         start = self.points[0, 0]
         return np.stack([start[across] - points[..., across], start[down] - points[..., down]], axis=-1) / PIXEL
@@ -74,25 +78,25 @@ ORIENTATIONS = ((2, 0, 1, 'RL'), (1, 0, 2, 'RL'), (0, 1, 2, 'AP'))
 
 
 def load(source: Source) -> nib.spatialimages.SpatialImage:
-    """Open an image; axes of length 1 beyond the third are dropped."""
-    image = source if isinstance(source, nib.spatialimages.SpatialImage) else nib.load(source)
+    """Open an image that is not open yet; axes of length 1 beyond the third are dropped."""
+    image = source if isinstance(source, nib.spatialimages.SpatialImage) else load_image(source)
     return image if len(image.shape) == 3 else nib.funcs.squeeze_image(image)
 
 
 def values(image: nib.spatialimages.SpatialImage) -> np.ndarray:
-    """Voxels as float32, NaN as 0."""
+    """Return the voxels as float32, NaN as 0."""
     return np.nan_to_num(np.asanyarray(image.dataobj).astype(np.float32))
 
 
 def foreground(image: nib.spatialimages.SpatialImage) -> np.ndarray:
-    """Voxels that are not background: a stand-in for a mask that is missing or empty."""
+    """Return the voxels that are not background (bool): a stand-in for a mask that is missing or empty."""
     data = np.abs(values(image))
     found = data > 0.25 * np.percentile(data, 98)
     return found if found.any() else np.ones(data.shape, bool)
 
 
 def brain(mask: Source | None, image: nib.spatialimages.SpatialImage) -> nib.spatialimages.SpatialImage:
-    """Mask that chooses the slices: the one given, or, where it is missing or empty, the foreground of the image."""
+    """Return the mask that chooses the slices: the one given, or, where that is missing or empty, the foreground."""
     found = None if mask is None else load(mask)
     if found is None or not values(found).any():
         return nib.Nifti1Image(foreground(image).astype(np.uint8), image.affine)
@@ -100,13 +104,14 @@ def brain(mask: Source | None, image: nib.spatialimages.SpatialImage) -> nib.spa
 
 
 def _inside(image: nib.spatialimages.SpatialImage) -> np.ndarray:
-    """World points (N, 3) of a mask's voxels, of the brightest ones where the image is none."""
+    """Return world points (N, 3) of a mask's voxels, of the brightest ones where the image is none."""
     data = values(image)
     binary = data.any() and np.unique(data[:: max(1, data.shape[0] // 20)]).size <= 2
     return nib.affines.apply_affine(image.affine, np.argwhere(data > 0 if binary else foreground(image)))
 
 
 def _plane(orientation: tuple[int, int, int, str], place: float, first: np.ndarray, last: np.ndarray) -> Plane:
+    """Lay a grid of pixels over the slice at a place (mm), between two world points."""
     cut, across, down, letters = orientation
     along = np.arange(last[across], first[across], -PIXEL)
     up = np.arange(last[down], first[down], -PIXEL)
@@ -119,7 +124,7 @@ def _plane(orientation: tuple[int, int, int, str], place: float, first: np.ndarr
 
 
 def choose_planes(mask: Source, columns: int = COLUMNS) -> list[list[Plane]]:
-    """Rows of axial, coronal and sagittal slices through a mask.
+    """Choose rows of axial, coronal and sagittal slices through a mask.
 
     Parameters
     ----------
@@ -144,7 +149,10 @@ def choose_planes(mask: Source, columns: int = COLUMNS) -> list[list[Plane]]:
 
 
 def planes_through(mask: Source, points: Sequence[np.ndarray]) -> list[list[Plane]]:
-    """One row of an axial, a coronal and a sagittal slice through each of some world points (mm)."""
+    """Lay a row of an axial, a coronal and a sagittal slice through each of some world points (mm).
+
+    `mask` is as for :func:`choose_planes`; it says how far the slices reach.
+    """
     low, high = np.percentile(_inside(load(mask)), [0.1, 99.9], axis=0)
     first, last = low - MARGIN, high + MARGIN
     return [
@@ -152,8 +160,8 @@ def planes_through(mask: Source, points: Sequence[np.ndarray]) -> list[list[Plan
     ]
 
 
-def sample(image: nib.spatialimages.SpatialImage, planes: list[list[Plane]], matrix: np.ndarray | None = None) -> Rows:
-    """The image on every plane.
+def slices(image: nib.spatialimages.SpatialImage, planes: list[list[Plane]], matrix: np.ndarray | None = None) -> Rows:
+    """Sample an image on every plane.
 
     Parameters
     ----------
@@ -180,25 +188,25 @@ def sample(image: nib.spatialimages.SpatialImage, planes: list[list[Plane]], mat
 
 
 def flat(pictures: Rows, where: Rows | None = None) -> np.ndarray:
-    """All pixels of all slices in one array; only those where `where` is above one half."""
+    """Return all pixels of all slices in one array, or only those where `where` is above one half."""
     if where is None:
         return np.concatenate([picture.ravel() for row in pictures for picture in row])
     pairs = [pair for rows in zip(pictures, where, strict=True) for pair in zip(*rows, strict=True)]
     return np.concatenate([picture[part > 0.5] for picture, part in pairs])
 
 
-def mapped(function, *rows: Rows) -> Rows:
+def mapped(function: Callable[..., Any], *rows: Rows) -> Rows:
     """Apply a function to the slices at the same place of one or several sets."""
     return [[function(*cuts) for cuts in zip(*line, strict=True)] for line in zip(*rows, strict=True)]
 
 
 def greys(pictures: Rows, inside: Rows | None = None, window: tuple[float, float] | None = None) -> Rows:
-    """Slices as grey levels in [0, 1].
+    """Return slices as grey levels in [0, 1].
 
     Parameters
     ----------
     pictures : list of list of ndarray
-        As :func:`sample` returns them.
+        As :func:`slices` returns them.
     inside : list of list of ndarray, optional
         Brain mask on the same planes: what is in it chooses the greys, as the fat around it is often much brighter.
     window : tuple of 2 float, optional
@@ -209,6 +217,7 @@ def greys(pictures: Rows, inside: Rows | None = None, window: tuple[float, float
 
 
 def _window(pictures: Rows, inside: Rows | None) -> tuple[float, float]:
+    """Return robust limits of the intensities: of the brain, or, without one, of all that is not dark."""
     shown = flat(pictures)
     brain = shown[:0] if inside is None else flat(pictures, inside)
     bright = shown[shown > 0.05 * np.percentile(shown, 99)] if shown.any() else shown
@@ -222,7 +231,17 @@ def _window(pictures: Rows, inside: Rows | None) -> tuple[float, float]:
 # ------------------------------------------------------------------------------------------------- from slices to SVG
 @dataclass(frozen=True)
 class Layout:
-    """Where each slice goes on the picture; `scale` is in picture units per pixel, `bottom` where the slices end."""
+    """A layout: where each slice goes on the picture, in its own units.
+
+    Attributes
+    ----------
+    scale : float
+        Picture units per pixel.
+    corners : list of list of (float, float)
+        Left and top of each slice.
+    bottom : float
+        Where the slices end.
+    """
 
     scale: float
     corners: list[list[tuple[float, float]]]
@@ -246,14 +265,14 @@ class Layout:
         return cls(scale, corners, top)
 
     def corner(self, row: int, column: int) -> np.ndarray:
-        """Place (x, y) of the middle of a slice's first pixel, picture units; rasters lie on whole pixels."""
+        """Return where the middle of a slice's first pixel is (x, y), picture units; rasters lie on whole pixels."""
         left, top = self.corners[row][column]
         x, y = round(left / self.scale) + 0.5, round((top - TITLE) / self.scale) + 0.5
         return np.array([x * self.scale, TITLE + y * self.scale])
 
 
 def raster(pictures: Rows, layout: Layout) -> str:
-    """All slices as one JPEG in an <image> element.
+    """Draw all slices as one JPEG in an <image> element.
 
     Parameters
     ----------
@@ -282,23 +301,23 @@ def raster(pictures: Rows, layout: Layout) -> str:
 
 
 def path_data(points: np.ndarray) -> str:
-    """A line through points (N, 2) in picture units, as the ``d`` of a path, to a tenth of a unit."""
+    """Return a line through points (N, 2) in picture units as the ``d`` of a path, to a tenth of a unit."""
     kept = np.round(points * 10).astype(int)
     move = f'M{kept[0, 0] / 10:g} {kept[0, 1] / 10:g}l'
     return move + ' '.join(f'{x / 10:g} {y / 10:g}' for x, y in np.diff(kept, axis=0))
 
 
 def line_art(paths: Sequence[str], colour: str, width: float) -> str:
-    """Lines in a colour, each on a wider dark one that sets it off from what is below.
+    """Draw lines in a colour, each on a wider dark one that sets it off from what is below.
 
     Parameters
     ----------
     paths : sequence of str
         As :func:`path_data` returns them.
     colour : str
-        Of the lines.
+        Colour of the lines.
     width : float
-        In picture units.
+        Width of the lines, picture units.
     """
     if not paths:
         return ''
@@ -312,26 +331,28 @@ def line_art(paths: Sequence[str], colour: str, width: float) -> str:
 
 
 def outline(pictures: Rows, level: float, layout: Layout, colour: str, width: float = 1.2, least: int = 8) -> str:
-    """Iso-lines of the slices; lines of fewer than `least` points are left out."""
+    """Draw iso-lines of the slices at a level; lines of fewer than `least` points are left out."""
     from contourpy import contour_generator
 
     parts = []
     for place, row in enumerate(pictures):
         for column, picture in enumerate(row):
-            for points in contour_generator(z=picture).lines(level):
+            # lines are arrays of points unless another type of line is asked for
+            lines = typing.cast(list[np.ndarray], contour_generator(z=picture).lines(level))
+            for points in lines:
                 if len(points) >= least:
                     thinned = np.append(points[:-1:2], points[-1:], axis=0)
                     parts.append(path_data(layout.corner(place, column) + thinned * layout.scale))
     return line_art(parts, colour, width)
 
 
-def escape(text: str) -> str:
-    """Text that is safe in XML."""
-    return text.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;').replace('"', '&quot;')
+def escape_xml(text: str) -> str:
+    """Return a text that is safe in the elements and attributes of SVG."""
+    return escape(text, {'"': '&quot;'})
 
 
 def labels(planes: list[list[Plane]], layout: Layout, legend: str = SIDES) -> str:
-    """Side letters on every slice, its place in mm, a scale bar, and the line below that explains them."""
+    """Write side letters on every slice, its place in mm, a scale bar, and the line below that explains them."""
     parts = ['<g font-size="15" fill="#fff" stroke="#000" stroke-width="3" paint-order="stroke">']
     for row, line in zip(planes, layout.corners, strict=True):
         for plane, (left, top) in zip(row, line, strict=True):
@@ -346,31 +367,31 @@ def labels(planes: list[list[Plane]], layout: Layout, legend: str = SIDES) -> st
     parts += [
         f'<path d="M10 {y - 5:.1f}v8m0 -4h{length:.1f}m0 -4v8" stroke="#fff" stroke-width="2" fill="none"/>',
         f'<text x="{length + 18:.0f}" y="{y + 4:.0f}" font-size="14">{BAR:g} mm</text>',
-        f'<text x="{WIDTH - 10}" y="{y + 4:.0f}" font-size="14" text-anchor="end">{escape(legend)}</text>',
+        f'<text x="{WIDTH - 10}" y="{y + 4:.0f}" font-size="14" text-anchor="end">{escape_xml(legend)}</text>',
     ]
     return '\n'.join([*parts, '</g>'])
 
 
 def heading(text: str, colour: str = '#fff', x: float = 10, anchor: str = 'start') -> str:
-    """A word in the line above the slices."""
-    return f'<text x="{x:.0f}" y="20" font-size="16" fill="{colour}" text-anchor="{anchor}">{escape(text)}</text>'
+    """Write a word in the line above the slices."""
+    return f'<text x="{x:.0f}" y="20" font-size="16" fill="{colour}" text-anchor="{anchor}">{escape_xml(text)}</text>'
 
 
 def write_svg(out: str | os.PathLike, height: float, body: Sequence[str], title: str, style: str = '') -> Path:
-    """Write a picture whole: to a hidden file beside it, then renamed.
+    """Write a picture by an atomic write.
 
     Parameters
     ----------
     out : path
         SVG to write.
     height : float
-        Of the picture, in its own units.
+        Height of the picture, in its own units.
     body : sequence of str
-        Its elements.
+        Elements of the picture.
     title : str
         What it is, for those who cannot see it.
     style : str
-        CSS.
+        CSS of the picture.
 
     Returns
     -------
@@ -381,7 +402,7 @@ def write_svg(out: str | os.PathLike, height: float, body: Sequence[str], title:
         [
             # nireports rewrites the first line when it has a width or height: it has none.
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
-            f'aria-label="{escape(title)}" preserveAspectRatio="xMidYMid meet" '
+            f'aria-label="{escape_xml(title)}" preserveAspectRatio="xMidYMid meet" '
             'font-family="DejaVu Sans, Arial, Helvetica, sans-serif">',
             f'<style>{style}</style>' if style else '',
             f'<rect width="{WIDTH}" height="{height:.0f}" fill="#000"/>',

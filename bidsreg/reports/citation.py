@@ -13,6 +13,7 @@ if typing.TYPE_CHECKING:
     from bidsreg.programs import Program
     from bidsreg.settings import Settings
 
+#: What is cited, by the names that the sentences use.
 REFERENCES = {
     'ants': 'Avants BB, Tustison NJ, Song G, Cook PA, Klein A, Gee JC (2011). A reproducible evaluation of ANTs '
     'similarity metric performance in brain image registration. NeuroImage 54:2033-2044. '
@@ -38,6 +39,7 @@ REFERENCES = {
     'and Pattern Recognition, 20804-20813. arXiv:2108.03443',
 }
 
+#: The rule that decides between affine and deformation, for every method.
 AFFINE_KEPT = 'Where it was no improvement on evidence that had not been optimised, the affine alignment was kept.'
 
 _MASKS = {
@@ -125,6 +127,7 @@ def _baseline(settings: Settings, program: Program) -> tuple[str, list[str]]:
 
 
 def _version(package: str) -> str:
+    """Return a package's version after a space; empty where it is not installed."""
     try:
         return f' {version(package)}'
     except PackageNotFoundError:

@@ -40,9 +40,9 @@ def mask_outline(image: Source, mask: Source, out: str | os.PathLike, title: str
     image, mask = canvas.load(image), canvas.load(mask)
     planes = canvas.choose_planes(canvas.brain(mask, image))
     layout = Layout.of(planes)
-    inside = canvas.sample(mask, planes)
+    inside = canvas.slices(mask, planes)
     body = [
-        canvas.raster(canvas.greys(canvas.sample(image, planes), inside), layout),
+        canvas.raster(canvas.greys(canvas.slices(image, planes), inside), layout),
         canvas.outline(smooth(inside), 0.5, layout, ORANGE, 1.6),
         canvas.labels(planes, layout),
         canvas.heading(title),
@@ -52,7 +52,7 @@ def mask_outline(image: Source, mask: Source, out: str | os.PathLike, title: str
 
 
 def smooth(pictures: Rows) -> Rows:
-    """A little blur makes a line of the staircase of a mask's voxels."""
+    """Blur masks a little: a line comes of the staircase of their voxels."""
     return canvas.mapped(lambda cut: ndi.gaussian_filter(cut, 0.8), pictures)
 
 
@@ -65,7 +65,7 @@ def flicker(
     matrix: np.ndarray | None = None,
     names: tuple[str, str] = ('T1w', 'T2w'),
 ) -> Path:
-    """Two images of one place: the moving one under the fixed one's tissue borders, and, under the pointer, both.
+    """Draw two images of one place: the moving one under the fixed one's tissue borders; under the pointer, both.
 
     At rest (and in a print) the moving image is shown with the borders of the fixed image's tissues. While the pointer
     is on the picture, or it has been touched, the lines are gone and the images fade into each other.
@@ -96,8 +96,8 @@ def flicker(
     mask = canvas.brain(mask, fixed)
     planes = canvas.choose_planes(mask)
     layout = Layout.of(planes)
-    first, second = canvas.sample(fixed, planes), canvas.sample(moving, planes, matrix)
-    inside = canvas.sample(mask, planes)
+    first, second = canvas.slices(fixed, planes), canvas.slices(moving, planes, matrix)
+    inside = canvas.slices(mask, planes)
     lines = tissue_borders(first, inside, layout)
     style = (
         '@keyframes bidsreg-fade{0%,30%{opacity:1}70%,100%{opacity:0}}'
@@ -122,7 +122,7 @@ def flicker(
 
 
 def tissue_borders(pictures: Rows, inside: Rows, layout: Layout, colour: str = SKY) -> str:
-    """Outline of the brighter half of the brain (white matter of a T1w), and of the brain."""
+    """Draw the outline of the brighter half of the brain (white matter of a T1w), and of the brain."""
     values = canvas.flat(pictures, inside)
     around = canvas.outline(smooth(inside), 0.5, layout, colour, 1.1)
     if values.size < 100 or not np.ptp(values):
@@ -132,14 +132,14 @@ def tissue_borders(pictures: Rows, inside: Rows, layout: Layout, colour: str = S
 
 
 def _otsu(values: np.ndarray) -> float:
-    """Threshold between the two brightest of three classes (Otsu's criterion, by search over a histogram)."""
+    """Return the threshold between the two brightest of three classes (Otsu's criterion, searched on a histogram)."""
     low, high = np.percentile(values, [0.5, 99.5])
     counts, edges = np.histogram(values, bins=64, range=(low, high))
     centres, weight = (edges[1:] + edges[:-1]) / 2, np.cumsum(counts / max(counts.sum(), 1))
     mean = np.cumsum(counts / max(counts.sum(), 1) * centres)
 
     def spread(a: int, b: int) -> float:
-        """Weight times squared mean of the bins (a, b]."""
+        """Return weight times squared mean of the bins (a, b]."""
         w = weight[b] - (weight[a] if a >= 0 else 0)
         m = mean[b] - (mean[a] if a >= 0 else 0)
         return m * m / w if w > 1e-9 else 0.0
@@ -155,7 +155,7 @@ def _otsu(values: np.ndarray) -> float:
 def checkerboard(
     fixed: Source, moving: Source, mask: Source | None, out: str | os.PathLike, title: str = 'Checkerboard'
 ) -> Path:
-    """Squares of the one image and of the other in turn: borders should run on from square to square.
+    """Draw squares of the one image and of the other in turn: borders should run on from square to square.
 
     Inside the brain the greys of the moving image are turned over and spread like those of the fixed one, so that a T2w
     looks much like a T1w, and what is seen at the edge of a square is misalignment rather than contrast; outside, only
@@ -181,9 +181,9 @@ def checkerboard(
     mask = canvas.brain(mask, fixed)
     planes = canvas.choose_planes(mask)
     layout = Layout.of(planes)
-    inside = canvas.sample(mask, planes)
-    first = canvas.sample(fixed, planes)
-    second = _turned_over(canvas.sample(moving, planes), first, inside)
+    inside = canvas.slices(mask, planes)
+    first = canvas.slices(fixed, planes)
+    second = _turned_over(canvas.slices(moving, planes), first, inside)
 
     def mix(one: np.ndarray, other: np.ndarray, part: np.ndarray) -> np.ndarray:
         row, column = np.indices(one.shape) * canvas.PIXEL // SQUARE
@@ -205,7 +205,7 @@ def checkerboard(
 
 
 def _turned_over(pictures: Rows, like: Rows, inside: Rows) -> Rows:
-    """Bright for dark, and the greys of the brain distributed as in another image."""
+    """Exchange bright and dark, and distribute the greys of the brain as in another image."""
     ours, theirs = canvas.flat(pictures, inside), canvas.flat(like, inside)
     if not ours.size or not np.ptp(ours):
         return pictures
@@ -263,12 +263,13 @@ def _parts(history: list[dict[str, Any]]) -> list[tuple[int, str]]:
     labels = []
     for level, weight in (keys[k] for k in starts):
         label = f'{level:g} mm' if isinstance(level, int | float) else str(level)
-        told = often.count(level) > 1 and isinstance(weight, int | float)
-        labels.append(f'{label},\nweight {weight:g}' if told else label)
+        named = often.count(level) > 1 and isinstance(weight, int | float)
+        labels.append(f'{label},\nweight {weight:g}' if named else label)
     return list(zip(starts, labels, strict=True))
 
 
 def _draw_history(axes: Any, history: list[dict[str, Any]]) -> None:
+    """Draw loss and similarity of every step, with the levels they belong to."""
     steps = np.arange(1, len(history) + 1)
     parts = _parts(history)
     starts = [first for first, _ in parts] + [len(history)]

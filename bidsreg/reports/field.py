@@ -59,14 +59,14 @@ def deformation_grid(
     """
     fixed = canvas.load(fixed)
     mask = canvas.brain(mask, fixed)
-    _, displacement, grid, _ = read_composite(forward)
+    _, displacement, grid, _ = read_composite(Path(forward))
     field = _Field(displacement, grid.affine)
     brain = nib.affines.apply_affine(mask.affine, np.argwhere(canvas.values(mask) > 0))
     lengths = np.linalg.norm(field.at(brain), axis=-1)
     middle, peak = brain.mean(0), brain[lengths.argmax()]
     planes = canvas.planes_through(mask, (middle, peak))
     layout = Layout.of(planes)
-    dim = canvas.mapped(lambda cut: 0.65 * cut, canvas.greys(canvas.sample(fixed, planes), canvas.sample(mask, planes)))
+    dim = canvas.mapped(lambda cut: 0.65 * cut, canvas.greys(canvas.slices(fixed, planes), canvas.slices(mask, planes)))
     factor = field.enlargement(float(lengths.max()))
     rings = _rings(planes[1], peak, layout) if lengths.max() > 0.05 else []
     said = [
@@ -87,7 +87,7 @@ def deformation_grid(
 
 
 def _rings(planes: list[Plane], point: np.ndarray, layout: Layout) -> list[str]:
-    """A ring around a world point on each slice of the second row."""
+    """Draw a ring around a world point on each slice of the second row."""
     places = (layout.corner(1, k) + plane.pixels(point) * layout.scale for k, plane in enumerate(planes))
     return [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="16" fill="none" stroke="#fff" stroke-width="2"/>' for x, y in places]
 
@@ -101,27 +101,27 @@ class _Field:
         self.spacing = nib.affines.voxel_sizes(affine)
 
     def enlargement(self, longest: float) -> int:
-        """How many times larger the field can be drawn: to at most one square, and without folds that it has not."""
+        """Return how many times larger the field can be drawn: to at most one square, without folds that it has not."""
         if longest < 0.05:
             return 1
         slopes = [np.abs(np.gradient(self.displacement, step, axis=k)).max() for k, step in enumerate(self.spacing)]
         return max((n for n in (2, 3, 5) if n * longest <= SPACING and n * max(slopes) < 0.8), default=1)
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """Displacements (..., 3) at world points (..., 3), linear."""
+        """Return the displacements (..., 3) at world points (..., 3), linear."""
         voxels = np.moveaxis(nib.affines.apply_affine(self.to_voxel, points), -1, 0)
         parts = [ndi.map_coordinates(self.displacement[..., k], voxels, order=1) for k in range(3)]
         return np.stack(parts, axis=-1)
 
 
 def _grid_lines(planes: list[list[Plane]], field: _Field, factor: float, layout: Layout) -> list[str]:
-    """Lines of the grid as paths; a line ends where it leaves its slice."""
+    """Return the lines of the grid as paths; a line ends where it leaves its slice."""
     step, paths = round(SPACING / PIXEL), []
     for place, row in enumerate(planes):
         for column, plane in enumerate(row):
             moved = plane.pixels(plane.points + factor * field.at(plane.points))
             size = np.array(moved.shape[1::-1]) - 1
-            inside = ((moved >= 0) & (moved <= size)).all(-1)
+            inside = np.all((moved >= 0) & (moved <= size), axis=-1)
             start = layout.corner(place, column)
             for line, kept in (
                 *zip(moved[step // 2 :: step], inside[step // 2 :: step], strict=True),
@@ -170,7 +170,7 @@ def jacobian_map(
     mask = canvas.brain(mask, fixed)
     planes = canvas.choose_planes(mask)
     layout = Layout.of(planes)
-    first, inside = canvas.sample(fixed, planes), canvas.sample(mask, planes)
+    first, inside = canvas.slices(fixed, planes), canvas.slices(mask, planes)
     determinants = _in_mask(jacobian, mask)
     limit = _limit(determinants)
     colours = mpl.colormaps['cividis']
@@ -180,7 +180,7 @@ def jacobian_map(
         shown[cut <= 0] = mpl.colors.to_rgb(VERMILLION)
         return np.where((part > 0.5)[..., None], shown, 0.6 * grey[..., None])
 
-    painted = canvas.mapped(paint, canvas.greys(first, inside), inside, canvas.sample(jacobian, planes))
+    painted = canvas.mapped(paint, canvas.greys(first, inside), inside, canvas.slices(jacobian, planes))
     folds = int((determinants <= 0).sum())
     said = f'{folds} folded voxels' + (' (vermillion)' if folds else '')
     body = [
@@ -195,7 +195,7 @@ def jacobian_map(
 
 
 def _in_mask(image: nib.spatialimages.SpatialImage, mask: nib.spatialimages.SpatialImage) -> np.ndarray:
-    """Values of an image inside a mask that may lie on another grid."""
+    """Return the values of an image inside a mask that may lie on another grid."""
     to_mask = np.linalg.inv(mask.affine) @ image.affine
     inside = ndi.affine_transform(
         (canvas.values(mask) > 0).astype(np.float32), to_mask[:3, :3], to_mask[:3, 3], image.shape, order=1
@@ -205,14 +205,14 @@ def _in_mask(image: nib.spatialimages.SpatialImage, mask: nib.spatialimages.Spat
 
 
 def _limit(determinants: np.ndarray) -> float:
-    """End of the colour bar; its other end is its inverse."""
+    """Return the end of the colour bar; its other end is its inverse."""
     logs = np.abs(np.log(np.maximum(determinants, 1e-6)))
     needed = math.exp(float(np.percentile(logs, 99)))
     return next((limit for limit in LIMITS if limit >= 0.9999 * needed), LIMITS[-1])
 
 
 def _place(determinants: np.ndarray, limit: float) -> np.ndarray:
-    """Place on the colour bar, 0 to 1 with 1/2 where the volume is kept; what is beyond it lies at its ends."""
+    """Return the place on the colour bar, 0 to 1 with 1/2 where the volume is kept; its ends take what is beyond."""
     return np.clip(0.5 + 0.5 * np.log(np.maximum(determinants, 1e-6)) / math.log(limit), 0, 1)
 
 
@@ -220,7 +220,7 @@ _HIGH, _LEFT, _LONG = 130, 330, 740  # of the histogram, picture units
 
 
 def _histogram(determinants: np.ndarray, limit: float, top: float) -> str:
-    """Histogram in per cent of the brain, the colour bar as its axis, its ticks and what they are."""
+    """Draw the histogram in per cent of the brain, the colour bar as its axis, its ticks and what they are."""
     import matplotlib as mpl
 
     colours = mpl.colormaps['cividis']

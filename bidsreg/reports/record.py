@@ -1,4 +1,4 @@
-"""Everything that is known of one pair, collected from the plan, this run, and what lies in the output folder."""
+"""The record of one pair: what is known of it from the plan, from this run, and from the output folder."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ _NAMES = {label: name for name, label in ENTITIES.items()}
 
 @dataclass(frozen=True)
 class PairRecord:
-    """One pair as its report tells it.
+    """The record of one pair, as its report tells it.
 
     Parameters
     ----------
     name : str
         As :attr:`bidsreg.bids.pairs.Pair.name`.
     entities : mapping
-        Of the T2w, pybids' names.
+        Entities of the T2w, pybids' names.
     pair : Pair or None
         None for a pair of an earlier run that is not in today's plan.
     qc : mapping
-        Its QC file; empty when there is none. Of a pair that failed: what was known by then.
+        Its QC file; empty when there is none. Of a pair that failed: its partial results.
     complete : bool
-        Whether `qc` is the QC file of a finished pair.
+        True when `qc` is the QC file of a finished pair.
     outcome : Outcome or None
         What became of it.
     crash : str
         What its crash file says.
     current : bool
-        Whether the QC file is of the settings of today.
+        True when the QC file is of the settings of today.
     verdict : Verdict or None
         By the thresholds of today; None where there are no numbers.
     """
@@ -61,34 +61,47 @@ class PairRecord:
 
     @property
     def session(self) -> str:
-        """Session label, empty where there is none."""
+        """The session label, empty where there is none."""
         return self.entities.get('session', '')
 
     @property
     def title(self) -> str:
-        """Heading: its name without the subject."""
+        """The heading of its section: its name without the subject."""
         rest = self.name.split('_')[1:]
         return ' '.join(rest) or 'Registration'
 
     @property
     def failed(self) -> bool:
-        """Whether there is nothing valid to show."""
+        """True when its work failed, so that there is nothing valid to show."""
         return self.outcome is not None and self.outcome.status == 'failed'
 
     @property
     def result(self) -> Mapping[str, Any]:
-        """What ``bidsreg-pair`` said of its work."""
+        """The content of ``result.json`` of ``bidsreg-pair``."""
         inner = self.qc.get('result')
         return inner if isinstance(inner, dict) else self.qc
 
     @property
     def kept(self) -> str:
-        """Which transform was kept: ``diffeo``, ``affine``, or nothing where that is not known."""
+        """The transform that was kept: ``diffeo``, ``affine``, or empty where that is not known."""
         return (self.result.get('decision') or {}).get('kept', '')
 
 
 def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Outcome]) -> list[PairRecord]:
-    """All pairs of a subject, sessions in order: those of the plan, and finished ones found in the derivatives."""
+    """Collect all pairs of a subject, sessions in order: those of the plan, of this run, and of the derivatives.
+
+    Parameters
+    ----------
+    subject : str
+        Label without ``sub-``.
+    settings, plan, outcomes
+        As for :func:`bidsreg.reports.write_reports`.
+
+    Returns
+    -------
+    list of PairRecord
+        The outcomes are kept for the reports of later runs as well.
+    """
     now = {outcome.pair_name: outcome for outcome in outcomes if outcome.subject == subject and outcome.pair_name}
     before = recall(subject, settings.output_dir)
     known = {**before, **{name: _fuller(outcome, before.get(name), settings) for name, outcome in now.items()}}
@@ -115,7 +128,7 @@ def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Out
                 crash=_read_text(crash_file),
                 complete=bool(qc),
                 current=not qc or qc.get('fingerprint') in (None, settings.fingerprint()),
-                verdict=judged(qc, thresholds),
+                verdict=judge_qc(qc, thresholds),
             )
         )
     _remember(
@@ -126,8 +139,8 @@ def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Out
     return sorted(records, key=lambda record: (natural(record.session), natural(record.name)))
 
 
-def judged(qc: Mapping[str, Any], thresholds: Mapping[str, Threshold]) -> Verdict | None:
-    """The verdict on a QC file; None where it has no number to judge by."""
+def judge_qc(qc: Mapping[str, Any], thresholds: Mapping[str, Threshold]) -> Verdict | None:
+    """Judge the content of a QC file; None where it has no number to judge by."""
     try:
         return judge(qc, thresholds)
     except ValueError:  # nothing to judge by
@@ -135,29 +148,30 @@ def judged(qc: Mapping[str, Any], thresholds: Mapping[str, Threshold]) -> Verdic
 
 
 def _fuller(now: Outcome, before: Outcome | None, settings: Settings) -> Outcome:
-    """A run that only writes reports knows less of a failure than the run that failed."""
-    known = before is not None and before.status == 'failed' and now.status == 'failed'
-    return before if known and settings.reports_only and now.crash_file is None else now
+    """Choose the outcome that says more: a run that only writes reports knows less than the run that failed."""
+    if before is None or before.status != 'failed' or now.status != 'failed':
+        return now
+    return before if settings.reports_only and now.crash_file is None else now
 
 
 def parse_name(name: str) -> dict[str, str]:
-    """Entities (pybids' names) of a pair's name."""
+    """Return the entities (pybids' names) of a pair's name."""
     parts = (part.partition('-') for part in name.split('_'))
     return {_NAMES[key]: value for key, dash, value in parts if dash and key in _NAMES}
 
 
 def natural(text: str) -> list[Any]:
-    """Sort key that puts 2 before 10."""
+    """Return a sort key that puts 2 before 10."""
     return [(0, int(part), '') if part.isdigit() else (1, 0, part) for part in re.split(r'(\d+)', text) if part]
 
 
 def partial_path(name: str, output_dir: Path) -> Path:
-    """Where it is noted what was known of a pair when it failed."""
+    """Return the path of the partial results of a pair that failed."""
     return output_dir / 'logs' / f'{name}_partial.json'
 
 
 def read_partial(name: str, output_dir: Path) -> dict[str, Any]:
-    """What was known of a pair when it failed, in the form of a QC file; empty where nothing was."""
+    """Read the partial results of a pair that failed, in the form of a QC file; empty where there are none."""
     content = read_json(partial_path(name, output_dir)) or {}
     return content if content.get('pair') == name else {}
 
@@ -196,7 +210,7 @@ def _inside(path: Path | None, folder: Path) -> str | None:
 
 
 def recall(subject: str, output_dir: Path) -> dict[str, Outcome]:
-    """What became of the pairs of a subject, by their names, as earlier runs have noted it."""
+    """Return the outcomes of the pairs of a subject, by their names, as earlier runs have noted them."""
     try:
         plain = json.loads(_record(subject, output_dir).read_text(encoding='utf-8'))
         return {
@@ -210,7 +224,7 @@ def recall(subject: str, output_dir: Path) -> dict[str, Outcome]:
 
 
 def newest_crash(node_name: str, output_dir: Path) -> Path | None:
-    """The last crash file in the logs that speaks of this pair."""
+    """Return the last crash file in the logs that names the node of a pair; None where there is none."""
     found = [
         path
         for path in output_dir.glob('logs/*/crash-*')
@@ -227,7 +241,7 @@ def _read_text(path: Path | None) -> str:
 
 
 def sources(record: PairRecord, settings: Settings) -> list[str]:
-    """BIDS URIs of the scans: from the plan, else from the QC file."""
+    """Return the BIDS URIs of the scans: from the plan, else from the QC file."""
     if record.pair is not None:
         return [bids_uri(record.pair.t1w, settings), bids_uri(record.pair.t2w, settings)]
     return list(record.qc.get('sources', {}))

@@ -1,4 +1,4 @@
-"""Pictures that a page lacks, drawn again from what lies in the derivatives (and the T2w, where it is there)."""
+"""Pictures that a page lacks are drawn again from what lies in the derivatives (and the T2w, where it is there)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def redraw(record: PairRecord, settings: Settings) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Why a picture is not there, by its name.
+        The reason why a picture is not there, by its name.
     """
     paths = {name: picture_path(record.entities, settings.output_dir, name) for name in PICTURES}
     missing = [name for name, path in paths.items() if not path.is_file()]
@@ -61,7 +61,7 @@ def scene_of_derivatives(record: PairRecord, settings: Settings) -> Scene:
     """Find the files of a finished pair, and its T2w in the dataset they were made from."""
     out = settings.output_dir
     ours = {key: out / output_name(key, record.entities) for key in PRODUCTS if PRODUCTS[key].of == 'T2w'}
-    found = {
+    found: dict[str, Path | None] = {
         'moving_mask': ours['t2w_mask'],
         'affine': ours['affine_xfm'],
         'warped': ours['t2w_in_t1w'],
@@ -80,7 +80,7 @@ def scene_of_derivatives(record: PairRecord, settings: Settings) -> Scene:
 
 
 def _find(uri: str, settings: Settings) -> Path | None:
-    """The file of a BIDS URI; None for one of a dataset that we do not know."""
+    """Return the file of a BIDS URI; None for one of a dataset that is not known."""
     name, _, path = uri.removeprefix('bids:').partition(':')
     folder = {'': settings.output_dir, **dataset_links(settings)}.get(name)
     return None if folder is None else folder / path

@@ -1,4 +1,4 @@
-"""The study: a row for every pair that is done, failed or missing, read from the derivatives alone.
+"""A study: a row for every pair that is done, failed or missing, read from the derivatives alone.
 
 :func:`read_study` collects, :func:`write_group` writes ``group_registration.tsv``, ``.json`` and ``.html``.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from bidsreg.bids.names import ENTITIES, PRODUCTS
 from bidsreg.bids.pairs import node_name
@@ -21,20 +21,18 @@ from bidsreg.errors import InputError
 from bidsreg.qc.dictionary import read_dictionary
 from bidsreg.qc.verdict import CHECKS, STATUSES, At, Threshold, Verdict, read_thresholds
 from bidsreg.registration.atomic import write_text
-from bidsreg.reports.record import judged, natural, newest_crash, parse_name, recall
+from bidsreg.reports.record import judge_qc, natural, newest_crash, parse_name, recall
 
 if typing.TYPE_CHECKING:
     from bidsreg.settings import Settings
 
 STEM = 'group_registration'
-NOTHING = 'n/a'
-"""What BIDS writes into a table where there is no value."""
 REACH = 1.5
 """A number beyond its quartiles by more than this many interquartile ranges is an outlier (Tukey's fences)."""
 LEAST = 5
 """Of fewer pairs no quartiles are taken, and no outlier is named."""
 
-#: What a row can be, and what that means.
+#: The statuses of a row, and what they mean.
 ROW_STATUSES = {
     'done': 'it has a QC file',
     'failed': 'its work broke off; the verdict is FAIL',
@@ -44,7 +42,7 @@ ROW_STATUSES = {
     'no pair': 'a subject without a T1w and a T2w that go together',
 }
 
-#: What of a QC file is no number and no short text to compare pairs by (or has a column of its own).
+#: Keys of a QC file that hold no number and no short text to compare pairs by (or have a column of their own).
 _SKIPPED = ('pair', 'sources', 'verdict', 'result.settings', 'result.versions', 'result.loss_history', 'result.grid')
 _AXES = ('x', 'y', 'z')
 _PLANES = ('xy', 'xz', 'yz')
@@ -53,7 +51,7 @@ _QC_ENDING = f'_desc-{PRODUCTS["qc"].entities["desc"]}_qc.json'
 
 @dataclass(frozen=True)
 class Row:
-    """One pair, or what stands in the place of one.
+    """A row of the table: one pair, or what stands in the place of one.
 
     Parameters
     ----------
@@ -77,29 +75,29 @@ class Row:
 
     @property
     def entities(self) -> dict[str, str]:
-        """Entities of the T2w (pybids' names)."""
+        """The entities of the T2w (pybids' names)."""
         return parse_name(self.name)
 
     @property
     def judgement(self) -> str:
-        """PASS, CHECK or FAIL; empty where nothing was judged. A pair whose work broke off is a FAIL."""
+        """The verdict: PASS, CHECK or FAIL, empty where nothing was judged. A pair whose work broke off is a FAIL."""
         if self.status == 'failed':
             return 'FAIL'
         return self.verdict.status if self.verdict else ''
 
 
 @dataclass(frozen=True)
-class Number:
-    """A column: a number of the QC file, one of its texts, or a number that the verdict makes of several.
+class Column:
+    """A column of the table: a number of the QC file, one of its texts, or a number that the verdict makes of several.
 
     Parameters
     ----------
     name : str
-        Of the column.
+        The heading of the column.
     title : str
         What people call it.
     description, unit : str
-        Of the dictionary; the unit is empty for a plain ratio and for texts.
+        What the dictionary says of it; the unit is empty for a plain ratio and for texts.
     path : str
         Where it lies in the QC file (dotted).
     checks : tuple of str
@@ -116,7 +114,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Spread:
-    """How a number is distributed over the pairs that have it.
+    """The distribution of a number over the pairs that have it.
 
     Parameters
     ----------
@@ -133,13 +131,13 @@ class Spread:
     high: float
 
     def outside(self, value: float) -> bool:
-        """Whether a value is an outlier; rounding errors of equal values are none."""
+        """Tell whether a value is an outlier; rounding errors of equal values are none."""
         slack = 1e-9 * max(abs(self.low), abs(self.high))
         return not self.low - slack <= value <= self.high + slack
 
 
 def spread(values: Sequence[float]) -> Spread | None:
-    """Quartiles and fences of finite values; None for fewer than :data:`LEAST`."""
+    """Return quartiles and fences of finite values; None for fewer than :data:`LEAST`."""
     if len(values) < LEAST:
         return None
     ordered = sorted(values)
@@ -157,14 +155,24 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 @dataclass(frozen=True)
 class Study:
-    """All rows of a study, in natural order, and the columns they fill."""
+    """All rows of a study, in natural order, and the columns they fill.
+
+    Parameters
+    ----------
+    rows : tuple of Row
+        Sorted so that 2 comes before 10.
+    columns : tuple of Column
+        Those that at least one row fills.
+    thresholds : mapping of str to Threshold
+        Those in force, by their checks.
+    """
 
     rows: tuple[Row, ...]
-    columns: tuple[Number, ...]
+    columns: tuple[Column, ...]
     thresholds: Mapping[str, Threshold]
 
     @cached_property
-    def numbers(self) -> tuple[Number, ...]:
+    def numbers(self) -> tuple[Column, ...]:
         """The columns that hold numbers, those that are judged first, in the order of the checks."""
         held = [column for column in self.columns if self.values(column)]
         order = {check: place for place, check in enumerate(CHECKS)}
@@ -177,13 +185,13 @@ class Study:
         """The spread of every number, by the name of its column."""
         return {number.name: spread(list(self.values(number).values())) for number in self.numbers}
 
-    def values(self, column: Number) -> dict[int, float]:
-        """The finite numbers of a column, by the place of their row."""
-        found = ((place, row.values.get(column.name)) for place, row in enumerate(self.rows))
-        return {place: value for place, value in found if is_number(value) and math.isfinite(value)}
+    def values(self, column: Column) -> dict[int, float]:
+        """Return the finite numbers of a column, by the place of their row."""
+        found = {place: row.values.get(column.name) for place, row in enumerate(self.rows)}
+        return {place: value for place, value in found.items() if is_number(value) and math.isfinite(value)}
 
-    def outliers(self, column: Number) -> list[int]:
-        """Places of the rows that are outliers in a number, the farthest from the median first."""
+    def outliers(self, column: Column) -> list[int]:
+        """Return the places of the rows that are outliers in a number, the farthest from the median first."""
         known = self.spreads[column.name]
         if known is None:
             return []
@@ -192,7 +200,7 @@ class Study:
 
     @cached_property
     def outlier_in(self) -> list[list[str]]:
-        """For each row the judged numbers in which it is an outlier."""
+        """The judged numbers in which a row is an outlier, for each row."""
         found: list[list[str]] = [[] for _ in self.rows]
         for number in self.numbers:
             for place in self.outliers(number) if number.checks else ():
@@ -200,18 +208,18 @@ class Study:
         return found
 
     def count(self) -> dict[str, int]:
-        """How many rows have which verdict; under the empty text those that have none."""
+        """Count the rows by their verdict; under the empty text those that have none."""
         return {status: sum(row.judgement == status for row in self.rows) for status in (*STATUSES, '')}
 
     def summary(self) -> str:
-        """The counts in one line."""
+        """Return the counts in one line."""
         counts = self.count()
         named = ', '.join(f'{counts[status]} {status}' for status in STATUSES)
         return f'{len(self.rows)} pair(s): {named}, {counts[""]} without a verdict'
 
 
-def is_number(value: Any) -> bool:
-    """Whether a value is one to draw: no text, no truth value."""
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Tell whether a value is one to draw: no text, no truth value."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -257,7 +265,7 @@ def read_study(settings: Settings) -> Study:
 
 
 def _qc_files(out: Path) -> Iterator[tuple[str, Path]]:
-    """Name and QC file of every pair that has one."""
+    """Yield name and QC file of every pair that has one."""
     for folder in ('sub-*/anat', 'sub-*/ses-*/anat'):
         for path in out.glob(f'{folder}/*{_QC_ENDING}'):
             yield path.name.removesuffix(_QC_ENDING), path
@@ -270,7 +278,7 @@ def _read_qc(
     thresholds: Mapping[str, Threshold],
     paths: dict[str, str],
 ) -> Row:
-    """The row of a QC file; one that cannot be read is a row that says so. `paths` learns where its columns lie."""
+    """Make the row of a QC file, or one that says why it cannot be read; `paths` learns where its columns lie."""
     try:
         facts = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
@@ -278,7 +286,7 @@ def _read_qc(
     if not isinstance(facts, dict):
         return Row(name, 'unreadable', f'{path.name} holds {type(facts).__name__} in the place of a JSON object')
     try:
-        verdict = judged(facts, thresholds)
+        verdict = judge_qc(facts, thresholds)
         values = {key: value for key, check in _made().items() if is_number(value := check.value(facts))}
         for key, value, where in _flat_facts(facts, dictionary):
             values[key], paths[key] = value, where
@@ -289,7 +297,7 @@ def _read_qc(
 
 
 def _flat_facts(facts: Mapping[str, Any], dictionary: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
-    """Column, value and path of everything in a QC file that the dictionary describes and a cell can hold."""
+    """Yield column, value and path of everything in a QC file that the dictionary describes and a cell can hold."""
     for path in dictionary:
         if not any(path == skipped or path.startswith(f'{skipped}.') for skipped in _SKIPPED):
             for name, value in _flat(_column(path), At(path)(facts)):
@@ -297,7 +305,7 @@ def _flat_facts(facts: Mapping[str, Any], dictionary: Mapping[str, Any]) -> Iter
 
 
 def _column(path: str) -> str:
-    """The name of the column of a path: BIDS wants snake case."""
+    """Return the name of the column of a path: BIDS wants snake case."""
     return path.removeprefix('result.').replace('.', '_')
 
 
@@ -317,12 +325,12 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _made() -> dict[str, Any]:
-    """The checks whose number is made of several, and so has no place in the dictionary."""
+    """Return the checks whose number is made of several, and so has no place in the dictionary."""
     return {name: check for name, check in CHECKS.items() if not isinstance(check.value, At)}
 
 
 def _planned(out: Path) -> Iterator[Row]:
-    """The rows of the plan: pairs, T2w that were not registered, subjects without a pair."""
+    """Yield the rows of the plan: pairs, T2w that were not registered, subjects without a pair."""
     try:
         with (out / 'logs' / 'pairs.tsv').open(encoding='utf-8', newline='') as stream:
             plan = list(csv.DictReader(stream, delimiter='\t'))
@@ -339,7 +347,7 @@ def _planned(out: Path) -> Iterator[Row]:
 
 
 def _name_of(t2w: str) -> str:
-    """The name of the pair of a T2w."""
+    """Return the name of the pair of a T2w."""
     entities = parse_name(t2w.partition('.')[0])
     return '_'.join(f'{label}-{entities[key]}' for key, label in ENTITIES.items() if key in entities)
 
@@ -353,8 +361,8 @@ def _with_crash(row: Row, out: Path) -> Row:
 
 def _columns(
     rows: Sequence[Row], dictionary: Mapping[str, Mapping[str, str]], paths: Mapping[str, str]
-) -> Iterator[Number]:
-    """The columns that any of the rows fills: what the verdict makes itself, then those of the dictionary in order."""
+) -> Iterator[Column]:
+    """Yield the columns that any row fills: what the verdict makes itself, then those of the dictionary in order."""
     order = {path: place for place, path in enumerate(['', *dictionary])}
     filled = {name for row in rows for name in row.values}
     for name in sorted((name for name in paths if name in filled), key=lambda name: order[paths[name]]):
@@ -369,12 +377,12 @@ def _columns(
         part = name.removeprefix(_column(path)).lstrip('_') if path else ''
         about = item['Description'] + (f': {part.replace("_", " ")}' if part else '')
         title = check.title if check else name.replace('_', ' ')
-        yield Number(name, title, about, item.get('Units', ''), path, checks)
+        yield Column(name, title, about, item.get('Units', ''), path, checks)
 
 
 # ---------------------------------------------------------------------------------------------------------- writing
 def write_group(study: Study, settings: Settings) -> Path:
-    """Write ``group_registration.tsv``, ``.json`` and ``.html`` into the output folder, each whole or not at all.
+    """Write ``group_registration.tsv``, ``.json`` and ``.html`` into the output folder, each by an atomic write.
 
     Returns
     -------
@@ -382,69 +390,9 @@ def write_group(study: Study, settings: Settings) -> Path:
         The page.
     """
     from bidsreg.reports.study_page import page
+    from bidsreg.reports.study_table import describe, to_tsv
 
     out = settings.output_dir
-    write_text(out / f'{STEM}.tsv', table(study))
+    write_text(out / f'{STEM}.tsv', to_tsv(study))
     write_text(out / f'{STEM}.json', json.dumps(describe(study), indent=2, ensure_ascii=False) + '\n')
     return write_text(out / f'{STEM}.html', page(study, settings))
-
-
-def table(study: Study) -> str:
-    """The rows as BIDS writes tables: tabs, ``n/a`` where there is nothing."""
-    header = ['pair', 'participant_id', 'session_id', 'verdict', 'status', 'reason', 'outlier_in']
-    lines = [[*header, *(column.name for column in study.columns)]]
-    for row, outlier_in in zip(study.rows, study.outlier_in, strict=True):
-        subject, session = row.entities.get('subject'), row.entities.get('session')
-        fixed = [
-            row.name,
-            f'sub-{subject}',
-            f'ses-{session}' if session else None,
-            row.judgement or None,
-            row.status,
-            row.reason or None,
-            ','.join(outlier_in) or None,
-        ]
-        lines.append([_cell(value) for value in (*fixed, *(row.values.get(column.name) for column in study.columns))])
-    return ''.join('\t'.join(line) + '\n' for line in lines)
-
-
-def _cell(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return NOTHING
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(value) if isinstance(value, int | float) else ' '.join(str(value).split()) or NOTHING
-
-
-def describe(study: Study) -> dict[str, dict[str, Any]]:
-    """The data dictionary of the table: BIDS' keys, where in the QC file a number lies, and the thresholds in force."""
-    words: dict[str, dict[str, Any]] = {
-        'pair': {'Description': 'Name of the pair: subject, session and the other entities of its T2w'},
-        'participant_id': {'Description': 'Subject'},
-        'session_id': {'Description': 'Session'},
-        'verdict': {
-            'Description': 'Whether to use the pair, by the thresholds in force when this table was made',
-            'Levels': {
-                'PASS': 'every number lies within its thresholds',
-                'CHECK': 'at least one number is unusual: look at the pictures',
-                'FAIL': 'at least one number says that the alignment or the data are wrong, or the work broke off',
-            },
-        },
-        'status': {'Description': 'What became of the pair', 'Levels': ROW_STATUSES},
-        'reason': {'Description': 'Why it is not done, or a sentence for each number beyond its threshold'},
-        'outlier_in': {
-            'Description': 'The judged numbers (columns) in which the pair lies more than '
-            f'{REACH:g} interquartile ranges beyond the quartiles of the study, of at least {LEAST} pairs'
-        },
-    }
-    for column in study.columns:
-        item: dict[str, Any] = {'Description': column.description}
-        if column.unit:
-            item['Units'] = column.unit
-        if column.path:
-            item['QCFileKey'] = column.path
-        if column.checks:
-            item['LongName'] = column.title
-            item['Thresholds'] = {check: str(study.thresholds[check]) for check in column.checks}
-        words[column.name] = item
-    return words

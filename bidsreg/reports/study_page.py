@@ -11,10 +11,12 @@ from typing import Any
 from urllib.parse import quote
 
 from bidsreg import __version__
+from bidsreg.bids.sidecars import read_json
 from bidsreg.qc.verdict import STATUSES, Threshold
+from bidsreg.reports.elements import number
 from bidsreg.reports.record import PairRecord
-from bidsreg.reports.study import LEAST, REACH, ROW_STATUSES, STEM, Number, Row, Study
-from bidsreg.reports.texts import anchor, number
+from bidsreg.reports.study import LEAST, REACH, ROW_STATUSES, STEM, Column, Row, Study
+from bidsreg.reports.texts_pair import anchor
 
 if typing.TYPE_CHECKING:
     from bidsreg.settings import Settings
@@ -41,7 +43,7 @@ SECTIONS = {
 
 
 def page(study: Study, settings: Settings) -> str:
-    """The page as HTML.
+    """Return the page as HTML.
 
     Parameters
     ----------
@@ -83,16 +85,13 @@ def page(study: Study, settings: Settings) -> str:
 
 
 def _title(settings: Settings) -> str:
-    """The name of the dataset, where its description has one."""
-    try:
-        text = (settings.output_dir / 'dataset_description.json').read_text(encoding='utf-8')
-        return str(json.loads(text)['Name'])
-    except (OSError, ValueError, KeyError, TypeError):
-        return f'bidsreg: {settings.output_dir.name}'
+    """Return the name of the dataset, where its description has one."""
+    description = read_json(settings.output_dir / 'dataset_description.json') or {}
+    return str(description.get('Name', f'bidsreg: {settings.output_dir.name}'))
 
 
 def _links(study: Study, settings: Settings) -> list[str]:
-    """For each row the address of its pair in the page of its subject; empty where there is no such page."""
+    """Return for each row the address of its pair in the page of its subject; empty where there is no such page."""
     there: dict[str, bool] = {}
     links = []
     for row in study.rows:
@@ -105,8 +104,8 @@ def _links(study: Study, settings: Settings) -> list[str]:
     return links
 
 
-def _drawn(study: Study) -> tuple[list[Number], list[tuple[Number, float]]]:
-    """The numbers that are drawn, and those that are not: they are the same in all pairs, and judged by nothing."""
+def _drawn(study: Study) -> tuple[list[Column], list[tuple[Column, float]]]:
+    """Part the numbers into those that are drawn, and those that are the same in all pairs and judged by nothing."""
     drawn, same = [], []
     for column in study.numbers:
         values = set(study.values(column).values())
@@ -118,7 +117,7 @@ def _drawn(study: Study) -> tuple[list[Number], list[tuple[Number, float]]]:
 
 
 def _worst_first(study: Study) -> list[int]:
-    """Places of the rows: FAIL, those without a verdict, CHECK, PASS; among equals those with most outliers."""
+    """Return the places of the rows: FAIL, no verdict, CHECK, PASS; among equals those with most outliers first."""
     order = {status: place for place, status in enumerate(('FAIL', '', 'CHECK', 'PASS'))}
     return sorted(
         range(len(study.rows)), key=lambda place: (order[study.rows[place].judgement], -len(study.outlier_in[place]))
@@ -126,7 +125,7 @@ def _worst_first(study: Study) -> list[int]:
 
 
 def _notes(study: Study, links: list[str]) -> list[str]:
-    """What to know before numbers are compared."""
+    """Return what to know before numbers are compared."""
     notes = []
     kinds = Counter(
         (str(row.values.get('fingerprint', '?')), str(row.values.get('method', '?')))
@@ -146,8 +145,8 @@ def _notes(study: Study, links: list[str]) -> list[str]:
     return notes
 
 
-def _sections(study: Study, drawn: list[Number], links: list[str]) -> list[dict[str, Any]]:
-    """What is drawn where: the judged numbers first, and open."""
+def _sections(study: Study, drawn: list[Column], links: list[str]) -> list[dict[str, Any]]:
+    """Sort the numbers into sections, the judged ones first."""
     titles = {'What the verdict looks at': [column for column in drawn if column.checks]}
     left = [column for column in drawn if not column.checks]
     for title, starts in SECTIONS.items():
@@ -163,8 +162,8 @@ def _sections(study: Study, drawn: list[Number], links: list[str]) -> list[dict[
     ]
 
 
-def _figure(study: Study, column: Number, place: int, links: list[str]) -> dict[str, Any]:
-    """One number: what stands above and below its picture."""
+def _figure(study: Study, column: Column, place: int, links: list[str]) -> dict[str, Any]:
+    """Return what stands above and below the picture of one number."""
     values, beyond = study.values(column), study.outliers(column)
     named = [(study.rows[row].name, _with_unit(values[row], column.unit), links[row]) for row in beyond]
     return {
@@ -179,8 +178,8 @@ def _figure(study: Study, column: Number, place: int, links: list[str]) -> dict[
     }
 
 
-def _row(study: Study, place: int, judged: list[Number], link: str) -> dict[str, Any]:
-    """One row of the table."""
+def _row(study: Study, place: int, judged: list[Column], link: str) -> dict[str, Any]:
+    """Return one row of the table."""
     row = study.rows[place]
     return {
         'place': place,
@@ -196,8 +195,8 @@ def _row(study: Study, place: int, judged: list[Number], link: str) -> dict[str,
     }
 
 
-def _cell(row: Row, column: Number) -> tuple[str, str]:
-    """A number for people, and its status when it is not PASS."""
+def _cell(row: Row, column: Column) -> tuple[str, str]:
+    """Return a number for people, and its status when it is not PASS."""
     value = row.values.get(column.name)
     if value is None:
         return '–', ''
@@ -210,8 +209,8 @@ def _with_unit(value: float, unit: str) -> str:
     return f'{number(value)} {unit}'.strip()
 
 
-def _data(study: Study, drawn: list[Number], links: list[str]) -> str:
-    """What the script of the page reads: JSON that is safe inside HTML."""
+def _data(study: Study, drawn: list[Column], links: list[str]) -> str:
+    """Return what the script of the page reads: JSON that is safe inside HTML."""
     plain = {
         'pairs': [
             {'name': row.name, 'verdict': row.judgement, 'status': row.status, 'href': link}
@@ -223,7 +222,8 @@ def _data(study: Study, drawn: list[Number], links: list[str]) -> str:
     return text.replace('&', '\\u0026').replace('<', '\\u003c').replace('>', '\\u003e')
 
 
-def _number(study: Study, column: Number) -> dict[str, Any]:
+def _number(study: Study, column: Column) -> dict[str, Any]:
+    """Return what the script needs to draw one number."""
     values, known = study.values(column), study.spreads[column.name]
     return {
         'title': column.title,
@@ -236,7 +236,7 @@ def _number(study: Study, column: Number) -> dict[str, Any]:
 
 
 def _lines(threshold: Threshold) -> list[dict[str, Any]]:
-    """The thresholds that are in force; infinite ones are never reached."""
+    """Return the thresholds to draw; infinite ones are never reached."""
     return [
         {'status': status, 'at': value, 'way': threshold.way}
         for status, value in (('CHECK', threshold.check), ('FAIL', threshold.fail))

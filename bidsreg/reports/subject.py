@@ -1,4 +1,4 @@
-"""Assemble the page of one subject with nireports."""
+"""The page of one subject, assembled with nireports."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from typing import Any
 import yaml
 
 from bidsreg.registration.atomic import write_atomic
-from bidsreg.reports import texts
+from bidsreg.reports.elements import escape, frame, note
 from bidsreg.reports.pictures import PICTURES, Picture, picture_path
 from bidsreg.reports.record import PairRecord, collect
 from bidsreg.reports.redraw import redraw
+from bidsreg.reports.texts_end import error_section, errors_section, methods_section
+from bidsreg.reports.texts_files import files_section
+from bidsreg.reports.texts_numbers import numbers_section
+from bidsreg.reports.texts_pair import anchor, facts_section
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Plan
@@ -29,7 +33,7 @@ OF_A_DEFORMATION = ('grid', 'jacobian')
 
 
 def write_subject(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Outcome]) -> Path:
-    """Write ``OUT/sub-<subject>.html``: whole, or not at all.
+    """Write ``OUT/sub-<subject>.html`` by an atomic write.
 
     The figures stay where they are, or, with ``settings.self_contained``, are inside the page as everything else is;
     nothing is fetched from anywhere. Figures that are missing are drawn again first, see :func:`.redraw.redraw`.
@@ -45,11 +49,11 @@ def write_subject(subject: str, settings: Settings, plan: Plan, outcomes: Sequen
     page = settings.output_dir / f'sub-{subject}.html'
     with tempfile.TemporaryDirectory(prefix='bidsreg-report-') as folder:
         reportlets = _Reportlets(Path(folder), subject)
-        reportlets.add('files', texts.files(subject, plan, records))
+        reportlets.add('files', files_section(subject, plan, records))
         for place, record in enumerate(records):
             _add_record(reportlets, f'p{place}', record, settings)
-        reportlets.add('methods', texts.methods(_citation(settings)))
-        reportlets.add('errors', texts.errors(records))
+        reportlets.add('methods', methods_section(_citation(settings)))
+        reportlets.add('errors', errors_section(records))
         bootstrap = _bootstrap(Path(folder), subject, records)
 
         def assemble(hidden: Path) -> None:
@@ -80,50 +84,51 @@ class _Reportlets:
 
 
 def _add_record(reportlets: _Reportlets, prefix: str, record: PairRecord, settings: Settings) -> None:
-    reportlets.add(f'{prefix}facts', texts.facts(record, settings))
-    reportlets.add(f'{prefix}error', texts.error(record, settings))
-    reportlets.add(f'{prefix}numbers', texts.numbers(record))
+    """Add the fragments of one pair; pictures that are missing are drawn again."""
+    reportlets.add(f'{prefix}facts', facts_section(record, settings))
+    reportlets.add(f'{prefix}error', error_section(record, settings))
+    reportlets.add(f'{prefix}numbers', numbers_section(record))
     reasons = redraw(record, settings)
     for name, picture in PICTURES.items():
         desc = f'{prefix}{_desc(name)}'
         path = picture_path(record.entities, settings.output_dir, name)
         if record.kept == 'affine' and name in OF_A_DEFORMATION:
             if name == OF_A_DEFORMATION[0]:
-                reportlets.add(desc, texts.note('The affine was kept: there is no deformation to show.'))
+                reportlets.add(desc, note('The affine was kept: there is no deformation to show.'))
         elif path.is_file():
             inside = settings.self_contained
             show = _embed(path, picture) if inside else _link(path.relative_to(settings.output_dir).as_posix(), picture)
             reportlets.add(desc, show)
         elif name in reasons:
-            reportlets.add(desc, texts.note(f'This picture is not here: {reasons[name]}.'))
+            reportlets.add(desc, note(f'This picture is not here: {reasons[name]}.'))
 
 
 def _desc(name: str) -> str:
-    """Name of a picture as the value of an entity, which has letters and digits only."""
+    """Return the name of a picture as the value of an entity, which has letters and digits only."""
     return name.replace('_', '')
 
 
 def _link(where: str, picture: Picture) -> str:
     """Show a picture that lies beside the page."""
-    link, alt = texts.escape(where), texts.escape(picture.alt)
+    link, alt = escape(where), escape(picture.alt)
     # what moves under the pointer must be an object
     shown = f'<img src="./{link}" alt="{alt}">'
     if picture.moves:
         shown = f'<object type="image/svg+xml" data="./{link}" aria-label="{alt}">{alt}: {link}</object>'
-    return f'{texts.frame(shown)}\n<small><a href="./{link}" target="_blank">{link}</a></small>'
+    return f'{frame(shown)}\n<small><a href="./{link}" target="_blank">{link}</a></small>'
 
 
 def _embed(path: Path, picture: Picture) -> str:
     """Put a picture into the page."""
     text = path.read_text(encoding='utf-8')
     if picture.moves:
-        return texts.frame(text)
+        return frame(text)
     code = base64.b64encode(text.encode()).decode()
-    return texts.frame(f'<img src="data:image/svg+xml;base64,{code}" alt="{texts.escape(picture.alt)}">')
+    return frame(f'<img src="data:image/svg+xml;base64,{code}" alt="{escape(picture.alt)}">')
 
 
 def _bootstrap(folder: Path, subject: str, records: Sequence[PairRecord]) -> Path:
-    """The spec with its section "pair" once for every pair, written for nireports to read."""
+    """Write the spec for nireports, with its section "pair" once for every pair."""
     package = resources.files('bidsreg.reports')
     spec: dict[str, Any] = yaml.safe_load(package.joinpath('spec.yml').read_text(encoding='utf-8'))
     for name in ('page.html', 'page.css'):
@@ -135,7 +140,7 @@ def _bootstrap(folder: Path, subject: str, records: Sequence[PairRecord]) -> Pat
             continue
         for place, record in enumerate(records):
             mine = copy.deepcopy(section)
-            mine['name'], mine['title'] = texts.anchor(record), record.title
+            mine['name'], mine['title'] = anchor(record), record.title
             for reportlet in mine['reportlets']:
                 if record.kept == 'affine' and 'affine_kept' in reportlet:
                     reportlet |= reportlet['affine_kept']
@@ -151,7 +156,7 @@ def _bootstrap(folder: Path, subject: str, records: Sequence[PairRecord]) -> Pat
 
 
 def _citation(settings: Settings) -> str:
-    """The Methods text of the run: the one in its logs, else a new one."""
+    """Return the methods text of the run: the one in its logs, else a new one."""
     try:
         return (settings.output_dir / 'logs' / 'CITATION.md').read_text(encoding='utf-8')
     except OSError:

@@ -62,8 +62,8 @@ def test_slices_are_where_the_brain_is_and_do_not_depend_on_the_grid(name):
         places = np.array([plane.points[0, 0, axis] for plane in row]) - centre[axis]
         assert np.abs(places).max() < radius
         assert places.max() - places.min() > radius
-    pictures = canvas.sample(head.scan, rows)
-    reference = canvas.sample(_scan('ras').scan, canvas.choose_planes(_scan('ras').mask))
+    pictures = canvas.slices(head.scan, rows)
+    reference = canvas.slices(_scan('ras').scan, canvas.choose_planes(_scan('ras').mask))
     middle = canvas.COLUMNS // 2
     for row, other in zip(pictures, reference, strict=True):
         a, b = row[middle], other[middle]
@@ -83,7 +83,7 @@ def test_right_is_on_the_side_that_says_right(tmp_path):
     brain = (np.linalg.norm(points / [62, 78, 58], axis=-1) < 1).astype(np.uint8)
     blob = (np.linalg.norm(points - [35, 0, 0], axis=-1) < 12).astype(np.float32)
     rows = canvas.choose_planes(nib.Nifti1Image(brain, affine))
-    pictures = canvas.sample(nib.Nifti1Image(blob, affine), rows)
+    pictures = canvas.slices(nib.Nifti1Image(blob, affine), rows)
     for row, planes in zip(pictures[:2], rows[:2], strict=True):
         picture = row[canvas.COLUMNS // 2]
         assert picture[:, : picture.shape[1] // 2].sum() > 10 * picture[:, picture.shape[1] // 2 :].sum()
@@ -212,8 +212,8 @@ def test_checkerboard_of_what_agrees_has_no_squares(tmp_path):
     ]
     planes = canvas.choose_planes(head.mask)
     layout = canvas.Layout.of(planes)
-    first = canvas.sample(head.scan, planes)
-    brain = canvas.flat(first, canvas.sample(head.mask, planes))
+    first = canvas.slices(head.scan, planes)
+    brain = canvas.flat(first, canvas.slices(head.mask, planes))
     window = tuple(float(x) for x in np.percentile(brain, [1, 99]))
     (tmp_path / 'r.svg').write_text(canvas.raster(canvas.greys(first, window=window), layout))
     (reference,) = _rasters(tmp_path / 'r.svg')
@@ -244,5 +244,5 @@ def test_fat_does_not_make_the_brain_dark(tmp_path):
     # a scan that lies apart from the mask has nothing inside it: its own greys
     gone = head.scan.affine.copy()
     gone[0, 3] += 1000
-    empty = canvas.sample(nib.Nifti1Image(values, gone), planes)
-    assert canvas._window(empty, canvas.sample(head.mask, planes)) == (0.0, 1.0)
+    empty = canvas.slices(nib.Nifti1Image(values, gone), planes)
+    assert canvas._window(empty, canvas.slices(head.mask, planes)) == (0.0, 1.0)

@@ -1,0 +1,73 @@
+"""The table of a study and its data dictionary, as BIDS writes them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from bidsreg.reports.study import LEAST, REACH, ROW_STATUSES, Study
+
+NOTHING = 'n/a'
+"""What BIDS writes into a table where there is no value."""
+
+
+def to_tsv(study: Study) -> str:
+    """Return the rows as BIDS writes tables: tabs, ``n/a`` where there is nothing."""
+    header = ['pair', 'participant_id', 'session_id', 'verdict', 'status', 'reason', 'outlier_in']
+    lines = [[*header, *(column.name for column in study.columns)]]
+    for row, outlier_in in zip(study.rows, study.outlier_in, strict=True):
+        subject, session = row.entities.get('subject'), row.entities.get('session')
+        fixed = [
+            row.name,
+            f'sub-{subject}',
+            f'ses-{session}' if session else None,
+            row.judgement or None,
+            row.status,
+            row.reason or None,
+            ','.join(outlier_in) or None,
+        ]
+        lines.append([_cell(value) for value in (*fixed, *(row.values.get(column.name) for column in study.columns))])
+    return ''.join('\t'.join(line) + '\n' for line in lines)
+
+
+def _cell(value: Any) -> str:
+    """Return a value as the text of a cell."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return NOTHING
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, int | float) else ' '.join(str(value).split()) or NOTHING
+
+
+def describe(study: Study) -> dict[str, dict[str, Any]]:
+    """Return the data dictionary of the table: BIDS' keys, the place in the QC file, and the thresholds in force."""
+    words: dict[str, dict[str, Any]] = {
+        'pair': {'Description': 'Name of the pair: subject, session and the other entities of its T2w'},
+        'participant_id': {'Description': 'Subject'},
+        'session_id': {'Description': 'Session'},
+        'verdict': {
+            'Description': 'Whether to use the pair, by the thresholds in force when this table was made',
+            'Levels': {
+                'PASS': 'every number lies within its thresholds',
+                'CHECK': 'at least one number is unusual: look at the pictures',
+                'FAIL': 'at least one number says that the alignment or the data are wrong, or the work broke off',
+            },
+        },
+        'status': {'Description': 'What became of the pair', 'Levels': ROW_STATUSES},
+        'reason': {'Description': 'Why it is not done, or a sentence for each number beyond its threshold'},
+        'outlier_in': {
+            'Description': 'The judged numbers (columns) in which the pair lies more than '
+            f'{REACH:g} interquartile ranges beyond the quartiles of the study, of at least {LEAST} pairs'
+        },
+    }
+    for column in study.columns:
+        item: dict[str, Any] = {'Description': column.description}
+        if column.unit:
+            item['Units'] = column.unit
+        if column.path:
+            item['QCFileKey'] = column.path
+        if column.checks:
+            item['LongName'] = column.title
+            item['Thresholds'] = {check: str(study.thresholds[check]) for check in column.checks}
+        words[column.name] = item
+    return words

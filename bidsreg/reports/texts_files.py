@@ -1,0 +1,91 @@
+"""The head of the page of a subject: what became of each pair, and every file with what is done with it."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bidsreg.reports.elements import badge, box, escape, number, table
+from bidsreg.reports.record import PairRecord
+from bidsreg.reports.texts_numbers import EVIDENCE
+from bidsreg.reports.texts_pair import KINDS, anchor, header_findings, reasons
+
+if typing.TYPE_CHECKING:
+    from bidsreg.bids.pairs import Plan
+
+
+def files_section(subject: str, plan: Plan, records: Sequence[PairRecord]) -> str:
+    """Return what became of each pair, and the plan's rows of this subject."""
+    from bidsreg.bids.pairs import plan_table
+
+    rows = plan_table(plan)
+    rows = rows[rows['subject'] == subject]
+    listed = table(
+        (
+            [escape(row[key]) or '–' for key in ('session', 't1w', 't2w', 'decision', 'reason')]
+            for _, row in rows.iterrows()
+        ),
+        ('Session', 'T1w', 'T2w', 'Decision', 'Why'),
+        'Every T1w and T2w of this subject, what is done with it and why',
+    )
+    return '\n'.join([*map(_card, records), listed])
+
+
+def _card(record: PairRecord) -> str:
+    """Tell a pair in a few lines: verdict, what was paired and why, what to know."""
+    status, said = _end(record)
+    pair = record.pair
+    chosen = ''
+    if pair is not None:
+        chosen = f'<code>{escape(pair.t2w.name)}</code> to <code>{escape(pair.t1w.name)}</code> ({escape(pair.reason)})'
+    odd = header_findings(record)
+    warned = f'Header{"s" if len(odd) > 1 else ""}: {escape("; ".join(odd))}' if odd else ''
+    lines = [
+        f'<a href="#{anchor(record)}">{escape(record.title)}</a> {badge(_status(record))} {status}',
+        chosen,
+        said,
+        warned,
+    ]
+    return box(KINDS.get(_status(record), 'none'), '<br>'.join(filter(None, lines)))
+
+
+def _end(record: PairRecord) -> tuple[str, str]:
+    """Return what became of a pair, and what to say of it (HTML)."""
+    status = record.outcome.status if record.outcome else ('done' if record.complete else 'not done')
+    if record.failed and record.outcome:
+        return f'<b>{status}</b>', escape(f'{record.outcome.step}: {record.outcome.cause}'.strip(': '))
+    if record.outcome and record.outcome.status == 'locked':
+        return status, escape(record.outcome.cause or 'another run has it')
+    return status, '<br>'.join(map(escape, [*reasons(record), *filter(None, [_kept(record)])]))
+
+
+def _status(record: PairRecord) -> str:
+    """Return PASS, CHECK or FAIL; a pair that could not be registered is a FAIL, one that is not done has none."""
+    if record.failed:
+        return 'FAIL'
+    return record.verdict.status if record.verdict else '–'
+
+
+def _kept(record: PairRecord) -> str:
+    """Tell in one line which transform was kept, how many folds it has, and how the evidence speaks."""
+    result, parts = record.result, []
+    kept = (result.get('decision') or {}).get('kept')
+    if kept:
+        parts.append({'diffeo': 'deformation kept', 'affine': 'affine kept'}.get(kept, str(kept)))
+    folds = (result.get('jacobian') or {}).get('folds')
+    if folds is not None:
+        parts.append(f'{number(folds)} folds')
+    better, judged = _count_better(result.get('evidence') or {})
+    if judged and kept != 'affine':  # of a deformation that was not kept it would mislead
+        parts.append(f'{better} of {judged} measures better than after the affine')
+    return ', '.join(parts)
+
+
+def _count_better(evidence: Mapping[str, Any]) -> tuple[int, int]:
+    """Count the measures in which the deformation is better than the affine, and those that both have."""
+    affine, diffeo = evidence.get('affine') or {}, evidence.get('diffeo') or {}
+    both = [
+        key for key in EVIDENCE if isinstance(affine.get(key), int | float) and isinstance(diffeo.get(key), int | float)
+    ]
+    return sum((diffeo[key] - affine[key]) * EVIDENCE[key][1] > 0 for key in both), len(both)
