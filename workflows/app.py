@@ -21,9 +21,9 @@ def init_bidsreg_wf(*, settings: Settings, pairs: Iterable[Pair], name: str = 'b
     Parameters
     ----------
     settings
-        What was asked for.
+        The settings of the run.
     pairs
-        What is to be registered.
+        The pairs to register.
     name
         Name of the workflow.
     """

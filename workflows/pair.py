@@ -28,7 +28,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
     pair
         The T1w and the T2w, and the user's brain mask where there is one.
     settings
-        What was asked for.
+        The settings of the run.
     name
         Name of the workflow; by default the pair's own.
 

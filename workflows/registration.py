@@ -71,7 +71,7 @@ def init_registration_wf(
     jacobian
         Jacobian determinant of the deformation, on the grid of the T1w.
     result
-        What the solver did and how good it is (JSON).
+        Report of the solver on its work and on how good it is (JSON).
     seconds
         Wall-clock seconds of each step, a dictionary.
     """

@@ -32,7 +32,7 @@ _STEPS = {
     'prealign_wf/affine': 'prealign_wf/n4',
     'registration_wf/register': 'prealign_wf/affine',
 }
-#: Where each file of a scene comes from: node and output, the better source first.
+#: Sources of each file of a scene: node and output, the better source first.
 _FILES = {
     'fixed': (('masking_wf/n4', 'out_file'), ('masking_wf/conform', 'out_file')),
     'fixed_mask': (('masking_wf/brain_mask', 'out_mask'),),
@@ -58,7 +58,7 @@ def keep_partial(pair: Pair, settings: Settings, folder: Path) -> list[str]:
     Parameters
     ----------
     pair, settings
-        What was to be done.
+        The pair, and the settings of the run.
     folder
         The folder of the pair's workflow in the work folder.
 

@@ -22,7 +22,7 @@ if typing.TYPE_CHECKING:
 #: The version of BIDS that the output follows.
 BIDS_VERSION = '1.10.0'
 
-#: What the BIDS validator is told to pass over (transforms, QC and reports have no place in the standard yet).
+#: Patterns that the BIDS validator passes over (transforms, QC and reports have no place in the standard yet).
 BIDSIGNORE = ('*.html', 'logs', 'figures', '*_xfm.*', '*_qc.*', 'group_*', PRIVATE)
 
 
@@ -34,7 +34,7 @@ def write_dataset_files(settings: Settings, logs: Mapping[str, str]) -> None:
     Parameters
     ----------
     settings
-        Where the datasets are.
+        The run, for the folders of its datasets.
     logs
         Texts for the folder ``logs`` by their file names, for example what to cite.
 

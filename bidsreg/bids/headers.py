@@ -39,9 +39,9 @@ class HeaderReport:
     obliqueness_deg
         Largest angle between a voxel axis and the world's.
     findings
-        What is odd, and what is done about it.
+        Sentences about what is odd, and what is done about it.
     errors
-        Why the image cannot be used; empty when it can.
+        Reasons why the image cannot be used; empty when it can.
 
     """
 

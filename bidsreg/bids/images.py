@@ -28,7 +28,7 @@ def corner_distance(one: np.ndarray, other: np.ndarray, shape: Sequence[int], *,
     shape
         Voxels of the grid, of which the first three axes count.
     edge
-        How far beyond the centres of the corner voxels its corners lie, in voxels; 0.5 is their outer border.
+        Distance (voxels) of its corners from the centres of the corner voxels; 0.5 is their outer border.
 
     """
     ends = [(-edge, size - 1 + edge) for size in shape[:3]]

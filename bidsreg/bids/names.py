@@ -59,7 +59,7 @@ class Product:
     of
         The scan whose entities it keeps: ``T1w`` or ``T2w``.
     description
-        What it is, for people who choose among outputs.
+        A phrase for people who choose among outputs.
     entities
         The entities that it adds (pybids' names), suffix and extension among them.
 
@@ -139,11 +139,11 @@ def figure_path(
     Parameters
     ----------
     entities
-        Of the T2w (pybids' names).
+        The entities of the T2w (pybids' names).
     output_dir
         The output folder.
     desc, suffix, ext
-        What the figure adds to them.
+        Entities, suffix and extension of the figure itself.
 
     """
     named = {**entities, 'desc': desc, 'suffix': suffix, 'extension': ext}

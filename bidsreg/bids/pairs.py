@@ -34,7 +34,7 @@ class Pair:
     subject, session
         Labels (of the T2w) without ``sub-`` and ``ses-``.
     reason
-        Why this T1w.
+        The reason for this T1w.
     entities, fixed_entities
         Entities of the T2w and of the T1w: pybids' names, values as they are written.
     fixed_mask, fixed_mask_reason
@@ -85,7 +85,7 @@ class Plan:
     Parameters
     ----------
     pairs
-        What will be registered, subject by subject.
+        The pairs to register, subject by subject.
     left_out
         Every other T1w and T2w of the wanted subjects and sessions.
     subjects_without_pair
@@ -149,7 +149,7 @@ def find_pairs(settings: Settings, layout: BIDSLayout | None = None) -> Plan:
     Parameters
     ----------
     settings
-        Which dataset, subjects, sessions and filters; how to pair; where masks are looked for.
+        They name the dataset, subjects, sessions and filters, the rule of pairing, and the folders of masks.
     layout
         An index to use; by default the dataset is indexed (:func:`index`).
 

@@ -44,7 +44,7 @@ def publish(
     files
         A file for each key of :data:`~bidsreg.bids.names.PRODUCTS`, except ``qc``.
     pair, settings
-        What was done.
+        The pair, and the settings it was made with.
     facts
         Goes into the QC file as it is. The sidecars take from it, where there: ``mask_method`` (of the T1w),
         ``t1w_skull_stripped``, ``t2w_skull_stripped`` and ``result`` (what ``bidsreg-pair`` says of itself).
@@ -88,7 +88,8 @@ def scratch_folder(output_dir: Path, name: str) -> Iterator[Path]:
     output_dir
         The output folder.
     name
-        What is written: a pair's name, by which :func:`clear_unfinished` finds what a killed run left, or a file's.
+        The name of the pair that is written, by which :func:`clear_unfinished` finds what a killed run left, or of a
+        file.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""What is written beside a product: where it comes from (BIDS URIs), with what it was made, and what it is.
+"""The descriptions beside the products: where each comes from (BIDS URIs), with what it was made, and what it is.
 
 Also the one reader and the one writer of JSON objects for everything that lies in an output folder.
 """
@@ -20,7 +20,7 @@ if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Pair
     from bidsreg.settings import Settings
 
-#: The packages whose versions are told beside every product.
+#: The packages whose versions stand beside every product.
 PACKAGES = ('bidsreg', 'antspyx', 'deepbet', 'nibabel', 'nipype', 'numpy', 'torch', 'torchdiffeq')
 
 
@@ -95,7 +95,7 @@ def sidecars(pair: Pair, settings: Settings, facts: Mapping[str, Any]) -> dict[s
     Parameters
     ----------
     pair, settings
-        What was done.
+        The pair, and the settings it was made with.
     facts
         As for :func:`bidsreg.bids.publish.publish`.
 
@@ -114,7 +114,7 @@ def sidecars(pair: Pair, settings: Settings, facts: Mapping[str, Any]) -> dict[s
 
 @dataclass(frozen=True)
 class _Provenance:
-    """What the sidecars of a pair share: names of its files, and how it was made.
+    """The facts that the sidecars of a pair share: names of its files, and how it was made.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ class _Provenance:
     raw_t1w, raw_t2w, mask_source
         BIDS URIs of the scans, and of what the brain mask was made from.
     mask_method, bias
-        How the brain mask was found, and what was done about the bias field, in words.
+        Words about how the brain mask was found, and about the bias field.
     stripped
         For ``t1w`` and ``t2w``: only the brain is left in the scan.
     how
@@ -163,7 +163,7 @@ class _Provenance:
 
     @property
     def in_t1w(self) -> dict[str, Any]:
-        """What is true of T2w data on the grid of the T1w."""
+        """The keys of all T2w data on the grid of the T1w."""
         return {'SpatialReference': self.ours['t1w_preproc'], 'SkullStripped': self.stripped['t2w']}
 
 

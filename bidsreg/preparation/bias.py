@@ -12,7 +12,7 @@ from bidsreg.preparation.grids import require_same_grid
 
 #: Voxel size (mm) to which an image is thinned out before the field is estimated.
 COARSE_MM = 5.0
-#: How far around the mask (mm) the field is estimated; beyond, it goes on as it is at the border.
+#: The field is estimated as far as this (mm) around the mask; beyond, it goes on as it is at the border.
 MARGIN_MM = 8.0
 
 

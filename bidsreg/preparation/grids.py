@@ -34,7 +34,7 @@ def require_same_grid(image: nb.Nifti1Image, reference: nb.Nifti1Image, *, what:
     image, reference
         3-D images.
     what, path
-        What ``image`` is, and its file, for the message.
+        Words for ``image``, and its file, for the message.
     of
         The file that it must match, for the message.
 

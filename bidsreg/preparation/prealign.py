@@ -58,7 +58,7 @@ def prealign(
     stage
         ``rigid``: six parameters over whole heads, from several starts; ``affine``: a rigid and then twelve parameters.
     fixed_mask, moving_mask
-        Where to look, grown by :data:`DILATION_MM`.
+        Masks to look inside, grown by :data:`DILATION_MM`.
     initial
         ITK matrix to start from.
     seed
@@ -207,6 +207,7 @@ class _Likeness:
         if (seen & self.head).sum() < 0.3 * self.head.sum():
             return -np.inf
         moving = ndimage.map_coordinates(self.moving, where[:, seen], order=1)
+        # values between the levels and ranges of their own: registration.metrics bins otherwise
         joint = np.histogram2d(self.fixed.ravel()[seen], moving, bins=self.bins, range=[[0, self.bins - 1]] * 2)[0]
         joint /= joint.sum()
         return (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / _entropy(joint)

@@ -16,7 +16,7 @@ from bidsreg.qc.decomposition import decompose
 from bidsreg.qc.verdict import Threshold, judge
 from bidsreg.registration.itk import read_affine
 
-#: What the steps before the measuring know and may pass on: texts, lists of texts, and seconds by step.
+#: Notes that the steps before the measuring may pass on: texts, lists of texts, and seconds by step.
 NOTES = (
     'mask_method',
     'prealign_start',
@@ -68,9 +68,9 @@ def gather_facts(
     Parameters
     ----------
     files
-        What is measured.
+        The files to measure.
     notes
-        Of :data:`NOTES` what is known; a note that is None is left out.
+        Those of :data:`NOTES` that are known; a note that is None is left out.
     thresholds
         As for :func:`bidsreg.qc.verdict.judge`.
 

@@ -54,13 +54,13 @@ class Check:
     Attributes
     ----------
     title : str
-        What it is called on the page.
+        Its name on the page.
     unit : str
         Its unit, empty for a plain ratio.
     value : callable
         Takes the content of the QC file; the number, or None where it was not measured.
     sentence : str
-        What a bad value means, with ``{value}`` for the number with its unit, ``{note}`` for what `note` finds, and
+        The meaning of a bad value, with ``{value}`` for the number with its unit, ``{note}`` for what `note` finds, and
         ``{how}`` for what the sign of a margin says.
     note : callable, optional
         Takes the content of the QC file; a word for the sentence.
@@ -95,7 +95,7 @@ class Judged:
     threshold : str
         The threshold in words.
     sentence : str
-        Why it is not PASS; else empty.
+        The reason why it is not PASS; else empty.
     """
 
     title: str

@@ -30,11 +30,11 @@ def write_reports(settings: Settings, plan: Plan, outcomes: Sequence[Outcome] = 
     Parameters
     ----------
     settings : Settings
-        Where the datasets are.
+        The run, for the folders of its datasets.
     plan : Plan
         The pairs, and the files that were left out, with reasons.
     outcomes : sequence of Outcome
-        What became of the pairs in this run. A failed pair of an earlier run keeps what was known of it then.
+        The outcomes of the pairs in this run. A failed pair of an earlier run keeps what was known of it then.
 
     Returns
     -------

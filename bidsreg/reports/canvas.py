@@ -55,7 +55,7 @@ class Plane:
     left, right : str
         Letters of the sides.
     place : str
-        Where it cuts, e.g. ``'z = 12 mm'``.
+        The place of the cut, e.g. ``'z = 12 mm'``.
     axes : tuple of 3 int
         World axes that are cut, that run across (to the left) and that run down.
     """
@@ -129,7 +129,7 @@ def choose_planes(mask: Source, columns: int = COLUMNS) -> list[list[Plane]]:
     Parameters
     ----------
     mask : path or image
-        What to cut through: its nonzero voxels (its brightest ones if it is not binary, all if there are none).
+        The image to cut through: its nonzero voxels (its brightest ones if it is not binary, all if there are none).
     columns : int
         Slices of each orientation.
 
@@ -168,7 +168,7 @@ def slices(image: nib.spatialimages.SpatialImage, planes: list[list[Plane]], mat
     image : image
         3-D.
     planes : list of list of Plane
-        Where to look.
+        The slices.
     matrix : ndarray, shape (4, 4), optional
         From the planes' world to the image's (mm, RAS+): an alignment that is looked at without resampling the image.
 
@@ -210,7 +210,7 @@ def greys(pictures: Rows, inside: Rows | None = None, window: tuple[float, float
     inside : list of list of ndarray, optional
         Brain mask on the same planes: what is in it chooses the greys, as the fat around it is often much brighter.
     window : tuple of 2 float, optional
-        What becomes black and white. Default: robust limits of the brain, or, without one, of all that is not dark.
+        Intensities that become black and white. Default: robust limits of the brain, or of all that is not dark.
     """
     low, high = window or _window(pictures, inside)
     return mapped(lambda picture: np.clip((picture - low) / (high - low), 0, 1), pictures)
@@ -240,7 +240,7 @@ class Layout:
     corners : list of list of (float, float)
         Left and top of each slice.
     bottom : float
-        Where the slices end.
+        Height at which the slices end.
     """
 
     scale: float
@@ -279,7 +279,7 @@ def raster(pictures: Rows, layout: Layout) -> str:
     pictures : list of list of ndarray
         In [0, 1]: grey (rows, columns), or colours (rows, columns, 3).
     layout : Layout
-        Where they go.
+        Their places.
     """
     from PIL import Image
 
@@ -389,7 +389,7 @@ def write_svg(out: str | os.PathLike, height: float, body: Sequence[str], title:
     body : sequence of str
         Elements of the picture.
     title : str
-        What it is, for those who cannot see it.
+        A description for those who cannot see it.
     style : str
         CSS of the picture.
 

@@ -13,7 +13,7 @@ if typing.TYPE_CHECKING:
     from bidsreg.programs import Program
     from bidsreg.settings import Settings
 
-#: What is cited, by the names that the sentences use.
+#: Works to cite, by the names that the sentences use.
 REFERENCES = {
     'ants': 'Avants BB, Tustison NJ, Song G, Cook PA, Klein A, Gee JC (2011). A reproducible evaluation of ANTs '
     'similarity metric performance in brain image registration. NeuroImage 54:2033-2044. '
@@ -57,7 +57,7 @@ def methods_text(settings: Settings) -> str:
     Parameters
     ----------
     settings
-        What the run was asked to do.
+        The settings of the run.
 
     Returns
     -------

@@ -73,7 +73,7 @@ def flicker(
     Parameters
     ----------
     fixed : path or image
-        What the moving image was brought to.
+        The image to which the moving one was brought.
     moving : path or image
         Moving image, on any grid.
     mask : path or image, optional
@@ -85,7 +85,7 @@ def flicker(
     matrix : ndarray, shape (4, 4), optional
         From the fixed image's world to the moving one's (mm, RAS+). Default: they are the same.
     names : tuple of 2 str
-        What the images are called.
+        Names of the images.
 
     Returns
     -------
@@ -255,7 +255,7 @@ def loss_curve(result: str | os.PathLike | dict[str, Any], out: str | os.PathLik
 def _parts(history: list[dict[str, Any]]) -> list[tuple[int, str]]:
     """Find where another level or another weight of the regularity begins: first step, and what to write above.
 
-    The weight is told only where it changes within a level.
+    The weight is named only where it changes within a level.
     """
     keys = [(step.get('level'), step.get('weight')) for step in history]
     starts = [k for k in range(len(keys)) if k == 0 or keys[k] != keys[k - 1]]

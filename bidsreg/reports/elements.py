@@ -38,7 +38,7 @@ def table(
 
 
 def badge(status: str) -> str:
-    """Return a verdict as HTML, told by its word, by a sign and by a colour."""
+    """Return a verdict as HTML, by its word, by a sign and by a colour."""
     return f'<b class="badge {escape(status)}">{escape(status)}</b>'
 
 

@@ -20,7 +20,7 @@ SPACING = 5.0
 LIMITS = (1.02, 1.05, 1.1, 1.2, 1.3, 1.5, 2.0, 3.0, 4.0, 8.0)
 """Ends of the colour bar of a Jacobian map: the first that leaves out at most one voxel in a hundred."""
 BINS = 64
-"""Of the histogram of a Jacobian map."""
+"""Bars of the histogram of a Jacobian map."""
 
 
 # ------------------------------------------------------------------------------------------------- the grid

@@ -83,7 +83,7 @@ class Picture:
     desc, suffix : str
         BIDS entities of its file.
     alt : str
-        What it shows, for those who cannot see it.
+        A description for those who cannot see it.
     needs : tuple of str
         Fields of :class:`Scene` without which it cannot be drawn.
     draw : callable

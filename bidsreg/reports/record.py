@@ -40,9 +40,9 @@ class PairRecord:
     complete : bool
         True when `qc` is the QC file of a finished pair.
     outcome : Outcome or None
-        What became of it.
+        Its outcome.
     crash : str
-        What its crash file says.
+        The text of its crash file.
     current : bool
         True when the QC file is of the settings of today.
     verdict : Verdict or None

@@ -25,7 +25,7 @@ def redraw(record: PairRecord, settings: Settings) -> dict[str, str]:
     record : PairRecord
         The pair. Of one that failed and has no picture of its scans they are drawn as they came.
     settings : Settings
-        Where the datasets are.
+        The run, for the folders of its datasets.
 
     Returns
     -------

@@ -30,7 +30,7 @@ STEM = 'group_registration'
 REACH = 1.5
 """A number beyond its quartiles by more than this many interquartile ranges is an outlier (Tukey's fences)."""
 LEAST = 5
-"""Of fewer pairs no quartiles are taken, and no outlier is named."""
+"""The fewest pairs of which quartiles are taken and outliers named."""
 
 #: The statuses of a row, and what they mean.
 ROW_STATUSES = {
@@ -60,11 +60,11 @@ class Row:
     status : str
         One of :data:`ROW_STATUSES`.
     reason : str
-        Why it is not done, or why the verdict is not PASS.
+        The reason why it is not done, or why the verdict is not PASS.
     verdict : Verdict or None
         By the thresholds of today; None where there are no numbers.
     values : mapping
-        What its QC file says, by the names of the columns: numbers and short texts.
+        Numbers and short texts of its QC file, by the names of the columns.
     """
 
     name: str
@@ -95,11 +95,11 @@ class Column:
     name : str
         The heading of the column.
     title : str
-        What people call it.
+        Its name for people.
     description, unit : str
-        What the dictionary says of it; the unit is empty for a plain ratio and for texts.
+        The words of the dictionary; the unit is empty for a plain ratio and for texts.
     path : str
-        Where it lies in the QC file (dotted).
+        Its dotted path in the QC file.
     checks : tuple of str
         The checks of the verdict that look at it.
     """
@@ -355,8 +355,8 @@ def _name_of(t2w: str) -> str:
 def _with_crash(row: Row, out: Path) -> Row:
     """Say where the work stopped, when a run that was interrupted left a crash file."""
     crash = newest_crash(node_name(row.name), out)
-    told = f'; an earlier run left {crash.relative_to(out).as_posix()}' if crash else ''
-    return Row(row.name, row.status, f'planned, and not done yet{told}')
+    left = f'; an earlier run left {crash.relative_to(out).as_posix()}' if crash else ''
+    return Row(row.name, row.status, f'planned, and not done yet{left}')
 
 
 def _columns(

@@ -8,7 +8,7 @@ from typing import Any
 from bidsreg.reports.study import LEAST, REACH, ROW_STATUSES, Study
 
 NOTHING = 'n/a'
-"""What BIDS writes into a table where there is no value."""
+"""The text that BIDS wants in a table where there is no value."""
 
 
 def to_tsv(study: Study) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from bidsreg.cli import main
 from bidsreg.reports import write_reports
-from tests.reports.test_write_reports import picture, run  # noqa: F401 (fixtures)
+from tests.reports.test_subject import picture, run  # noqa: F401 (fixtures)
 
 WIDTHS = (1280, 390)
 

@@ -10,6 +10,7 @@ from importlib import resources
 import pytest
 
 from bidsreg.errors import InputError
+from bidsreg.qc.dictionary import read_dictionary
 from bidsreg.qc.verdict import CHECKS, judge, read_thresholds
 
 GOOD = {
@@ -183,7 +184,7 @@ def test_every_check_has_thresholds_and_is_explained():
 
 
 def test_every_number_that_is_judged_is_in_the_dictionary():
-    dictionary = json.loads(resources.files('bidsreg.qc').joinpath('dictionary.json').read_text(encoding='utf-8'))
+    dictionary = read_dictionary()
 
     def leaves(facts, path=''):
         for key, value in facts.items():

@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-import re
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from PIL import Image
 from scipy import ndimage as ndi
 
 from bidsreg.reports import canvas
 from bidsreg.reports import drawings as figures
 from tests import data
-
-GRIDS = [name for name in data.GRIDS if name != 'sheared']
-
-
-def _scan(name, contrast='T1w'):
-    shape, affine = data.GRIDS[name]
-    return data.head(shape, 0, contrast, affine, centre=(120, -340, 260) if name == 'far' else (0, 0, 0))
-
-
-def _rasters(path):
-    found = re.findall(r'base64,([^"]+)"', Path(path).read_text())
-    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(code)))) for code in found]
+from tests.reports.heads import GRIDS, rasters, scan_on
 
 
 @pytest.mark.parametrize('name', GRIDS)
 def test_flicker_on_any_grid(name, tmp_path):
-    fixed, moving = _scan(name), _scan('oblique', 'T2w') if name != 'far' else _scan(name, 'T2w')
+    fixed, moving = scan_on(name), scan_on('oblique', 'T2w') if name != 'far' else scan_on(name, 'T2w')
     out = figures.flicker(fixed.scan, moving.scan, fixed.mask, tmp_path / 'f.svg', 'before & <after>')
     root = ET.parse(out).getroot()
     assert 'width' not in root.attrib
     assert 'height' not in root.attrib
     assert 'viewBox' in root.attrib
     assert out.stat().st_size < 1.5e6
-    first, second = _rasters(out)
+    first, second = rasters(out)
     assert first.shape == second.shape
     assert first.mean() > 15, 'the head is in the picture'
     assert second.mean() > 8
@@ -52,47 +36,8 @@ def test_flicker_on_any_grid(name, tmp_path):
     assert list(tmp_path.iterdir()) == [out], 'nothing temporary is left'
 
 
-@pytest.mark.parametrize('name', GRIDS)
-def test_slices_are_where_the_brain_is_and_do_not_depend_on_the_grid(name):
-    head = _scan(name)
-    centre = np.array([120, -340, 260]) if name == 'far' else np.zeros(3)
-    rows = canvas.choose_planes(head.mask)
-    assert [len(row) for row in rows] == [canvas.COLUMNS] * 3
-    for row, axis, radius in zip(rows, (2, 1, 0), (58, 78, 62), strict=True):
-        places = np.array([plane.points[0, 0, axis] for plane in row]) - centre[axis]
-        assert np.abs(places).max() < radius
-        assert places.max() - places.min() > radius
-    pictures = canvas.slices(head.scan, rows)
-    reference = canvas.slices(_scan('ras').scan, canvas.choose_planes(_scan('ras').mask))
-    middle = canvas.COLUMNS // 2
-    for row, other in zip(pictures, reference, strict=True):
-        a, b = row[middle], other[middle]
-        height, width = min(a.shape[0], b.shape[0]) // 2, min(a.shape[1], b.shape[1]) // 2
-
-        def core(picture, height=height, width=width):
-            y, x = (n // 2 for n in picture.shape)
-            return picture[y - height : y + height, x - width : x + width].ravel()
-
-        assert np.corrcoef(core(a), core(b))[0, 1] > 0.8
-
-
-def test_right_is_on_the_side_that_says_right(tmp_path):
-    """A bright blob in the right hemisphere is found on the left of the axial and coronal slices, which says R."""
-    shape, affine = data.GRIDS['oblique-left-handed']
-    points = data.world(shape, affine)
-    brain = (np.linalg.norm(points / [62, 78, 58], axis=-1) < 1).astype(np.uint8)
-    blob = (np.linalg.norm(points - [35, 0, 0], axis=-1) < 12).astype(np.float32)
-    rows = canvas.choose_planes(nib.Nifti1Image(brain, affine))
-    pictures = canvas.slices(nib.Nifti1Image(blob, affine), rows)
-    for row, planes in zip(pictures[:2], rows[:2], strict=True):
-        picture = row[canvas.COLUMNS // 2]
-        assert picture[:, : picture.shape[1] // 2].sum() > 10 * picture[:, picture.shape[1] // 2 :].sum()
-        assert (planes[0].left, planes[0].right) == ('R', 'L')
-    assert (rows[2][0].left, rows[2][0].right) == ('A', 'P')
-
-
 def test_mask_outline_follows_the_mask(tmp_path):
-    head = _scan('thick')
+    head = scan_on('thick')
     nib.save(head.scan, tmp_path / 'scan.nii.gz')
     nib.save(head.mask, tmp_path / 'mask.nii.gz')
     out = figures.mask_outline(tmp_path / 'scan.nii.gz', tmp_path / 'mask.nii.gz', tmp_path / 'm.svg', 'Mask')
@@ -106,7 +51,7 @@ def test_mask_outline_follows_the_mask(tmp_path):
 
 
 def test_empty_mask_constant_image_and_nan_still_make_a_picture(tmp_path):
-    head = _scan('ras')
+    head = scan_on('ras')
     empty = nib.Nifti1Image(np.zeros(head.scan.shape, np.uint8), head.scan.affine)
     broken = np.asarray(head.scan.dataobj).astype(np.float32)
     broken[:5] = np.nan
@@ -119,7 +64,7 @@ def test_empty_mask_constant_image_and_nan_still_make_a_picture(tmp_path):
 
 
 def test_same_picture_twice(tmp_path):
-    head = _scan('ras')
+    head = scan_on('ras')
     first = figures.mask_outline(head.scan, head.mask, tmp_path / 'a.svg').read_bytes()
     assert figures.mask_outline(head.scan, head.mask, tmp_path / 'b.svg').read_bytes() == first
 
@@ -157,19 +102,19 @@ def test_loss_curve_marks_a_change_of_the_weight(tmp_path):
 
 def test_a_matrix_shows_what_resampling_would(tmp_path):
     """A T2w that lies elsewhere, looked at through the matrix that leads there, is the T2w that lies here."""
-    head = _scan('oblique')
+    head = scan_on('oblique')
     there = data.truth(5, turn=(10, -6, 8), shift=(12, 7, -9), amplitude=0.0).matrix
     elsewhere = nib.Nifti1Image(np.asarray(head.scan.dataobj), there @ head.scan.affine)
     here = figures.flicker(head.scan, head.scan, head.mask, tmp_path / 'a.svg')
     through = figures.flicker(head.scan, elsewhere, head.mask, tmp_path / 'b.svg', matrix=there)
     apart = figures.flicker(head.scan, elsewhere, head.mask, tmp_path / 'c.svg')
-    shown = [_rasters(path)[1].astype(float) for path in (here, through, apart)]
+    shown = [rasters(path)[1].astype(float) for path in (here, through, apart)]
     assert np.abs(shown[0] - shown[1]).mean() < 1
     assert np.abs(shown[0] - shown[2]).mean() > 10
 
 
 def test_lines_at_rest_and_pictures_under_the_pointer(tmp_path):
-    head = _scan('ras')
+    head = scan_on('ras')
     text = figures.flicker(head.scan, head.scan, head.mask, tmp_path / 'a.svg').read_text()
     root = ET.fromstring(text)
     groups = {group.get('class'): group for group in root.findall('{*}g')}
@@ -179,35 +124,15 @@ def test_lines_at_rest_and_pictures_under_the_pointer(tmp_path):
     assert '@media print' in text
 
 
-def test_places_are_told_below_the_slices(tmp_path):
-    """On bone a place of 10 mm has been read as -10 mm."""
-    head = _scan('ras')
-    planes = canvas.choose_planes(head.mask)
-    layout = canvas.Layout.of(planes)
-    text = canvas.labels(planes, layout)
-    told = re.findall(r'y="(\d+)"[^>]*>([xyz]) = (-?\d+) mm<', text)
-    assert len(told) == 3 * canvas.COLUMNS
-    expected = [
-        (top + plane.points.shape[0] * layout.scale, plane.place)
-        for row, line in zip(planes, layout.corners, strict=True)
-        for plane, (_, top) in zip(row, line, strict=True)
-    ]
-    for (y, axis, place), (bottom, said) in zip(told, expected, strict=True):
-        assert bottom < int(y) < bottom + canvas.STRIP
-        assert f'{axis} = {place} mm' == said
-    bar = float(re.search(r'h([\d.]+)m0 -4v8', text)[1])
-    assert bar == pytest.approx(canvas.BAR / canvas.PIXEL * layout.scale, abs=0.1)
-
-
 def test_checkerboard_of_what_agrees_has_no_squares(tmp_path):
     """With contrast exactly turned over and in place the squares vanish; moved by 8 mm they show."""
-    head = _scan('ras')
+    head = scan_on('ras')
     turned = 500 - 2 * np.asarray(head.scan.dataobj, np.float32)
     apart = head.scan.affine.copy()
     apart[0, 3] += 8
     plain = figures.checkerboard(head.scan, head.scan, None, tmp_path / 'p.svg')
     boards = [
-        _rasters(figures.checkerboard(head.scan, nib.Nifti1Image(turned, affine), head.mask, tmp_path / f'{k}.svg'))[0]
+        rasters(figures.checkerboard(head.scan, nib.Nifti1Image(turned, affine), head.mask, tmp_path / f'{k}.svg'))[0]
         for k, affine in enumerate((head.scan.affine, apart))
     ]
     planes = canvas.choose_planes(head.mask)
@@ -216,7 +141,7 @@ def test_checkerboard_of_what_agrees_has_no_squares(tmp_path):
     brain = canvas.flat(first, canvas.slices(head.mask, planes))
     window = tuple(float(x) for x in np.percentile(brain, [1, 99]))
     (tmp_path / 'r.svg').write_text(canvas.raster(canvas.greys(first, window=window), layout))
-    (reference,) = _rasters(tmp_path / 'r.svg')
+    (reference,) = rasters(tmp_path / 'r.svg')
     good, bad = (np.abs(board.astype(float) - reference).mean() for board in boards)
     assert good < 2
     assert bad > 4 * good
@@ -225,7 +150,7 @@ def test_checkerboard_of_what_agrees_has_no_squares(tmp_path):
 
 def test_fat_does_not_make_the_brain_dark(tmp_path):
     """A scalp five times as bright as the brain, as in a T1w of fat and thick slices: the greys are the brain's."""
-    head = _scan('ras')
+    head = scan_on('ras')
     values, inside = np.asarray(head.scan.dataobj, np.float32), np.asarray(head.mask.dataobj) > 0
     near = ndi.binary_dilation(inside, iterations=2)  # bone lies between
     fat = nib.Nifti1Image(np.where(near, values, 5 * values.max()).astype(np.float32), head.scan.affine)
@@ -234,7 +159,7 @@ def test_fat_does_not_make_the_brain_dark(tmp_path):
         path = figures.mask_outline(scan, head.mask, tmp_path / f'{name}.svg')
         planes = canvas.choose_planes(head.mask)
         layout = canvas.Layout.of(planes)
-        (picture,) = _rasters(path)
+        (picture,) = rasters(path)
         x, y = ((layout.corner(0, 3) - [0, canvas.TITLE]) / layout.scale).astype(int)
         rows, columns = planes[0][3].points.shape[:2]
         middle = picture[y + rows // 3 : y + 2 * rows // 3, x + columns // 3 : x + 2 * columns // 3]

@@ -1,0 +1,125 @@
+"""The facts of pairs that are good and of pairs that are bad on purpose: the verdict tells them apart."""
+
+from __future__ import annotations
+
+import json
+
+import nibabel as nb
+import numpy as np
+import pytest
+
+from bidsreg import pair as pair_command
+from bidsreg.qc.dictionary import read_dictionary
+from bidsreg.qc.facts import RegistrationFiles, gather_facts
+from bidsreg.registration.itk import write_affine
+from tests import data
+from tests.qc.heads import THICK, flipped, scans
+
+
+def half(image):
+    values = np.asarray(image.dataobj).copy()
+    values[: len(values) // 2] = 0
+    return data.image(values, image.affine)
+
+
+def noise(image):
+    values = np.abs(np.random.default_rng(5).normal(300, 100, image.shape)).astype(np.int16)
+    return data.image(values, image.affine)
+
+
+def shifted(distance: float) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[0, 3] = distance
+    return matrix
+
+
+def _good(seed, **options):
+    pair = scans(seed, **options)
+    return pair, pair.moving, pair.truth.matrix
+
+
+def _still(seed, change):
+    pair = scans(seed, still=True)
+    return pair, change(pair.moving), np.eye(4)
+
+
+def _wrong_head(seed):
+    pair, other = scans(seed, still=True), scans(seed + 10, still=True)
+    return pair, other.moving, np.eye(4)
+
+
+def _shift_left_in(seed):
+    pair = scans(seed)
+    return pair, pair.moving, shifted(20) @ pair.truth.matrix
+
+
+def _wrong_way(seed):
+    pair = scans(seed)
+    return pair, pair.moving, np.linalg.inv(pair.truth.matrix)
+
+
+#: Name -> how to make it from a seed, the verdicts that are right, and the checks of which one must speak.
+CASES = {
+    'good': (_good, ('PASS',), ()),
+    'good, thick slices': (lambda seed: _good(seed, **THICK), ('PASS',), ()),
+    'flipped': (lambda seed: _still(seed, flipped), ('FAIL',), ('mirror_margin',)),
+    'wrong head': (_wrong_head, ('FAIL', 'CHECK'), ('mirror_margin', 'shift_margin', 'turn_margin')),
+    '20 mm': (_shift_left_in, ('FAIL',), ('shift_margin',)),
+    'half missing': (lambda seed: _still(seed, half), ('FAIL',), ('brain_with_signal',)),
+    'noise': (lambda seed: _still(seed, noise), ('FAIL', 'CHECK'), ('shift_margin', 'turn_margin')),
+    'wrong way': (_wrong_way, ('FAIL',), ('shift_margin', 'turn_margin', 'affine_gain')),
+}
+
+
+@pytest.mark.slow  # the solver on 16 pairs
+@pytest.mark.parametrize('seed', range(2))
+@pytest.mark.parametrize('name', CASES)
+def test_the_verdict_tells_bad_from_good_after_the_solver(name, seed, tmp_path):
+    """The whole way from the affine on, so that a deformation has had its chance to hide what is wrong."""
+    make, right, speak = CASES[name]
+    pair, moving, matrix = make(seed)
+    facts = registered(pair, moving, matrix, tmp_path)
+    verdict = facts['verdict']
+    assert verdict['status'] in right, verdict['reasons']
+    assert bool(verdict['reasons']) == (verdict['status'] != 'PASS')
+    if speak:
+        assert any(verdict['checks'][check]['status'] in right for check in speak), verdict['reasons']
+
+
+@pytest.mark.parametrize('name', ['good', 'flipped'])
+def test_the_verdict_of_one_good_and_one_bad_pair(name, tmp_path):
+    make, right, _ = CASES[name]
+    facts = registered(*make(0), tmp_path)
+    assert facts['verdict']['status'] in right
+    assert_described(facts)
+
+
+def registered(pair, moving, matrix, tmp_path) -> dict:
+    """Gather the facts after bidsreg-pair at a resolution as coarse as the heads."""
+    paths = pair.save(tmp_path)
+    nb.save(moving, paths['moving'])
+    write_affine(tmp_path / 'a.txt', matrix)
+    options = ['--sloppy', '--working-resolution', '6', '--threads', '1', '--device', 'cpu', '-q']
+    words = [paths['fixed'], paths['moving'], '--fixed-mask', paths['fixed_mask'], '--affine', tmp_path / 'a.txt']
+    assert pair_command.main([*map(str, words), *options, '--out', str(tmp_path / 'out')]) == 0
+    files = RegistrationFiles(
+        result=tmp_path / 'out' / 'result.json',
+        affine=tmp_path / 'a.txt',
+        warped=tmp_path / 'out' / 'warped.nii.gz',
+        **{name: paths[name] for name in ('fixed', 'moving', 'fixed_mask', 'moving_mask')},
+    )
+    return json.loads(json.dumps(gather_facts(files)))
+
+
+def assert_described(facts) -> None:
+    """Every value of the QC file is in its dictionary, itself or a mapping that it lies in."""
+    dictionary = read_dictionary()
+
+    def walk(value, path):
+        if path in dictionary:
+            return []
+        if isinstance(value, dict):
+            return [name for key, inner in value.items() for name in walk(inner, f'{path}.{key}'.lstrip('.'))]
+        return [path]
+
+    assert walk(facts, '') == []

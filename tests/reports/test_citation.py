@@ -1,0 +1,35 @@
+"""The methods text names what was done, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from bidsreg import __version__
+from bidsreg.reports.citation import REFERENCES, methods_text
+from bidsreg.settings import Settings
+
+
+def text_of(tmp_path, **options) -> str:
+    return ' '.join(methods_text(Settings(bids_dir=tmp_path, output_dir=tmp_path / 'out', **options)).split())
+
+
+def test_everything_that_takes_part_is_cited(tmp_path):
+    text = text_of(tmp_path)
+    assert f'bidsreg {__version__}' in text
+    for reference in REFERENCES.values():
+        assert reference in text
+    for name in ('Heinrich', 'Chen', 'Wu', 'Tustison', 'Avants', 'Fisch', 'Gorgolewski'):
+        assert text.count(name) >= 2  # in a sentence and among the references
+
+
+@pytest.mark.parametrize(
+    ('options', 'missing'),
+    [
+        ({'skull_strip': 'skip'}, 'Fisch'),
+        ({'bias_correction': 'none'}, 'Tustison'),
+        ({'method': 'ants-syn'}, 'Neural ordinary'),
+    ],
+)
+def test_what_was_not_done_is_not_cited(tmp_path, options, missing):
+    assert missing in text_of(tmp_path)
+    assert missing not in text_of(tmp_path, **options)
