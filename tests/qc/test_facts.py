@@ -8,7 +8,7 @@ import nibabel as nb
 import numpy as np
 import pytest
 
-from bidsreg import pair as pair_command
+from bidsreg.pair import cli as pair_command
 from bidsreg.qc.dictionary import read_dictionary
 from bidsreg.qc.facts import RegistrationFiles, gather_facts
 from bidsreg.registration.itk import write_affine

@@ -1,4 +1,4 @@
-"""Overlap and alternatives against what is known, and the verdict on cases that were made good and bad on purpose."""
+"""Overlap, alternatives and edges against what is known of pairs that were made for it."""
 
 from __future__ import annotations
 

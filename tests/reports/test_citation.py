@@ -26,7 +26,7 @@ def test_everything_that_takes_part_is_cited(tmp_path):
     ('options', 'missing'),
     [
         ({'skull_strip': 'skip'}, 'Fisch'),
-        ({'bias_correction': 'none'}, 'Tustison'),
+        ({'bias_correction': 'none'}, 'N4ITK'),
         ({'method': 'ants-syn'}, 'Neural ordinary'),
     ],
 )
