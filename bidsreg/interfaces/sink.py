@@ -7,7 +7,7 @@ from typing import Any
 
 from nipype.interfaces.base import File, traits
 
-from bidsreg.bids.names import PRODUCTS
+from bidsreg.bids.names import PRODUCTS, pair_outputs
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 
 #: Products that a node of the graph makes; the QC file is written from the facts.
@@ -41,7 +41,6 @@ class PublishPair(Step):
     _always_run = True
 
     def _compute(self, runtime: Any) -> None:
-        from bidsreg.bids.names import pair_outputs
         from bidsreg.bids.publish import publish
         from bidsreg.reports.pictures import picture_path
 
