@@ -1,10 +1,11 @@
 """The reports that a person reads after a run: pictures of every pair, a page for each subject, a page of the study.
 
 :mod:`.pictures` is the registry of pictures; :mod:`.drawings` and :mod:`.field` draw them (files in, SVG out) with
-:mod:`.canvas`, and :mod:`.redraw` draws again what is missing. :mod:`.record` collects what is known of a pair;
-:mod:`.texts_files`, :mod:`.texts_pair`, :mod:`.texts_numbers` and :mod:`.texts_end` make the parts of a page out of
-:mod:`.elements`, and :mod:`.subject` assembles it with nireports. :mod:`.study` collects the pairs of a study,
-:mod:`.study_table` and :mod:`.study_page` write its table and its page. :mod:`.citation` writes the methods text.
+:mod:`.slicing` and :mod:`.canvas`, and :mod:`.redraw` draws again what is missing. :mod:`.record` collects what is
+known of a pair; :mod:`.texts_files`, :mod:`.texts_pair`, :mod:`.texts_numbers` and :mod:`.texts_end` make the parts of
+a page out of :mod:`.elements`, and :mod:`.subject` assembles it with nireports. :mod:`.study` collects the pairs of a
+study, :mod:`.study_table` and :mod:`.study_page` write its table and its page. :mod:`.citation` writes the methods
+text.
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from bidsreg.registration.atomic import write_text
-from bidsreg.reports import canvas
-from bidsreg.reports.canvas import BLUE, FOOT, ORANGE, SKY, VERMILLION, WIDTH, Layout, Rows, Source
+from bidsreg.reports import canvas, slicing
+from bidsreg.reports.canvas import BLUE, FOOT, ORANGE, SKY, VERMILLION, WIDTH, Layout
+from bidsreg.reports.slicing import Rows, Source
 
 SQUARE = 20.0
 """Side of the squares of a checkerboard, mm."""
@@ -37,12 +38,12 @@ def mask_outline(image: Source, mask: Source, out: str | os.PathLike, title: str
     Path
         `out`, absolute.
     """
-    image, mask = canvas.load(image), canvas.load(mask)
-    planes = canvas.choose_planes(canvas.brain(mask, image))
+    image, mask = slicing.load(image), slicing.load(mask)
+    planes = slicing.choose_planes(slicing.brain(mask, image))
     layout = Layout.of(planes)
-    inside = canvas.slices(mask, planes)
+    inside = slicing.slices(mask, planes)
     body = [
-        canvas.raster(canvas.greys(canvas.slices(image, planes), inside), layout),
+        canvas.raster(slicing.greys(slicing.slices(image, planes), inside), layout),
         canvas.outline(smooth(inside), 0.5, layout, ORANGE, 1.6),
         canvas.labels(planes, layout),
         canvas.heading(title),
@@ -53,7 +54,7 @@ def mask_outline(image: Source, mask: Source, out: str | os.PathLike, title: str
 
 def smooth(pictures: Rows) -> Rows:
     """Blur masks a little: a line comes of the staircase of their voxels."""
-    return canvas.mapped(lambda cut: ndi.gaussian_filter(cut, 0.8), pictures)
+    return slicing.mapped(lambda cut: ndi.gaussian_filter(cut, 0.8), pictures)
 
 
 def flicker(
@@ -92,12 +93,12 @@ def flicker(
     Path
         `out`, absolute.
     """
-    fixed, moving = canvas.load(fixed), canvas.load(moving)
-    mask = canvas.brain(mask, fixed)
-    planes = canvas.choose_planes(mask)
+    fixed, moving = slicing.load(fixed), slicing.load(moving)
+    mask = slicing.brain(mask, fixed)
+    planes = slicing.choose_planes(mask)
     layout = Layout.of(planes)
-    first, second = canvas.slices(fixed, planes), canvas.slices(moving, planes, matrix)
-    inside = canvas.slices(mask, planes)
+    first, second = slicing.slices(fixed, planes), slicing.slices(moving, planes, matrix)
+    inside = slicing.slices(mask, planes)
     lines = tissue_borders(first, inside, layout)
     style = (
         '@keyframes bidsreg-fade{0%,30%{opacity:1}70%,100%{opacity:0}}'
@@ -110,9 +111,9 @@ def flicker(
     )
     height = layout.bottom + FOOT
     body = [
-        f'<g>{canvas.raster(canvas.greys(first, inside), layout)}{canvas.heading(names[0], SKY)}</g>',
+        f'<g>{canvas.raster(slicing.greys(first, inside), layout)}{canvas.heading(names[0], SKY)}</g>',
         f'<g class="bidsreg-top"><rect width="{WIDTH}" height="{height:.0f}"/>'
-        f'{canvas.raster(canvas.greys(second, inside), layout)}{canvas.heading(names[1], ORANGE)}</g>',
+        f'{canvas.raster(slicing.greys(second, inside), layout)}{canvas.heading(names[1], ORANGE)}</g>',
         f'<g class="bidsreg-lines">{lines}'
         f'{canvas.heading(f"lines: tissue borders of the {names[0]}", SKY, WIDTH - 10, "end")}</g>',
         canvas.labels(planes, layout),
@@ -123,11 +124,11 @@ def flicker(
 
 def tissue_borders(pictures: Rows, inside: Rows, layout: Layout, colour: str = SKY) -> str:
     """Draw the outline of the brighter half of the brain (white matter of a T1w), and of the brain."""
-    values = canvas.flat(pictures, inside)
+    values = slicing.flat(pictures, inside)
     around = canvas.outline(smooth(inside), 0.5, layout, colour, 1.1)
     if values.size < 100 or not np.ptp(values):
         return around
-    masked = canvas.mapped(lambda cut, part: ndi.gaussian_filter(np.where(part > 0.5, cut, 0), 1.0), pictures, inside)
+    masked = slicing.mapped(lambda cut, part: ndi.gaussian_filter(np.where(part > 0.5, cut, 0), 1.0), pictures, inside)
     return around + canvas.outline(masked, _otsu(values), layout, colour, 0.9, least=24)
 
 
@@ -177,24 +178,24 @@ def checkerboard(
     Path
         `out`, absolute.
     """
-    fixed, moving = canvas.load(fixed), canvas.load(moving)
-    mask = canvas.brain(mask, fixed)
-    planes = canvas.choose_planes(mask)
+    fixed, moving = slicing.load(fixed), slicing.load(moving)
+    mask = slicing.brain(mask, fixed)
+    planes = slicing.choose_planes(mask)
     layout = Layout.of(planes)
-    inside = canvas.slices(mask, planes)
-    first = canvas.slices(fixed, planes)
-    second = _turned_over(canvas.slices(moving, planes), first, inside)
+    inside = slicing.slices(mask, planes)
+    first = slicing.slices(fixed, planes)
+    second = _turned_over(slicing.slices(moving, planes), first, inside)
 
     def mix(one: np.ndarray, other: np.ndarray, part: np.ndarray) -> np.ndarray:
-        row, column = np.indices(one.shape) * canvas.PIXEL // SQUARE
+        row, column = np.indices(one.shape) * slicing.PIXEL // SQUARE
         return np.where((part > 0.5) & ((row + column) % 2 == 1), other, one)
 
-    brain = canvas.flat(first, inside)
+    brain = slicing.flat(first, inside)
     low, high = np.percentile(brain, [1, 99]) if brain.size else (0.0, 1.0)
     window = (float(low), float(high) if high > low else float(low) + 1.0)
     body = [
         canvas.raster(
-            canvas.mapped(mix, *(canvas.greys(cuts, window=window) for cuts in (first, second)), inside), layout
+            slicing.mapped(mix, *(slicing.greys(cuts, window=window) for cuts in (first, second)), inside), layout
         ),
         canvas.outline(smooth(inside), 0.5, layout, ORANGE, 1.1),
         canvas.labels(planes, layout),
@@ -206,13 +207,13 @@ def checkerboard(
 
 def _turned_over(pictures: Rows, like: Rows, inside: Rows) -> Rows:
     """Exchange bright and dark, and distribute the greys of the brain as in another image."""
-    ours, theirs = canvas.flat(pictures, inside), canvas.flat(like, inside)
+    ours, theirs = slicing.flat(pictures, inside), slicing.flat(like, inside)
     if not ours.size or not np.ptp(ours):
         return pictures
     ranks = np.linspace(0, 100, 101)
     known, places = np.unique(np.percentile(-ours, ranks), return_index=True)
     goals = np.percentile(theirs, ranks)[places]
-    return canvas.mapped(lambda cut: np.interp(-cut, known, goals), pictures)
+    return slicing.mapped(lambda cut: np.interp(-cut, known, goals), pictures)
 
 
 def loss_curve(result: str | os.PathLike | dict[str, Any], out: str | os.PathLike) -> Path:

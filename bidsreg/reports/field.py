@@ -11,9 +11,10 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from bidsreg.registration.itk import read_composite
-from bidsreg.reports import canvas
-from bidsreg.reports.canvas import FOOT, GAP, ORANGE, PIXEL, VERMILLION, WIDTH, Layout, Plane, Source
+from bidsreg.reports import canvas, slicing
+from bidsreg.reports.canvas import FOOT, GAP, ORANGE, VERMILLION, WIDTH, Layout
 from bidsreg.reports.drawings import tissue_borders
+from bidsreg.reports.slicing import PIXEL, Plane, Source
 
 SPACING = 5.0
 """Between the lines of a deformation grid, mm."""
@@ -57,16 +58,18 @@ def deformation_grid(
     ValueError
         If `forward` is no such transform.
     """
-    fixed = canvas.load(fixed)
-    mask = canvas.brain(mask, fixed)
+    fixed = slicing.load(fixed)
+    mask = slicing.brain(mask, fixed)
     _, displacement, grid, _ = read_composite(Path(forward))
     field = _Field(displacement, grid.affine)
-    brain = nib.affines.apply_affine(mask.affine, np.argwhere(canvas.values(mask) > 0))
+    brain = nib.affines.apply_affine(mask.affine, np.argwhere(slicing.values(mask) > 0))
     lengths = np.linalg.norm(field.at(brain), axis=-1)
     middle, peak = brain.mean(0), brain[lengths.argmax()]
-    planes = canvas.planes_through(mask, (middle, peak))
+    planes = slicing.planes_through(mask, (middle, peak))
     layout = Layout.of(planes)
-    dim = canvas.mapped(lambda cut: 0.65 * cut, canvas.greys(canvas.slices(fixed, planes), canvas.slices(mask, planes)))
+    dim = slicing.mapped(
+        lambda cut: 0.65 * cut, slicing.greys(slicing.slices(fixed, planes), slicing.slices(mask, planes))
+    )
     factor = field.enlargement(float(lengths.max()))
     rings = _rings(planes[1], peak, layout) if lengths.max() > 0.05 else []
     said = [
@@ -166,11 +169,11 @@ def jacobian_map(
     """
     import matplotlib as mpl
 
-    fixed, jacobian = canvas.load(fixed), canvas.load(jacobian)
-    mask = canvas.brain(mask, fixed)
-    planes = canvas.choose_planes(mask)
+    fixed, jacobian = slicing.load(fixed), slicing.load(jacobian)
+    mask = slicing.brain(mask, fixed)
+    planes = slicing.choose_planes(mask)
     layout = Layout.of(planes)
-    first, inside = canvas.slices(fixed, planes), canvas.slices(mask, planes)
+    first, inside = slicing.slices(fixed, planes), slicing.slices(mask, planes)
     determinants = _in_mask(jacobian, mask)
     limit = _limit(determinants)
     colours = mpl.colormaps['cividis']
@@ -180,7 +183,7 @@ def jacobian_map(
         shown[cut <= 0] = mpl.colors.to_rgb(VERMILLION)
         return np.where((part > 0.5)[..., None], shown, 0.6 * grey[..., None])
 
-    painted = canvas.mapped(paint, canvas.greys(first, inside), inside, canvas.slices(jacobian, planes))
+    painted = slicing.mapped(paint, slicing.greys(first, inside), inside, slicing.slices(jacobian, planes))
     folds = int((determinants <= 0).sum())
     said = f'{folds} folded voxels' + (' (vermillion)' if folds else '')
     body = [
@@ -198,10 +201,10 @@ def _in_mask(image: nib.spatialimages.SpatialImage, mask: nib.spatialimages.Spat
     """Return the values of an image inside a mask that may lie on another grid."""
     to_mask = np.linalg.inv(mask.affine) @ image.affine
     inside = ndi.affine_transform(
-        (canvas.values(mask) > 0).astype(np.float32), to_mask[:3, :3], to_mask[:3, 3], image.shape, order=1
+        (slicing.values(mask) > 0).astype(np.float32), to_mask[:3, :3], to_mask[:3, 3], image.shape, order=1
     )
-    found = canvas.values(image)[inside > 0.5]
-    return found if found.size else canvas.values(image).ravel()
+    found = slicing.values(image)[inside > 0.5]
+    return found if found.size else slicing.values(image).ravel()
 
 
 def _limit(determinants: np.ndarray) -> float:

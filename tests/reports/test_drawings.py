@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from bidsreg.reports import canvas
+from bidsreg.reports import canvas, slicing
 from bidsreg.reports import drawings as figures
 from tests import data
 from tests.reports.heads import GRIDS, rasters, scan_on
@@ -46,7 +46,7 @@ def test_mask_outline_follows_the_mask(tmp_path):
     halo, line = (use for use in root.findall('{*}use') if use.get('href') == f'#{path.get("id")}')
     assert (halo.get('stroke'), line.get('stroke')) == ('#000', canvas.ORANGE), 'seen on any grey'
     assert float(halo.get('stroke-width')) > float(line.get('stroke-width'))
-    assert path.get('d').count('M') >= canvas.COLUMNS * 3
+    assert path.get('d').count('M') >= slicing.COLUMNS * 3
     assert out.stat().st_size < 1.5e6
 
 
@@ -135,12 +135,12 @@ def test_checkerboard_of_what_agrees_has_no_squares(tmp_path):
         rasters(figures.checkerboard(head.scan, nib.Nifti1Image(turned, affine), head.mask, tmp_path / f'{k}.svg'))[0]
         for k, affine in enumerate((head.scan.affine, apart))
     ]
-    planes = canvas.choose_planes(head.mask)
+    planes = slicing.choose_planes(head.mask)
     layout = canvas.Layout.of(planes)
-    first = canvas.slices(head.scan, planes)
-    brain = canvas.flat(first, canvas.slices(head.mask, planes))
+    first = slicing.slices(head.scan, planes)
+    brain = slicing.flat(first, slicing.slices(head.mask, planes))
     window = tuple(float(x) for x in np.percentile(brain, [1, 99]))
-    (tmp_path / 'r.svg').write_text(canvas.raster(canvas.greys(first, window=window), layout))
+    (tmp_path / 'r.svg').write_text(canvas.raster(slicing.greys(first, window=window), layout))
     (reference,) = rasters(tmp_path / 'r.svg')
     good, bad = (np.abs(board.astype(float) - reference).mean() for board in boards)
     assert good < 2
@@ -157,7 +157,7 @@ def test_fat_does_not_make_the_brain_dark(tmp_path):
     shown = []
     for name, scan in (('plain', head.scan), ('fat', fat)):
         path = figures.mask_outline(scan, head.mask, tmp_path / f'{name}.svg')
-        planes = canvas.choose_planes(head.mask)
+        planes = slicing.choose_planes(head.mask)
         layout = canvas.Layout.of(planes)
         (picture,) = rasters(path)
         x, y = ((layout.corner(0, 3) - [0, canvas.TITLE]) / layout.scale).astype(int)
@@ -169,5 +169,5 @@ def test_fat_does_not_make_the_brain_dark(tmp_path):
     # a scan that lies apart from the mask has nothing inside it: its own greys
     gone = head.scan.affine.copy()
     gone[0, 3] += 1000
-    empty = canvas.slices(nib.Nifti1Image(values, gone), planes)
-    assert canvas._window(empty, canvas.slices(head.mask, planes)) == (0.0, 1.0)
+    empty = slicing.slices(nib.Nifti1Image(values, gone), planes)
+    assert slicing._window(empty, slicing.slices(head.mask, planes)) == (0.0, 1.0)

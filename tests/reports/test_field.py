@@ -14,7 +14,7 @@ from scipy import ndimage as ndi
 
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.itk import write_composite
-from bidsreg.reports import canvas, field
+from bidsreg.reports import canvas, field, slicing
 from tests import data
 
 
@@ -57,9 +57,9 @@ def test_a_shift_of_known_length_moves_the_lines_by_it(head, tmp_path):
         values, affine = box(lambda points, shift=shift: np.broadcast_to([shift, 0, 0], points.shape))
         path = composite(tmp_path / f'{name}.h5', values, affine, affine_part)
         moved[name] = field.deformation_grid(head.scan, head.mask, path, tmp_path / f'{name}.svg')
-    planes = canvas.planes_through(head.mask, [np.zeros(3), np.zeros(3)])
-    unit = canvas.Layout.of(planes).scale / canvas.PIXEL  # of the picture, per mm
-    step = round(field.SPACING / canvas.PIXEL)
+    planes = slicing.planes_through(head.mask, [np.zeros(3), np.zeros(3)])
+    unit = canvas.Layout.of(planes).scale / slicing.PIXEL  # of the picture, per mm
+    step = round(field.SPACING / slicing.PIXEL)
     rows, columns = planes[0][0].points.shape[:2]
     across = len(range(step // 2, rows, step))  # the lines that run across come first
     down = slice(across, across + len(range(step // 2, columns, step)) - 2)
@@ -84,12 +84,12 @@ def test_the_ring_is_where_the_largest_displacement_is(head, tmp_path):
     assert 'bending drawn 2 times as large as it is' in text
     found = [[float(x) for x in ring] for ring in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', text)]
     inside = nib.affines.apply_affine(head.mask.affine, np.argwhere(np.asarray(head.mask.dataobj) > 0))
-    planes = canvas.planes_through(head.mask, [inside.mean(0), peak])
+    planes = slicing.planes_through(head.mask, [inside.mean(0), peak])
     layout = canvas.Layout.of(planes)
     for column, ring in enumerate(found):
         plane = planes[1][column]
         expected = layout.corner(1, column) + plane.pixels(peak) * layout.scale
-        assert np.linalg.norm(expected - ring) < 5 / canvas.PIXEL * layout.scale  # a voxel
+        assert np.linalg.norm(expected - ring) < 5 / slicing.PIXEL * layout.scale  # a voxel
     assert len(found) == 3
 
 
@@ -121,9 +121,9 @@ def halves(head, right, left):
 def test_larger_and_smaller_are_told_apart_in_colour_and_in_grey(head, tmp_path):
     """1.2 in the right hemisphere, on the left of the picture: yellow and light; 1/1.2 in the other: blue and dark."""
     out = field.jacobian_map(head.scan, head.mask, halves(head, 1.2, 1 / 1.2), tmp_path / 'j.svg')
-    planes = canvas.choose_planes(head.mask)
+    planes = slicing.choose_planes(head.mask)
     layout = canvas.Layout.of(planes)
-    picture, middle = raster(out), canvas.COLUMNS // 2
+    picture, middle = raster(out), slicing.COLUMNS // 2
     x, y = layout.corners[0][middle]
     rows, columns = planes[0][middle].points.shape[:2]
     top, first = round((y - canvas.TITLE) / layout.scale), round(x / layout.scale)
