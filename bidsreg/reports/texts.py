@@ -122,9 +122,9 @@ def anchor(record: PairRecord) -> str:
 def _end(record: PairRecord) -> tuple[str, str]:
     status = record.outcome.status if record.outcome else ('done' if record.complete else 'not done')
     if record.failed and record.outcome:
-        return f'<b>{status}</b>', escape(f'{record.outcome.step}: {record.outcome.cause}'.strip(': '))
+        return f'<b>{status}</b>', escape(f'{record.outcome.step}: {record.outcome.message}'.strip(': '))
     if record.outcome and record.outcome.status == 'locked':
-        return status, escape(record.outcome.cause or 'another run has it')
+        return status, escape(record.outcome.message or 'another run has it')
     return status, '<br>'.join(map(escape, [*_reasons(record), *filter(None, [_kept(record)])]))
 
 
@@ -175,14 +175,14 @@ def _boxes(record: PairRecord) -> list[str]:
     result = record.result
     if record.failed and record.outcome:
         step = escape(record.outcome.step or '?')
-        boxes.append(box('bad', f'<b>This pair failed</b> at <code>{step}</code>: {escape(record.outcome.cause)}'))
+        boxes.append(box('bad', f'<b>This pair failed</b> at <code>{step}</code>: {escape(record.outcome.message)}'))
         if record.complete:
             boxes.append(box('warn', 'What is shown below is of an earlier run.'))
         elif record.qc:
             boxes.append(box('warn', 'What is shown below was known when it failed.'))
     elif record.outcome and record.outcome.status == 'locked':
         boxes.append(
-            box('warn', f'Not done by this run: {escape(record.outcome.cause or "another run has this pair")}.')
+            box('warn', f'Not done by this run: {escape(record.outcome.message or "another run has this pair")}.')
         )
     elif not record.complete:
         boxes.append(box('warn', 'This pair is not done: there is no QC file of it in the derivatives.'))
@@ -428,7 +428,7 @@ def error(record: PairRecord, settings: Settings) -> str:
     if record.outcome:
         rows = [
             ('Step', f'<code>{escape(record.outcome.step or "?")}</code>'),
-            ('Cause', escape(record.outcome.cause or '?')),
+            ('Cause', escape(record.outcome.message or '?')),
         ]
         if record.outcome.crash_file:
             path, out = record.outcome.crash_file, settings.output_dir
@@ -450,7 +450,7 @@ def errors(records: Sequence[PairRecord]) -> str:
         (
             f'<a href="#{anchor(record)}">{escape(record.title)}</a>',
             escape(record.outcome.step if record.outcome else '?'),
-            escape(record.outcome.cause if record.outcome else 'see the message in its section'),
+            escape(record.outcome.message if record.outcome else 'see the message in its section'),
         )
         for record in failed
     ]
