@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
-import logging
-import os
-import signal
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bidsreg import __version__
 from bidsreg.errors import InputError
+from bidsreg.execution.command import exit_code
+from bidsreg.execution.options import (
+    add_device_option,
+    add_resource_options,
+    add_verbosity_option,
+    add_work_dir_option,
+)
 from bidsreg.programs import APP_PROGRAMS
 from bidsreg.registration.presets import PRESETS
-from bidsreg.settings import CHOICES, NONE, Settings, parse_memory, read_toml
+from bidsreg.settings import CHOICES, NONE, Settings, read_toml
 
 DESCRIPTION = """\
 Align the T1w and T2w scans of every person in a BIDS dataset with a diffeomorphism.
@@ -32,19 +34,19 @@ cannot be used, said before any work; 130 and 143 when interrupted."""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Shows one spelling of an option, not all its aliases."""
+    """Show one spelling of an option, not all its aliases."""
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings:
             return super()._format_action_invocation(action)
         short = [text for text in action.option_strings if not text.startswith('--')]
         names = ', '.join([*short, *[text for text in action.option_strings if text.startswith('--')][:1]])
-        value = '' if action.nargs == 0 else ' ' + self._format_args(action, (action.metavar or action.dest).upper())
+        value = '' if action.nargs == 0 else ' ' + self._format_args(action, str(action.metavar or action.dest).upper())
         return names + value
 
 
 class _Group:
-    """Adds options with their underscore spellings; what is not given leaves no trace in the result."""
+    """Add options with their underscore spellings; what is not given leaves no trace in the result."""
 
     def __init__(self, group: Any) -> None:
         self._group = group
@@ -55,7 +57,7 @@ class _Group:
         self._group.add_argument(*every, default=argparse.SUPPRESS, **options)
 
 
-def _label(prefix: str):
+def _label(prefix: str) -> Callable[[str], str]:
     return lambda text: text.removeprefix(prefix)
 
 
@@ -140,7 +142,7 @@ def _add_method_options(group: _Group) -> None:
         metavar='NAME',
         help=f'one of {", ".join(PRESETS)}, or another program: {", ".join(APP_PROGRAMS)} (node-mind)',
     )
-    group.add('--device', metavar='{auto,cpu,cuda,cuda:N}', help='where the deformation is solved (auto)')
+    add_device_option(group.add, 'where the deformation is solved')
     group.add(
         '--working-resolution',
         type=float,
@@ -167,36 +169,8 @@ def _add_method_options(group: _Group) -> None:
     )
 
 
-def add_resource_options(add: Callable[..., Any]) -> None:
-    """Options for how much may be used at once, the same for every command that runs Nipype.
-
-    Parameters
-    ----------
-    add
-        Takes what ``argparse``'s ``add_argument`` takes.
-    """
-    add('--nprocs', '--nthreads', '--n-cpus', dest='nprocs', type=int, metavar='N', help='CPUs at once (all)')
-    add('--omp-nthreads', type=int, metavar='N', help='CPUs of one step (nprocs, at most 8)')
-    add(
-        '--mem',
-        '--mem-mb',
-        dest='mem_gb',
-        type=parse_memory,
-        metavar='AMOUNT',
-        help='memory at once, for example 16GB; a number without a unit is MB (90 %% of the machine)',
-    )
-    add(
-        '--use-plugin',
-        '--nipype-plugin-file',
-        dest='use_plugin',
-        type=Path,
-        metavar='FILE',
-        help='YAML with a Nipype plugin and its plugin_args',
-    )
-
-
 def _add_run_options(group: _Group) -> None:
-    group.add('-w', '--work-dir', type=Path, metavar='DIR', help='folder for intermediate files (./work)')
+    add_work_dir_option(group.add)
     group.add('--config-file', type=Path, metavar='FILE', help='TOML with settings; the command line wins over it')
     group.add('--dry-run', action='store_true', help='show which files would be registered, and why, and stop')
     group.add('--reports-only', action='store_true', help='write the reports again from what is there')
@@ -212,7 +186,7 @@ def _add_run_options(group: _Group) -> None:
     group.add('--stop-on-first-crash', action='store_true', help='stop everything when one step fails')
     group.add('--clean-workdir', action='store_true', help='forget the intermediate files of the pairs first')
     group.add('--notrack', action='store_true', help='accepted, does nothing: nothing is ever tracked')
-    group.add('-v', '--verbose', action='count', help='say more; twice: everything')
+    add_verbosity_option(group.add)
 
 
 def parse_settings(argv: Sequence[str] | None = None) -> Settings:
@@ -260,17 +234,6 @@ def _query(value: Any) -> Any:
     return NONE if value is None else value
 
 
-def silence_network() -> None:
-    """Switch off what other packages look up on the network, and what they need from the environment."""
-    os.environ['NIPYPE_NO_ET'] = os.environ['NO_ET'] = '1'
-    os.environ.setdefault('MPLBACKEND', 'Agg')
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container under a user without a name
-        user = f'uid{os.getuid()}'
-    os.environ.setdefault('LOGNAME', user)  # Nipype's SLURM plugin reads it
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the BIDS App.
 
@@ -293,26 +256,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(settings)
 
     return exit_code('bidsreg', work)
-
-
-def exit_code(program: str, work: Callable[[], int]) -> int:
-    """Do the work of a command; what it ends with, when its input cannot be used or it is interrupted, too.
-
-    Parameters
-    ----------
-    program
-        Its name, for messages.
-    work
-        Returns the exit code where all goes well.
-    """
-    silence_network()
-    logging.captureWarnings(True)
-    logging.raiseExceptions = False  # a log that cannot be written (full disk) must not bury the summary
-    try:
-        return work()
-    except InputError as error:
-        print(f'{program}: error: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as error:  # before the work began, or a second time
-        print(f'{program}: interrupted', file=sys.stderr)
-        return 128 + getattr(error, 'number', signal.SIGINT)

@@ -1,8 +1,15 @@
-"""Errors that are written for the person who runs the program."""
+"""Errors that mean something to whoever catches them: what the user gave, and processes that were killed."""
 
 
 class InputError(Exception):
     """Something the user gave cannot be used; the message says what, which file and what to do.
 
     Raised before any work it ends the run with exit code 2; raised inside a node it fails that pair only.
+    """
+
+
+class ProcessKilledError(RuntimeError):
+    """A process that does part of the work was killed from outside, most often by the system for its memory.
+
+    The same work may succeed when less runs beside it, so a run tries it once more.
     """

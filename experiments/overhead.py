@@ -75,7 +75,7 @@ def measure(subjects: int, answer) -> None:
     """Go the way of a run of the app; put the row of the table into a queue."""
     from bidsreg.workflows.app import init_bidsreg_wf
 
-    from bidsreg.app.run import graph_size
+    from bidsreg.app.work import graph_size
     from bidsreg.bids.pairs import find_pairs
     from bidsreg.execution import local as engine
     from bidsreg.execution.local import configure, run_graph

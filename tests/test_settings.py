@@ -1,3 +1,5 @@
+"""The settings of the app: strictly typed, in TOML and out of it, and what of them changes results."""
+
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, replace
@@ -6,34 +8,11 @@ from pathlib import Path
 import pytest
 
 from bidsreg.errors import InputError
-from bidsreg.settings import NONE, RESULT_FIELDS, Settings, parse_memory, read_toml
+from bidsreg.settings import NONE, RESULT_FIELDS, Settings, read_toml
 
 
 def make(**values) -> Settings:
     return Settings(**{'bids_dir': 'raw', 'output_dir': 'out', **values})
-
-
-@pytest.mark.parametrize(
-    ('text', 'gb'),
-    [
-        ('16GB', 16),
-        ('16G', 16),
-        ('1.5g', 1.5),
-        ('800MB', 0.8),
-        ('2000', 2),
-        ('2TB', 2000),
-        (' 4 GiB ', 4),
-        ('.5G', 0.5),
-    ],
-)
-def test_memory_units(text, gb):
-    assert parse_memory(text) == pytest.approx(gb)
-
-
-@pytest.mark.parametrize('text', ['', '16XB', 'G', '-3G', '0', '1e3', 'lots', '1.5.2G'])
-def test_memory_nonsense(text):
-    with pytest.raises(InputError, match='amount of memory'):
-        parse_memory(text)
 
 
 def test_toml_round_trip(tmp_path):
@@ -58,18 +37,12 @@ def test_frozen_and_absolute():
         settings.method = 'other'
 
 
-def test_threads_default_to_the_processes():
-    assert make(nprocs=3).omp_nthreads == 3
-    assert make(nprocs=64).omp_nthreads == 8
-    assert make(nprocs=4, omp_nthreads=2).omp_nthreads == 2
-
-
 @pytest.mark.parametrize(
     ('values', 'message'),
     [
         ({'pairing': 'nearest'}, '--pairing.*session, subject'),
         ({'device': 'gpu'}, '--device.*cuda:N'),
-        ({'device': 'cuda:x'}, '--device'),
+        ({'analysis_level': 'subject'}, '--analysis-level'),
         ({'nprocs': 0}, '--nprocs must be above zero'),
         ({'nprocs': '4'}, 'nprocs should be of type int'),
         ({'sloppy': 1}, 'sloppy should be of type bool'),

@@ -81,24 +81,24 @@ def _input(action: argparse.Action) -> dict[str, Any]:
     """Describe one option; what is not filled in stays out of the command line, for a configuration file to say."""
     flags = [text for text in action.option_strings if text.startswith('--')]
     name = flags[0][2:].replace('-', '_') if flags else action.dest
-    told = {
+    described = {
         'id': name,
         'name': name.replace('_', ' '),
-        'description': action.help % vars(action),
+        'description': (action.help or '') % vars(action),
         'optional': not action.required,
         'value-key': f'[{name.upper()}]',
         **_kind(action, name),
         **LIMITS.get(name, {}),
     }
     if flags and not isinstance(action, argparse._CountAction):
-        told['command-line-flag'] = flags[0]
+        described['command-line-flag'] = flags[0]
     if action.choices:
-        told['value-choices'] = list(action.choices)
-    return told
+        described['value-choices'] = list(action.choices)
+    return described
 
 
 def _kind(action: argparse.Action, name: str) -> dict[str, Any]:
-    """Type of the value in Boutiques' words."""
+    """Return the type of the value in Boutiques' words."""
     if isinstance(action, argparse._StoreTrueAction):
         return {'type': 'Flag'}
     if isinstance(action, argparse._CountAction):  # a flag has no number: the flag itself is the value
@@ -109,7 +109,7 @@ def _kind(action: argparse.Action, name: str) -> dict[str, Any]:
     several = {'list': True, 'list-separator': ' ', 'min-list-entries': 1} if action.nargs else {}
     if action.type in (int, float):
         return {'type': 'Number', **({'integer': True} if action.type is int else {}), **several}
-    place = (action.metavar or name).upper().endswith(('DIR', 'FILE'))
+    place = str(action.metavar or name).upper().endswith(('DIR', 'FILE'))
     return {'type': 'File' if place and name not in MADE else 'String', **several}
 
 

@@ -1,25 +1,24 @@
-"""Everything that can be known to be wrong before any work, said before any work."""
+"""The app's own checks: what can be known to be wrong before any work is said before any work."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
 
 from bidsreg.bids.dataset import check_output_dataset
 from bidsreg.errors import InputError
-from bidsreg.execution.devices import count_gpus
+from bidsreg.execution.checks import check_device, check_writable
+from bidsreg.execution.plugins import read_plugin
 from bidsreg.programs import APP_PROGRAMS, PROGRAMS
 from bidsreg.qc.verdict import read_thresholds
 from bidsreg.registration.presets import PRESETS
-from bidsreg.settings import WORKING_RESOLUTION, Settings, suggestion
+from bidsreg.settings import WORKING_RESOLUTION, Settings
+from bidsreg.validation import suggestion
 
 LOGGER = logging.getLogger('bidsreg')
 
@@ -116,21 +115,10 @@ def _example(bids: Path) -> Path:
     return bids / 'derivatives' / 'bidsreg'
 
 
-def check_writable(settings: Settings) -> None:
-    """Make the output and the work folder and write a file into each; raise when that fails."""
-    places = {'output': settings.output_dir, 'work': settings.work_dir, 'database': settings.bids_database_dir}
-    for name, folder in places.items():
-        if folder is not None:
-            _probe(name, folder)
-
-
-def _probe(name: str, folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b'0' * 4096)
-    except OSError as error:
-        raise InputError(f'The {name} folder {folder} cannot be written: {error.strerror}.') from error
+def check_folders_writable(settings: Settings) -> None:
+    """Make the folders of a run and write a file into each; raise :class:`InputError` when that fails."""
+    folders = {'output': settings.output_dir, 'work': settings.work_dir, 'database': settings.bids_database_dir}
+    check_writable(folders)
 
 
 def check_study(settings: Settings) -> None:
@@ -147,78 +135,7 @@ def check_study(settings: Settings) -> None:
     check_output_dataset(folder)
     read_thresholds(settings.qc_thresholds)
     if not settings.dry_run:
-        _probe('output', folder)
-
-
-def check_monitor() -> None:
-    """Raise when the resource monitor is asked for and what it needs is missing."""
-    if importlib.util.find_spec('psutil') is None:
-        raise InputError('--resource-monitor needs the package psutil (pip install psutil).')
-
-
-def check_device(settings: Settings) -> None:
-    """Raise when a GPU is asked for and there is none; nothing else is ever taken instead."""
-    if not settings.device.startswith('cuda'):
-        return
-    plugin, _ = read_plugin(settings.use_plugin)
-    if plugin != 'MultiProc':
-        if ':' in settings.device and plugin != 'Linear':
-            raise InputError(
-                f'--device {settings.device}: with {plugin} use --device cuda; it says which GPU a job gets.'
-            )
-        LOGGER.info('--device %s is not checked here: the plugin may run the work on another machine.', settings.device)
-        return
-    count = count_gpus()
-    wanted = int(settings.device.partition(':')[2] or 0)
-    if wanted >= count:
-        raise InputError(
-            f'--device {settings.device}: PyTorch sees {count or "no"} CUDA device(s) here. In a container pass the '
-            'GPU on (docker run --gpus all, apptainer --nv), or use --device cpu.'
-        )
-
-
-def read_plugin(path: Path | None) -> tuple[str, dict[str, Any]]:
-    """Read a file with a Nipype plugin, in fMRIPrep's format: YAML with ``plugin`` and ``plugin_args``.
-
-    Returns
-    -------
-    plugin, plugin_args
-        ``MultiProc`` and nothing when no file is given.
-
-    """
-    if path is None:
-        return 'MultiProc', {}
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f'--use-plugin {path} cannot be read: {error}') from error
-    plugin = content.get('plugin') if isinstance(content, dict) else None
-    arguments = (content.get('plugin_args') or {}) if plugin else {}
-    if not isinstance(plugin, str) or not isinstance(arguments, dict):
-        raise InputError(f'--use-plugin {path}: give "plugin: NAME", and the rest as a mapping under "plugin_args".')
-    _check_plugin_name(plugin, path)
-    return plugin, arguments
-
-
-def _check_plugin_name(plugin: str, path: Path) -> None:
-    from nipype.pipeline import plugins
-
-    known = [name.removesuffix('Plugin') for name in dir(plugins) if name.endswith('Plugin')]
-    if plugin not in known:
-        raise InputError(f'--use-plugin {path}: Nipype has no plugin {plugin!r}.{suggestion(plugin, known)}')
-    if plugin.endswith('Graph'):
-        raise InputError(
-            f'--use-plugin {path}: {plugin} does not wait for its jobs; use {plugin.removesuffix("Graph")}.'
-        )
-    from bidsreg.execution.batch.base import missing_programs
-
-    if missing := missing_programs(plugin):
-        raise InputError(
-            f'--use-plugin {path}: {plugin} needs {", ".join(missing)}, not on the PATH here: start bidsreg where '
-            'jobs are submitted. In a container use one job for each subject instead (docs/clusters.md).'
-        )
+        check_writable({'output': folder})
 
 
 def validate_bids(settings: Settings) -> None:

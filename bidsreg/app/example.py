@@ -16,9 +16,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -66,7 +67,8 @@ class Head:
     affine: np.ndarray
 
 
-def _template(name: str) -> nib.Nifti1Image:
+def _template(name: str) -> Any:
+    """Load an image of the template that nilearn ships."""
     from nilearn import datasets
 
     path = Path(datasets.__file__).parent / 'data' / f'mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz'
@@ -76,7 +78,7 @@ def _template(name: str) -> nib.Nifti1Image:
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], spacing: float, std: float) -> np.ndarray:
-    """Random field (float32) of standard deviation `std` that varies over about `spacing` voxels."""
+    """Make a random field (float32) of standard deviation `std` that varies over about `spacing` voxels."""
     coarse = rng.normal(size=[int(n / spacing) + 4 for n in shape]).astype(np.float32)
     steps = [np.linspace(1, c - 2, n, dtype=np.float32) for c, n in zip(coarse.shape, shape, strict=True)]
     field = coarse
@@ -94,7 +96,7 @@ def make_head(seed: int = 0) -> Head:
     # The template ends below the brain stem: repeating its last slice there continues the cord.
     pad = [(PADDING[0],) * 2, (PADDING[1],) * 2, (PADDING[2],) * 2]
 
-    def padded(image):
+    def padded(image: Any) -> np.ndarray:
         return np.pad(np.asarray(image.dataobj, np.float32), pad, mode='edge') / 255
 
     template, gm, wm = padded(t1), padded(_template('gm')), padded(_template('wm'))
@@ -121,12 +123,12 @@ def make_head(seed: int = 0) -> Head:
         for k, n in enumerate(brain.shape)
     )
 
-    def ball(centre, radii):
-        """Signed distance-like number: positive inside the ellipsoid, mm."""
+    def ball(centre: Sequence[float], radii: Sequence[float]) -> np.ndarray:
+        """Return a number like a signed distance: positive inside the ellipsoid, mm."""
         scaled = sum(((p - c) / r) ** 2 for p, c, r in zip((x, y, z), centre, radii, strict=True))
         return min(radii) * (1 - np.sqrt(scaled))
 
-    def step(distance):
+    def step(distance: np.ndarray) -> np.ndarray:
         return np.clip(distance + 0.5, 0, 1).astype(np.float32)
 
     face = np.maximum(ball((0, 52, -60), (58, 44, 62)), ball((0, -22, -100), (56, 58, 60)))
@@ -155,7 +157,7 @@ def make_head(seed: int = 0) -> Head:
 
 
 def signal(head: Head, contrast: str, seed: int = 0) -> np.ndarray:
-    """Noise-free image of the head on its own grid, white matter near 1.
+    """Return the noise-free image of the head on its own grid, white matter near 1.
 
     Parameters
     ----------
@@ -165,7 +167,8 @@ def signal(head: Head, contrast: str, seed: int = 0) -> np.ndarray:
     seed : int
         Of the texture; the two contrasts have different ones, so that they share nothing but anatomy.
     """
-    equation = {'T1w': mprage, 'T2w': turbo_spin_echo}[contrast]
+    equations: dict[str, Callable[..., float]] = {'T1w': mprage, 'T2w': turbo_spin_echo}
+    equation = equations[contrast]
     reference = equation(*TISSUES['wm'])
     image = np.zeros(head.brain.shape, np.float32)
     for name, fraction in head.tissues.items():
@@ -178,7 +181,7 @@ def signal(head: Head, contrast: str, seed: int = 0) -> np.ndarray:
 
 # ---------------------------------------------------------------------------------------------------- the other scan
 def rotation(x: float, y: float, z: float) -> np.ndarray:
-    """3x3 rotation by degrees about x, then y, then z."""
+    """Return the 3x3 rotation by degrees about x, then y, then z."""
     a, b, c = np.deg2rad([x, y, z])
     rx = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
     ry = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
@@ -201,17 +204,22 @@ WAVES = np.array(
 
 
 def distortion(points: np.ndarray) -> np.ndarray:
-    """Displacement (mm) of the smooth distortion at world points of the T2w."""
+    """Return the displacement (mm) of the smooth distortion at world points of the T2w."""
     return np.sin(points @ WAVES[:, :3].T + WAVES[:, 3]) @ WAVES[:, 4:]
 
 
 def to_t1w(points: np.ndarray) -> np.ndarray:
-    """World points (mm, RAS+) of the T2w to the same anatomy's world points in the T1w: the truth."""
+    """Map world points (mm, RAS+) of the T2w to the same anatomy's world points in the T1w: the truth."""
     return (points - CENTRE) @ POSITION.T + CENTRE + SHIFT + distortion(points)
 
 
-def _grid(voxel, size, turn=(0.0, 0.0, 0.0), axes=(1, 1, 1)) -> tuple[tuple[int, ...], np.ndarray]:
-    """Shape and affine of a grid of `size` mm around :data:`CENTRE`; `axes` are the signs of the voxel axes."""
+def _grid(
+    voxel: Sequence[float],
+    size: Sequence[float],
+    turn: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    axes: tuple[int, int, int] = (1, 1, 1),
+) -> tuple[tuple[int, ...], np.ndarray]:
+    """Return shape and affine of a grid of `size` mm around :data:`CENTRE`; `axes` are the signs of the voxel axes."""
     shape = tuple(int(np.ceil(s / v)) for s, v in zip(size, voxel, strict=True))
     affine = np.eye(4)
     affine[:3, :3] = rotation(*turn) @ np.diag(np.asarray(voxel) * axes)
@@ -311,8 +319,8 @@ def _write_json(path: Path, content: dict) -> None:
     path.write_text(json.dumps(content, indent=2) + '\n')
 
 
-def _write_points(head: Head, shape, affine, path: Path, number: int = 2000) -> None:
-    """Brain points: their world mm in the T1w and in the T2w, one a row."""
+def _write_points(head: Head, shape: tuple[int, ...], affine: np.ndarray, path: Path, number: int = 2000) -> None:
+    """Write brain points, one a row: their world mm in the T1w and in the T2w."""
     rng = np.random.default_rng(11)
     voxels = rng.uniform(0, np.array(shape) - 1, (number * 40, 3))
     in_t2w = nib.affines.apply_affine(affine, voxels)
@@ -335,7 +343,7 @@ def _write_points(head: Head, shape, affine, path: Path, number: int = 2000) -> 
 
 # ---------------------------------------------------------------------------------------------------- the check
 def map_points(transform: Path, points: np.ndarray) -> np.ndarray:
-    """World points (mm, RAS+) through an ITK transform file, by ANTsPy (an independent reader)."""
+    """Map world points (mm, RAS+) through an ITK transform file, by ANTsPy (an independent reader)."""
     import ants
     import pandas as pd
 

@@ -18,7 +18,8 @@ from bidsreg.benchmark.settings import BenchmarkSettings
 from bidsreg.bids.names import output_name
 from bidsreg.bids.pairs import EXTENSIONS, Pair, find_pairs, index
 from bidsreg.errors import InputError
-from bidsreg.settings import Settings, suggestion
+from bidsreg.settings import Settings
+from bidsreg.validation import suggestion
 
 LOGGER = logging.getLogger('bidsreg')
 

@@ -10,7 +10,13 @@ from pathlib import Path
 from bidsreg import __version__
 from bidsreg.benchmark.methods import known_methods
 from bidsreg.benchmark.settings import CHOICES, INTER_PAIRS, BenchmarkSettings
-from bidsreg.cli import add_resource_options, exit_code
+from bidsreg.execution.command import exit_code
+from bidsreg.execution.options import (
+    add_device_option,
+    add_resource_options,
+    add_verbosity_option,
+    add_work_dir_option,
+)
 
 DESCRIPTION = """\
 Compare methods of registration on your own labelled pairs of a T1w and a T2w: the paper's table.
@@ -44,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_comparison(group) -> None:
+def _add_comparison(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--methods', nargs='+', required=True, metavar='NAME', help=f'any of {", ".join(known_methods())}'
     )
@@ -82,18 +88,18 @@ def _add_comparison(group) -> None:
     )
 
 
-def _add_preparation(group) -> None:
+def _add_preparation(group: argparse._ArgumentGroup) -> None:
     group.add_argument('--bias-correction', choices=CHOICES['bias_correction'], help='for all methods alike (n4)')
     group.add_argument('--prealign', choices=CHOICES['prealign'], help='none: the images are aligned already (affine)')
-    group.add_argument('--device', metavar='{auto,cpu,cuda,cuda:N}', help='for methods that can use a GPU (auto)')
+    add_device_option(group.add_argument, 'for methods that can use a GPU')
     group.add_argument('--random-seed', type=int, metavar='N', help='seed of everything random but the draw (2026)')
     group.add_argument('--sloppy', action='store_true', help='fast and bad, for tests only')
 
 
-def _add_resources(group) -> None:
+def _add_resources(group: argparse._ArgumentGroup) -> None:
     add_resource_options(group.add_argument)
-    group.add_argument('-w', '--work-dir', type=Path, metavar='DIR', help='folder for intermediate files (./work)')
-    group.add_argument('-v', '--verbose', action='count', help='say more; twice: everything')
+    add_work_dir_option(group.add_argument)
+    add_verbosity_option(group.add_argument)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,9 +115,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit code: 0 all done, 1 something failed, 2 the input cannot be used, 128 + signal when interrupted.
     """
-    given = vars(build_parser().parse_args(argv))
 
     def work() -> int:
+        given = vars(build_parser().parse_args(argv))
         from bidsreg.benchmark.run import run
 
         return run(BenchmarkSettings(**given))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bidsreg.errors import InputError
 from bidsreg.programs import PROGRAMS
 from bidsreg.registration.presets import PRESETS
-from bidsreg.settings import suggestion
+from bidsreg.validation import suggestion
 
 #: The common starting point, left as it is.
 AFFINE = 'affine'

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg import __version__
-from bidsreg.app.checks import check_device, check_writable, read_plugin
-from bidsreg.app.run import signals_raise
 from bidsreg.benchmark.cases import Case, check_cases, find_cases
 from bidsreg.benchmark.files import write_json
 from bidsreg.benchmark.labels import read_label_list
@@ -31,9 +29,13 @@ from bidsreg.benchmark.settings import BenchmarkSettings, digest
 from bidsreg.bids.locks import PairLock
 from bidsreg.bids.names import PRIVATE
 from bidsreg.errors import InputError
-from bidsreg.execution.logs import to_console, to_file
+from bidsreg.execution.checks import check_device, check_writable
+from bidsreg.execution.command import interrupted_code
+from bidsreg.execution.logs import new_run_uuid, to_console, to_file
+from bidsreg.execution.plugins import read_plugin
+from bidsreg.execution.signals import signals_raise
+from bidsreg.outcome import RETRIED, Cause, Failure
 from bidsreg.registration.atomic import write_text
-from bidsreg.settings import new_run_uuid
 
 if typing.TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +45,9 @@ LOGGER = logging.getLogger('bidsreg')
 #: Says which benchmark a folder belongs to.
 MARKER = 'benchmark.json'
 UNKNOWN = 'it ended without a result'
-BROKEN_OFF = 'the run was broken off before it was done'
+
+#: One method on one pair.
+Cell = tuple[Case, Method]
 
 
 def run(settings: BenchmarkSettings) -> int:
@@ -74,10 +78,10 @@ def run(settings: BenchmarkSettings) -> int:
         check_output(settings.output_dir, identity)
         alike = settings.task == 'intra' and settings.prealign == 'affine'
         check_cases(cases, labels, need_moving_mask=not alike)
-        check_writable(settings)
+        check_writable({'output': settings.output_dir, 'work': settings.work_dir})
         logs = settings.output_dir / 'logs' / new_run_uuid()
         with to_file(logs / 'benchmark.log'), _lock(settings), signals_raise():
-            return _Run(settings, cases, methods, notes, labels, identity, logs).go()
+            return BenchmarkRun(settings, cases, methods, notes, labels, identity, logs).go()
 
 
 def check_folders(settings: BenchmarkSettings) -> None:
@@ -143,8 +147,24 @@ def _lock(settings: BenchmarkSettings) -> PairLock:
     return lock
 
 
-class _Run:
-    """The state of one run."""
+class BenchmarkRun:
+    """The state of one run.
+
+    Parameters
+    ----------
+    settings
+        What was asked for.
+    cases, methods
+        The pairs, and the methods that can be run here.
+    notes
+        What is said below the table.
+    labels
+        Names by label.
+    identity
+        See :meth:`BenchmarkSettings.identity`.
+    logs
+        Folder for the logs of this run.
+    """
 
     def __init__(
         self,
@@ -161,17 +181,17 @@ class _Run:
         self.out = settings.output_dir
 
     def go(self) -> int:
-        """Run from the plan to the tables."""
+        """Run from the plan to the tables, and return the exit code."""
         cells = [(case, method) for case in self.cases for method in self.methods]
         LOGGER.info('bidsreg-benchmark %s: %d pairs, %d methods', __version__, len(self.cases), len(self.methods))
-        self._mark()
+        self._write_marker()
         todo = [cell for cell in cells if not self._is_done(*cell)]
         LOGGER.info('%d of %d cells are to do', len(todo), len(cells))
         try:
             self._compute(todo)
         except KeyboardInterrupt as error:
             LOGGER.error('Interrupted (%s). What is done is kept: the same command goes on from here.', error)
-            return 128 + getattr(error, 'number', 2)
+            return interrupted_code(error)
         shown = self._lay_out()
         failed = [cell for cell in cells if not self._is_done(*cell)]
         print(
@@ -211,34 +231,36 @@ class _Run:
         }
 
     # ------------------------------------------------------------------------------------------------ work
-    def _mark(self) -> None:
+    def _write_marker(self) -> None:
         """Say whose folder this is, and remember the methods of earlier runs: they stay in the table."""
         before = (read_cell(self.out / MARKER) or {}).get('methods', [])
         asked = dict.fromkeys([*before, *(method.asked for method in self.methods)])
         write_json(self.out / MARKER, {'identity': dict(self.identity), 'methods': list(asked)})
         self.all_methods = {(found := resolve(name, self.settings.task)).name: found for name in asked}
 
-    def _compute(self, todo: Sequence[tuple[Case, Method]]) -> None:
+    def _compute(self, todo: Sequence[Cell]) -> None:
         """Run the graph; what was lost with a killed process gets a second chance."""
         if not todo:
             return
         for case, method in todo:
             self._cell_path(case, method).unlink(missing_ok=True)
-        lost = self._run_graph(todo)
+        failed = self._run_graph(todo)
+        lost = [cell for cell, failure in failed if failure.cause in RETRIED]
+        failed = [(cell, failure) for cell, failure in failed if failure.cause not in RETRIED]
         if lost:
             LOGGER.warning('%d cells were lost with a process that was killed: once more', len(lost))
-            lost = self._run_graph(lost)
-        for case, method in lost:
-            self._fail(case, method, BROKEN_OFF)
+            failed += self._run_graph(lost)
+        for (case, method), failure in failed:
+            self._fail(case, method, failure.message)
 
-    def _run_graph(self, todo: Sequence[tuple[Case, Method]]) -> list[tuple[Case, Method]]:
-        """Run some cells; those that neither ended nor failed."""
+    def _run_graph(self, todo: Sequence[Cell]) -> list[tuple[Cell, Failure]]:
+        """Run some cells, and return why those failed that are not done."""
         from bidsreg.benchmark.workflow import cell_nodes, image_name, init_benchmark_wf
         from bidsreg.execution.crashes import read_crash
         from bidsreg.execution.local import configure, run_graph
 
         configure(self.settings, self.logs)
-        work = [(case, [(m, self._told(case, m)) for c, m in todo if c is case]) for case in self.cases]
+        work = [(case, [(m, self._cell_inputs(case, m)) for c, m in todo if c is case]) for case in self.cases]
         name = f'benchmark_{digest(self.identity)}'
         workflow = init_benchmark_wf(
             settings=self.settings, work=[item for item in work if item[1]], labels=self.labels, name=name
@@ -248,25 +270,20 @@ class _Run:
         names = {image_name(case, end): getattr(case, end).name for case in self.cases for end in ('fixed', 'moving')}
         names |= {case.node_name: case.name for case in self.cases}
         end = run_graph(workflow, self.settings, names, self.logs)
+        if end.error is not None:
+            LOGGER.debug('The graph ended with %s: %s', type(end.error).__name__, end.error)
         crashes = [read_crash(path) for path in sorted(set(self.logs.glob('crash-*.txt')) - old)]
         failures = {**dict(crashes), **end.failures}
-        lost = []
-        for case, method in todo:
-            if self._is_done(case, method):
-                continue
-            reason = why_failed(failures, cell_nodes(case, method))
-            if reason:
-                self._fail(case, method, reason)
-            else:
-                lost.append((case, method))
-        if lost and end.error is not None:
-            LOGGER.debug('The graph ended with %s: %s', type(end.error).__name__, end.error)
-        return lost
+        return [
+            ((case, method), why_failed(failures, cell_nodes(case, method)) or Failure(Cause.BROKEN_OFF))
+            for case, method in todo
+            if not self._is_done(case, method)
+        ]
 
-    def _told(self, case: Case, method: Method) -> dict[str, Any]:
-        """What the judge of a cell is told."""
-        told = {'cell': str(self._cell_path(case, method)), 'facts': self._facts(case, method)}
-        return told | ({'example': str(self._example(method))} if case is self.cases[0] else {})
+    def _cell_inputs(self, case: Case, method: Method) -> dict[str, Any]:
+        """Return the inputs of the judge of a cell that are its own."""
+        inputs = {'cell': str(self._cell_path(case, method)), 'facts': self._facts(case, method)}
+        return inputs | ({'example': str(self._example(method))} if case is self.cases[0] else {})
 
     def _fail(self, case: Case, method: Method, reason: str) -> None:
         failed = {**self._facts(case, method), 'status': 'failed', 'reason': reason}
@@ -285,14 +302,14 @@ class _Run:
             write_tsv(labels, LABEL_COLUMNS, self.out / 'labels.tsv')
         present = [method for method in methods if method.name in set(results['method'])]
         reference = resolve(self.settings.reference, self.settings.task).name
-        notes = [*self.notes, *note_on_forms(present), *self._made_with(cells)]
+        notes = [*self.notes, *note_on_forms(present), *self._conditions(cells)]
         table = paper_table(results, present, reference, title=self._title(), notes=notes)
         for form in FORMATS:
             write_text(self.out / f'table{form.extension}', form(table))
         return self._draw(results, labels, [method.name for method in present])
 
     def _draw(self, results: pd.DataFrame, labels: pd.DataFrame, methods: Sequence[str]) -> bool:
-        """Draw the figures; a failure of theirs is told, and loses no number."""
+        """Draw the figures; tell whether that was done. Where it fails, no number is lost."""
         from bidsreg.benchmark.figures import write_figures
 
         try:
@@ -310,7 +327,7 @@ class _Run:
         return f'{kind}: {count} of {self.settings.input.name}'
 
     def _copy_fixed_example(self) -> None:
-        """Put what the panels are compared with beside them."""
+        """Put the images that the panels are compared with beside them."""
         from bidsreg.bids.headers import load_sane
 
         case, folder = self.cases[0], self.out / 'example'
@@ -320,8 +337,8 @@ class _Run:
             if path is not None and not (folder / f'{name}.nii.gz').exists():
                 load_sane(path).to_filename(folder / f'{name}.nii.gz')
 
-    def _made_with(self, cells: Iterable[Mapping[str, Any]]) -> list[str]:
-        """Under which conditions the numbers came about."""
+    def _conditions(self, cells: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Say under which conditions the numbers came about."""
         done = [cell for cell in cells if cell['status'] == 'done']
         versions = {f'{name} {text}' for cell in done for name, text in (cell.get('versions') or {}).items()}
         known = {
@@ -338,27 +355,27 @@ class _Run:
         return [f'{title}: {", ".join(sorted(values))}' for title, values in known.items() if values]
 
 
-def why_failed(failures: Mapping[str, str], nodes: Sequence[str]) -> str:
+def why_failed(failures: Mapping[str, Failure], nodes: Sequence[str]) -> Failure | None:
     """Find why a cell was not reached.
 
     Parameters
     ----------
     failures
-        Full names of failed nodes, and why they failed.
+        Why nodes failed, by their full names.
     nodes
         See :func:`bidsreg.benchmark.workflow.cell_nodes`: the cell's own, those of its images, and its pair's.
 
     Returns
     -------
-    str
-        Empty when nothing that it needs has failed.
+    Failure or None
+        None when nothing that it needs has failed.
     """
     *needed, pair = nodes
     for node in needed:
-        for name, cause in failures.items():
+        for name, failure in failures.items():
             if f'.{node}.' in f'{name}.':
-                return cause
-    return next((cause for name, cause in failures.items() if _is_prealignment(name.split('.'), pair)), '')
+                return failure
+    return next((failure for name, failure in failures.items() if _is_prealignment(name.split('.'), pair)), None)
 
 
 def _is_prealignment(parts: Sequence[str], pair: str) -> bool:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from bidsreg import __version__
 from bidsreg.benchmark.labels import read_label_list
 from bidsreg.errors import InputError
-from bidsreg.settings import cpu_count
+from bidsreg.execution.settings import ExecutionSettings
+from bidsreg.validation import check_choices, check_not_negative
 
-CHOICES = {
+CHOICES: dict[str, tuple[str, ...]] = {
     'task': ('inter', 'intra'),
     'bias_correction': ('n4', 'none'),
     'prealign': ('affine', 'none'),
@@ -25,8 +25,8 @@ INTER_PAIRS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkSettings:
-    """Everything one benchmark was asked to do.
+class BenchmarkSettings(ExecutionSettings):
+    """Everything one benchmark was asked to do; how its graph is run is inherited.
 
     Values are checked when the object is made.
 
@@ -50,8 +50,6 @@ class BenchmarkSettings:
         Where labels, masks and points are looked for; empty: ``derivatives/*`` of a BIDS dataset.
     bias_correction, prealign : str
         ``n4`` or ``none``; ``affine`` or ``none``.
-    device : str
-        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, for the methods that can use a GPU.
     random_seed : int
         Of the prealignment and the methods.
     sloppy : bool
@@ -59,12 +57,11 @@ class BenchmarkSettings:
     skip_missing : bool
         Leave methods out whose program is not there, and say so, instead of refusing; those for comparisons only
         are always left out.
-    work_dir : Path
-        For intermediate files.
-    nprocs, omp_nthreads, mem_gb, use_plugin
-        Processes at once, threads of one process, GB for all of them, and a YAML file with a Nipype plugin.
-    verbose : int
-        How much to say.
+
+    Raises
+    ------
+    InputError
+        If a value is not of its type or out of its range.
     """
 
     input: Path
@@ -79,47 +76,19 @@ class BenchmarkSettings:
     derivatives: tuple[Path, ...] = ()
     bias_correction: str = 'n4'
     prealign: str = 'affine'
-    device: str = 'auto'
     random_seed: int = 2026
     sloppy: bool = False
     skip_missing: bool = False
-    work_dir: Path = field(default_factory=lambda: Path('work'))
-    nprocs: int = field(default_factory=cpu_count)
-    omp_nthreads: int = 0
-    mem_gb: float | None = None
-    use_plugin: Path | None = None
-    verbose: int = 0
 
-    # what the runner of graphs and its checks ask of any settings
-    bids_database_dir: ClassVar[None] = None
-    resource_monitor: ClassVar[bool] = False
-    stop_on_first_crash: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        for name in ('input', 'output_dir', 'work_dir', 'labels', 'use_plugin'):
-            if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, Path(value).expanduser().absolute())
-        object.__setattr__(self, 'derivatives', tuple(Path(p).expanduser().absolute() for p in self.derivatives))
-        object.__setattr__(self, 'methods', tuple(self.methods))
-        if self.omp_nthreads == 0:
-            object.__setattr__(self, 'omp_nthreads', min(self.nprocs, 8))
-        self._check()
-
-    def _check(self) -> None:
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise InputError(f'--{name.replace("_", "-")} {getattr(self, name)!r}: choose from {", ".join(known)}.')
-        if not re.fullmatch(r'auto|cpu|cuda(:\d+)?', self.device):
-            raise InputError(f'--device {self.device!r}: choose from auto, cpu, cuda, cuda:N.')
-        for name in ('pairs', 'nprocs', 'omp_nthreads'):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise InputError(f'--{name.replace("_", "-")} must be at least 1, not {value}.')
-        for name in ('seed', 'random_seed'):
-            if getattr(self, name) < 0:
-                raise InputError(f'--{name.replace("_", "-")} must not be negative: {getattr(self, name)}.')
+    def _check_values(self) -> None:
+        check_choices(self, CHOICES)
+        super()._check_values()
+        if self.pairs is not None and self.pairs < 1:
+            raise InputError(f'--pairs must be at least 1, not {self.pairs}.')
+        check_not_negative(self, ('seed', 'random_seed'))
 
     def wanted_pairs(self, there: int) -> int:
-        """How many of the pairs that are there to take.
+        """Return how many of the pairs that are there to take.
 
         Raises
         ------
@@ -134,11 +103,11 @@ class BenchmarkSettings:
 
     @property
     def is_table(self) -> bool:
-        """Whether the input is a table of pairs, not a BIDS dataset."""
+        """Tell whether the input is a table of pairs, not a BIDS dataset."""
         return not self.input.is_dir()
 
     def identity(self, pairs: typing.Iterable[str]) -> dict[str, Any]:
-        """What all results in one folder have in common: two benchmarks that differ in it cannot share a table.
+        """Return what all results in one folder have in common: benchmarks that differ in it cannot share a table.
 
         Parameters
         ----------

@@ -11,7 +11,8 @@ from typing import Any
 
 from bidsreg.bids.names import ENTITIES, output_name
 from bidsreg.errors import InputError
-from bidsreg.settings import ANY, NONE, Settings, suggestion
+from bidsreg.settings import ANY, NONE, Settings
+from bidsreg.validation import suggestion
 
 if typing.TYPE_CHECKING:
     import pandas as pd

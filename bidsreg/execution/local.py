@@ -1,13 +1,11 @@
-"""Running the graph with Nipype: one broken pair, or one killed process, never takes the others with it."""
+"""Run a graph with Nipype on this machine: one broken pair, or one killed process, never takes the others with it."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gc
 import logging
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,20 +15,22 @@ from nipype import config
 from nipype.pipeline.engine import Workflow
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
-from bidsreg.app.checks import read_plugin
-from bidsreg.execution import lifeline
-from bidsreg.execution.batch.base import BATCH_PLUGINS
-from bidsreg.execution.crashes import KILLED, CausesTold
-from bidsreg.execution.devices import count_gpus, visible_gpus
+from bidsreg.errors import ProcessKilledError
+from bidsreg.execution import devices, lifeline
+from bidsreg.execution.batch import BATCH_PLUGINS
+from bidsreg.execution.crashes import FailureRecorder
 from bidsreg.execution.machine import usable_memory
-from bidsreg.settings import Settings
+from bidsreg.execution.monitor import gather_samples
+from bidsreg.execution.plugins import DEFAULT, read_plugin
+from bidsreg.execution.settings import ExecutionSettings
+from bidsreg.outcome import SENTENCES, Cause, Failure
 
 LOGGER = logging.getLogger('bidsreg')
 
 POLL_SECONDS = 0.5
 
 
-class PairsMultiProcPlugin(CausesTold, MultiProcPlugin):
+class PairsMultiProcPlugin(FailureRecorder, MultiProcPlugin):
     """Nipype's MultiProc, which does not wait for ever for a worker that died.
 
     The plain one hangs when the system kills a worker, and gives up when a crash file cannot be written. It counts the
@@ -39,11 +39,11 @@ class PairsMultiProcPlugin(CausesTold, MultiProcPlugin):
 
     def __init__(self, plugin_args: Mapping[str, Any] | None = None) -> None:
         super().__init__(plugin_args=plugin_args)
-        self._gpus = dict.fromkeys(visible_gpus() if self.n_gpu_procs else (), 0)
+        self._gpus = dict.fromkeys(devices.visible_gpus() if self.n_gpu_procs else (), 0)
         self._gpu_of: dict[int, str] = {}
 
-    def _prerun_check(self, graph):
-        """Tell which steps need more than there is: they run alone, and may be killed."""
+    def _prerun_check(self, graph: Any) -> None:
+        """Warn of steps that need more than there is: they run alone, and may be killed."""
         gc.freeze()  # the graph stays: Nipype's collections, one for every step, need not go through it
         needs: dict[str, float] = {}
         for node in graph.nodes():
@@ -60,9 +60,9 @@ class PairsMultiProcPlugin(CausesTold, MultiProcPlugin):
                 steps,
             )
 
-    def _get_result(self, taskid):
+    def _get_result(self, taskid: int) -> Any:
         try:
-            result = self._look(taskid)
+            result = self._poll_result(taskid)
         except Exception:
             self._free_gpu(taskid)
             raise
@@ -70,36 +70,36 @@ class PairsMultiProcPlugin(CausesTold, MultiProcPlugin):
             self._free_gpu(taskid)
         return result
 
-    def _look(self, taskid):
+    def _poll_result(self, taskid: int) -> Any:
         future = self._task_obj[taskid]
         error = future.exception() if future.done() else None
         if isinstance(error, BrokenProcessPool):
-            raise RuntimeError(KILLED) from error
+            raise ProcessKilledError(SENTENCES[Cause.KILLED]) from error
         if error is not None:
             raise error
         return super()._get_result(taskid)
 
-    def _async_callback(self, args):
+    def _async_callback(self, args: Any) -> None:
         if not args.cancelled() and args.exception() is None:
             super()._async_callback(args)
 
-    def _submit_job(self, node, updatehash=False):
+    def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         gpu = self._choose_gpu(node)
         try:
-            taskid = super()._submit_job(node, updatehash)
-        except BrokenProcessPool:  # a worker of the old pool died; its own tasks are told in _get_result
-            self.__renew_pool()
+            taskid: int = super()._submit_job(node, updatehash)
+        except BrokenProcessPool:  # a worker of the old pool died; its own tasks fail in _get_result
+            self._renew_pool()
             taskid = super()._submit_job(node, updatehash)
         if gpu is not None:
             self._gpu_of[taskid] = gpu
             self._gpus[gpu] += 1
         return taskid
 
-    def _choose_gpu(self, node) -> str | None:
+    def _choose_gpu(self, node: Any) -> str | None:
         """Give a step that may use any GPU the one with the fewest; it sees no other."""
         if not self._gpus or not node.is_gpu_node() or getattr(node.inputs, 'device', None) != 'cuda':
             return None
-        gpu = min(self._gpus, key=self._gpus.__getitem__)
+        gpu: str = min(self._gpus, key=self._gpus.__getitem__)
         node.inputs.environ = {**node.inputs.environ, 'CUDA_VISIBLE_DEVICES': gpu}
         return gpu
 
@@ -108,7 +108,7 @@ class PairsMultiProcPlugin(CausesTold, MultiProcPlugin):
         if gpu is not None:
             self._gpus[gpu] -= 1
 
-    def __renew_pool(self):
+    def _renew_pool(self) -> None:
         fresh = MultiProcPlugin(self.plugin_args)
         self.pool = fresh.pool
 
@@ -119,7 +119,7 @@ class PairsMultiProcPlugin(CausesTold, MultiProcPlugin):
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
-def configure(settings: Settings, crash_dir: Path) -> None:
+def configure(settings: ExecutionSettings, crash_dir: Path) -> None:
     """Set Nipype up for one run."""
     config.update_config(
         {
@@ -140,8 +140,8 @@ def configure(settings: Settings, crash_dir: Path) -> None:
     config.resource_monitor = settings.resource_monitor
 
 
-def plugin_arguments(settings: Settings) -> dict[str, Any]:
-    """Return what MultiProc is told: how many processes, and how much memory."""
+def plugin_arguments(settings: ExecutionSettings) -> dict[str, Any]:
+    """Return the arguments of MultiProc: how many processes, how much memory, how many GPUs."""
     arguments: dict[str, Any] = {
         'n_procs': settings.nprocs,
         'raise_insufficient': False,
@@ -150,26 +150,23 @@ def plugin_arguments(settings: Settings) -> dict[str, Any]:
         'memory_gb': settings.mem_gb or usable_memory().gb,
     }
     # one pair at a time on a card
-    arguments['n_gpu_procs'] = 1 if ':' in settings.device else 0 if settings.device == 'cpu' else count_gpus()
+    arguments['n_gpu_procs'] = 1 if ':' in settings.device else 0 if settings.device == 'cpu' else devices.count_gpus()
     return arguments
 
 
 @dataclass(frozen=True)
 class GraphEnd:
-    """How a graph ended: what Nipype raised, and the failed nodes with their causes, as far as the plugin tells."""
+    """How a graph ended: what Nipype raised, and why nodes failed, by their full names, as far as the plugin knows."""
 
     error: Exception | None
-    failures: Mapping[str, str] = field(default_factory=dict)
+    failures: Mapping[str, Failure] = field(default_factory=dict)
 
-    def failure_of(self, node_name: str) -> tuple[str, str] | None:
-        """Return the first failed node of a pair, and why it failed."""
-        for node, cause in self.failures.items():
-            if node_name in node.split('.'):
-                return node.rpartition('.')[2], cause
-        return None
+    def failure_of(self, node_name: str) -> Failure | None:
+        """Return the first failure of a pair, by the name of its workflow."""
+        return next((failure for node, failure in self.failures.items() if node_name in node.split('.')), None)
 
 
-def run_graph(workflow: Workflow, settings: Settings, names: Mapping[str, str], logs: Path) -> GraphEnd:
+def run_graph(workflow: Workflow, settings: ExecutionSettings, names: Mapping[str, str], logs: Path) -> GraphEnd:
     """Run a graph to its end.
 
     Parameters
@@ -177,7 +174,7 @@ def run_graph(workflow: Workflow, settings: Settings, names: Mapping[str, str], 
     workflow, settings
         What to run and how.
     names
-        Names of the pairs by the names of their nodes, to tell of progress.
+        Names of the pairs by the names of their workflows, to log progress.
     logs
         Where the resource monitor leaves what it saw.
 
@@ -187,19 +184,19 @@ def run_graph(workflow: Workflow, settings: Settings, names: Mapping[str, str], 
         When interrupted; the workers are ended first.
 
     """
-    with _monitor(settings, logs):
+    with gather_samples(settings, logs):
         return _run_graph(workflow, settings, names)
 
 
-def _run_graph(workflow: Workflow, settings: Settings, names: Mapping[str, str]) -> GraphEnd:
+def _run_graph(workflow: Workflow, settings: ExecutionSettings, names: Mapping[str, str]) -> GraphEnd:
     name, arguments = read_plugin(settings.use_plugin)
-    told = {'status_callback': functools.partial(_say_progress, dict(names))}
+    callback = {'status_callback': functools.partial(_log_progress, dict(names))}
     if name in BATCH_PLUGINS:
-        batch = BATCH_PLUGINS[name]({**told, **arguments})
+        batch = BATCH_PLUGINS[name]({**callback, **arguments})
         return GraphEnd(_attempt(lambda: workflow.run(plugin=batch)), batch.failures)
-    if name != 'MultiProc':
-        return GraphEnd(_attempt(lambda: workflow.run(plugin=name, plugin_args={**told, **arguments})))
-    return _run_here(workflow, {**plugin_arguments(settings), **told, **arguments})
+    if name != DEFAULT:
+        return GraphEnd(_attempt(lambda: workflow.run(plugin=name, plugin_args={**callback, **arguments})))
+    return _run_here(workflow, {**plugin_arguments(settings), **callback, **arguments})
 
 
 def _run_here(workflow: Workflow, arguments: Mapping[str, Any]) -> GraphEnd:
@@ -215,38 +212,6 @@ def _run_here(workflow: Workflow, arguments: Mapping[str, Any]) -> GraphEnd:
         lifeline.release()
 
 
-@contextlib.contextmanager
-def _monitor(settings: Settings, logs: Path) -> Iterator[None]:
-    """Catch the files that Nipype's resource monitor drops into the current folder, and leave one table.
-
-    Nipype sums up only graphs without a failure (by step), and never removes its files; so every sample of every
-    process goes to ``resource_monitor.tsv`` here.
-    """
-    if not settings.resource_monitor:
-        yield
-        return
-    with tempfile.TemporaryDirectory(prefix='monitor-', dir=settings.work_dir) as folder, contextlib.chdir(folder):
-        try:
-            yield
-        finally:
-            _gather_samples(Path(folder), logs / 'resource_monitor.tsv')
-
-
-def _gather_samples(folder: Path, goal: Path) -> None:
-    samples = []
-    for path in folder.glob('.proc-*'):
-        process = path.name.split('_')[0].removeprefix('.proc-')
-        lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
-        samples += [[*fields[:1], process, *fields[1:]] for line in lines if len(fields := line.split(',')) == 4]
-    try:
-        new = not goal.exists()
-        with goal.open('a', encoding='utf-8') as stream:
-            stream.writelines(['time\tprocess\tcpu_percent\trss_mb\tvms_mb\n'] if new else [])
-            stream.writelines('\t'.join(sample) + '\n' for sample in sorted(samples))
-    except OSError as error:
-        LOGGER.warning('%s could not be written: %s', goal, error)
-
-
 def _attempt(work: Callable[[], object]) -> Exception | None:
     try:
         work()
@@ -256,8 +221,8 @@ def _attempt(work: Callable[[], object]) -> Exception | None:
     return None
 
 
-def _say_progress(names: Mapping[str, str], node: Any, status: str) -> None:
-    """Tell of every finished step in one line."""
+def _log_progress(names: Mapping[str, str], node: Any, status: str) -> None:
+    """Log every finished step in one line."""
     parts = node.fullname.split('.')
     place = next((n for n, part in enumerate(parts) if part in names), -1)
     pair = names[parts[place]] if place >= 0 else ''

@@ -1,10 +1,12 @@
-"""Who is told what: a quiet console, and a file with everything."""
+"""Logs: a quiet console, and a file with everything, under a name that no other run has."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import sys
+import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,11 @@ CONSOLE = {
     'py.warnings': (logging.CRITICAL, logging.WARNING, logging.WARNING),
 }
 FILE = {'bidsreg': logging.DEBUG, 'nipype': logging.INFO, 'py.warnings': logging.WARNING}
+
+
+def new_run_uuid() -> str:
+    """Make a name for this run that sorts by time and never repeats."""
+    return f'{time.strftime("%Y%m%d-%H%M%S")}_{uuid.uuid4()}'
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
-"""How much memory there is to use here: the machine's, or what a container or a batch system allows of it."""
+"""What there is to use here: CPUs, and memory of the machine or what a container or a batch system allows of it."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,11 @@ from pathlib import Path
 SHARE = 0.9
 #: A limit of a control group from here on (bytes) means that there is none.
 _NO_LIMIT = 1 << 60
+
+
+def cpu_count() -> int:
+    """Count the CPUs this process may use (not those of the whole machine)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

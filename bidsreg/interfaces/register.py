@@ -6,11 +6,15 @@ import os
 import resource
 import shlex
 import shutil
+import signal
 import sys
 import time
 from typing import Any
 
 from nipype.interfaces.base import CommandLine, CommandLineInputSpec, File, TraitedSpec, traits
+
+from bidsreg.errors import ProcessKilledError
+from bidsreg.outcome import MEMORY_ADVICE, describe_signal, signal_of
 
 #: Lines of a failed program's own words that are repeated in the error.
 LAST_LINES = 15
@@ -77,7 +81,7 @@ class Register(CommandLine):
         self._seconds = round(time.perf_counter() - start, 3)
         self._cpu_seconds = round(children_cpu_seconds() - used, 3)
         if runtime.returncode not in correct_return_codes:
-            raise RuntimeError(explain_failure(runtime.returncode, runtime.stderr or runtime.stdout or ''))
+            raise failure(runtime.returncode, runtime.stderr or runtime.stdout or '')
         return runtime
 
     def _list_outputs(self) -> dict[str, Any]:
@@ -99,14 +103,18 @@ def children_cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def failure(returncode: int, words: str) -> RuntimeError:
+    """Return the error for a program that failed: one of its own for one that was killed, which may be tried again."""
+    killed = signal_of(returncode) == signal.SIGKILL
+    return (ProcessKilledError if killed else RuntimeError)(explain_failure(returncode, words))
+
+
 def explain_failure(returncode: int, words: str) -> str:
     """Say why the program failed; the last line is the cause, before it come the program's last words."""
     lines = [line.rstrip() for line in words.splitlines() if line.strip()][-LAST_LINES:]
-    if returncode < 0 or returncode > 128:  # the shell adds 128 to a signal's number
-        signal = -returncode if returncode < 0 else returncode - 128
-        cause = f'it was killed by signal {signal}'
-        if signal == 9:
-            cause += ', most often because memory ran out: give more, or try --working-resolution 1.5'
-    else:
+    number = signal_of(returncode)
+    if number is None:
         cause = lines[-1] if lines else 'it said nothing'
+    else:
+        cause = f'it {describe_signal(number)}' + (f': {MEMORY_ADVICE}' if number == signal.SIGKILL else '')
     return '\n'.join([*lines, f'bidsreg-pair failed (return code {returncode}): {cause}'])

@@ -150,17 +150,17 @@ def pick_device(wanted: str) -> str:
     """
     import torch
 
-    if wanted == 'cpu':
-        return 'cpu'
-    if wanted == 'auto':
-        return 'cuda' if torch.cuda.is_available() else 'cpu'
-    kind, _, number = wanted.partition(':')
-    if kind != 'cuda' or (number and not number.isdigit()):
-        raise ValueError(f"unknown device '{wanted}'; use auto, cpu, cuda or cuda:N")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if int(number or 0) >= count:
-        raise ValueError(f"device '{wanted}' asked for, but this machine shows {count} CUDA GPUs; use --device cpu")
-    return wanted
+    from bidsreg.errors import InputError
+    from bidsreg.execution import devices
+
+    def count() -> int:
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+    try:
+        devices.require(wanted, count)
+        return devices.resolve(wanted, count)
+    except InputError as error:
+        raise ValueError(str(error)) from None
 
 
 def peak_memory_mb(device: str) -> dict[str, float]:

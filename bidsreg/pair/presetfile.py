@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 from bidsreg.registration.presets import Preset, preset
+from bidsreg.validation import closest, convert, field_types, load_toml
 
 BASE = 'base'
 """Key of a preset file that names the preset it starts from; no field of its own."""
@@ -33,34 +30,22 @@ MAY_BE_EMPTY = ('loosened',)
 
 @dataclass(frozen=True)
 class Kind:
-    """A type of values: what it is called, how it is read from text, and which Python values are of it."""
+    """A type of values: the word for it in messages, and how it is read from text."""
 
     word: str
     read: Callable[[str], Any]
-    holds: Callable[[Any], bool]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 KINDS: dict[type, Kind] = {
-    str: Kind('WORD', str.strip, lambda value: isinstance(value, str) and bool(value.strip())),
-    bool: Kind('true or false', {'true': True, 'false': False}.__getitem__, lambda value: isinstance(value, bool)),
-    int: Kind('INTEGER', int, lambda value: isinstance(value, int) and not isinstance(value, bool)),
-    float: Kind('NUMBER', float, _is_number),
+    str: Kind('WORD', str.strip),
+    bool: Kind('true or false', {'true': True, 'false': False}.__getitem__),
+    int: Kind('INTEGER', int),
+    float: Kind('NUMBER', float),
 }
 
 
-@cache
-def hints() -> Mapping[str, Any]:
-    """The type of every field of a preset."""
-    types = get_type_hints(Preset)
-    return {field.name: types[field.name] for field in dataclasses.fields(Preset)}
-
-
 def _entry(hint: Any) -> tuple[type, ...]:
-    """The types in one entry of a list, of pairs or of plain values; none for a single value."""
+    """Return the types in one entry of a list, of pairs or of plain values; none for a single value."""
     if get_origin(hint) is not tuple:
         return ()
     inside = get_args(hint)[0]
@@ -68,13 +53,13 @@ def _entry(hint: Any) -> tuple[type, ...]:
 
 
 def as_text(hint: Any) -> str:
-    """How values of a type are written on a command line."""
+    """Return how values of a type are written on a command line."""
     entry = _entry(hint)
     return ':'.join(KINDS[kind].word for kind in entry) + ',...' if entry else KINDS[hint].word
 
 
 def as_toml(hint: Any) -> str:
-    """How values of a type are written in TOML."""
+    """Return how values of a type are written in TOML."""
     entry = _entry(hint)
     if not entry:
         return KINDS[hint].word
@@ -83,7 +68,7 @@ def as_toml(hint: Any) -> str:
 
 
 def parsed(text: str, hint: Any) -> Any:
-    """What stands on a command line, as TOML would have given it: ``4:40,2:30`` for a list of pairs, nothing for none.
+    """Read what stands on a command line, as TOML would have given it: ``4:40,2:30`` is a list of pairs.
 
     Raises
     ------
@@ -99,28 +84,25 @@ def parsed(text: str, hint: Any) -> Any:
 
 
 def checked(value: Any, hint: Any) -> Any:
-    """A value as one of a field's type; no other is rounded or taken for it.
+    """Return a value as one of a field's type; no other is rounded or taken for it.
 
     Raises
     ------
     TypeError, ValueError
-        If it is none.
+        If it is of another type, or a blank text.
     """
-    entry = _entry(hint)
-    if len(entry) == 1:
-        return tuple(checked(x, entry[0]) for x in value)
-    if entry:
-        return tuple(tuple(checked(x, kind) for kind, x in zip(entry, row, strict=True)) for row in value)
-    if not KINDS[hint].holds(value):
-        raise TypeError
-    return hint(value)
+    found = convert(value, hint)
+    if any(not word.strip() for word in _leaves(found, str)):
+        raise ValueError
+    return found
 
 
-def _numbers(value: Any) -> Iterator[float]:
+def _leaves(value: Any, kind: type | tuple[type, ...]) -> Iterator[Any]:
+    """Yield what is of a type in a value, in tuples and tuples of tuples."""
     if isinstance(value, tuple):
         for part in value:
-            yield from _numbers(part)
-    elif isinstance(value, (int, float)):
+            yield from _leaves(part, kind)
+    elif isinstance(value, kind):
         yield value
 
 
@@ -134,18 +116,18 @@ def _check_range(name: str, value: Any) -> None:
     """
     if value == () and name not in MAY_BE_EMPTY:
         raise ValueError(f'{name}: at least one entry is needed')
-    least = min(_numbers(value), default=1)
+    least = min(_leaves(value, (int, float)), default=1)
     if least < 0 or (least == 0 and name in POSITIVE):
         raise ValueError(f'{name}: must {"be above zero" if name in POSITIVE else "not be negative"}, not {least:g}')
 
 
 def _replaced(base: Preset, values: Mapping[str, Any], read: Callable[[Any, Any], Any], form: Any) -> Preset:
-    known = hints()
-    new = {}
+    known = field_types(Preset)
+    new: dict[str, Any] = {}
     for name, given in values.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            advice = f"did you mean '{near[0]}'?" if near else f'there are {", ".join(known)}'
+            near = closest(name, known)
+            advice = f"did you mean '{near}'?" if near else f'there are {", ".join(known)}'
             raise ValueError(f"a preset has no field '{name}'; {advice}")
         try:
             new[name] = checked(read(given, known[name]), known[name])
@@ -156,7 +138,7 @@ def _replaced(base: Preset, values: Mapping[str, Any], read: Callable[[Any, Any]
 
 
 def updated(base: Preset, values: Mapping[str, str]) -> Preset:
-    """A preset with some fields given as text, as on a command line.
+    """Return a preset with some fields given as text, as on a command line.
 
     Parameters
     ----------
@@ -174,7 +156,7 @@ def updated(base: Preset, values: Mapping[str, str]) -> Preset:
 
 
 def from_toml(path: str | Path, base: Preset) -> Preset:
-    """A preset with the fields that a TOML file gives, at its top level.
+    """Return a preset with the fields that a TOML file gives, at its top level.
 
     Parameters
     ----------
@@ -191,7 +173,7 @@ def from_toml(path: str | Path, base: Preset) -> Preset:
     """
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding='utf-8'))
+        values = load_toml(path)
         if BASE in values:
             base = preset(str(values.pop(BASE)))
         return _replaced(base, values, lambda value, _: value, as_toml)

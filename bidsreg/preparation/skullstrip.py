@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ import nibabel as nb
 import numpy as np
 
 from bidsreg.bids.images import load_image, volume_ml
-from bidsreg.errors import InputError
+from bidsreg.errors import InputError, ProcessKilledError
+from bidsreg.outcome import MEMORY_ADVICE, describe_signal, signal_of
 from bidsreg.preparation.grids import require_same_grid
 
 #: Volumes (ml) between which the non-zero part of a stripped image must lie. A head with neck has 3000 ml and more.
@@ -78,8 +80,10 @@ def run_deepbet(path: str, *, threads: int = 1, gpu: bool = False) -> np.ndarray
     ------
     InputError
         If it sees no brain.
+    ProcessKilledError
+        If it is killed.
     RuntimeError
-        If it fails or is killed.
+        If it fails.
     """
     out_file = os.path.abspath('deepbet.nii.gz')
     number = str(threads)
@@ -93,11 +97,11 @@ def run_deepbet(path: str, *, threads: int = 1, gpu: bool = False) -> np.ndarray
         errors='replace',
         check=False,
     )
-    if done.returncode < 0:
-        raise RuntimeError(
-            f'Brain extraction was killed by signal {-done.returncode}; it needs about 2 GB of memory. '
-            'Give more with --mem and fewer processes at once, or give a brain mask of your own.'
-        )
+    killer = signal_of(done.returncode)
+    if killer is not None:
+        text = f'Brain extraction, which needs about 2 GB of memory, {describe_signal(killer)}: '
+        text += f'{MEMORY_ADVICE}, or give a brain mask of your own.'
+        raise (ProcessKilledError if killer == signal.SIGKILL else RuntimeError)(text)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ['no message'])[-1]
         if 'bounding box' in last or 'argmax' in last:  # deepbet's words for "nothing here looks like a brain"

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bidsreg.outcome import describe_signal
 from bidsreg.registration.errors import RegistrationError
 
 if TYPE_CHECKING:
@@ -377,13 +378,8 @@ def run_program(words: Sequence[str | Path], work: Workspace) -> None:
                 if not work.quiet:
                     print(line.rstrip(), file=sys.stderr, flush=True)
     if process.returncode:
-        how = (
-            f'was killed by signal {-process.returncode}'
-            if process.returncode < 0
-            else f'ended with {process.returncode}'
-        )
-        if process.returncode == -signal.SIGKILL:
-            how += ', most often because memory ran out'
+        code = process.returncode
+        how = describe_signal(-code) if code < 0 else f'ended with {code}'
         raise ProgramError(f'{Path(text[0]).name} {how}: ' + (' | '.join(said) or 'it said nothing'))
 
 

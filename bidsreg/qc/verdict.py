@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Any
 
 from bidsreg.errors import InputError
-from bidsreg.settings import suggestion
+from bidsreg.validation import suggestion
 
 STATUSES = ('PASS', 'CHECK', 'FAIL')
 """From good to bad: a pair is as bad as its worst check."""

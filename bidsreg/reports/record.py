@@ -6,7 +6,7 @@ import json
 import re
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +194,7 @@ def _record(subject: str, output_dir: Path) -> Path:
 def _remember(subject: str, output_dir: Path, outcomes: Mapping[str, Outcome]) -> None:
     """Keep the outcomes, so that a page that is built again still says why a pair failed."""
     plain = {
-        name: {**asdict(outcome), 'crash_file': _inside(outcome.crash_file, output_dir)}
+        name: {**outcome.as_dict(), 'crash_file': _inside(outcome.crash_file, output_dir)}
         for name, outcome in outcomes.items()
     }
     path = _record(subject, output_dir)
@@ -214,8 +214,8 @@ def recall(subject: str, output_dir: Path) -> dict[str, Outcome]:
     try:
         plain = json.loads(_record(subject, output_dir).read_text(encoding='utf-8'))
         return {
-            name: Outcome(
-                **{**values, 'crash_file': output_dir / values['crash_file'] if values['crash_file'] else None}
+            name: Outcome.from_dict(
+                {**values, 'crash_file': output_dir / values['crash_file'] if values['crash_file'] else None}
             )
             for name, values in plain.items()
         }

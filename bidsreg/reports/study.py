@@ -249,7 +249,7 @@ def read_study(settings: Settings) -> Study:
     for path in sorted(out.glob('logs/sub-*_outcomes.json')):
         for name, outcome in recall(path.name[len('sub-') : -len('_outcomes.json')], out).items():
             if outcome.status == 'failed' and name not in rows:
-                rows[name] = Row(name, 'failed', f'{outcome.step}: {outcome.cause}'.strip(': '))
+                rows[name] = Row(name, 'failed', f'{outcome.step}: {outcome.message}'.strip(': '))
     for row in _planned(out):
         rows.setdefault(row.name, row)
     subjects = {row.name.partition('_')[0] for row in rows.values() if row.status != 'no pair'}

@@ -22,7 +22,7 @@ def error_section(record: PairRecord, settings: Settings) -> str:
     if record.outcome:
         rows = [
             ('Step', f'<code>{escape(record.outcome.step or "?")}</code>'),
-            ('Cause', escape(record.outcome.cause or '?')),
+            ('Cause', escape(record.outcome.message or '?')),
         ]
         if record.outcome.crash_file:
             path, out = record.outcome.crash_file, settings.output_dir
@@ -44,7 +44,7 @@ def errors_section(records: Sequence[PairRecord]) -> str:
         (
             f'<a href="#{anchor(record)}">{escape(record.title)}</a>',
             escape(record.outcome.step if record.outcome else '?'),
-            escape(record.outcome.cause if record.outcome else 'see the message in its section'),
+            escape(record.outcome.message if record.outcome else 'see the message in its section'),
         )
         for record in failed
     ]

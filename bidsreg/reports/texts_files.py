@@ -54,9 +54,9 @@ def _end(record: PairRecord) -> tuple[str, str]:
     """Return what became of a pair, and what to say of it (HTML)."""
     status = record.outcome.status if record.outcome else ('done' if record.complete else 'not done')
     if record.failed and record.outcome:
-        return f'<b>{status}</b>', escape(f'{record.outcome.step}: {record.outcome.cause}'.strip(': '))
+        return f'<b>{status}</b>', escape(f'{record.outcome.step}: {record.outcome.message}'.strip(': '))
     if record.outcome and record.outcome.status == 'locked':
-        return status, escape(record.outcome.cause or 'another run has it')
+        return status, escape(record.outcome.message or 'another run has it')
     return status, '<br>'.join(map(escape, [*reasons(record), *filter(None, [_kept(record)])]))
 
 

@@ -39,14 +39,14 @@ def _state(record: PairRecord) -> list[str]:
     boxes = []
     if record.failed and record.outcome:
         step = escape(record.outcome.step or '?')
-        boxes.append(box('bad', f'<b>This pair failed</b> at <code>{step}</code>: {escape(record.outcome.cause)}'))
+        boxes.append(box('bad', f'<b>This pair failed</b> at <code>{step}</code>: {escape(record.outcome.message)}'))
         if record.complete:
             boxes.append(box('warn', 'What is shown below is of an earlier run.'))
         elif record.qc:
             boxes.append(box('warn', 'What is shown below was known when it failed.'))
     elif record.outcome and record.outcome.status == 'locked':
         boxes.append(
-            box('warn', f'Not done by this run: {escape(record.outcome.cause or "another run has this pair")}.')
+            box('warn', f'Not done by this run: {escape(record.outcome.message or "another run has this pair")}.')
         )
     elif not record.complete:
         boxes.append(box('warn', 'This pair is not done: there is no QC file of it in the derivatives.'))

@@ -17,7 +17,7 @@ SHAPE = (36, 42, 36)
 LABELS = 'index\tname\n1\tLeft-White-Matter\n2\tRight-Grey-Matter\n4\tDeep\n'
 
 FAKE_PAIR = """\
-import json, shutil, subprocess, sys
+import json, os, shutil, subprocess, sys
 from pathlib import Path
 args = sys.argv[1:]
 here = Path(sys.argv[0]).parent
@@ -27,6 +27,10 @@ with open(here / 'calls.txt', 'a') as calls:
 if (here / ('fail-' + asked['--method'])).exists():
     print('bidsreg-pair: failed: the program has vanished', file=sys.stderr)
     sys.exit(1)
+killer = here / ('kill-once-' + asked['--method'])
+if killer.exists():
+    killer.unlink()
+    os.kill(os.getpid(), 9)
 subprocess.run([sys.executable, '-c', 'import time' + chr(10) + 'while time.process_time() < .2: pass'])
 out = Path(asked['--out'])
 out.mkdir()
@@ -75,7 +79,8 @@ def table(heads, tmp_path):
 
 @pytest.fixture
 def pretender(heads, tmp_path, monkeypatch):
-    """A solver that answers with the true affine; ``fail-METHOD`` in its folder makes a method fail."""
+    """A solver that answers with the true affine; in its folder ``fail-METHOD`` makes a method fail, and
+    ``kill-once-METHOD`` has it killed, once."""
     from bidsreg.interfaces.register import Register
     from bidsreg.registration.deformation import Deformation
     from bidsreg.registration.grid import Grid

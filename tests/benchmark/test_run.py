@@ -15,6 +15,7 @@ import pytest
 
 from bidsreg.benchmark.cli import build_parser, main
 from bidsreg.benchmark.run import why_failed
+from bidsreg.outcome import Cause, Failure
 from bidsreg.programs import PROGRAMS
 from tests import data
 
@@ -225,12 +226,21 @@ def test_figures_that_fail_cost_no_numbers(bench, pretender, tmp_path, monkeypat
 
 def test_why_failed_asks_what_a_cell_needs():
     nodes = ['pair_1.register_a', 'pair_1.evaluate_a', 'image_fixed_x', 'image_moving_y', 'pair_1']
-    assert why_failed({'b.pair_1.register_a': 'own'}, nodes) == 'own'
-    assert why_failed({'b.pair_1.register_b': 'of another'}, nodes) == ''
-    assert why_failed({'b.pair_1.register_a_b': 'of another'}, nodes) == ''
-    assert why_failed({'b.pair_2.affine': 'of another pair'}, nodes) == ''
-    assert why_failed({'b.image_moving_y.n4': 'its image'}, nodes) == 'its image'
-    assert why_failed({'b.pair_1.prealign_wf.rigid': 'its alignment'}, nodes) == 'its alignment'
+    failure = Failure(Cause.FAILED, 'the disk is gone')
+    assert why_failed({'b.pair_1.register_a': failure}, nodes) is failure
+    assert why_failed({'b.pair_1.register_b': failure}, nodes) is None  # of another method
+    assert why_failed({'b.pair_1.register_a_b': failure}, nodes) is None
+    assert why_failed({'b.pair_2.affine': failure}, nodes) is None  # of another pair
+    assert why_failed({'b.image_moving_y.n4': failure}, nodes) is failure  # its image
+    assert why_failed({'b.pair_1.prealign_wf.rigid': failure}, nodes) is failure  # its alignment
+
+
+def test_a_killed_cell_gets_a_second_chance(bench, pretender, tmp_path, caplog):
+    (pretender / 'kill-once-node-mind-inter').touch()
+    assert bench('--methods', 'node-mind', *QUICK, '--pairs', '1') == 0
+    assert 'lost with a process that was killed: once more' in caplog.text
+    assert calls(pretender) == ['node-mind-inter'] * 2
+    assert (read(tmp_path / 'out')['status'] == 'done').all()
 
 
 # ---------------------------------------------------------------------------------------------------- refused
@@ -243,6 +253,7 @@ def test_why_failed_asks_what_a_cell_needs():
         (('--methods', 'affine', '--labels', 'nowhere.tsv'), 'nowhere.tsv cannot be read'),
         (('--methods', 'affine', '--pairs', '3'), 'only 2 pairs'),
         (('--methods', 'affine', '--pairs', '0'), 'at least 1'),
+        (('--methods', 'affine', '--mem', 'much'), 'amount of memory'),
         (('--methods', 'affine', '--device', 'tpu'), '--device'),
         (('--methods', 'affine', '--use-plugin', 'none.yml'), 'none.yml cannot be read'),
     ],

@@ -91,7 +91,7 @@ import sys
 from pathlib import Path
 from bidsreg.bids.dataset import write_dataset_files
 from bidsreg.bids.pairs import find_pairs, plan_table
-from bidsreg.app.run import _write_table
+from bidsreg.app.plan import write_plan_table
 from bidsreg.settings import Settings
 bids, out, label = sys.argv[1:]
 settings = Settings(bids_dir=bids, output_dir=out, participant_label=(label,), derivatives=(Path(out).parent / label,))
@@ -99,7 +99,7 @@ table = plan_table(find_pairs(settings))
 sys.stdin.read()  # all begin at once
 for _ in range(20):
     write_dataset_files(settings, {})
-    _write_table(table, settings)
+    write_plan_table(table, settings)
 """
 
 

@@ -78,7 +78,7 @@ def run(tmp_path, picture):
         else:
             make_derivatives(settings, pair, picture)
             outcomes.append(Outcome(pair.name, pair.subject, pair.session, 'done'))
-    outcomes.append(Outcome('', '03', None, 'no pair', cause='only T1w, no T2w'))
+    outcomes.append(Outcome('', '03', None, 'no pair', detail='only T1w, no T2w'))
     return settings, plan, tuple(outcomes)
 
 
@@ -189,8 +189,8 @@ def test_failure_is_found_in_the_logs_when_nobody_tells(run):
 def test_reports_only_keeps_a_cause_that_left_no_crash_file(run):
     settings, plan, outcomes = run
     bad = next(outcome for outcome in outcomes if outcome.status == 'failed')
-    write_reports(settings, plan, [dataclasses.replace(bad, step='check', cause='zero bytes', crash_file=None)])
-    later = dataclasses.replace(bad, step='run', cause='not done yet', crash_file=None)
+    write_reports(settings, plan, [dataclasses.replace(bad, step='check', detail='zero bytes', crash_file=None)])
+    later = dataclasses.replace(bad, step='run', detail='not done yet', crash_file=None)
     again = dataclasses.replace(settings, reports_only=True)
     text = Page(write_reports(again, plan, [later])[0]).text
     assert 'zero bytes' in text

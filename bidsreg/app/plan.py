@@ -1,0 +1,51 @@
+"""The plan of a run for people: as a table on the console, and on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import typing
+
+from bidsreg.bids.locks import lock_dataset
+from bidsreg.bids.pairs import Plan, plan_table
+from bidsreg.bids.publish import scratch_folder
+from bidsreg.registration.atomic import write_text
+from bidsreg.settings import Settings
+
+if typing.TYPE_CHECKING:
+    import pandas as pd
+
+#: So many subjects without a pair are named in a message.
+_MOST_NAMED = 5
+
+
+def show_plan(plan: Plan) -> None:
+    """Print the plan as a table: which files are registered to which, which not, and why."""
+    from rich.console import Console
+    from rich.table import Table
+
+    frame = plan_table(plan)
+    table = Table(*frame.columns, title=f'{len(plan.pairs)} pair(s) to register')
+    for row in frame.itertuples(index=False):
+        table.add_row(*row)
+    console = Console()
+    Console(width=None if console.is_terminal else 200).print(table)
+
+
+def describe_empty_plan(plan: Plan) -> str:
+    """Say why a plan has no pair."""
+    reasons = [f'sub-{subject}: {reason}' for subject, reason in plan.subjects_without_pair.items()]
+    more = f' (and {len(reasons) - _MOST_NAMED} subjects more)' if len(reasons) > _MOST_NAMED else ''
+    return 'There is no pair of a T1w and a T2w to register. ' + '; '.join(reasons[:_MOST_NAMED]) + more
+
+
+def write_plan_table(table: pd.DataFrame, settings: Settings) -> None:
+    """Write the plan to ``logs/pairs.tsv``; rows of subjects that are not in this run stay."""
+    import pandas as pd
+
+    path = settings.output_dir / 'logs' / 'pairs.tsv'
+    with lock_dataset(settings.output_dir), scratch_folder(settings.output_dir, path.name) as scratch:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            old = pd.read_csv(path, sep='\t', dtype=str, keep_default_na=False)[list(table.columns)]
+            table = pd.concat([old[~old['subject'].isin(table['subject'])], table])
+            table = table.sort_values(['subject', 'session'], kind='stable')
+        write_text(path, table.to_csv(sep='\t', index=False), scratch=scratch, durable=True)

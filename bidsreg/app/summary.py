@@ -1,0 +1,77 @@
+"""The outcomes of a run, as far as they are known, and its last words: what is not done in one line each."""
+
+from __future__ import annotations
+
+import logging
+import typing
+from collections.abc import Iterator
+
+from bidsreg.bids.pairs import Pair
+from bidsreg.outcome import Cause, Failure, Outcome, Status
+
+LOGGER = logging.getLogger('bidsreg')
+
+_STATUSES: tuple[Status, ...] = typing.get_args(Status)
+
+
+class OutcomeTable:
+    """What became of the pairs of a run, by the names of the pairs; the last word on a pair counts."""
+
+    def __init__(self) -> None:
+        self._outcomes: dict[str, Outcome] = {}
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return iter(self._outcomes.values())
+
+    def of(self, pair: Pair) -> Outcome | None:
+        """Return the outcome of a pair; None as long as there is none."""
+        return self._outcomes.get(pair.name)
+
+    def is_ok(self, pair: Pair) -> bool:
+        """Tell whether a pair has an outcome that allows exit code 0."""
+        outcome = self.of(pair)
+        return outcome is not None and outcome.ok
+
+    @property
+    def all_ok(self) -> bool:
+        """Tell whether all outcomes allow exit code 0."""
+        return all(outcome.ok for outcome in self)
+
+    def set_status(self, pair: Pair, status: Status) -> None:
+        """Note that a pair is done."""
+        self._outcomes[pair.name] = Outcome(pair.name, pair.subject, pair.session, status)
+
+    def set_failure(self, pair: Pair, failure: Failure, status: Status = 'failed') -> None:
+        """Note why a pair is not done."""
+        self._outcomes[pair.name] = Outcome(
+            pair.name,
+            pair.subject,
+            pair.session,
+            status,
+            failure.step,
+            failure.detail,
+            failure.crash_file,
+            failure.cause,
+        )
+
+    def set_without_pair(self, subject: str, reason: str) -> None:
+        """Note that a subject has no pair, and why."""
+        self._outcomes[f'sub-{subject}'] = Outcome(
+            '', subject, None, 'no pair', step='pairing', detail=reason, cause=Cause.NO_PAIR
+        )
+
+    def print_summary(self) -> None:
+        """Print what is not done in one line each, then how many there are of each status."""
+        lines = [_line(outcome) for outcome in self if outcome.status not in ('done', 'already done')]
+        counts = {status: sum(outcome.status == status for outcome in self) for status in _STATUSES}
+        lines.append(', '.join(f'{count} {status}' for status, count in counts.items() if count))
+        print('\n'.join(['', *lines]), flush=True)
+        for line in lines:
+            LOGGER.debug('summary: %s', line)
+
+
+def _line(outcome: Outcome) -> str:
+    """Return one outcome as a line of the summary."""
+    name = outcome.pair_name or f'sub-{outcome.subject}'
+    crash = f' (crash file: {outcome.crash_file})' if outcome.crash_file else ''
+    return f'{outcome.status}: {name}, step {outcome.step}: {outcome.message}{crash}'

@@ -1,0 +1,103 @@
+"""The work of a run: graphs of some pairs each, and a second chance for what was lost with a killed process."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from collections.abc import Sequence
+
+from bidsreg.app.summary import OutcomeTable
+from bidsreg.bids.pairs import Pair
+from bidsreg.bids.publish import is_complete
+from bidsreg.outcome import RETRIED, Cause, Failure
+from bidsreg.settings import Settings
+
+LOGGER = logging.getLogger('bidsreg')
+
+#: Name of the graph, and so of its folder in the work folder.
+WORKFLOW = 'bidsreg_wf'
+#: The least number of pairs in a graph: Nipype's time to schedule grows with the square of its steps.
+PAIRS_OF_A_GRAPH = 40
+#: The same where another machine does the work, which may do many pairs at once.
+PAIRS_OF_A_CLUSTER = 200
+
+
+def graph_size(settings: Settings) -> int:
+    """Return how many pairs make one graph: enough to keep all CPUs, or a cluster's queue, busy."""
+    if settings.resource_monitor:  # Nipype's samples are those of one graph
+        return sys.maxsize
+    return PAIRS_OF_A_CLUSTER if settings.use_plugin else max(PAIRS_OF_A_GRAPH, 4 * settings.nprocs)
+
+
+def compute(pairs: Sequence[Pair], settings: Settings, outcomes: OutcomeTable) -> None:
+    """Register pairs, and note what becomes of each.
+
+    What a killed process took with it gets a second chance, one pair at a time.
+    """
+    if settings.clean_workdir:
+        for pair in pairs:
+            shutil.rmtree(settings.work_dir / WORKFLOW / pair.node_name, ignore_errors=True)
+    size = graph_size(settings)
+    for start in range(0, len(pairs), size):
+        some = pairs[start : start + size]
+        _run_graph(some, settings, outcomes)
+        if settings.stop_on_first_crash and not all(outcomes.is_ok(pair) for pair in some):
+            words = 'not begun, because another step crashed (--stop-on-first-crash)'
+            for pair in pairs[start + size :]:
+                outcomes.set_failure(pair, Failure(Cause.STOPPED, words, 'run'))
+            return
+    for pair in pairs:
+        outcome = outcomes.of(pair)
+        if outcome is not None and outcome.cause in RETRIED:
+            LOGGER.warning('%s: once more, alone (%s)', pair.name, outcome.message)
+            _run_graph([pair], settings, outcomes)
+
+
+def _run_graph(pairs: Sequence[Pair], settings: Settings, outcomes: OutcomeTable) -> None:
+    from bidsreg.execution.crashes import crashes
+    from bidsreg.execution.local import configure, run_graph, write_graph
+    from bidsreg.workflows.app import init_bidsreg_wf
+
+    logs = settings.log_dir
+    configure(settings, logs)
+    workflow = init_bidsreg_wf(settings=settings, pairs=tuple(pairs), name=WORKFLOW)
+    workflow.base_dir = str(settings.work_dir)
+    if settings.write_graph:
+        write_graph(workflow, logs)
+    old = {failure.crash_file for pair in pairs for failure in crashes(logs, pair.node_name)}
+    end = run_graph(workflow, settings, {pair.node_name: pair.name for pair in pairs}, logs)
+    _keep_resources(settings)
+    for pair in pairs:
+        if is_complete(pair, settings):
+            outcomes.set_status(pair, 'done')
+            continue
+        new = [failure for failure in crashes(logs, pair.node_name) if failure.crash_file not in old]
+        unfinished = Failure(_cause_of_unfinished(settings, end.error), step='run')
+        outcomes.set_failure(pair, end.failure_of(pair.node_name) or next(iter(new), unfinished))
+        _keep_partial(pair, settings)
+
+
+def _cause_of_unfinished(settings: Settings, error: Exception | None) -> Cause:
+    """Return why a pair is not complete of which no step has failed."""
+    if error is None:
+        return Cause.INCOMPLETE
+    return Cause.STOPPED if settings.stop_on_first_crash else Cause.BROKEN_OFF
+
+
+def _keep_partial(pair: Pair, settings: Settings) -> None:
+    """Keep what a failed pair has done for its report; where that fails too, the report has less."""
+    from bidsreg.app.partial import keep_partial
+
+    try:
+        keep_partial(pair, settings, settings.work_dir / WORKFLOW / pair.node_name)
+    except Exception as error:
+        LOGGER.warning('%s: not all that was done could be kept for the report: %s', pair.name, error)
+        LOGGER.debug('The whole story:', exc_info=True)
+
+
+def _keep_resources(settings: Settings) -> None:
+    """Keep what the resource monitor saw of each step with the logs (Nipype writes it when no step failed)."""
+    seen = settings.work_dir / WORKFLOW / 'resource_monitor.json'
+    if settings.resource_monitor and seen.is_file():
+        shutil.copy(seen, settings.log_dir)

@@ -1,0 +1,104 @@
+"""The graphs of a run: what fails, what is tried once more, and what is left alone."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from bidsreg.app import work
+from bidsreg.outcome import SENTENCES, Cause
+from tests import fake_app
+from tests.app_fixtures import begun, pairs_of, settings_of
+
+
+def test_an_emptied_output_is_filled_again_from_the_work_folder(app, tmp_path):
+    assert app() == 0
+    shutil.rmtree(tmp_path / 'out')
+    assert app() == 0
+    assert len(begun(tmp_path / 'work')) == 2  # the work itself was kept
+
+
+def test_clean_workdir(app, tmp_path):
+    assert app() == 0
+    shutil.rmtree(tmp_path / 'out')
+    (tmp_path / 'work' / 'mine.txt').touch()
+    assert app('--clean-workdir') == 0
+    assert len(begun(tmp_path / 'work')) == 4
+    assert (tmp_path / 'work' / 'mine.txt').exists()
+
+
+@pytest.mark.parametrize(
+    ('what', 'step', 'cause'),
+    [
+        ('raise', 'work', 'ValueError: the work went wrong'),
+        ('input', 'work', 'sub-01_T2w.nii.gz: is no good'),
+        ('tool', 'work', 'no such weights'),
+    ],
+)
+def test_one_failure_does_not_touch_the_others(app, capsys, raw, tmp_path, what, step, cause):
+    assert app(fake={'sub-01': what}) == 1
+    text = capsys.readouterr().out
+    (line,) = (line for line in text.splitlines() if line.startswith('failed'))
+    assert line.startswith(f'failed: sub-01, step {step}: ')
+    assert cause in line
+    crash = Path(line.rpartition('crash file: ')[2].rstrip(')'))
+    assert crash.is_file()
+    assert crash.parent.parent == tmp_path / 'out' / 'logs'
+    assert '1 done, 1 failed' in text
+    assert all(path.is_file() for path in pairs_of(raw, tmp_path / 'out')['sub-02'].values())
+    assert 'sub-01 failed' in (tmp_path / 'out' / 'report.txt').read_text()
+    assert app() == 0  # repaired, the same command completes
+    assert '1 done, 1 already done' in capsys.readouterr().out
+
+
+def test_a_killed_process_is_named_and_the_others_go_on(app, capsys):
+    assert app(fake={'sub-01': 'die'}) == 1
+    text = capsys.readouterr().out
+    assert f'failed: sub-01, step work: {SENTENCES[Cause.KILLED]}' in text
+    assert '1 done, 1 failed' in text
+
+
+def test_a_killed_process_gets_a_second_chance(app, capsys):
+    assert app(fake={'sub-01': 'die-once'}) == 0
+    said = capsys.readouterr()
+    assert 'sub-01: once more, alone' in said.err
+    assert '2 done' in said.out
+
+
+def test_stop_on_first_crash(app, capsys):
+    started = time.time()
+    assert app('--stop-on-first-crash', fake={'sub-01': 'raise', 'sub-02': 'slow'}) == 1
+    assert time.time() - started < 20
+    text = capsys.readouterr().out
+    assert 'failed: sub-01, step work: ValueError' in text
+    assert 'failed: sub-02, step run: not finished, because another step crashed' in text
+
+
+def test_many_pairs_are_several_graphs(app, capsys, monkeypatch):
+    """A failure in one graph leaves the next alone, unless it is to stop everything."""
+    graphs = []
+    build = fake_app.init_bidsreg_wf
+
+    def counted(*, pairs, **options):
+        graphs.append([pair.name for pair in pairs])
+        return build(pairs=pairs, **options)
+
+    monkeypatch.setattr(fake_app, 'init_bidsreg_wf', counted)
+    monkeypatch.setattr(work, 'graph_size', lambda settings: 1)
+    assert app('--stop-on-first-crash', fake={'sub-01': 'raise'}) == 1
+    assert graphs == [['sub-01']]
+    assert 'failed: sub-02, step run: not begun, because another step crashed' in capsys.readouterr().out
+    assert app(fake={'sub-01': 'raise'}) == 1
+    assert graphs[1:] == [['sub-01'], ['sub-02']]
+    assert '1 done, 1 failed' in capsys.readouterr().out
+
+
+def test_a_graph_keeps_all_cpus_busy():
+    few, many = settings_of('--nprocs', '2'), settings_of('--nprocs', '32')
+    assert work.graph_size(few) == 40
+    assert work.graph_size(many) == 128
+    assert work.graph_size(settings_of('--use-plugin', 'slurm.yml')) == 200
+    assert work.graph_size(settings_of('--resource-monitor')) > 10**6  # all in one table
