@@ -1,4 +1,4 @@
-"""What was asked of bidsreg-pair, and the files that it names. No torch here."""
+"""The request that bidsreg-pair was given, and the files that it names. No torch here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 KEEP = ('better', 'diffeo')
-"""What is kept: the affine where the evidence says that the deformation does harm, or the deformation in any case."""
+"""The choices of ``--keep``: the affine where the deformation does harm by the evidence, or always the deformation."""
 
 OPTIONAL_INPUTS = ('fixed_mask', 'moving_mask', 'fixed_lesion', 'moving_lesion', 'affine', 'start')
 """Fields that name files with data beside the two images; `register` has a parameter of each name."""

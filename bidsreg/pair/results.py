@@ -1,4 +1,4 @@
-"""From what a method found to a folder of results: affine or deformation, the numbers, and the five files."""
+"""The folder of results: affine or deformation, the numbers of result.json, and the five files."""
 
 from __future__ import annotations
 

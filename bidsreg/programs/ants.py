@@ -14,7 +14,7 @@ from bidsreg.programs.process import run_python
 
 @dataclass(frozen=True)
 class SynSettings(ProgramSettings):
-    """What decides a SyN registration.
+    """The settings of a SyN registration.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ REFERENCES = {
     'cross-correlation: evaluating automated labeling of elderly and neurodegenerative brain. Medical Image Analysis '
     '12:26-41. doi:10.1016/j.media.2007.06.004',
 }
-"""What every paper that used SyN cites."""
+"""The reference of every paper that used SyN."""
 SIMILARITY_TEXTS = {
     'MI': SimilarityText(
         'mutual information',
@@ -77,7 +77,7 @@ SIMILARITY_TEXTS = {
     ),
     'CC': SimilarityText('cross-correlation', 'cross-correlation (radius of {} voxels)'),
 }
-"""What is said of each metric; the phrase takes its bins or radius."""
+"""The words for each metric; the phrase takes its bins or radius."""
 
 MUTUAL_INFORMATION = SynSettings()
 CROSS_CORRELATION = SynSettings(metric='CC', bins_or_radius=4)

@@ -47,7 +47,7 @@ class ProgramSettings:
 
 @dataclass(frozen=True)
 class SimilarityText:
-    """What is said about the similarity that a program optimises.
+    """The words for the similarity that a program optimises.
 
     Attributes
     ----------

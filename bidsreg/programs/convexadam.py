@@ -20,7 +20,7 @@ BLOCK = 6
 
 @dataclass(frozen=True)
 class ConvexAdamSettings(ProgramSettings):
-    """The package's own settings, but for the iterations.
+    """The settings of convexAdam; all but the iterations stay as they come.
 
     Attributes
     ----------

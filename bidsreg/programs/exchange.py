@@ -1,4 +1,4 @@
-"""What is exchanged with a program: the files that it gets, and the fields that it leaves."""
+"""The exchange with a program: the files that it gets, and the displacements that it leaves."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from bidsreg.programs.process import run_python
 
 @dataclass(frozen=True)
 class FireAntsSettings(ProgramSettings):
-    """What decides a result of FireANTs' greedy registration.
+    """The settings of FireANTs' greedy registration.
 
     Attributes
     ----------

@@ -16,7 +16,7 @@ from bidsreg.programs.process import run_program, run_python
 
 @dataclass(frozen=True)
 class GreedySettings(ProgramSettings):
-    """What decides a result of greedy; the smoothing is its own.
+    """The settings of greedy; its smoothing stays as it comes.
 
     Attributes
     ----------

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class F3dSettings(ProgramSettings):
-    """What decides a result of reg_f3d; the rest is as it comes: 5 voxels between control points, 3 levels.
+    """The settings of reg_f3d; the rest is as it comes: 5 voxels between control points, 3 levels.
 
     Attributes
     ----------
@@ -49,13 +49,13 @@ REFERENCES = {
     'niftyreg': 'Modat M, Ridgway GR, Taylor ZA, et al. (2010). Fast free-form deformation using graphics processing '
     'units. Computer Methods and Programs in Biomedicine 98:278-284. doi:10.1016/j.cmpb.2009.09.002',
 }
-"""What every paper that used NiftyReg cites."""
+"""The reference of every paper that used NiftyReg."""
 VELOCITY_REFERENCES = {
     'velocity': 'Modat M, Daga P, Cardoso MJ, Ourselin S, Ridgway GR, Ashburner J (2012). Parametric non-rigid '
     'registration using a stationary velocity field. IEEE Workshop on Mathematical Methods in Biomedical Image '
     'Analysis, 145-150. doi:10.1109/MMBIA.2012.6164745',
 }
-"""What a paper cites beside that where a velocity was found."""
+"""The reference to add where a velocity was found."""
 SIMILARITY_TEXTS = {
     '--nmi': SimilarityText('normalised mutual information', 'maximising normalised mutual information'),
     '--mindssc 1': SimilarityText(
@@ -68,7 +68,7 @@ SIMILARITY_TEXTS = {
         },
     ),
 }
-"""What is said of each similarity."""
+"""The words for each similarity, by the option of reg_f3d."""
 
 NMI = F3dSettings('--nmi')
 MIND = F3dSettings('--mindssc 1')

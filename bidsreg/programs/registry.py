@@ -26,4 +26,4 @@ PROGRAMS: dict[str, Program] = {
 """Every program that ``bidsreg-pair`` offers."""
 
 APP_PROGRAMS: dict[str, Program] = {name: program for name, program in PROGRAMS.items() if not program.peer}
-"""Those of them that the BIDS App offers as well."""
+"""The programs that the BIDS App offers as well."""
