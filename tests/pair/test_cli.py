@@ -81,7 +81,7 @@ def test_command_line_leaves_five_files(tmp_path, pair, capsys):
     assert int(warped.header['qform_code']) == int(warped.header['sform_code']) == 1
     # the plain matrix says the same, masks are optional, and an existing folder is not overwritten unasked
     assert cli.main(arguments(paths, out)) == 2
-    few = ['--set', 'levels=10:5', '--set', 'loosened=', '--working-resolution', '10', '--sloppy', '-q']
+    few = ['--set', 'levels=10:5', '--set', 'loosened=', '--working-resolution', '8', '--sloppy', '-q']
     assert cli.main([*arguments(paths, tmp_path / 'two', '--affine', str(paths['matrix'])), *few]) == 0
 
 
