@@ -29,7 +29,7 @@ from bidsreg.benchmark.cli import build_parser as build_benchmark_parser
 from bidsreg.cli import build_parser, main
 from bidsreg.pair import cli as pair_cli
 from bidsreg.pair.presetfile import from_toml
-from bidsreg.programs import PROGRAMS, niftyreg
+from bidsreg.programs import PROGRAMS, niftyreg_install
 from bidsreg.qc.verdict import read_thresholds
 from bidsreg.registration import Deformation, Grid, Image
 from bidsreg.registration.numerics.inversion import invert_displacement
@@ -51,7 +51,7 @@ PARSERS = {
     'bidsreg-pair': pair_cli.build_parser(PROGRAMS),
     'bidsreg-benchmark': build_benchmark_parser(),
     'python -m bidsreg.app.example': example.build_parser(),
-    'python -m bidsreg.programs.niftyreg': niftyreg.build_parser(),
+    'python -m bidsreg.programs.niftyreg': niftyreg_install.build_parser(),
 }
 #: Programs that are run in bash, as the line stands there; make only says what it would do.
 SHELL = {'bosh', 'make', 'python -m bidsreg.app.boutiques'}

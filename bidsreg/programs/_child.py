@@ -1,4 +1,4 @@
-"""A Python process for a program's library: ``python -m bidsreg.programs._child NAME WORD ...``."""
+"""The Python process in which the library of a program works: ``python -m bidsreg.programs._child NAME WORD ...``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str]) -> int:
-    """Hand the words to the program's `child`; its exit code."""
+    """Hand the words after the name to the `child` of that program, and return its exit code."""
     from bidsreg.programs import PROGRAMS
 
     name, *words = argv
-    return PROGRAMS[name].child(words)  # type: ignore[attr-defined]
+    return PROGRAMS[name].child(words)
 
 
 if __name__ == '__main__':

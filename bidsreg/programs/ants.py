@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from bidsreg.programs.base import Fields, Program, Workspace, itk_field, run_python
+from bidsreg.programs.base import Program, ProgramSettings, SimilarityText
+from bidsreg.programs.exchange import Fields, Workspace, itk_field
+from bidsreg.programs.process import run_python
 
 
 @dataclass(frozen=True)
-class SynSettings:
-    """What decides a SyN registration.
+class SynSettings(ProgramSettings):
+    """The settings of a SyN registration.
 
     Attributes
     ----------
@@ -25,10 +27,12 @@ class SynSettings:
     update_sigma, total_sigma : float
         Variances, in voxels, of the Gaussians that smooth the update and the total field.
     iterations, shrink_factors, smoothing_sigmas : tuple of int
-        Of each level, coarse to fine; sigmas in voxels.
+        One number for each level, coarse to fine; sigmas in voxels.
     threshold, window : float, int
         A level ends when the slope of the metric over `window` iterations falls below `threshold`.
     """
+
+    few: ClassVar = {'iterations': (20, 10, 5)}
 
     metric: str = 'MI'
     bins_or_radius: int = 32
@@ -41,12 +45,8 @@ class SynSettings:
     threshold: float = 1e-6
     window: int = 10
 
-    def sloppy(self) -> SynSettings:
-        """Few iterations, for tests."""
-        return dataclasses.replace(self, iterations=(20, 10, 5))
-
     def words(self, images: Sequence[str]) -> list[str]:
-        """The words of antsRegistration for a fixed and a moving file."""
+        """Return the words of antsRegistration for a fixed and a moving file."""
         by_level = {
             '-c': f'[{"x".join(map(str, self.iterations))},{self.threshold:g},{self.window}]',
             '-f': 'x'.join(map(str, self.shrink_factors)),
@@ -63,46 +63,53 @@ REFERENCES = {
     'syn': 'Avants BB, Epstein CL, Grossman M, Gee JC (2008). Symmetric diffeomorphic image registration with '
     'cross-correlation: evaluating automated labeling of elderly and neurodegenerative brain. Medical Image Analysis '
     '12:26-41. doi:10.1016/j.media.2007.06.004',
-    'mattes': 'Mattes D, Haynor DR, Vesselle H, Lewellen TK, Eubank W (2003). PET-CT image registration in the chest '
-    'using free-form deformations. IEEE Transactions on Medical Imaging 22:120-128. doi:10.1109/TMI.2003.809072',
 }
-LIKENESS = {
-    'MI': ('mutual information', 'mutual information ({} bins; Mattes et al. 2003)', ('syn', 'mattes')),
-    'CC': ('cross-correlation', 'cross-correlation (radius of {} voxels)', ('syn',)),
+"""The reference of every paper that used SyN."""
+SIMILARITY_TEXTS = {
+    'MI': SimilarityText(
+        'mutual information',
+        'mutual information ({} bins; Mattes et al. 2003)',
+        {
+            'mattes': 'Mattes D, Haynor DR, Vesselle H, Lewellen TK, Eubank W (2003). PET-CT image registration in the '
+            'chest using free-form deformations. IEEE Transactions on Medical Imaging 22:120-128. '
+            'doi:10.1109/TMI.2003.809072',
+        },
+    ),
+    'CC': SimilarityText('cross-correlation', 'cross-correlation (radius of {} voxels)'),
 }
-"""Of each metric: its name, what a paper says of it, and whom it cites."""
+"""The words for each metric; the phrase takes its bins or radius."""
 
 MUTUAL_INFORMATION = SynSettings()
 CROSS_CORRELATION = SynSettings(metric='CC', bins_or_radius=4)
 
 
-class AntsSyn(Program):
+class AntsSyn(Program[SynSettings]):
     """ANTs SyN; the affine it is given stays as it is, both warps are its own."""
 
     package, distribution = 'ants', 'antspyx'
 
     def __init__(self, name: str, settings: SynSettings) -> None:
-        likeness, words, cited = LIKENESS[settings.metric]
+        text = SIMILARITY_TEXTS[settings.metric]
         self.name, self.settings = name, settings
-        self.description = f'ANTs SyN with {likeness}'
-        likeness = words.format(settings.bins_or_radius)
-        self.sentence = f'symmetric normalisation (SyN; Avants et al. 2008) of ANTs, maximising {likeness}'
-        self.references = {key: REFERENCES[key] for key in cited}
+        self.description = f'ANTs SyN with {text.name}'
+        similarity = text.phrase.format(settings.bins_or_radius)
+        self.sentence = f'symmetric normalisation (SyN; Avants et al. 2008) of ANTs, maximising {similarity}'
+        self.references = {**REFERENCES, **text.references}
 
-    def run(self, work: Workspace) -> Fields:
-        """antsRegistration in a process of its own."""
-        masks = [str(work.path(f'{end}_mask')) for end in ('fixed', 'moving')]
+    def run(self, workspace: Workspace) -> Fields:
+        """Run antsRegistration in a process of its own."""
+        images = [str(workspace.path(end)) for end in ('fixed', 'moving')]
+        masks = [str(workspace.path(f'{end}_mask')) for end in ('fixed', 'moving')]
         words = [
-            *('-d', '3', '--float', '1', '-o', str(work.folder / 'syn_'), '-r', str(work.itk_affine)),
-            *self.used_settings(work.sloppy).words([str(work.path('fixed')), str(work.path('moving'))]),
-            *('--random-seed', str(work.seed)),
-            *(['--masks', f'[{",".join(masks)}]'] if work.masked else []),
+            *('-d', '3', '--float', '1', '-o', str(workspace.folder / 'syn_'), '-r', str(workspace.itk_affine)),
+            *self.used_settings(workspace.sloppy).words(images),
+            *('--random-seed', str(workspace.seed)),
+            *(['--masks', f'[{",".join(masks)}]'] if workspace.masked else []),
         ]
-        run_python(self.name, words, work)
-        return Fields(*(itk_field(work.folder / f'syn_1{kind}.nii.gz') for kind in ('Warp', 'InverseWarp')))
+        run_python(self.name, words, workspace)
+        return Fields(*(itk_field(workspace.folder / f'syn_1{kind}.nii.gz') for kind in ('Warp', 'InverseWarp')))
 
-    @staticmethod
-    def child(words: Sequence[str]) -> int:
+    def child(self, words: Sequence[str]) -> int:
         """Call antsRegistration with these words."""
         import ants
 

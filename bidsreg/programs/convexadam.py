@@ -6,19 +6,21 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from bidsreg.programs.base import Fields, Program, Workspace, run_python
+from bidsreg.programs.base import Program, ProgramSettings
+from bidsreg.programs.exchange import Fields, Workspace, read_voxels
+from bidsreg.programs.process import run_python
 
 BLOCK = 6
 """Voxels: its coarsest steps take such blocks; images of another size make it stretch its answer."""
 
 
 @dataclass(frozen=True)
-class ConvexAdamSettings:
-    """The package's own settings, but for the iterations.
+class ConvexAdamSettings(ProgramSettings):
+    """The settings of convexAdam; all but the iterations stay as they come.
 
     Attributes
     ----------
@@ -26,50 +28,48 @@ class ConvexAdamSettings:
         Iterations of Adam.
     """
 
+    few: ClassVar = {'selected_niter': 10}
+
     selected_niter: int = 80
 
-    def sloppy(self) -> ConvexAdamSettings:
-        """Few iterations, for tests."""
-        return dataclasses.replace(self, selected_niter=10)
 
+class ConvexAdam(Program[ConvexAdamSettings]):
+    """convexAdam; it takes no masks and gives no inverse.
 
-class ConvexAdam(Program):
-    """It wants both images on one grid: the moving one is resampled through the affine. No inverse, no masks."""
+    It wants both images on one grid: the moving one is resampled through the affine.
+    """
 
     name, package, distribution = 'convexadam', 'convexAdam', 'convexAdam'
     description = 'convexAdam with MIND-SSC'
     peer = True
     settings = ConvexAdamSettings()
 
-    def run(self, work: Workspace) -> Fields:
-        """Through Python; displacements come in voxels."""
-        import nibabel as nib
-
+    def run(self, workspace: Workspace) -> Fields:
+        """Run the package in a Python process; its displacements come in voxels."""
         from bidsreg.registration.grid import Grid
         from bidsreg.registration.image import Image, resample
 
-        fixed, moving = (Image.load(work.path(end)) for end in ('fixed', 'moving'))
-        seen = Grid(moving.grid.shape, np.linalg.inv(work.affine) @ moving.grid.affine)
-        Image(resample(Image(moving.data, seen), fixed.grid), fixed.grid).save(work.path('resampled'))
-        out = work.folder / 'displacement.npy'
-        options = json.dumps(dataclasses.asdict(self.used_settings(work.sloppy)))
-        run_python(self.name, [work.path('fixed'), work.path('resampled'), out, str(work.threads), options], work)
-        matrix = nib.load(work.path('fixed')).affine[:3, :3]
-        return Fields(np.load(out) @ matrix.T.astype(np.float32))
+        fixed, moving = (Image.load(workspace.path(end)) for end in ('fixed', 'moving'))
+        seen = Grid(moving.grid.shape, np.linalg.inv(workspace.affine) @ moving.grid.affine)
+        Image(resample(Image(moving.data, seen), fixed.grid), fixed.grid).save(workspace.path('resampled'))
+        out = workspace.folder / 'displacement.npy'
+        options = json.dumps(dataclasses.asdict(self.used_settings(workspace.sloppy)))
+        images = [workspace.path('fixed'), workspace.path('resampled')]
+        run_python(self.name, [*images, out, str(workspace.threads), options], workspace)
+        return Fields(np.load(out) @ fixed.grid.affine[:3, :3].T.astype(np.float32))
 
-    @staticmethod
-    def child(words: Sequence[str]) -> int:
+    def child(self, words: Sequence[str]) -> int:
         """Register two files; displacements in voxels, float32, shape (X, Y, Z, 3), go to the third."""
-        import nibabel as nib
         import torch
         from convexAdam.convex_adam_MIND import convex_adam_pt
 
-        options: dict[str, Any] = json.loads(words[4])
-        torch.set_num_threads(int(words[3]))
-        images = [np.asarray(nib.load(path).dataobj, np.float32) for path in words[:2]]
+        fixed, moving, out, threads, text = words
+        options: dict[str, Any] = json.loads(text)
+        torch.set_num_threads(int(threads))
+        images = [read_voxels(path) for path in (fixed, moving)]
         shape = images[0].shape
         padding = [(0, -n % BLOCK) for n in shape]
         padded = [np.pad(image, padding) for image in images]
         found = convex_adam_pt(*padded, device=torch.device('cpu'), **options)
-        np.save(words[2], found[tuple(slice(n) for n in shape)].astype(np.float32))
+        np.save(out, found[tuple(slice(n) for n in shape)].astype(np.float32))
         return 0

@@ -6,28 +6,32 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from bidsreg.programs.base import Fields, Program, Workspace, itk_field, run_python, without_affine
+from bidsreg.programs.base import Program, ProgramSettings
+from bidsreg.programs.exchange import Fields, Workspace, itk_field, without_affine
+from bidsreg.programs.process import run_python
 
 
 @dataclass(frozen=True)
-class FireAntsSettings:
-    """What decides a result of FireANTs' greedy registration.
+class FireAntsSettings(ProgramSettings):
+    """The settings of FireANTs' greedy registration.
 
     Attributes
     ----------
     loss_type : str
         ``mi``: mutual information.
     scales, iterations : tuple of int
-        Of each level, coarse to fine.
+        One number for each level, coarse to fine.
     optimizer_lr : float
         Step in voxels.
     smooth_warp_sigma, smooth_grad_sigma : float
         Standard deviations, in voxels, of the Gaussians that smooth the warp and its update.
     """
+
+    few: ClassVar = {'iterations': (20, 10, 5)}
 
     loss_type: str = 'mi'
     scales: tuple[int, ...] = (4, 2, 1)
@@ -36,13 +40,9 @@ class FireAntsSettings:
     smooth_warp_sigma: float = 0.5
     smooth_grad_sigma: float = 1.0
 
-    def sloppy(self) -> FireAntsSettings:
-        """Few iterations, for tests."""
-        return dataclasses.replace(self, iterations=(20, 10, 5))
 
-
-class FireAnts(Program):
-    """FireANTs' greedy registration with compositive warps. No masks; the inverse is found by inverting."""
+class FireAnts(Program[FireAntsSettings]):
+    """FireANTs' greedy registration with compositive warps; it takes no masks, and the field is inverted here."""
 
     name, package, distribution = 'fireants', 'fireants', 'fireants'
     description = 'FireANTs with mutual information'
@@ -50,26 +50,17 @@ class FireAnts(Program):
     uses_gpu = True
     settings = FireAntsSettings()
 
-    def run(self, work: Workspace) -> Fields:
-        """Through Python; the warp it saves includes the affine."""
+    def run(self, workspace: Workspace) -> Fields:
+        """Run the package in a Python process; the warp that it saves includes the affine."""
         from bidsreg.registration.image import Image
 
-        out = work.folder / 'warp.nii.gz'
-        options = json.dumps(dataclasses.asdict(self.used_settings(work.sloppy)))
-        words = [
-            work.path('fixed'),
-            work.path('moving'),
-            work.plain_affine,
-            out,
-            work.device,
-            str(work.threads),
-            options,
-        ]
-        run_python(self.name, words, work)
-        return Fields(without_affine(itk_field(out), Image.load(work.path('fixed')), work.affine))
+        out = workspace.folder / 'warp.nii.gz'
+        options = json.dumps(dataclasses.asdict(self.used_settings(workspace.sloppy)))
+        files = [workspace.path('fixed'), workspace.path('moving'), workspace.plain_affine, out]
+        run_python(self.name, [*files, workspace.device, str(workspace.threads), options], workspace)
+        return Fields(without_affine(itk_field(out), Image.load(workspace.path('fixed')), workspace.affine))
 
-    @staticmethod
-    def child(words: Sequence[str]) -> int:
+    def child(self, words: Sequence[str]) -> int:
         """Register two files from the affine in the third on; the warp goes to the fourth."""
         import torch
         from fireants.io import BatchedImages, Image
@@ -77,11 +68,11 @@ class FireAnts(Program):
 
         from bidsreg.registration.itk import FLIP
 
-        *_, device, threads, text = words
+        *images, affine, out, device, threads, text = words
         options: dict[str, Any] = json.loads(text)
         torch.set_num_threads(int(threads))
-        fixed, moving = (BatchedImages([Image.load_file(path, device=device)]) for path in words[:2])
-        physical = FLIP @ np.loadtxt(words[2]) @ FLIP
+        fixed, moving = (BatchedImages([Image.load_file(path, device=device)]) for path in images)
+        physical = FLIP @ np.loadtxt(affine) @ FLIP
         found = GreedyRegistration(
             fixed_images=fixed,
             moving_images=moving,
@@ -90,5 +81,5 @@ class FireAnts(Program):
             **options,
         )
         found.optimize()
-        found.save_as_ants_transforms([words[3]])
+        found.save_as_ants_transforms([out])
         return 0

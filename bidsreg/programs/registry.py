@@ -1,4 +1,4 @@
-"""The programs by name."""
+"""The registry: every program by its name."""
 
 from __future__ import annotations
 
@@ -26,4 +26,4 @@ PROGRAMS: dict[str, Program] = {
 """Every program that ``bidsreg-pair`` offers."""
 
 APP_PROGRAMS: dict[str, Program] = {name: program for name, program in PROGRAMS.items() if not program.peer}
-"""Those that the BIDS App offers as well."""
+"""The programs that the BIDS App offers as well."""

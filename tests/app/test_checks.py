@@ -12,7 +12,7 @@ import pytest
 
 from bidsreg.app import checks
 from bidsreg.errors import InputError
-from bidsreg.programs import niftyreg
+from bidsreg.programs import niftyreg_install
 from bidsreg.settings import Settings
 from tests.app_fixtures import fails, settings_of
 
@@ -109,14 +109,14 @@ def test_a_method_for_comparisons_only(app, capsys):
 def test_a_missing_program_is_said_before_any_work(app, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv('PATH', '/nowhere')
     monkeypatch.delenv('NIFTYREGDIR', raising=False)
-    monkeypatch.setattr(niftyreg, 'installed', lambda: tmp_path / 'no')
+    monkeypatch.setattr(niftyreg_install, 'installed', lambda: tmp_path / 'no')
     fails(app, capsys, "pip install 'bidsreg[niftyreg]' and then", '--method', 'niftyreg-mind')
     assert not (tmp_path / 'out').exists()
     fails(app, capsys, 'reg_f3d and reg_transform neither on the PATH', '--method', 'niftyreg', '--dry-run')
 
 
 def test_a_missing_program_may_be_on_the_machines_of_a_plugin(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(niftyreg, 'program', lambda name: None)
+    monkeypatch.setattr(niftyreg_install, 'find_binary', lambda name: None)
     settings = settings_of('--method', 'niftyreg', '--use-plugin', str(tmp_path / 'p.yml'))
     checks.check_program(settings)
     assert 'the plugin may run the work elsewhere' in caplog.text

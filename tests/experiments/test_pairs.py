@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bidsreg.programs import niftyreg
+from bidsreg.programs import niftyreg_install
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.grid import Grid, apply_affine
 from bidsreg.registration.itk import read_affine
@@ -198,7 +198,7 @@ def run(monkeypatch, capsys, tmp_path):
 
 def test_people_from_folders_to_tables(datasets, run, monkeypatch, tmp_path):
     monkeypatch.setenv('PATH', '/nowhere')
-    monkeypatch.setattr(niftyreg, 'installed', lambda: tmp_path / 'no programs')
+    monkeypatch.setattr(niftyreg_install, 'installed', lambda: tmp_path / 'no programs')
     monkeypatch.delenv('NIFTYREGDIR', raising=False)
     said, cells = run(datasets / 'people', '--methods', 'affine', 'niftyreg')
     [cell] = cells.values()

@@ -1,16 +1,15 @@
-"""What the options of bidsreg-pair make of a preset, and what they hand to `register`."""
+"""What the options of bidsreg-pair make of a preset or a program, and what they hand to it."""
 
 import dataclasses
-import json
 
-import nibabel as nib
 import numpy as np
 import pytest
 
 import bidsreg.registration
-from bidsreg.pair import cli
+from bidsreg.pair import cli, methods
+from bidsreg.pair.request import PairRequest
 from bidsreg.registration import Deformation, Grid, Image, preset
-from tests import data
+from tests.fake_program import Pretended
 
 GRID = Grid((9, 8, 7), np.diag([2.0, 2.0, 2.0, 1.0]))
 
@@ -56,7 +55,7 @@ def called(files, monkeypatch):
 
 def parsed(files, *more):
     words = [files['fixed'], files['moving'], '--out', files['out'], '--device', 'cpu', *more]
-    return cli.build_parser().parse_args([str(word) for word in words])
+    return PairRequest.from_arguments(cli.build_parser().parse_args([str(word) for word in words]))
 
 
 def same(image, path):
@@ -165,31 +164,47 @@ def test_files_that_are_not_what_was_asked_for_are_named(files, capsys, more, wo
     assert words in capsys.readouterr().err
 
 
-def test_a_whole_run_tells_what_it_was_given(tmp_path):
-    """The real thing, on a small head with a lesion in the moving scan that the fixed one does not have."""
-    pair = data.pair((30, 34, 30), 1, known=data.truth(1, amplitude=4.0))
-    lesion = np.zeros(pair.moving.shape, np.uint8)
-    lesion[14:20, 16:22, 14:20] = 1
-    scan = np.asarray(pair.moving.dataobj).copy()
-    scan[lesion > 0] = 0
-    paths = pair.save(tmp_path / 'in')
-    nib.save(data.image(scan, pair.moving.affine), paths['moving'])
-    paths['lesion'] = tmp_path / 'in' / 'lesion.nii.gz'
-    nib.save(data.image(lesion, pair.moving.affine), paths['lesion'])
-    settings = tmp_path / 'mine.toml'
-    settings.write_text('levels = [[12, 8], [6, 8]]\nloosened = []\nvelocity_spacing = 8\nname = "mine"')
+@pytest.mark.parametrize('device', ['cuda:99', 'gpu', 'cuda:x'])
+def test_a_device_that_is_not_there_is_an_error_not_the_cpu(device):
+    with pytest.raises(ValueError, match='device'):
+        methods.pick_device(device)
 
-    def run(name, *more):
-        words = [paths['fixed'], paths['moving'], '--fixed-mask', paths['fixed_mask'], '--affine', paths['affine']]
-        words += ['--preset-file', settings, '--set', 'channels=4', '--threads', 1, '--device', 'cpu', '-q']
-        assert cli.main([str(word) for word in [*words, '--out', tmp_path / name, *more]]) == 0
-        return json.loads((tmp_path / name / 'result.json').read_text())
 
-    told, plain = run('masked', '--moving-lesion', paths['lesion']), run('plain')
-    assert told['inputs']['moving_lesion'] == str(paths['lesion'])
-    assert 'moving_lesion' not in plain['inputs']
-    assert told['method'] == told['settings']['name'] == 'mine'
-    assert (told['settings']['channels'], told['settings']['levels']) == (4, [[12.0, 8], [6.0, 8]])
-    assert told['iterations'] == plain['iterations'] == 16
-    # without the hole in the comparison the loss starts lower
-    assert told['loss_history'][0]['similarity'] < plain['loss_history'][0]['similarity']
+def test_a_quick_look(run, heads):
+    program = Pretended(heads.displacement())
+    _, told, _ = run('--sloppy', program=program)
+    assert program.workspaces[0].sloppy
+    assert told['settings']['depth'] == 1
+
+
+@pytest.mark.parametrize(
+    'words',
+    [
+        ['--set', 'channels=3'],
+        ['--preset-file', 'x.toml'],
+        ['--working-resolution', '2'],
+        ['--fixed-lesion', 'x.nii'],
+        ['--moving-lesion', 'x.nii'],
+    ],
+)
+def test_options_of_presets_are_refused_before_any_work(run, heads, words):
+    program = Pretended(heads.displacement())
+    code, told, said = run(*words, program=program)
+    assert (code, told, program.workspaces) == (2, None, [])
+    assert f'{words[0]} is for the presets only; pretended does not take it' in said
+
+
+@pytest.mark.parametrize(
+    ('words', 'absent', 'said'),
+    [
+        ([], 'it is on the moon', '--method pretended: it is on the moon'),
+        (['--device', 'cuda'], '', 'pretended works on the CPU only; use --device cpu, not cuda'),
+        (['--fixed-mask', 'none.nii.gz'], '', 'none.nii.gz: there is no such file'),
+    ],
+)
+def test_what_cannot_be_is_said_before_any_work(run, heads, words, absent, said):
+    program = Pretended(heads.displacement())
+    program.absent = absent
+    code, told, heard = run(*words, program=program)
+    assert (code, told, program.workspaces) == (2, None, [])
+    assert said in heard

@@ -1,0 +1,267 @@
+"""The methods of bidsreg-pair: presets of this package and programs of other people behind one door."""
+
+from __future__ import annotations
+
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
+
+from bidsreg.pair import presetfile
+from bidsreg.pair.request import PairRequest
+from bidsreg.programs import Program
+from bidsreg.registration.presets import Preset, preset
+
+if TYPE_CHECKING:
+    from bidsreg.programs import ProgramResult
+    from bidsreg.registration import Image, Result
+    from bidsreg.registration.solve import Progress
+
+PACKAGES = ('bidsreg', 'torch', 'torchdiffeq', 'numpy', 'scipy', 'nibabel', 'h5py')
+"""Packages whose versions are in result.json."""
+
+PRESET_OPTIONS = {
+    'preset_file': '--preset-file',
+    'assignments': '--set',
+    'working_resolution': '--working-resolution',
+    'fixed_lesion': '--fixed-lesion',
+    'moving_lesion': '--moving-lesion',
+    'start': '--start',
+}
+"""Fields of a request, with their options, that a program does not take."""
+
+Found = TypeVar('Found', bound='Result | ProgramResult')
+"""The class of results that a method has."""
+
+
+class PairMethod(ABC, Generic[Found]):
+    """One way to register a pair, made ready for a request.
+
+    Attributes
+    ----------
+    device : str
+        The torch device that is used.
+    """
+
+    device: str
+
+    @abstractmethod
+    def register(self, fixed: Image, moving: Image, inputs: Mapping[str, Any]) -> Found:
+        """Find a deformation.
+
+        Parameters
+        ----------
+        fixed, moving : Image
+            The pair.
+        inputs : mapping
+            What `PairRequest.read_inputs` read.
+
+        Raises
+        ------
+        ValueError
+            If the pair cannot be registered.
+        RuntimeError
+            If the method fails: a FoldedError or a RegistrationError.
+        """
+
+    @abstractmethod
+    def facts(self, result: Found) -> dict[str, Any]:
+        """Return what result.json says about the method and how it went, JSON-ready."""
+
+
+class PresetMethod(PairMethod['Result']):
+    """A preset of this package, as the options change it.
+
+    Raises
+    ------
+    ValueError
+        If a setting cannot be used, or the device is not there.
+    """
+
+    def __init__(self, request: PairRequest) -> None:
+        self.request, self.preset = request, chosen_preset(request)
+        self.device = pick_device(request.device)
+        check_names(self.preset)
+
+    def register(self, fixed: Image, moving: Image, inputs: Mapping[str, Any]) -> Result:
+        """Solve."""
+        import torch
+
+        from bidsreg.registration import register
+
+        if self.request.threads:
+            torch.set_num_threads(self.request.threads)
+        callback = None if self.request.quiet else show_progress(sys.stderr)
+        seed = self.request.seed
+        return register(fixed, moving, self.preset, device=self.device, seed=seed, callback=callback, **inputs)
+
+    def facts(self, result: Result) -> dict[str, Any]:
+        """Return what result.json says: the settings that were used, which are stiffer where the first ones folded."""
+        import torch
+
+        return {
+            'method': self.preset.name,
+            'settings': result.preset.as_dict(),
+            'versions': package_versions(),
+            'threads': torch.get_num_threads(),
+            'iterations': len(result.history),
+            'path_length_mm': result.path_length,
+            'boxed': result.boxed,
+        }
+
+
+class ProgramMethod(PairMethod['ProgramResult']):
+    """Another program, on the same images, masks and affine.
+
+    Raises
+    ------
+    ValueError
+        If an option is for presets only, the program is missing or cannot use the device, or the device is not there.
+    """
+
+    def __init__(self, request: PairRequest, program: Program) -> None:
+        self.request, self.program = request, program
+        for field, option in PRESET_OPTIONS.items():
+            if getattr(request, field):
+                raise ValueError(f'{option} is for the presets only; {program.name} does not take it')
+        if why := program.missing():
+            raise ValueError(f'--method {program.name}: {why}')
+        self.device = self._device()
+        self.threads = request.threads or os.cpu_count() or 1
+
+    def _device(self) -> str:
+        wanted = self.request.device
+        if not self.program.uses_gpu and wanted not in ('auto', 'cpu'):
+            raise ValueError(f'{self.program.name} works on the CPU only; use --device cpu, not {wanted}')
+        return pick_device(wanted) if self.program.uses_gpu else 'cpu'
+
+    def register(self, fixed: Image, moving: Image, inputs: Mapping[str, Any]) -> ProgramResult:
+        """Run the program."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+        # beside the results: what a killed run leaves lies in a folder that somebody clears
+        scratch = self.request.out.absolute().parent
+        scratch.mkdir(parents=True, exist_ok=True)
+        return self.program.register(
+            fixed,
+            moving,
+            threads=self.threads,
+            seed=self.request.seed,
+            sloppy=self.request.sloppy,
+            quiet=self.request.quiet,
+            device=self.device,
+            scratch=scratch,
+            **inputs,
+        )
+
+    def facts(self, result: ProgramResult) -> dict[str, Any]:
+        """Return what result.json says; a program tells neither its path nor whether it worked in boxes."""
+        return {
+            'method': self.program.name,
+            'settings': self.program.as_dict(self.request.sloppy),
+            'versions': package_versions() | {self.program.name: self.program.version()},
+            'threads': self.threads,
+            'iterations': result.iterations,
+            'path_length_mm': None,
+            'boxed': None,
+        }
+
+
+def method_for(request: PairRequest, programs: Mapping[str, Program]) -> PairMethod[Any]:
+    """Return the method that a request names, made ready, before an image is read.
+
+    Raises
+    ------
+    ValueError
+        If it cannot do what is asked.
+    """
+    program = programs.get(request.method)
+    return ProgramMethod(request, program) if program else PresetMethod(request)
+
+
+def chosen_preset(request: PairRequest) -> Preset:
+    """Return the preset that a request asks for: the method, then the file, then single settings, then how coarse.
+
+    Raises
+    ------
+    ValueError
+        If a setting cannot be used.
+    """
+    chosen = preset(request.method)
+    if request.preset_file:
+        chosen = presetfile.from_toml(request.preset_file, chosen)
+    chosen = presetfile.updated(chosen, dict(request.assignments))
+    finest = request.working_resolution
+    if finest is not None:
+        if not 0.3 <= finest <= 8:
+            raise ValueError(f'--working-resolution must lie between 0.3 and 8 mm, not {finest:g}')
+        chosen = chosen.at_resolution(finest)
+    return chosen.sloppy() if request.sloppy else chosen
+
+
+def check_names(chosen: Preset) -> None:
+    """Refuse settings that name what is in no registry.
+
+    Raises
+    ------
+    ValueError
+        If there is no such similarity, velocity, regulariser or solver; the message lists those there are.
+    """
+    from bidsreg.registration.flow import SOLVERS
+    from bidsreg.registration.regularity import REGULARISERS
+    from bidsreg.registration.similarity.base import SIMILARITIES
+    from bidsreg.registration.velocity.registry import VELOCITIES
+
+    known: dict[str, Collection[str]] = {
+        'similarity': SIMILARITIES,
+        'velocity': VELOCITIES,
+        'regularity': REGULARISERS,
+        'solver': SOLVERS,
+    }
+    named = [('similarity', chosen.similarity), ('velocity', chosen.velocity), ('solver', chosen.solver)]
+    for field, name in [*named, *(('regularity', name) for name, _ in chosen.regularity)]:
+        if name not in known[field]:
+            raise ValueError(f"{field}: there is no '{name}'; known are {', '.join(known[field])}")
+
+
+def pick_device(wanted: str) -> str:
+    """Return the torch device that a user's word means.
+
+    Raises
+    ------
+    ValueError
+        If the word is unknown or the GPU is not there: the CPU never takes its place unasked.
+    """
+    import torch
+
+    def count() -> int:
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+    try:
+        devices.require(wanted, count)
+        return devices.resolve(wanted, count)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+def show_progress(stream: TextIO) -> Callable[[Progress], None]:
+    """Return a callback that prints one line for each look at the optimisation."""
+
+    def show(look: Progress) -> None:
+        print(
+            f'level {look.level:g} mm  iteration {look.iteration}/{look.iterations}  loss {look.loss:.6f} '
+            f'(similarity {look.similarity:.6f}, regularity {look.regularity:.6f})  '
+            f'{look.seconds_left:.0f} s left here',
+            file=stream,
+            flush=True,
+        )
+
+    return show
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that a result depends on."""
+    return {name: version(name) for name in PACKAGES}

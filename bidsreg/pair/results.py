@@ -1,0 +1,155 @@
+"""The folder of results: affine or deformation, the numbers of result.json, and the five files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import resource
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from bidsreg.registration.atomic import atomic_folder
+
+if TYPE_CHECKING:
+    from bidsreg.programs import ProgramResult
+    from bidsreg.registration import Deformation, Image, Result
+    from bidsreg.registration.evidence import Evidence
+
+
+def decide(keep: str, evidence_of: Mapping[str, Evidence | None]) -> dict[str, str]:
+    """Say what is ``kept``, the ``reason``, and what would be ``better`` by the evidence.
+
+    Parameters
+    ----------
+    keep : str
+        ``better``: let the evidence decide; ``diffeo``: keep the deformation in any case.
+    evidence_of : mapping
+        How alike the pair looks after the ``affine`` and after the ``diffeo``.
+    """
+    from bidsreg.registration import evidence
+
+    # only the evidence before the affine may be absent
+    affine, diffeo = cast('Evidence', evidence_of['affine']), cast('Evidence', evidence_of['diffeo'])
+    decision = evidence.decide(affine, diffeo)
+    answer = {**dataclasses.asdict(decision), 'better': decision.kept}
+    if keep == 'diffeo':
+        answer |= {'kept': keep, 'reason': f'--keep diffeo was asked for; {decision.reason}'}
+    return answer
+
+
+def affine_alone(deformation: Deformation) -> Deformation:
+    """Return the affine of a deformation, with displacements of zero on the same grid."""
+    import numpy as np
+
+    still = np.zeros_like(deformation.forward)
+    return dataclasses.replace(deformation, forward=still, inverse=still)
+
+
+def numbers(result: Result | ProgramResult, deformation: Deformation, decision: Mapping[str, str]) -> dict[str, Any]:
+    """Return what result.json says about a result and the deformation that is kept of it.
+
+    Parameters
+    ----------
+    result : Result or ProgramResult
+        What the method found.
+    deformation : Deformation
+        What is written: that of the result, or its affine alone.
+    decision : mapping
+        From `decide`.
+    """
+    import numpy as np
+
+    from bidsreg.registration import evidence, metrics
+
+    inside = result.mask.data > 0
+    lengths = np.linalg.norm(deformation.forward[inside], axis=-1)
+    folds = result.folds if decision['kept'] == 'diffeo' else 0
+    return {
+        'stopped': result.stopped,
+        'attempts': result.attempts,
+        'repaired_voxels': result.repaired,
+        'loss_history': result.history,
+        'decision': decision,
+        'evidence': evidence.as_dict(result.evidence),
+        'jacobian': metrics.jacobian_summary(deformation.jacobian().data, inside, folds),
+        'displacement_mm': {'mean': float(lengths.mean()), **metrics.summary(lengths, {'p95': 95, 'max': 100})},
+        'inverse_consistency_mm': metrics.inverse_consistency(
+            deformation.forward, deformation.inverse, deformation.grid, inside
+        ),
+        'grid': {
+            'shape': list(deformation.grid.shape),
+            'spacing_mm': deformation.grid.spacing.tolist(),
+            'affine': deformation.grid.affine.tolist(),
+        },
+    }
+
+
+def write_results(
+    out: Path,
+    fixed: Image,
+    moving: Image,
+    result: Result | ProgramResult,
+    keep: str,
+    facts: Mapping[str, Any],
+    began: float,
+    loaded: float,
+) -> dict[str, Any]:
+    """Judge a result and write its five files into a folder that takes its name once all of them are there.
+
+    Parameters
+    ----------
+    out : Path
+        The folder; what was there is replaced.
+    fixed, moving : Image
+        The pair.
+    result : Result or ProgramResult
+        What the method found.
+    keep : str
+        As for `decide`.
+    facts : mapping
+        What result.json begins with; its ``device`` tells whether memory of a GPU is to be counted.
+    began, loaded : float
+        `time.perf_counter` when the command began, and when the images were read.
+
+    Returns
+    -------
+    dict
+        What result.json says.
+    """
+    decision = decide(keep, result.evidence)
+    deformation = result.deformation if decision['kept'] == 'diffeo' else affine_alone(result.deformation)
+    answer = {**facts, **numbers(result, deformation, decision)}
+    with atomic_folder(out) as folder:
+        _write_files(folder, deformation, fixed, moving)
+        answer['seconds'] = {'load': loaded - began, **result.seconds, 'total': time.perf_counter() - began}
+        answer |= peak_memory_mb(facts['device'])
+        (folder / 'result.json').write_text(json.dumps(answer, indent=1))
+    return answer
+
+
+def peak_memory_mb(device: str) -> dict[str, float]:
+    """Return the largest resident memory of this process or one it started, and of the GPU where one is used, in MB."""
+    used = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    out = {'peak_memory_mb': max(used) / 1024}
+    if device != 'cpu':
+        import torch
+
+        out['peak_gpu_memory_mb'] = torch.cuda.max_memory_allocated(device) / 2**20
+    return out
+
+
+def _write_files(folder: Path, deformation: Deformation, fixed: Image, moving: Image) -> None:
+    """Write images and transforms, several at a time: packing them takes seconds."""
+    import torch
+
+    from bidsreg.registration.numerics.threads import in_threads
+
+    tasks: tuple[Callable[[], Any], ...] = (
+        lambda: deformation.apply(moving, fixed.grid).save(folder / 'warped.nii.gz'),
+        lambda: deformation.save(folder / 'forward.h5'),
+        lambda: deformation.jacobian(fixed.grid).save(folder / 'jacobian.nii.gz'),
+        lambda: deformation.inverted().save(folder / 'inverse.h5'),
+    )
+    in_threads(lambda task: task(), tasks, torch.get_num_threads())

@@ -1,0 +1,41 @@
+"""The programs by name, none of whose libraries is imported to list them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from bidsreg.programs import APP_PROGRAMS, PROGRAMS
+
+
+def test_programs_are_listed_without_their_libraries():
+    """Command lines stay quick, and torch and ANTs out of the app's own process."""
+    code = (
+        'import sys; from bidsreg.programs import PROGRAMS; '
+        '[program.missing() for name, program in PROGRAMS.items() if not name.startswith("nifty")]; '
+        'print([m for m in ("torch", "ants", "nipype", "nibabel", "picsl_greedy") if m in sys.modules])'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env=os.environ)
+    assert done.stdout.strip() == '[]'
+
+
+def test_every_program_describes_itself():
+    assert {'ants-syn', 'ants-syn-cc', 'niftyreg', 'niftyreg-vel', 'niftyreg-mind', 'niftyreg-mind-vel'} == set(
+        APP_PROGRAMS
+    )
+    assert {'greedy', 'convexadam', 'fireants'} == set(PROGRAMS) - set(APP_PROGRAMS)
+    for name, program in PROGRAMS.items():
+        assert program.name == name
+        assert program.description
+        assert program.as_dict()['name'] == name
+        assert program.as_dict(sloppy=True) != program.as_dict()
+    assert len({str(program.as_dict()) for program in PROGRAMS.values()}) == len(PROGRAMS)
+    for program in APP_PROGRAMS.values():
+        assert program.sentence
+        assert program.references
+
+
+def test_an_absent_package_is_named_with_how_to_get_it(monkeypatch):
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+    assert 'pip install convexAdam' in PROGRAMS['convexadam'].missing()
