@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bidsreg.qc.verdict import judge
+from bidsreg.registration.events import LevelEnded
 
 #: What is wrong with which subjects (by their place), and what the group page is to make of it.
 FLIPPED, ASTRAY, CROPPED, FOLDED, FAILED, WAITING, BROKEN, NO_T2W, NO_T1W = 5, 11, 17, 8, 21, 23, 26, 29, 32
@@ -98,7 +99,10 @@ def facts(name: str, number: int, random: np.random.Generator) -> dict[str, Any]
             'threads': 4,
             'seed': 2026,
             'iterations': int(random.integers(80, 110)),
-            'stopped': ['4 mm: 40 iterations done', '2 mm: 30 iterations done'],
+            'events': [
+                LevelEnded(4.0, 1.0, 40, 40, False, 0).as_dict(),
+                LevelEnded(2.0, 1.0, 30, 30, True, 1).as_dict(),
+            ],
             'attempts': 1,
             'repaired_voxels': 0,
             'path_length_mm': None,

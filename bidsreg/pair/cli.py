@@ -96,8 +96,8 @@ def run(request: PairRequest, programs: Mapping[str, Program] = PROGRAMS) -> dic
     ------
     ValueError, OSError
         If the request or its input cannot be used.
-    RuntimeError
-        If the method fails: a FoldedError or a RegistrationError.
+    RegistrationError
+        If the method fails.
     """
     began = time.perf_counter()
     method = method_for(request, programs)
@@ -139,7 +139,6 @@ def main(argv: Sequence[str] | None = None, programs: Mapping[str, Program] = PR
     # one that sleeps takes longer than many an operation
     os.environ.setdefault('GOMP_SPINCOUNT', '20000')
     from bidsreg.registration.numerics.threads import keep_freed_memory
-    from bidsreg.registration.solve import FoldedError
 
     keep_freed_memory()
     try:
@@ -147,7 +146,7 @@ def main(argv: Sequence[str] | None = None, programs: Mapping[str, Program] = PR
     except (ValueError, OSError) as error:
         print(f'bidsreg-pair: error: {error}', file=sys.stderr)
         return 2
-    except (FoldedError, RegistrationError) as error:
+    except RegistrationError as error:
         print(f'bidsreg-pair: failed: {error}', file=sys.stderr)
         return 1
     print(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
 
+from bidsreg.errors import InputError
+from bidsreg.execution import devices
+from bidsreg.messages import describe
 from bidsreg.pair import presetfile
 from bidsreg.pair.request import PairRequest
 from bidsreg.programs import Program
@@ -17,7 +20,7 @@ from bidsreg.registration.presets import Preset, preset
 if TYPE_CHECKING:
     from bidsreg.programs import ProgramResult
     from bidsreg.registration import Image, Result
-    from bidsreg.registration.solve import Progress
+    from bidsreg.registration.events import Event, Listener
 
 PACKAGES = ('bidsreg', 'torch', 'torchdiffeq', 'numpy', 'scipy', 'nibabel', 'h5py')
 """Packages whose versions are in result.json."""
@@ -93,9 +96,9 @@ class PresetMethod(PairMethod['Result']):
 
         if self.request.threads:
             torch.set_num_threads(self.request.threads)
-        callback = None if self.request.quiet else show_progress(sys.stderr)
+        tell = teller(sys.stderr, self.request.quiet)
         seed = self.request.seed
-        return register(fixed, moving, self.preset, device=self.device, seed=seed, callback=callback, **inputs)
+        return register(fixed, moving, self.preset, device=self.device, seed=seed, callback=tell, **inputs)
 
     def facts(self, result: Result) -> dict[str, Any]:
         """Return what result.json says: the settings that were used, which are stiffer where the first ones folded."""
@@ -145,7 +148,7 @@ class ProgramMethod(PairMethod['ProgramResult']):
         # beside the results: what a killed run leaves lies in a folder that somebody clears
         scratch = self.request.out.absolute().parent
         scratch.mkdir(parents=True, exist_ok=True)
-        return self.program.register(
+        result = self.program.register(
             fixed,
             moving,
             threads=self.threads,
@@ -156,6 +159,10 @@ class ProgramMethod(PairMethod['ProgramResult']):
             scratch=scratch,
             **inputs,
         )
+        tell = teller(sys.stderr, self.request.quiet)
+        for event in result.events:
+            tell(event)
+        return result
 
     def facts(self, result: ProgramResult) -> dict[str, Any]:
         """Return what result.json says; a program tells neither its path nor whether it worked in boxes."""
@@ -210,10 +217,7 @@ def check_names(chosen: Preset) -> None:
     ValueError
         If there is no such similarity, velocity, regulariser or solver; the message lists those there are.
     """
-    from bidsreg.registration.flow import SOLVERS
-    from bidsreg.registration.regularity import REGULARISERS
-    from bidsreg.registration.similarity.base import SIMILARITIES
-    from bidsreg.registration.velocity.registry import VELOCITIES
+    from bidsreg.registration import REGULARISERS, SIMILARITIES, SOLVERS, VELOCITIES
 
     known: dict[str, Collection[str]] = {
         'similarity': SIMILARITIES,
@@ -247,19 +251,14 @@ def pick_device(wanted: str) -> str:
         raise ValueError(str(error)) from None
 
 
-def show_progress(stream: TextIO) -> Callable[[Progress], None]:
-    """Return a callback that prints one line for each look at the optimisation."""
+def teller(stream: TextIO, quiet: bool) -> Listener:
+    """Return a listener that prints one line for each event; a quiet one prints warnings only."""
 
-    def show(look: Progress) -> None:
-        print(
-            f'level {look.level:g} mm  iteration {look.iteration}/{look.iterations}  loss {look.loss:.6f} '
-            f'(similarity {look.similarity:.6f}, regularity {look.regularity:.6f})  '
-            f'{look.seconds_left:.0f} s left here',
-            file=stream,
-            flush=True,
-        )
+    def tell(event: Event) -> None:
+        if event.warning or not quiet:
+            print(describe(event.as_dict()), file=stream, flush=True)
 
-    return show
+    return tell
 
 
 def package_versions() -> dict[str, str]:

@@ -67,7 +67,7 @@ def numbers(result: Result | ProgramResult, deformation: Deformation, decision: 
     lengths = np.linalg.norm(deformation.forward[inside], axis=-1)
     folds = result.folds if decision['kept'] == 'diffeo' else 0
     return {
-        'stopped': result.stopped,
+        'events': [event.as_dict() for event in result.events],
         'attempts': result.attempts,
         'repaired_voxels': result.repaired,
         'loss_history': result.history,

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 
 from bidsreg.programs.errors import ProgramError
+from bidsreg.programs.events import FieldFolds, ProgramEnded
 from bidsreg.programs.exchange import Fields, Workspace, checked_field, inverse_of, write_pair
+from bidsreg.registration.events import Event
 
 if TYPE_CHECKING:
     from bidsreg.registration.deformation import Deformation
@@ -78,8 +80,8 @@ class ProgramResult:
         How alike the pair looks ``before``, after the ``affine`` and after the ``diffeo``.
     folds : int
         Voxels with a non-positive Jacobian determinant by any of three difference schemes.
-    stopped : list of str
-        Notes on how it ended.
+    events : tuple of Event
+        What happened; see :mod:`bidsreg.programs.events`.
     history : list
         Empty: the programs do not tell their losses.
     seconds : dict
@@ -94,7 +96,7 @@ class ProgramResult:
     mask: Image
     evidence: dict[str, Evidence | None]
     folds: int
-    stopped: list[str]
+    events: tuple[Event, ...]
     seconds: dict[str, float]
     history: list[dict[str, float]] = field(default_factory=list)
     iterations: int | None = None
@@ -236,6 +238,7 @@ class Program(ABC, Generic[OwnSettings]):
         ProgramError
             If the program is missing or fails, or its field is of no use.
         """
+        from bidsreg.registration import metrics
         from bidsreg.registration.deformation import Deformation
 
         if why := self.missing():
@@ -248,13 +251,13 @@ class Program(ABC, Generic[OwnSettings]):
             found = self.run(Workspace(Path(folder), matrix, masked, threads, seed, sloppy, quiet, device))
         forward = checked_field(self.name, found.forward, fixed)
         solved = time.perf_counter()
-        inverse, notes = inverse_of(self.name, forward, found.inverse, fixed)
-        notes = [f'{self.name} ended by its own rule', *notes]
+        inverse, events = inverse_of(self.name, forward, found.inverse, fixed)
         deformation = Deformation(matrix, forward, inverse, fixed.grid)
         mask, evidence = judged(fixed, moving, fixed_mask, moving_mask, deformation, threads)
-        folds = count_folds(self.name, deformation)
+        folds = metrics.count_folds(deformation.forward, deformation.grid)
         seconds = {'solve': solved - began, 'finish': time.perf_counter() - solved}
-        return ProgramResult(deformation, mask, evidence, folds, notes, seconds)
+        folded = [FieldFolds(self.name, folds)] if folds else []
+        return ProgramResult(deformation, mask, evidence, folds, (ProgramEnded(self.name), *events, *folded), seconds)
 
 
 def check_pair(
@@ -274,7 +277,7 @@ def check_pair(
         not at right angles, or the affine moves the fixed mask out of the moving image or its mask.
     """
     from bidsreg.registration.image import Image
-    from bidsreg.registration.solve import check_mask, check_overlap
+    from bidsreg.registration.problem import check_mask, check_overlap
 
     for end, image, mask in (('fixed', fixed, fixed_mask), ('moving', moving, moving_mask)):
         check_mask(end, image, mask)
@@ -288,16 +291,6 @@ def check_pair(
         return Image(np.ones(image.grid.shape, np.float32), image.grid)
 
     check_overlap(fixed_mask or everywhere(fixed), moving_mask or everywhere(moving), affine)
-
-
-def count_folds(name: str, found: Deformation) -> int:
-    """Count the voxels of a field that fold; warn where there are any, as nothing is done about them."""
-    from bidsreg.registration import metrics
-
-    folds = metrics.count_folds(found.forward, found.grid)
-    if folds:
-        LOGGER.warning('%s: the deformation folds at %d voxels; it is written as it is', name, folds)
-    return folds
 
 
 def judged(

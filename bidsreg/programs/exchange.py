@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from bidsreg.programs.errors import ProgramError
+from bidsreg.programs.events import InverseMissing, InverseSearched
+from bidsreg.registration.events import Event
 
 if TYPE_CHECKING:
     from bidsreg.registration.image import Image
-
-LOGGER = logging.getLogger(__name__)
 
 LPS = np.array([-1, -1, 1], np.float32)
 """Factors that turn vectors from RAS+ to LPS+ and back."""
@@ -207,15 +206,15 @@ def checked_field(name: str, data: np.ndarray, fixed: Image) -> np.ndarray:
 
 def inverse_of(
     name: str, forward: np.ndarray, inverse: np.ndarray | None, fixed: Image
-) -> tuple[np.ndarray, list[str]]:
-    """Return the inverse that the program gave, else one found by inverting, and notes about it.
+) -> tuple[np.ndarray, list[Event]]:
+    """Return the inverse that the program gave, else one found by inverting, and what happened.
 
-    Where the field folds there is no inverse: the best approximation is taken, with a warning.
+    Where the field folds there is no inverse: the best approximation is taken, with an event that warns.
 
     Parameters
     ----------
     name : str
-        The program, for the notes.
+        The program, for the events.
     forward : ndarray, shape (X, Y, Z, 3)
         u(x) in mm on the fixed grid.
     inverse : ndarray, shape (X, Y, Z, 3), or None
@@ -228,7 +227,6 @@ def inverse_of(
     if inverse is not None:
         return checked_field(name, inverse, fixed), []
     try:
-        return invert_displacement(forward, fixed.grid)[0], [f'{name} gives no inverse: the field was inverted']
+        return invert_displacement(forward, fixed.grid)[0], [InverseSearched(name)]
     except InversionError as error:
-        LOGGER.warning('%s: %s; the inverse is the best approximation', name, error)
-        return error.best, [f'{name} gives no inverse, and the field has none: {error}']
+        return error.best, [InverseMissing(name, str(error))]

@@ -16,7 +16,8 @@ from scipy import ndimage as ndi
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
-from bidsreg.registration.metrics import binned_information, to_bins
+from bidsreg.registration.numerics.edges import gradient_magnitude
+from bidsreg.registration.numerics.information import binned_information, to_bins
 
 SHIFTS_MM = (5.0, 10.0, 20.0)
 """Distances by which the T2w is moved to see whether it fits better there; the shortest is about one thick slice."""
@@ -28,8 +29,6 @@ BINS = 24
 """Bins of the histograms; few, as noise alone has an information of (BINS - 1)**2 / (2 * points)."""
 SIGNAL = 0.05
 """Share of the 95th percentile in the brain: what is darker counts as empty. White matter of a T2w has 0.2 and more."""
-EDGE_MM = 1.0
-"""Width of the Gaussian derivatives whose magnitude is an edge; at least 0.7 voxels."""
 WINDOW_MM = 9.0
 """Side of the cubes in which edges are correlated; at least three voxels."""
 _DIRECTIONS = {
@@ -195,8 +194,8 @@ def edge_lncc(
     box = tuple(slice(a, int(found[-1]) + reach + 1) for a, found, reach in zip(start, ends, rim, strict=True))
     inside = mask[box]
     to_world = fixed.affine @ nb.affines.from_matvec(np.eye(3), start)
-    edges = _edges(_array(fixed)[box], spacing)
-    found = {'registered': _local_correlation(edges, _edges(_array(warped)[box], spacing), inside, spacing)}
+    edges = gradient_magnitude(_array(fixed)[box], spacing)
+    found = {'registered': _local_correlation(edges, gradient_magnitude(_array(warped)[box], spacing), inside, spacing)}
     values = _array(moving)
     points = apply_affine(to_world, np.argwhere(inside))
     for stage, way in (('affine', np.asarray(matrix, float)), ('before', np.eye(4))):
@@ -205,17 +204,8 @@ def edge_lncc(
         apart = ((voxels >= 0) & (voxels <= np.array(values.shape) - 1)).all(1).mean() < 0.5
         there = to_moving @ to_world
         seen = ndi.affine_transform(values, there[:3, :3], there[:3, 3], output_shape=inside.shape, order=1)
-        found[stage] = None if apart else _local_correlation(edges, _edges(seen, spacing), inside, spacing)
+        found[stage] = None if apart else _local_correlation(edges, gradient_magnitude(seen, spacing), inside, spacing)
     return {stage: found[stage] for stage in ('before', 'affine', 'registered')}
-
-
-def _edges(values: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Return the gradient magnitude, intensity per mm."""
-    sigma = np.maximum(EDGE_MM / spacing, 0.7)
-    slopes = (
-        ndi.gaussian_filter(values, sigma, order=tuple(row)) / spacing[k] for k, row in enumerate(np.eye(3, dtype=int))
-    )
-    return np.sqrt(sum(slope**2 for slope in slopes))
 
 
 def _local_correlation(a: np.ndarray, b: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> float | None:

@@ -52,13 +52,13 @@ class Deformation:
 
     @classmethod
     def from_affine(cls, affine: np.ndarray, grid: Grid) -> Deformation:
-        """An affine (fixed world to moving world, mm, RAS+) with displacements of zero on `grid`."""
+        """Return an affine (fixed world to moving world, mm, RAS+) with displacements of zero on `grid`."""
         still = np.zeros((*grid.shape, 3), np.float32)
         return cls(np.asarray(affine, dtype=float), still, still, grid)
 
     @classmethod
     def identity(cls, grid: Grid) -> Deformation:
-        """The map that leaves every point where it is, with displacements of zero on `grid`."""
+        """Return the map that leaves every point where it is, with displacements of zero on `grid`."""
         return cls.from_affine(np.eye(4), grid)
 
     @property
@@ -138,11 +138,11 @@ class Deformation:
         return Image(out, grid)
 
     def inverted(self) -> Deformation:
-        """The inverse map, moving world to fixed world."""
+        """Return the inverse map, moving world to fixed world."""
         return replace(self, is_inverse=not self.is_inverse)
 
     def compose(self, other: Deformation) -> Deformation:
-        """First this map, then the other one: points go ``other.points(self.points(x))``.
+        """Return the map that does first this one, then the other: points go ``other.points(self.points(x))``.
 
         As resampling pulls back, this brings an image of the other's moving world onto the fixed grid of this one:
         ``antsApplyTransforms -t SELF -t OTHER`` in one file. With A = A2 A1 the displacement is A^-1 y - x; the grid
@@ -179,7 +179,7 @@ class Deformation:
         return Deformation(matrix, _closed(forward), _closed(inverse), grid)
 
     def jacobian(self, grid: Grid | None = None) -> Image:
-        """Determinant of the derivative of the map, without the affine; above 1 the image it pulls shrinks.
+        """Return the determinant of the derivative of the map, without the affine; above 1 the image it pulls shrinks.
 
         Parameters
         ----------
@@ -190,7 +190,7 @@ class Deformation:
         return _sampled_about_one(self._determinant(), grid)
 
     def log_jacobian(self, grid: Grid | None = None) -> Image:
-        """Natural logarithm of `jacobian`; zero outside the field's own grid.
+        """Return the natural logarithm of `jacobian`; zero outside the field's own grid.
 
         Parameters
         ----------
@@ -235,7 +235,7 @@ class Deformation:
 
 
 def _slabs(grid: Grid) -> Iterator[tuple[slice, np.ndarray]]:
-    """The world points (N, 3) of a grid, some whole slices at a time."""
+    """Return the world points (N, 3) of a grid, some whole slices at a time."""
     step = max(1, SLAB_VOXELS // (grid.shape[1] * grid.shape[2]))
     for start in range(0, grid.shape[0], step):
         slab = slice(start, min(start + step, grid.shape[0]))
@@ -244,12 +244,12 @@ def _slabs(grid: Grid) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 def _interpolate(data: np.ndarray, at: np.ndarray, order: int) -> np.ndarray:
-    """Values at voxel positions (3, N); beyond the centres of the edge voxels theirs."""
+    """Return values at voxel positions (3, N); beyond the centres of the edge voxels theirs."""
     return ndi.map_coordinates(data, at, order=order, mode='nearest')
 
 
 def _heaviest_label(data: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The label with the largest summed trilinear weight among the eight voxels around positions (3, N)."""
+    """Return the label with the largest summed trilinear weight among the eight voxels around positions (3, N)."""
     last = np.array(data.shape)[:, None] - 1
     at = np.clip(at, 0, last)
     base = np.floor(at).astype(np.intp)
@@ -265,16 +265,16 @@ def _heaviest_label(data: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 
 def _sampled_about_one(image: Image, grid: Grid | None) -> Image:
-    """An image on another grid, if one is given, by linear interpolation; one beyond its own."""
+    """Return an image on another grid, if one is given, by linear interpolation; one beyond its own."""
     return image if grid is None else Image(1 + resample(Image(image.data - 1, image.grid), grid), grid)
 
 
 def _grid_for_both(first: Deformation, second: Deformation) -> Grid:
-    """Where `first` followed by `second` moves points further than its affine, as finely as the finer of the two."""
+    """Return where `first` followed by `second` moves points beyond its affine, as finely as the finer."""
     pulled = Grid(second.grid.shape, np.linalg.inv(first.matrix) @ second.domain.affine)
     acting = [d for d, field in ((first.domain, first.field), (pulled, second.field)) if field.any()] or [first.domain]
     base = acting[0].orthogonalised()
-    corners = base.to_voxels(np.concatenate([d.to_world(metrics.corners(d.shape)) for d in acting]))
+    corners = base.to_voxels(np.concatenate([d.corners() for d in acting]))
     grid = base.cropped(np.floor(corners.min(0) + 1e-4), np.ceil(corners.max(0) - 1e-4) + 1)
     # along each axis the step that crosses at most one voxel of either
     spacing = np.min([1 / np.abs(np.linalg.inv(d.affine[:3, :3]) @ base.directions).max(0) for d in acting], 0)
@@ -282,7 +282,7 @@ def _grid_for_both(first: Deformation, second: Deformation) -> Grid:
 
 
 def _closed(field: np.ndarray) -> np.ndarray:
-    """The field with its border set to exactly zero, where it vanishes but for rounding."""
+    """Return the field with its border set to exactly zero, where it vanishes but for rounding."""
     inner = np.zeros(field.shape[:3], bool)
     inner[1:-1, 1:-1, 1:-1] = True
     left = float(np.abs(field[~inner]).max())

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from scipy import ndimage as ndi
 
-from bidsreg.registration import metrics
 from bidsreg.registration.image import Image
-from bidsreg.registration.numerics import separable
+from bidsreg.registration.numerics import information, separable
+from bidsreg.registration.numerics.boxes import Box, boxes
+from bidsreg.registration.numerics.edges import axis_filters
+from bidsreg.registration.numerics.positions import mapped_voxels
 from bidsreg.registration.numerics.sampling import Sampler
 from bidsreg.registration.numerics.threads import in_threads
 from bidsreg.registration.similarity import descriptors
-from bidsreg.registration.similarity.dataterm import BOX_SIZE, Box, boxes
 
 Tensor = torch.Tensor
 
@@ -23,8 +24,6 @@ HELD_OUT_OFFSET = 2
 """Neighbours of the judging MIND, in voxels of the finest grid; the solver looks at neighbours one voxel away."""
 HELD_OUT_BLUR = 0.7
 """Gaussian in voxels before the judging MIND, so that its patches are wider than the solver's too."""
-EDGE_BLUR = 1.0
-"""Gaussian in mm of the derivatives whose magnitude is an edge; at least 0.7 voxels."""
 WORTHWHILE = 0.03
 """Relative gain that less regularity has to bring in two measures. On four heads simulated aligned, where it can only
 fit noise, it brought 1.2 to 1.8 % of the MIND distance, up to 2.2 % of mutual information and 12 % of the correlation
@@ -66,7 +65,7 @@ class Decision:
 
 
 @dataclass(frozen=True, eq=False)
-class Tile:
+class JudgedTile:
     """A box of the judged grid, and the filters that end in it.
 
     Attributes
@@ -116,21 +115,17 @@ class View:
     variance: Tensor
 
     def mind(self, floor: float) -> Tensor:
-        """MIND, (6, N)."""
+        """Return MIND, (6, N)."""
         return (self.distances / -self.variance.clamp_min(floor)).exp_()
 
 
 def _filters(n: int, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Blur, Gaussian and its derivative along an axis of n voxels, as matrices; the image is mirrored at its ends."""
-    sigma = max(EDGE_BLUR / spacing, 0.7)  # in voxels: narrower kernels are not a derivative
-    blur, smooth, slope = (
-        ndi.gaussian_filter1d(np.eye(n), width, axis=0, order=order)
-        for width, order in ((HELD_OUT_BLUR, 0), (sigma, 0), (sigma, 1))
-    )
-    return np.pad(blur, ((MARGIN, MARGIN), (0, 0)), mode='symmetric'), smooth, slope / spacing
+    """Return blur, Gaussian and its derivative along an axis of n voxels, as matrices; mirrored at the ends."""
+    blur = ndi.gaussian_filter1d(np.eye(n), HELD_OUT_BLUR, axis=0)
+    return np.pad(blur, ((MARGIN, MARGIN), (0, 0)), mode='symmetric'), *axis_filters(n, spacing)
 
 
-def tiles(brain: np.ndarray, spacing: np.ndarray) -> list[Tile]:
+def tiles(brain: np.ndarray, spacing: np.ndarray) -> list[JudgedTile]:
     """Cut a grid into boxes that fit the processor's cache.
 
     Parameters
@@ -142,18 +137,18 @@ def tiles(brain: np.ndarray, spacing: np.ndarray) -> list[Tile]:
 
     Returns
     -------
-    list of Tile
+    list of JudgedTile
         Without those that hold nothing of the brain.
     """
     filters = [_filters(n, float(size)) for n, size in zip(brain.shape, spacing, strict=True)]
     deep = np.zeros_like(brain)
     deep[(slice(MARGIN, -MARGIN),) * 3] = True
-    return [_tile(box, brain, deep, filters) for box in boxes(brain, BOX_SIZE)]
+    return [_tile(box, brain, deep, filters) for box in boxes(brain)]
 
 
 def _tile(
     box: Box, brain: np.ndarray, deep: np.ndarray, filters: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
-) -> Tile:
+) -> JudgedTile:
     wide: list[slice] = []
     core: list[slice] = []
     along: list[list[Tensor]] = []
@@ -165,7 +160,7 @@ def _tile(
         core.append(slice(b.start - reach.start, b.stop - reach.start))
         along.append([torch.as_tensor(row[:, reach], dtype=torch.float32) for row in rows])
     blur, smooth, slope = zip(*along, strict=True)
-    return Tile(
+    return JudgedTile(
         wide=(wide[0], wide[1], wide[2]),
         core=(core[0], core[1], core[2]),
         brain=torch.as_tensor(np.flatnonzero(brain[box])),
@@ -184,12 +179,12 @@ class Source:
         # positions are good to a thousandth of a voxel: one on the border is not outside
         self.last = torch.tensor(image.grid.shape, dtype=torch.float32)[:, None] - 1 + 1e-3
 
-    def view(self, tile: Tile, to_world: np.ndarray, turn: np.ndarray, displacement: Tensor | None) -> View:
+    def view(self, tile: JudgedTile, to_world: np.ndarray, turn: np.ndarray, displacement: Tensor | None) -> View:
         """Look at a tile.
 
         Parameters
         ----------
-        tile : Tile
+        tile : JudgedTile
             Where.
         to_world : ndarray, shape (4, 4)
             Voxels of the judged grid to the image's world.
@@ -198,7 +193,7 @@ class Source:
         displacement : Tensor, shape (X, Y, Z, 3), or None
             In mm, of every voxel of the judged grid.
         """
-        at = _positions(self.to_voxels @ to_world, tile.wide)
+        at = mapped_voxels(self.to_voxels @ to_world, tile.wide)
         if displacement is not None:
             turned = displacement[tile.wide] @ torch.as_tensor((self.to_voxels[:3, :3] @ turn).T, dtype=torch.float32)
             at += turned.movedim(-1, 0)
@@ -217,17 +212,8 @@ class Source:
         )
 
 
-def _positions(matrix: np.ndarray, box: Box) -> Tensor:
-    """Where a matrix takes the voxels of a box, (3, x, y, z)."""
-    x, y, z = (
-        torch.as_tensor(matrix[:3, axis, None] * np.arange(b.start, b.stop) + matrix[:3, 3:] / 3, dtype=torch.float32)
-        for axis, b in enumerate(box)
-    )
-    return x[:, :, None, None] + y[:, None, :, None] + z[:, None, None, :]
-
-
 def gains(old: Evidence, new: Evidence) -> dict[str, float]:
-    """By how much, relatively, each kind of evidence is better in `new` than in `old`."""
+    """Return by how much, relatively, each kind of evidence is better in `new` than in `old`."""
     return {
         'held-out MIND': (old.mind_heldout - new.mind_heldout) / max(old.mind_heldout, 1e-9),
         'mutual information': (new.mi - old.mi) / max(abs(old.mi), 1e-9),
@@ -273,7 +259,7 @@ class Judge:
         self.after_affine = self._measure(self._look(self.moving, affine))
 
     def _look(self, source: Source, matrix: np.ndarray, displacement: Tensor | None = None) -> list[View]:
-        """Every tile of an image, the grid's world displaced and then taken to that of the image by a matrix."""
+        """Look at every tile of an image, to whose world a matrix takes the (displaced) world of the grid."""
         to_world = matrix @ self.grid.affine
         return in_threads(
             lambda tile: source.view(tile, to_world, matrix[:3, :3], displacement), self.tiles, self.threads
@@ -283,7 +269,7 @@ class Judge:
         """Keep what is compared of the fixed image."""
         floor = descriptors.floor_of(torch.cat([v.variance for v in views]), self.deep)
         self.mind = [view.mind(floor) for view in views]
-        self.bins = metrics.to_bins(_joined(view.values for view in views))
+        self.bins = information.to_bins(_joined(view.values for view in views))
         self.edges = _joined(view.edges for view in views)
 
     def _measure(self, views: list[View]) -> Evidence:
@@ -300,8 +286,8 @@ class Judge:
             self.threads,
         )
         inside = seen.numpy()
-        mi, nmi = metrics.binned_information(
-            self.bins[inside], metrics.to_bins(_joined(view.values for view in views)[inside])
+        mi, nmi = information.binned_information(
+            self.bins[inside], information.to_bins(_joined(view.values for view in views)[inside])
         )
         edges = _joined(view.edges for view in views)
         return Evidence(
@@ -312,7 +298,7 @@ class Judge:
         )
 
     def __call__(self, forward: np.ndarray) -> Evidence:
-        """Evidence under a displacement (X, Y, Z, 3) in mm on the mask's grid, followed by the affine."""
+        """Return the evidence under a displacement (X, Y, Z, 3) in mm on the mask's grid, followed by the affine."""
         displacement = torch.as_tensor(forward[self.box], dtype=torch.float32)
         return self._measure(self._look(self.moving, self.affine, displacement))
 
@@ -322,7 +308,7 @@ def _joined(parts: Iterable[Tensor]) -> np.ndarray:
 
 
 def _in_zeros(image: Image) -> Image:
-    """With a voxel of zeros around it, so that zero is what goes on beyond its field of view."""
+    """Put a voxel of zeros around it, so that zero is what goes on beyond its field of view."""
     return Image(np.pad(image.data, 1), image.grid.cropped(np.full(3, -1), np.array(image.grid.shape) + 1))
 
 
@@ -350,11 +336,11 @@ def decide(affine: Evidence, diffeo: Evidence) -> Decision:
 
 
 def improves(old: Evidence, new: Evidence) -> bool:
-    """Whether two of the three kinds of evidence got better by more than `WORTHWHILE`, and none worse."""
+    """Tell whether two of the three kinds of evidence got better by more than `WORTHWHILE`, and none worse."""
     change = gains(old, new).values()
     return sum(gain > WORTHWHILE for gain in change) >= 2 and min(change) > -TOLERANCE
 
 
 def as_dict(evidence: Mapping[str, Evidence | None]) -> dict[str, dict[str, float] | None]:
-    """Plain numbers, for JSON."""
+    """Return plain numbers, for JSON."""
     return {name: asdict(values) if values else None for name, values in evidence.items()}

@@ -68,7 +68,7 @@ class Eulerian(torch.nn.Module):
         self.velocity = velocity
 
     def forward(self, t: Tensor, phi: Tensor) -> Tensor:
-        """Velocity at time `t` of particles at `phi` (3, x, y, z), in voxels; the border's beyond the grid."""
+        """Return the velocity at time `t` of particles at `phi` (3, x, y, z), in voxels (the border's beyond it)."""
         knots = len(self.velocity)
         if knots == 1:
             return interpolate(self.velocity[0], phi)
@@ -109,14 +109,14 @@ def integrate(rate: Rate, start: Tensor, solver: Solver, backward: bool = False,
 
 
 def chunks(start: Tensor) -> list[Tensor]:
-    """Particles (3, X, Y, Z) in slabs along the first axis; all together on a GPU."""
+    """Return particles (3, X, Y, Z) in slabs along the first axis; all together on a GPU."""
     if start.device.type != 'cpu':
         return [start]
     return list(start.split(max(1, CHUNK // (start.shape[2] * start.shape[3])), 1))
 
 
 def flow(velocity: Tensor, start: Tensor, solver: Solver) -> Tensor:
-    """Where a velocity field takes particles, differentiable by the field.
+    """Return where a velocity field takes particles, differentiable by the field.
 
     Parameters
     ----------

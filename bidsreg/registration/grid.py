@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,47 +41,50 @@ class Grid:
 
     @property
     def spacing(self) -> Array:
-        """Distance in mm between neighbours along each axis, shape (3,)."""
+        """Return the distance in mm between neighbours along each axis, shape (3,)."""
         return np.sqrt((self.affine[:3, :3] ** 2).sum(0))
 
     @property
     def directions(self) -> Array:
-        """Unit vectors of the axes as columns, shape (3, 3)."""
+        """Return unit vectors of the axes as columns, shape (3, 3)."""
         return self.affine[:3, :3] / self.spacing
 
     @property
     def extent(self) -> Array:
-        """Length in mm of each axis, from the first voxel's centre to the last one's."""
+        """Return the length in mm of each axis, from the first voxel's centre to the last one's."""
         return self.spacing * (np.array(self.shape) - 1)
 
     def is_orthogonal(self, tolerance: float = 1e-4) -> bool:
-        """Whether the axes are at right angles (ITK can store no others)."""
+        """Tell whether the axes are at right angles (ITK can store no others)."""
         return bool(np.abs(self.directions.T @ self.directions - np.eye(3)).max() < tolerance)
 
     def to_world(self, voxels: Array) -> Array:
-        """World coordinates in mm of voxel indices (..., 3)."""
+        """Return world coordinates in mm of voxel indices (..., 3)."""
         return apply_affine(self.affine, np.asarray(voxels, dtype=float))
 
     def to_voxels(self, points: Array) -> Array:
-        """Voxel indices (fractional) of world coordinates (..., 3) in mm."""
+        """Return voxel indices (fractional) of world coordinates (..., 3) in mm."""
         return apply_affine(np.linalg.inv(self.affine), np.asarray(points, dtype=float))
 
     def same_as(self, other: Grid, tolerance: float = 1e-3) -> bool:
-        """Whether both have the same shape and lie in the same place, to `tolerance` mm at every corner."""
+        """Tell whether both have the same shape and lie in the same place, to `tolerance` mm at every corner."""
         if self.shape != other.shape:
             return False
-        corners = np.stack(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing='ij'), -1)
-        return bool(np.abs(self.to_world(corners) - other.to_world(corners)).max() < tolerance)
+        return bool(np.abs(self.corners() - other.corners()).max() < tolerance)
+
+    def corners(self) -> Array:
+        """Return the world coordinates in mm of the eight corner voxels' centres, shape (8, 3)."""
+        return self.to_world(np.array(list(itertools.product(*[(0, n - 1) for n in self.shape])), dtype=float))
 
     def cropped(self, start: Array, stop: Array) -> Grid:
-        """The voxels from `start` up to `stop` (which may lie outside) as a grid of their own."""
+        """Return the voxels from `start` up to `stop` (which may lie outside) as a grid of their own."""
         affine = self.affine.copy()
         affine[:3, 3] = self.to_world(start)
         x, y, z = (int(b - a) for a, b in zip(start, stop, strict=True))
         return Grid((x, y, z), affine)
 
     def orthogonalised(self) -> Grid:
-        """The nearest grid with axes at right angles, about the same centre (polar decomposition)."""
+        """Return the nearest grid with axes at right angles, about the same centre (polar decomposition)."""
         if self.is_orthogonal():
             return self
         u, _, vt = np.linalg.svd(self.directions)
@@ -91,7 +95,7 @@ class Grid:
         return Grid(self.shape, affine)
 
     def covering(self, spacing: Array) -> Grid:
-        """A grid on the same axes and centre with voxels of `spacing` mm that covers the same voxel centres."""
+        """Return a grid on the same axes and centre with voxels of `spacing` mm that covers the same voxel centres."""
         spacing = np.asarray(spacing, dtype=float)
         shape = np.ceil(self.extent / spacing - 1e-6).astype(int) + 1
         affine = np.eye(4)
@@ -101,6 +105,6 @@ class Grid:
         return Grid(tuple(shape), affine)
 
     def coarsened(self, spacing: float) -> Grid:
-        """Axes finer than `spacing` mm become that coarse; axes already coarser, and aligned voxels, stay."""
+        """Return a grid whose axes finer than `spacing` mm become that coarse; coarser axes stay."""
         wanted = np.maximum(self.spacing, spacing)
         return self if np.allclose(wanted, self.spacing, rtol=1e-3) else self.covering(wanted)

@@ -8,13 +8,10 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import torch
-import torch.nn.functional as F
 from scipy import ndimage as ndi
 
 from bidsreg.registration.grid import Grid
 
-Tensor = torch.Tensor
 FWHM = 2 * np.sqrt(2 * np.log(2))
 
 
@@ -108,7 +105,7 @@ class Image:
 
 
 def resample(image: Image, grid: Grid, order: int = 1) -> np.ndarray:
-    """Values of `image` at the voxels of `grid`; zero outside its field of view. SciPy, slice by slice.
+    """Return values of `image` at the voxels of `grid`; zero outside its field of view. SciPy, slice by slice.
 
     Parameters
     ----------
@@ -134,40 +131,3 @@ def resample(image: Image, grid: Grid, order: int = 1) -> np.ndarray:
         mode='constant',
         prefilter=order > 1,
     )
-
-
-def to_sampler(matrix: np.ndarray, source: tuple[int, ...], target: tuple[int, ...]) -> np.ndarray:
-    """Rewrite a voxel-to-voxel matrix for torch's ``grid_sample``.
-
-    Parameters
-    ----------
-    matrix : ndarray, shape (4, 4)
-        From voxel indices of `source` to those of `target`.
-    source, target : tuple of int
-        The shapes of the two grids.
-
-    Returns
-    -------
-    ndarray, shape (4, 4)
-        The same map between ``grid_sample`` coordinates: axes reversed, [-1, 1] from first to last voxel centre.
-    """
-
-    def normalise(shape: tuple[int, ...]) -> np.ndarray:
-        half = np.maximum((np.array(shape[::-1]) - 1) / 2, 0.5)
-        out = np.eye(4)
-        out[:3, :3] = np.diag(1 / half)[:, ::-1]
-        out[:3, 3] = -1
-        return out
-
-    return normalise(target) @ matrix @ np.linalg.inv(normalise(source))
-
-
-def identity(shape: tuple[int, ...], device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32) -> Tensor:
-    """The identity map in ``grid_sample`` coordinates, shape (1, X, Y, Z, 3)."""
-    axes = [torch.linspace(-1, 1, n, device=device, dtype=dtype) for n in shape]
-    return torch.stack(torch.meshgrid(*axes, indexing='ij')[::-1], -1)[None]
-
-
-def sample(volume: Tensor, at: Tensor, padding: str = 'zeros') -> Tensor:
-    """Trilinear values of (1, C, X, Y, Z) at ``grid_sample`` coordinates (1, X', Y', Z', 3), as (1, C, X', Y', Z')."""
-    return F.grid_sample(volume, at, padding_mode=padding, align_corners=True)

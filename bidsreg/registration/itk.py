@@ -27,7 +27,7 @@ def write_affine(path: str | Path, matrix: np.ndarray) -> None:
 
 
 def _centred(parameters: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """ITK's twelve parameters about a centre, in LPS, as a RAS 4x4 matrix."""
+    """Return ITK's twelve parameters about a centre, in LPS, as a RAS 4x4 matrix."""
     matrix = np.eye(4)
     matrix[:3, :3] = parameters[:9].reshape(3, 3)
     matrix[:3, 3] = parameters[9:] + centre - matrix[:3, :3] @ centre
@@ -82,7 +82,7 @@ def _read_text(path: Path) -> np.ndarray:
 
 
 def _fixed_parameters(grid: Grid) -> np.ndarray:
-    """Size, origin, spacing and direction of a displacement grid, in ITK's order and LPS."""
+    """Return the size, origin, spacing and direction of a displacement grid, in ITK's order and LPS."""
     if not grid.is_orthogonal():
         raise ValueError('ITK can store displacements only on grids with axes at right angles')
     lps = FLIP @ grid.affine

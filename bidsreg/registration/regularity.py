@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 
-from bidsreg.registration.velocity.lddmm import time_mean, v_norm
-
-if TYPE_CHECKING:
-    from bidsreg.registration.presets import Preset
+from bidsreg.registration.velocity.base import FlowPath, time_mean
+from bidsreg.registration.velocity.lddmm import squared_norms
 
 Tensor = torch.Tensor
 
@@ -22,34 +19,8 @@ NEARLY_FOLDED = 0.1
 """Jacobian determinant below which space is all but folded: the barrier begins, the logarithm goes on as a line."""
 
 
-@dataclass(frozen=True, eq=False)
-class Path:
-    """What a regulariser looks at: a flow on the velocity's grid.
-
-    Attributes
-    ----------
-    velocity : Tensor, shape (K, 3, X, Y, Z)
-        Velocities at K moments of time, in mm per unit of time along the grid's axes.
-    displacement : Tensor, shape (1, 3, X, Y, Z)
-        phi(1) - id in mm along the grid's axes, at the grid's points.
-    spacing : Tensor, shape (3,)
-        Voxel size in mm.
-    preset : Preset
-        Where some of them have parameters.
-    """
-
-    velocity: Tensor
-    displacement: Tensor
-    spacing: Tensor
-    preset: Preset
-
-    def integral(self, density: Tensor) -> Tensor:
-        """Over space, mean over time, of (K, X, Y, Z): evenly spaced moments, one value a voxel."""
-        return time_mean(density.sum((1, 2, 3))) * self.spacing.prod()
-
-
 def gradient(field: Tensor, spacing: Tensor) -> Tensor:
-    """Derivatives by forward differences.
+    """Return derivatives by forward differences.
 
     Parameters
     ----------
@@ -70,7 +41,7 @@ def gradient(field: Tensor, spacing: Tensor) -> Tensor:
 
 
 def jacobians(displacement: Tensor, spacing: Tensor) -> Tensor:
-    """Jacobian determinants of id + u, by forward and by backward differences.
+    """Return Jacobian determinants of id + u, by forward and by backward differences.
 
     Either alone errs in the first order of the voxel size, in opposite directions; the two are also among those by
     which the folds of a written field are counted.
@@ -95,123 +66,148 @@ def jacobians(displacement: Tensor, spacing: Tensor) -> Tensor:
     return xx * (yy * zz - yz * zy) - xy * (yx * zz - yz * zx) + xz * (yx * zy - yy * zx)
 
 
-def magnitude(path: Path) -> Tensor:
-    """L2: the integral of |v|^2, mean over time.
+class Regulariser(ABC):
+    """What makes a deformation costly. A member of the family is a function of a path, with a few words about itself.
 
-    Returns
-    -------
-    Tensor
-        In mm^3, for |v| in units of 1 mm (mm^5 otherwise).
+    Attributes
+    ----------
+    needs_displacement : bool
+        Whether it looks at the displacement of every point of the grid; to the others only the velocity matters.
     """
-    return path.integral(path.velocity.square().sum(1))
+
+    needs_displacement: ClassVar[bool] = False
+
+    @abstractmethod
+    def __call__(self, path: FlowPath) -> Tensor:
+        """Return an integral over space, mean over time: a scalar in mm^3, 0 for no deformation."""
 
 
-def gradient_energy(path: Path) -> Tensor:
-    """H1 seminorm: the integral of the squared gradient of v (all nine derivatives), mean over time.
+class Magnitude(Regulariser):
+    """L2: the integral of |v|^2, mean over time; in mm^3 for |v| in units of 1 mm (mm^5 otherwise)."""
 
-    Returns
-    -------
-    Tensor
-        In mm^3.
-    """
-    return path.integral(gradient(path.velocity, path.spacing).square().sum((1, 2)))
+    def __call__(self, path: FlowPath) -> Tensor:
+        """See `Regulariser`."""
+        return path.integral(path.velocity.square().sum(1))
 
 
-def bending_energy(path: Path) -> Tensor:
+class GradientEnergy(Regulariser):
+    """H1 seminorm: the integral of the squared gradient of v (all nine derivatives), mean over time; in mm^3."""
+
+    def __call__(self, path: FlowPath) -> Tensor:
+        """See `Regulariser`."""
+        return path.integral(gradient(path.velocity, path.spacing).square().sum((1, 2)))
+
+
+class BendingEnergy(Regulariser):
     """H2 seminorm: the integral of all 27 squared second derivatives of v, mean over time (Rueckert et al. 1999).
 
     Against H1 it lets broad deformations pass and holds narrow ones back: twice as narrow costs sixteen times as much,
-    not four times. Affine velocities cost nothing, but those that vanish at the border are never affine.
-
-    Returns
-    -------
-    Tensor
-        In mm^3, for derivatives in 1 / mm (mm otherwise).
+    not four times. Affine velocities cost nothing, but those that vanish at the border are never affine. In mm^3, for
+    derivatives in 1 / mm (mm otherwise).
     """
-    first = gradient(path.velocity, path.spacing)
-    second = gradient(first.flatten(0, 1), path.spacing)
-    return path.integral(second.unflatten(0, first.shape[:2]).square().sum((1, 2, 3)))
+
+    def __call__(self, path: FlowPath) -> Tensor:
+        """See `Regulariser`."""
+        first = gradient(path.velocity, path.spacing)
+        second = gradient(first.flatten(0, 1), path.spacing)
+        return path.integral(second.unflatten(0, first.shape[:2]).square().sum((1, 2, 3)))
 
 
-def total_variation(path: Path) -> Tensor:
-    """TV: the integral of |grad v|, the root of the sum of nine squares, mean over time (Rudin et al. 1992).
+class TotalVariation(Regulariser):
+    """TV: the integral of |grad v|, the root of the sum of nine squares, mean over time (Rudin et al. 1992); in mm^3.
 
     The root is sqrt(|grad v|^2 + e^2) - e with e = `TV_EPSILON`, so that it has a gradient at rest. Rotating the axes
     does not change it.
-
-    Returns
-    -------
-    Tensor
-        In mm^3.
     """
-    squared = gradient(path.velocity, path.spacing).square().sum((1, 2))
-    return path.integral((squared + TV_EPSILON**2).sqrt() - TV_EPSILON)
+
+    def __call__(self, path: FlowPath) -> Tensor:
+        """See `Regulariser`."""
+        squared = gradient(path.velocity, path.spacing).square().sum((1, 2))
+        return path.integral((squared + TV_EPSILON**2).sqrt() - TV_EPSILON)
 
 
-def divergence(path: Path) -> Tensor:
-    """The integral of (div v)^2, mean over time: how fast volumes change.
+class Divergence(Regulariser):
+    """The integral of (div v)^2, mean over time, in mm^3: how fast volumes change."""
 
-    Returns
-    -------
-    Tensor
-        In mm^3.
+    def __call__(self, path: FlowPath) -> Tensor:
+        """See `Regulariser`."""
+        return path.integral(torch.einsum('kiixyz->kxyz', gradient(path.velocity, path.spacing)).square())
+
+
+class KineticEnergy(Regulariser):
+    """The squared V-norm of the velocities, mean over time.
+
+    In mm^3, for lengths in units of 1 mm: at long wavelengths it is `Magnitude` + power * alpha * `GradientEnergy`.
     """
-    return path.integral(torch.einsum('kiixyz->kxyz', gradient(path.velocity, path.spacing)).square())
+
+    def __call__(self, path: FlowPath) -> Tensor:
+        """See `Regulariser`."""
+        return time_mean(squared_norms(path.velocity, path.spacing, path.preset))
 
 
-def volume_change(path: Path) -> Tensor:
+class VolumeChange(Regulariser):
     """The integral of (log J)^2 with J the Jacobian determinant of the map: twice as large counts as half as large.
 
-    Below `NEARLY_FOLDED` the logarithm goes on as its tangent, so that folded points have a gradient, too.
-
-    Returns
-    -------
-    Tensor
-        In mm^3.
+    Below `NEARLY_FOLDED` the logarithm goes on as its tangent, so that folded points have a gradient, too. In mm^3.
     """
-    determinants = jacobians(path.displacement, path.spacing)
-    above = determinants.clamp_min(NEARLY_FOLDED)
-    logarithms = above.log() + (determinants - above) / NEARLY_FOLDED
-    return path.integral(logarithms.square().mean(0, keepdim=True))
+
+    needs_displacement = True
+
+    def __call__(self, path: FlowPath) -> Tensor:
+        """See `Regulariser`."""
+        determinants = jacobians(path.displacement, path.spacing)
+        above = determinants.clamp_min(NEARLY_FOLDED)
+        logarithms = above.log() + (determinants - above) / NEARLY_FOLDED
+        return path.integral(logarithms.square().mean(0, keepdim=True))
 
 
-def fold_barrier(path: Path) -> Tensor:
-    """The integral of max(0, e - J)^2, J the Jacobian determinant of the map and e = `NEARLY_FOLDED`.
+class FoldBarrier(Regulariser):
+    """The integral of max(0, e - J)^2, J the Jacobian determinant of the map and e = `NEARLY_FOLDED`; in mm^3.
 
     After the penalty on negative determinants of NODEO (Wu et al. 2022). Zero wherever J is above e: unlike the other
     regularisers, it costs a gentle map nothing. Squared, because the integral of J itself over a fold depends only on
     the fold's rim (determinants are null Lagrangians): a linear penalty would not pull at its inside. It sees the map
     on the velocity's grid alone; folds of the written field are counted apart from it.
-
-    Returns
-    -------
-    Tensor
-        In mm^3.
     """
-    missing = (NEARLY_FOLDED - jacobians(path.displacement, path.spacing)).relu()
-    return path.integral(missing.square().mean(0, keepdim=True))
+
+    needs_displacement = True
+
+    def __call__(self, path: FlowPath) -> Tensor:
+        """See `Regulariser`."""
+        missing = (NEARLY_FOLDED - jacobians(path.displacement, path.spacing)).relu()
+        return path.integral(missing.square().mean(0, keepdim=True))
 
 
-Regulariser = Callable[[Path], Tensor]
+class OfDisplacement(Regulariser):
+    """Another regulariser of the displacement, as if it were a velocity that does not change in time.
 
+    Parameters
+    ----------
+    regulariser : Regulariser
+        One of the velocity.
+    """
 
-def of_displacement(regulariser: Regulariser) -> Regulariser:
-    """The same of the displacement, as if it were a velocity that does not change in time."""
-    return lambda path: regulariser(dataclasses.replace(path, velocity=path.displacement))
+    needs_displacement = True
+
+    def __init__(self, regulariser: Regulariser) -> None:
+        self.regulariser = regulariser
+
+    def __call__(self, path: FlowPath) -> Tensor:
+        """See `Regulariser`."""
+        return self.regulariser(dataclasses.replace(path, velocity=path.displacement))
 
 
 REGULARISERS: dict[str, Regulariser] = {
-    'l2': magnitude,
-    'h1': gradient_energy,
-    'bending': bending_energy,
-    'tv': total_variation,
-    'l2-displacement': of_displacement(magnitude),
-    'h1-displacement': of_displacement(gradient_energy),
-    'tv-displacement': of_displacement(total_variation),
-    'v-norm': v_norm,
-    'divergence': divergence,
-    'volume': volume_change,
-    'jacobian': fold_barrier,
+    'l2': Magnitude(),
+    'h1': GradientEnergy(),
+    'bending': BendingEnergy(),
+    'tv': TotalVariation(),
+    'l2-displacement': OfDisplacement(Magnitude()),
+    'h1-displacement': OfDisplacement(GradientEnergy()),
+    'tv-displacement': OfDisplacement(TotalVariation()),
+    'v-norm': KineticEnergy(),
+    'divergence': Divergence(),
+    'volume': VolumeChange(),
+    'jacobian': FoldBarrier(),
 }
-OF_DISPLACEMENT = frozenset({'l2-displacement', 'h1-displacement', 'tv-displacement', 'volume', 'jacobian'})
-"""Those that need the displacement at every point of the grid; to the others only the velocity matters."""
+"""The regularisers by the names that a preset knows them by; add one of your own here."""

@@ -43,7 +43,16 @@ ROW_STATUSES = {
 }
 
 #: Keys of a QC file that hold no number and no short text to compare pairs by (or have a column of their own).
-_SKIPPED = ('pair', 'sources', 'verdict', 'result.settings', 'result.versions', 'result.loss_history', 'result.grid')
+_SKIPPED = (
+    'pair',
+    'sources',
+    'verdict',
+    'result.settings',
+    'result.versions',
+    'result.loss_history',
+    'result.events',
+    'result.grid',
+)
 _AXES = ('x', 'y', 'z')
 _PLANES = ('xy', 'xz', 'yz')
 _QC_ENDING = f'_desc-{PRODUCTS["qc"].entities["desc"]}_qc.json'

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bidsreg.messages import describe
 from bidsreg.reports.elements import badge, escape, note, number, table
 from bidsreg.reports.record import PairRecord
 
@@ -157,17 +158,30 @@ def _solver(record: PairRecord) -> list[str]:
     result, rows = record.result, []
     if result.get('method'):
         rows.append(('Method', escape(result['method'])))
-    for key, label in (('device', 'Device'), ('threads', 'Threads'), ('seed', 'Seed'), ('stopped', 'Stopped')):
+    for key, label in (('device', 'Device'), ('threads', 'Threads'), ('seed', 'Seed')):
         if result.get(key) not in (None, ''):
             rows.append((label, escape(_in_words(result[key]))))
     if result.get('iterations'):
         rows.append(('Iterations', escape(_in_words(result['iterations']))))
+    if events := _events(result.get('events')):
+        rows.append(('What happened', '<br>'.join(map(escape, events))))
     seconds = result.get('seconds')
     if isinstance(seconds, dict):
         rows.append(('Seconds of the solver', escape(_in_words(seconds))))
     if result.get('peak_memory_mb'):
         rows.append(('Peak memory of the solver', f'{number(float(result["peak_memory_mb"]), 4)} MB'))
     return [table(rows, caption='The solver')] if rows else []
+
+
+def _events(events: Any) -> list[str]:
+    """Return a sentence for each event; one that we have no sentence for is shown as it is."""
+    found = []
+    for event in events if isinstance(events, list) else ():
+        try:
+            found.append(describe(event))
+        except (KeyError, TypeError, ValueError):
+            found.append(_in_words(event))
+    return found
 
 
 def _in_words(value: Any) -> str:

@@ -39,7 +39,7 @@ for name in ('forward.h5', 'inverse.h5'):
 for name in ('warped', 'jacobian'):
     (out / (name + '.nii.gz')).touch()
 result = {'seconds': {'load': 1, 'solve': 5, 'finish': 2, 'total': 9}, 'peak_memory_mb': 321.5, 'threads': 1,
-          'device': 'cpu', 'versions': {'pretender': '1.2'}, 'stopped': ['at once']}
+          'device': 'cpu', 'versions': {'pretender': '1.2'}, 'events': []}
 (out / 'result.json').write_text(json.dumps(result))
 """
 

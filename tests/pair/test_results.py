@@ -103,7 +103,9 @@ def test_folds_are_written_and_told(run, heads):
     code, told, said = run('-q', '--keep', 'diffeo', program=Pretended(folding))
     assert code == 0
     assert told['jacobian']['folds'] > 10
-    assert 'no inverse' in told['stopped'][1]
+    assert [event['event'] for event in told['events']] == ['ProgramEnded', 'InverseMissing', 'FieldFolds']
+    assert 'gives no inverse, and the field has none' in said
+    assert 'the deformation folds at' in said
     assert f'{told["jacobian"]["folds"]} folds' in said
 
 

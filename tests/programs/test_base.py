@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-
 import nibabel as nib
 import numpy as np
 import pytest
 
 from bidsreg.programs import ProgramError
+from bidsreg.programs.events import FieldFolds, InverseMissing, InverseSearched, ProgramEnded
 from bidsreg.registration import Grid, Image
 from tests.fake_program import Pretended, PretendedSettings, smooth_field
 
@@ -30,7 +29,7 @@ def test_a_pair_with_a_known_answer(heads):
     assert np.linalg.norm(found.deformation.inverted().points(there) - brain, axis=1).mean() < 0.1
     assert found.evidence['diffeo'].mi > 1.05 * found.evidence['affine'].mi > found.evidence['before'].mi
     assert (found.folds, found.iterations, found.history, found.attempts, found.repaired) == (0, None, [], 1, 0)
-    assert found.stopped == ['pretended ended by its own rule', 'pretended gives no inverse: the field was inverted']
+    assert found.events == (ProgramEnded('pretended'), InverseSearched('pretended'))
     [workspace] = program.workspaces
     assert (workspace.threads, workspace.seed, workspace.masked, workspace.sloppy) == (1, 5, True, False)
     assert not workspace.folder.exists()
@@ -40,19 +39,19 @@ def test_an_inverse_of_its_own_is_taken(heads):
     field = smooth_field(heads.fixed.grid)
     found = Pretended(field, -field).register(heads.fixed, heads.moving)
     assert np.array_equal(found.deformation.inverse, -field)
-    assert found.stopped == ['pretended ended by its own rule']
+    assert found.events == (ProgramEnded('pretended'),)
     assert found.mask.data.all()
 
 
-def test_folds_are_counted_told_and_left(heads, caplog):
+def test_folds_are_counted_told_and_left(heads):
     field = folding_field(heads.fixed.grid)
-    with caplog.at_level(logging.WARNING):
-        found = Pretended(field).register(heads.fixed, heads.moving)
+    found = Pretended(field).register(heads.fixed, heads.moving)
     assert found.folds > 10
     assert np.array_equal(found.deformation.forward, field)
-    assert f'folds at {found.folds} voxels' in caplog.text
-    assert 'best approximation' in caplog.text
-    assert 'and the field has none' in found.stopped[1]
+    ended, missing, folded = found.events
+    assert isinstance(missing, InverseMissing)
+    assert folded == FieldFolds('pretended', found.folds)
+    assert (ended.warning, missing.warning, folded.warning) == (False, True, True)
     # away from the fold the inverse is as good as any
     grid = heads.fixed.grid
     quiet = grid.to_world([[8.0, 10, 8], [26, 30, 24]])

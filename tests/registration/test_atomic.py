@@ -56,8 +56,13 @@ def test_a_folder_that_fails_leaves_the_old_one(tmp_path):
     goal = tmp_path / 'result'
     with atomic_folder(goal) as folder:
         (folder / 'file').write_text('old')
-    with pytest.raises(RuntimeError), atomic_folder(goal) as folder:
-        (folder / 'file').write_text('half')
-        raise RuntimeError
+
+    def fail():
+        with atomic_folder(goal) as folder:
+            (folder / 'file').write_text('half')
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert (goal / 'file').read_text() == 'old'
     assert list(tmp_path.iterdir()) == [goal]

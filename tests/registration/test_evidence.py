@@ -4,20 +4,22 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 from scipy import ndimage as ndi
 
-from bidsreg.registration import Grid, Image, evidence, metrics
+from bidsreg.registration import Grid, Image, evidence
 from bidsreg.registration.grid import apply_affine
+from bidsreg.registration.numerics import boxes
 from bidsreg.registration.numerics.threads import one_thread_an_operation
-from bidsreg.registration.similarity import descriptors
+from tests import data
+from tests.comparisons import plain_histogram_information
+from tests.heart import loaded
 
 PATCH = np.array([1, 2, 1]) / 4
 
 
 @pytest.fixture(autouse=True)
 def _one_thread_and_several_boxes(monkeypatch):
-    monkeypatch.setattr(evidence, 'BOX_SIZE', 20)
+    monkeypatch.setattr(boxes, 'BOX_SIZE', 20)
     with one_thread_an_operation():
         yield
 
@@ -38,14 +40,6 @@ def plain_distances(image):
 def plain_mind(distances, weight):
     variance = distances.mean(0)
     return np.exp(-distances / np.maximum(variance, 1e-3 * variance[weight].mean()))
-
-
-def plain_information(a, b):
-    first, second = (np.clip(v, *np.percentile(v, (0.5, 99.5))) for v in (a, b))
-    p = np.histogram2d(first, second, bins=48)[0] / a.size
-    independent = p.sum(1, keepdims=True) * p.sum(0)
-    ha, hb, hab = (-(q[q > 0] * np.log(q[q > 0])).sum() for q in (p.sum(1), p.sum(0), p))
-    return (p[p > 0] * np.log(p[p > 0] / independent[p > 0])).sum(), (ha + hb) / hab
 
 
 def plain_edges(image, spacing):
@@ -80,7 +74,7 @@ def plain_evidence(fixed, moving, affine, mask, displacement):
     edges = [plain_edges(image, grid.spacing)[seen] for image in images]
     return evidence.Evidence(
         np.square(minds[0] - minds[1]).mean(0)[seen & deep].mean(),
-        *plain_information(*(image[seen] for image in images)),
+        *plain_histogram_information(*(image[seen] for image in images)),
         np.corrcoef(*edges)[0, 1],
     )
 
@@ -197,30 +191,51 @@ def test_an_empty_mask_is_refused():
 
 
 # ------------------------------------------------------------------------------------------------ information
-@pytest.mark.parametrize('kind', ['float64', 'float32', 'whole numbers', 'scaled whole numbers'])
-def test_mutual_information_is_that_of_a_histogram(kind):
-    """Whole numbers lie on the edges of bins, where rounding must not decide."""
-    rng = np.random.default_rng(0)
-    a = rng.normal(size=40_000)
-    b = a**2 + 0.5 * rng.normal(size=a.size)
-    if 'whole' in kind:
-        a, b = np.round(a * 40), np.round(b * 30)
-    if 'scaled' in kind:
-        a, b = (a / 160).astype(np.float32), (b / 97).astype(np.float32)
-    if kind == 'float32':
-        a, b = a.astype(np.float32), b.astype(np.float32)
-    assert metrics.mutual_information(a, b) == pytest.approx(plain_information(a, b), rel=1e-9)
 
 
-def test_constant_values_tell_nothing():
-    values = np.random.default_rng(1).normal(size=1000)
-    mi, nmi = metrics.mutual_information(np.full(1000, 3.0), values)
-    assert mi == pytest.approx(0, abs=1e-12)
-    assert nmi == pytest.approx(1)
+def test_held_out_evidence_prefers_truth_to_affine_to_harm(pair):
+    fixed, moving, mask = loaded(pair.fixed), loaded(pair.moving), loaded(pair.fixed_mask)
+    room = fixed.grid.cropped(np.full(3, -8), np.array(fixed.grid.shape) + 8)
+    u = pair.truth.displacement(data.world(room.shape, room.affine)).astype(np.float32)
+    brain = Image(np.pad(mask.data, 8), room)
+
+    judge = evidence.Judge(fixed, moving, pair.truth.matrix, brain)
+    affine, good, harmful = judge.after_affine, judge(u), judge(-u)
+    assert evidence.decide(affine, good).kept == 'diffeo'
+    decision = evidence.decide(affine, harmful)
+    assert decision.kept == 'affine'
+    assert 'held-out MIND' in decision.reason
+    assert judge.before.mi < harmful.mi < affine.mi < good.mi
+    assert judge.before.edge_correlation < affine.edge_correlation < good.edge_correlation
+    assert evidence.improves(affine, good)
+    assert not evidence.improves(good, affine)
 
 
-def test_the_floor_is_a_fraction_of_the_mean_variance():
-    variance, weight = torch.tensor([1.0, 3.0, 50.0]), torch.tensor([True, True, False])
-    assert descriptors.floor_of(variance, weight, 0.1) == pytest.approx(0.2)
-    assert descriptors.floor_of(variance, None, 0.1) == pytest.approx(1.8)
-    assert descriptors.floor_of(torch.zeros(3)) == 1e-12
+@pytest.mark.parametrize(
+    ('mind', 'mi', 'edges', 'kept'),
+    [
+        (0.030, 0.50, 0.60, 'diffeo'),
+        (0.0299, 0.51, 0.598, 'diffeo'),  # one a little worse, the others better by more
+        (0.0299, 0.502, 0.58, 'affine'),  # one worse by more than the others gained
+        (0.029, 0.49, 0.59, 'affine'),  # two of three worse
+        (0.03001, 0.4999, 0.5999, 'diffeo'),  # no change to speak of
+    ],
+)
+def test_the_evidence_is_taken_together(mind, mi, edges, kept):
+    affine = evidence.Evidence(mind_heldout=0.030, mi=0.50, nmi=1.1, edge_correlation=0.60)
+    diffeo = evidence.Evidence(mind_heldout=mind, mi=mi, nmi=1.1, edge_correlation=edges)
+    assert evidence.decide(affine, diffeo).kept == kept
+
+
+@pytest.mark.parametrize(
+    ('gains', 'worth'),
+    [((0.018, 0.022, 0.12), False), ((0.04, 0.04, 0.0), True), ((0.04, 0.04, -0.01), False), ((0.02,) * 3, False)],
+)
+def test_loosening_has_to_gain_more_than_noise_brings(gains, worth):
+    """The first gains are the largest of heads that were simulated aligned."""
+    stiff = evidence.Evidence(mind_heldout=0.05, mi=0.8, nmi=1.1, edge_correlation=0.5)
+    mind, mi, edges = gains
+    looser = dataclasses.replace(
+        stiff, mind_heldout=0.05 * (1 - mind), mi=0.8 * (1 + mi), edge_correlation=0.5 * (1 + edges)
+    )
+    assert evidence.improves(stiff, looser) is worth

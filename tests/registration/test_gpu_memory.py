@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 
 import numpy as np
 import pytest
 import torch
 
-from bidsreg.registration import Image, preset, register, solve
+from bidsreg.registration import preset
 from bidsreg.registration.errors import RegistrationError
+from bidsreg.registration.events import BoxByBox
 from bidsreg.registration.similarity.dataterm import DataTerm
-from tests import data
+from tests.heart import solved
 
-QUICK = dataclasses.replace(preset('node-mind'), levels=((8.0, 5),), loosened=())
+FEW = dataclasses.replace(preset('node-mind'), levels=((8.0, 5),), loosened=())
 MESSAGE = 'CUDA out of memory. Tried to allocate 2.00 GiB.'
-
-
-@pytest.fixture(scope='module')
-def pair():
-    return data.pair(seed=1, known=data.truth(1))
-
-
-def solved(pair):
-    fixed, moving, mask = (Image(np.asarray(i.get_fdata(), 'f4'), solve.Grid(i.shape, i.affine)) for i in
-                           (pair.fixed, pair.moving, pair.fixed_mask))  # fmt: skip
-    return register(fixed, moving, QUICK, fixed_mask=mask, affine=pair.truth.matrix)
 
 
 @pytest.fixture
@@ -35,22 +24,25 @@ def small_card(monkeypatch):
     real = DataTerm.__init__
 
     def use(holds: str) -> None:
-        def init(self, *args, boxed=False, **options):
-            if holds == 'none' or not boxed:
+        def init(self, *args, compute, **options):
+            if holds == 'none' or not compute.boxed:
                 raise torch.cuda.OutOfMemoryError(MESSAGE)
-            real(self, *args, boxed=boxed, **options)
+            real(self, *args, compute=compute, **options)
 
         monkeypatch.setattr(DataTerm, '__init__', init)
 
     return use
 
 
-def test_once_more_box_by_box(pair, small_card, caplog):
-    whole = solved(pair)
+def test_once_more_box_by_box(pair, small_card):
+    whole = solved(pair, FEW)
     small_card('boxes')
-    with caplog.at_level(logging.WARNING):
-        boxed = solved(pair)
-    assert caplog.text.count('the GPU ran out of memory; once more, box by box') == 1
+    told = []
+    boxed = solved(pair, FEW, callback=told.append)
+    short = BoxByBox(MESSAGE)
+    assert short.warning
+    assert [event for event in told if isinstance(event, BoxByBox)] == [short]
+    assert boxed.events[0] == short
     assert boxed.boxed
     assert np.array_equal(boxed.deformation.forward, whole.deformation.forward)
 
@@ -58,13 +50,13 @@ def test_once_more_box_by_box(pair, small_card, caplog):
 def test_what_to_do_when_boxes_are_too_much(pair, small_card):
     small_card('none')
     with pytest.raises(RegistrationError, match=r'too little memory even .*2\.00 GiB.*--working-resolution 1\.5'):
-        solved(pair)
+        solved(pair, FEW)
 
 
 @pytest.mark.parametrize('size', [12, 1000])
 def test_the_answer_does_not_depend_on_the_boxes(pair, monkeypatch, size):
     """Small boxes, and one box, as a GPU takes it."""
-    usual = solved(pair)
-    monkeypatch.setattr('bidsreg.registration.similarity.dataterm.BOX_SIZE', size)
-    other = solved(pair)
+    usual = solved(pair, FEW)
+    monkeypatch.setattr('bidsreg.registration.numerics.boxes.BOX_SIZE', size)
+    other = solved(pair, FEW)
     np.testing.assert_allclose(other.deformation.forward, usual.deformation.forward, atol=1e-3)  # mm

@@ -9,7 +9,8 @@ import torch
 from scipy import integrate
 
 from bidsreg.registration.presets import preset
-from bidsreg.registration.regularity import NEARLY_FOLDED, REGULARISERS, TV_EPSILON, Path, gradient, jacobians
+from bidsreg.registration.regularity import NEARLY_FOLDED, REGULARISERS, TV_EPSILON, gradient, jacobians
+from bidsreg.registration.velocity.base import FlowPath
 
 PRESET = preset('node-mind')
 SLOPES = torch.tensor([[0.1, -0.2, 0.05], [0.3, 0.2, -0.1], [0.15, -0.05, -0.25]], dtype=torch.float64)
@@ -31,7 +32,7 @@ def linear(slopes, shape=SHAPE, spacing=SPACING):
 
 def path(field, spacing=SPACING):
     """The same field as velocity and as displacement."""
-    return Path(field, field[:1], torch.tensor(spacing, dtype=torch.float64), PRESET)
+    return FlowPath(field, field[:1], torch.tensor(spacing, dtype=torch.float64), PRESET)
 
 
 def value(name, field, spacing=SPACING):

@@ -1,5 +1,7 @@
 """What ``bidsreg-pair`` may have said of a registration."""
 
+from bidsreg.registration.events import LevelEnded
+
 RESULT = {
     'method': 'node-mind',
     'device': 'cpu',
@@ -8,7 +10,10 @@ RESULT = {
     'seconds': {'load': 1.0, 'solve': 60.5, 'finish': 3.25, 'total': 64.75},
     'peak_memory_mb': 1834.2,
     'iterations': 95,
-    'stopped': ['4 mm: 40 iterations done', '2 mm: 30 iterations done'],
+    'events': [
+        LevelEnded(4.0, 1.0, 40, 40, False, 0).as_dict(),
+        LevelEnded(2.0, 1.0, 30, 30, True, 1).as_dict(),
+    ],
     'loss_history': [
         {'level': level, 'iteration': i, 'loss': 1 / (i + level), 'similarity': 0.9 / (i + level), 'regularity': 0.01}
         for level in (4, 2, 1)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from bidsreg.registration.grid import Grid
-from bidsreg.registration.image import sample
 
 Tensor = torch.Tensor
 
@@ -31,7 +31,7 @@ class InversionError(ValueError):
 def invert_displacement(
     field: np.ndarray, grid: Grid, iterations: int = 50, tolerance: float = 0.01
 ) -> tuple[np.ndarray, float]:
-    """The displacement w of the inverse of x + u(x): w(z) = -u(z + w(z)), on the same grid.
+    """Return the displacement w of the inverse of x + u(x): w(z) = -u(z + w(z)), on the same grid.
 
     Every voxel is solved on its own, first by the fixed-point iteration of Chen et al. 2008 (Medical Physics 35:81-88),
     which contracts where the derivative of u is small, and what is left by Newton steps. A step that does not bring a
@@ -88,12 +88,14 @@ def invert_displacement(
 
 
 def _sampler(field: Tensor, to_world: Tensor) -> Callable[[Tensor], Tensor]:
-    """A function from positions (N, 3) to displacements (N, 3), both in voxels."""
+    """Return a function from positions (N, 3) to displacements (N, 3), both in voxels."""
     volume = (field @ torch.linalg.inv(to_world).T).permute(3, 0, 1, 2)[None].contiguous()
     scale = 2 / (torch.tensor(field.shape[:3]) - 1).clamp_min(1)
 
     def at(positions: Tensor) -> Tensor:
-        return sample(volume, (positions * scale - 1).flip(-1)[None, None, None], 'border')[0, :, 0, 0].T
+        coordinates = (positions * scale - 1).flip(-1)[None, None, None]
+        sampled = F.grid_sample(volume, coordinates, padding_mode='border', align_corners=True)
+        return sampled[0, :, 0, 0].T
 
     return at
 
@@ -101,7 +103,7 @@ def _sampler(field: Tensor, to_world: Tensor) -> Callable[[Tensor], Tensor]:
 def _solve(
     points: Tensor, field_at: Callable[[Tensor], Tensor], to_world: Tensor, iterations: int, tolerance: float
 ) -> tuple[Tensor, Tensor]:
-    """Displacements (N, 3) in voxels that take `points` back, and how far in mm, (N,), each is still off."""
+    """Return displacements (N, 3) in voxels that take `points` back, and how far in mm, (N,), each is still off."""
 
     def length(voxels: Tensor) -> Tensor:
         return (voxels @ to_world.T).norm(dim=1)
@@ -127,7 +129,7 @@ def _solve(
 
 
 def _newton(field_at: Callable[[Tensor], Tensor], at: Tensor, off: Tensor) -> Tensor:
-    """The solution s of (I + du/dx) s = off, by differences over one voxel; the plain step where it is singular."""
+    """Return s with (I + du/dx) s = off, by differences over one voxel; the plain step where that is singular."""
     half = torch.eye(3) / 2
     slope = torch.stack([field_at(at + half[k]) - field_at(at - half[k]) for k in range(3)], -1) + torch.eye(3)
     step, failed = torch.linalg.solve_ex(slope, off)

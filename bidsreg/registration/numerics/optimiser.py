@@ -47,7 +47,7 @@ class TensorwiseAdam:
             p.grad = None
 
     def snapshot(self) -> Snapshot:
-        """Where it is now, to return to."""
+        """Return where it is now, to return to."""
         return Snapshot([p.detach().clone() for p in self.parameters], [s.clone() for s in self.squares], [*self.seen])
 
     @torch.no_grad()

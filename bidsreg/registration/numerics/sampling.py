@@ -45,7 +45,7 @@ class Sampler:
         return [channel.index_select(0, index + offset).view(shape) for offset in offsets]
 
     def nearest(self, at: Tensor) -> Tensor:
-        """Values (C, x, y, z) of the nearest voxels."""
+        """Return values (C, x, y, z) of the nearest voxels."""
         index = None
         for axis, (last, step) in enumerate(zip(self.last, self.steps, strict=True)):
             part = at[axis].add(0.5).clamp_(0, last).floor_().to(torch.int32).mul_(step)
@@ -54,7 +54,7 @@ class Sampler:
         return self.flat.index_select(1, index.flatten()).view(len(self.flat), *at.shape[1:])
 
     def values(self, at: Tensor) -> Tensor:
-        """Trilinear values (C, x, y, z) alone."""
+        """Return trilinear values (C, x, y, z) alone."""
         index, (wx, wy, wz) = self._cell(at)
         out = []
         for channel in self.flat:
@@ -64,7 +64,7 @@ class Sampler:
         return torch.stack(out)
 
     def __call__(self, at: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Values and slopes.
+        """Return values and slopes.
 
         Parameters
         ----------
@@ -93,7 +93,7 @@ class Sampler:
         return torch.stack(values), slopes
 
     def scatter(self, at: Tensor, upstream: Tensor) -> Tensor:
-        """The adjoint of `values`: spread (C, x, y, z) onto the volume's voxels, (C, X, Y, Z)."""
+        """Apply the adjoint of `values`: spread (C, x, y, z) onto the volume's voxels, (C, X, Y, Z)."""
         index, (wx, wy, wz) = self._cell(at)
         out = torch.zeros_like(self.flat)
         x, y, z = self.steps
@@ -107,7 +107,7 @@ class Sampler:
 
 
 def interpolate(volume: Tensor, at: Tensor) -> Tensor:
-    """Trilinear values (C, x, y, z) of a volume (C, X, Y, Z) at voxels (3, x, y, z); differentiable by both."""
+    """Return trilinear values (C, x, y, z) of a volume (C, X, Y, Z) at voxels (3, x, y, z); differentiable by both."""
     return _Interpolate.apply(volume, at)
 
 

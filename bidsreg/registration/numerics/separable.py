@@ -50,7 +50,7 @@ def apply_transposed(volume: Tensor, matrices: Matrices) -> Tensor:
 
 
 def cubic_weights(positions: np.ndarray, n: int) -> np.ndarray:
-    """Catmull-Rom interpolation as a matrix: continuous first derivative, exact at the samples and for straight lines.
+    """Return Catmull-Rom interpolation as a matrix: smooth, exact at the samples and for straight lines.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def cubic_weights(positions: np.ndarray, n: int) -> np.ndarray:
 
 
 def linear_weights(positions: np.ndarray, n: int) -> np.ndarray:
-    """Linear interpolation as a matrix (M, n); positions in samples from the first one, the ends repeated."""
+    """Return the linear interpolation as a matrix (M, n); positions in samples from the first, ends repeated."""
     base = np.clip(np.floor(positions).astype(int), 0, max(n - 2, 0))
     t = np.clip(positions - base, 0, 1)
     out = np.zeros((len(positions), n))
@@ -85,23 +85,23 @@ def linear_weights(positions: np.ndarray, n: int) -> np.ndarray:
 
 
 def positions(grid: Grid, samples: Grid) -> list[np.ndarray]:
-    """Where the voxels of `grid` lie along each axis of `samples`, in its voxels; both grids have the same axes."""
+    """Return where the voxels of `grid` lie along each axis of `samples`, in its voxels; both have the same axes."""
     along = (np.eye(3)[axis] * np.arange(n)[:, None] for axis, n in enumerate(grid.shape))
     return [samples.to_voxels(grid.to_world(voxels))[:, axis] for axis, voxels in enumerate(along)]
 
 
 def weights_between(grid: Grid, samples: Grid) -> list[np.ndarray]:
-    """Cubic interpolation from `samples` to the voxels of `grid`, a matrix an axis; both grids have the same axes."""
+    """Return the cubic interpolation from `samples` to the voxels of `grid`, a matrix an axis; axes must agree."""
     return [cubic_weights(p, n) for p, n in zip(positions(grid, samples), samples.shape, strict=True)]
 
 
 def between(grid: Grid, samples: Grid, like: Tensor) -> Matrices:
-    """`weights_between` as tensors like `like`."""
+    """Return `weights_between` as tensors like `like`."""
     return to_tensors(weights_between(grid, samples), like)
 
 
 def gaussian_weights(n: int, sigma: float) -> np.ndarray:
-    """Gaussian smoothing of n samples as a symmetric (n, n) matrix; `sigma` in samples, zero beyond the ends."""
+    """Return the Gaussian smoothing of n samples as a symmetric (n, n) matrix; `sigma` in samples, zero beyond them."""
     if sigma <= 0:
         return np.eye(n)
     distance = np.arange(n)[:, None] - np.arange(n)[None]
@@ -110,11 +110,11 @@ def gaussian_weights(n: int, sigma: float) -> np.ndarray:
 
 
 def taper_weights(n: int, width: float) -> np.ndarray:
-    """A window over n samples: zero at the ends, rising as sin^2 to one within `width` samples."""
+    """Return a window over n samples: zero at the ends, rising as sin^2 to one within `width` samples."""
     to_end = np.minimum(np.arange(n), np.arange(n)[::-1])
     return np.sin(np.clip(to_end / max(width, 1e-6), 0, 1) * np.pi / 2) ** 2
 
 
 def to_tensors(matrices: Sequence[np.ndarray], like: Tensor) -> Matrices:
-    """The three matrices as tensors of the type and on the device of `like`."""
+    """Return the three matrices as tensors of the type and on the device of `like`."""
     return tuple(torch.as_tensor(m, dtype=like.dtype, device=like.device) for m in matrices)

@@ -58,7 +58,7 @@ def one_thread_an_operation() -> Iterator[int]:
 
 @contextmanager
 def threads_given_back(size: int) -> Iterator[None]:
-    """Inside of `one_thread_an_operation`, let torch split operations on `size` values after all, if they are many.
+    """Let torch split operations on `size` values after all, if they are many, inside of `one_thread_an_operation`.
 
     For operations whose every value is computed by one thread in one order: arithmetic by elements, gathering, batched
     products of matrices; not for plain products, convolutions and sums over everything. In the threads of `in_threads`

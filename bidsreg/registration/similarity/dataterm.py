@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,18 +13,17 @@ from scipy import ndimage as ndi
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image, resample
 from bidsreg.registration.numerics import separable
+from bidsreg.registration.numerics.boxes import Box, boxes, whole
+from bidsreg.registration.numerics.compute import Compute
+from bidsreg.registration.numerics.positions import mapped_voxels
 from bidsreg.registration.numerics.sampling import Sampler
 from bidsreg.registration.numerics.threads import in_threads
 from bidsreg.registration.similarity.base import Similarity
 
 if TYPE_CHECKING:
-    from bidsreg.registration.solve import Problem
+    from bidsreg.registration.problem import Problem
 
 Tensor = torch.Tensor
-Box = tuple[slice, slice, slice]
-
-BOX_SIZE = 56
-"""Voxels along the sides of a box on a CPU, at most: larger ones leave the cache, smaller ones keep threads waiting."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +61,8 @@ class DataTerm:
         For each axis, the matrix that interpolates the coarse displacement at the level's voxels.
     similarity : Similarity
         What is compared.
-    device : torch.device
-        Where to work; one box on a GPU, which is fastest.
-    threads : int
-        Boxes worked at a time on a CPU.
-    boxed : bool
-        Small boxes one by one on a GPU, too: less memory, more time.
+    compute : Compute
+        Where to work; by default one box on a GPU, which is fastest there.
     """
 
     def __init__(
@@ -81,18 +75,15 @@ class DataTerm:
         turn: np.ndarray,
         interpolation: list[np.ndarray],
         similarity: Similarity,
-        device: torch.device,
-        threads: int = 1,
-        boxed: bool = False,
+        compute: Compute,
     ) -> None:
-        self.similarity, self.device = similarity, device
-        self.threads = threads if device.type == 'cpu' else 1
+        self.similarity, self.compute = similarity, compute
         self.turn = self._tensor(turn)
-        whole, shown = self._tensor(fixed)[None, None], self._tensor(moving.data)[None, None]
+        level, shown = self._tensor(fixed)[None, None], self._tensor(moving.data)[None, None]
         inner = similarity.core(self._tensor(weight)[None, None])
-        positions = self._positions(to_moving, fixed.shape)
-        similarity.calibrate(whole, Sampler(shown[0]).values(positions)[None], inner)
-        features = similarity.features(whole)
+        positions = mapped_voxels(to_moving, whole(fixed.shape), compute.device)
+        similarity.calibrate(level, Sampler(shown[0]).values(positions)[None], inner)
+        features = similarity.features(level)
         self.margin = 0 if similarity.feature_based else similarity.support
         self.moving = Sampler(similarity.moving_features(shown)[0])
         self.counts = None if counts is None else Sampler(self._tensor(counts.data)[None])
@@ -100,7 +91,7 @@ class DataTerm:
         reach = self.margin * np.abs(to_moving[:3, :3]).sum(1)
         self.lowest = self._tensor(reach)[:, None, None, None]
         self.highest = self._tensor(np.array(moving.data.shape) - 1 - reach)[:, None, None, None]
-        size = BOX_SIZE if boxed or device.type == 'cpu' else max(weight.shape)
+        size = None if compute.small_boxes else max(weight.shape)
         self.needed = self._needed(weight > 0, interpolation)
         self.tiles = [
             self._tile(box, features, inner, positions, interpolation)
@@ -114,11 +105,9 @@ class DataTerm:
         spacing: float,
         coarser: int,
         similarity: Similarity,
-        device: torch.device,
-        threads: int = 1,
-        boxed: bool = False,
+        compute: Compute,
     ) -> DataTerm:
-        """The data term of a problem with images at `spacing` mm and the velocity's grid `coarser` times halved."""
+        """Return the data term with images at `spacing` mm and the velocity's grid `coarser` times halved."""
         level = _padded(problem.brain.coarsened(spacing), similarity.support, similarity.block)
 
         def compared() -> np.ndarray:
@@ -132,7 +121,7 @@ class DataTerm:
             lambda: problem.moving.smoothed_for(np.full(3, max(spacing, problem.resolution))),
             lambda: problem.moving_counts(spacing, similarity),
         ]
-        fixed, weight, moving, counts = in_threads(lambda piece: piece(), pieces, threads)
+        fixed, weight, moving, counts = in_threads(lambda piece: piece(), pieces, compute.threads)
         if similarity.feature_based:
             onto = Grid(level.shape, problem.affine @ level.affine)
             moving = Image(resample(moving, onto), onto)
@@ -147,23 +136,14 @@ class DataTerm:
             turn=to_voxels[:3, :3] @ problem.velocity.directions,
             interpolation=separable.weights_between(level, problem.velocity_grid(coarser)),
             similarity=similarity,
-            device=device,
-            threads=threads,
-            boxed=boxed,
+            compute=compute,
         )
 
     def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32, device=self.device)
-
-    def _positions(self, matrix: np.ndarray, shape: tuple[int, ...]) -> Tensor:
-        """Positions in the moving volume of every voxel, undisplaced, (3, X, Y, Z)."""
-        x, y, z = (
-            self._tensor(matrix[:3, axis, None] * np.arange(n) + matrix[:3, 3:] / 3) for axis, n in enumerate(shape)
-        )
-        return x[:, :, None, None] + y[:, None, :, None] + z[:, None, None, :]
+        return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32, device=self.compute.device)
 
     def _needed(self, compared: np.ndarray, interpolation: list[np.ndarray]) -> Tensor:
-        """Flat indices of the points of the displacement's grid on which compared voxels depend, ascending."""
+        """Return flat indices of the points of the displacement's grid on which compared voxels depend, ascending."""
         seen = ndi.maximum_filter(compared, 2 * self.margin + 1)
         taps = tuple(self._tensor(weights != 0) for weights in interpolation)
         return separable.apply_transposed(self._tensor(seen)[None, None], taps).flatten().nonzero()[:, 0]
@@ -188,7 +168,7 @@ class DataTerm:
         )
 
     def _weight(self, tile: Tile, at: Tensor) -> Tensor:
-        """Which voxels of a tile count where they lie now."""
+        """Return which voxels of a tile count where they lie now."""
         m = self.margin
         core = at[:, m : at.shape[1] - m, m : at.shape[2] - m, m : at.shape[3] - m]
         seen = ((core >= self.lowest) & (core <= self.highest)).all(0)
@@ -197,7 +177,7 @@ class DataTerm:
         return tile.weight * seen
 
     def _placed(self, tile: Tile, displacement: Tensor) -> Tensor:
-        """Positions in the moving volume of a tile's voxels, displaced, (3, x, y, z)."""
+        """Return positions in the moving volume of a tile's voxels, displaced, (3, x, y, z)."""
         return separable.apply(displacement[(..., *tile.coarse)], tile.matrices)[0].add_(tile.at)
 
     def _sums(self, tile: Tile, displacement: Tensor) -> Tensor:
@@ -205,7 +185,7 @@ class DataTerm:
         return self.similarity.sums(tile.features, self.moving.values(at)[None], self._weight(tile, at))
 
     def _gradient(self, tile: Tile, displacement: Tensor, upstream: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The sums over a tile, and the gradient of their first (or of `upstream` times them) by the displacement."""
+        """Return a tile's sums, and the gradient of the first (or of `upstream` times them) by the displacement."""
         at = self._placed(tile, displacement)
         warped, slopes = self.moving(at)
         weight = self._weight(tile, at)
@@ -217,16 +197,18 @@ class DataTerm:
 
     @torch.no_grad()
     def value_and_gradient(self, displacement: Tensor) -> tuple[Tensor, Tensor]:
-        """The dissimilarity, and its gradient by the coarse displacement (1, 3, X, Y, Z) in mm along its axes."""
+        """Return the dissimilarity, and its gradient by the displacement (1, 3, X, Y, Z) in mm along its axes."""
         gradient = torch.zeros_like(displacement)
         if not self.tiles:
             return displacement.new_zeros(()), gradient
         turned = torch.einsum('ij,kjxyz->kixyz', self.turn, displacement)
         upstream = None
         if self.similarity.passes == 2:
-            totals = torch.stack(in_threads(lambda tile: self._sums(tile, turned), self.tiles, self.threads)).sum(0)
+            totals = torch.stack(
+                in_threads(lambda tile: self._sums(tile, turned), self.tiles, self.compute.threads)
+            ).sum(0)
             value, upstream = _slope(self.similarity.value, totals)
-        done = in_threads(lambda tile: self._gradient(tile, turned, upstream), self.tiles, self.threads)
+        done = in_threads(lambda tile: self._gradient(tile, turned, upstream), self.tiles, self.compute.at_a_time)
         if upstream is None:
             totals = torch.stack([sums for sums, _ in done]).sum(0)
             value, slope = _slope(self.similarity.value, totals)
@@ -236,7 +218,7 @@ class DataTerm:
         return value, gradient if upstream is not None else gradient * slope[0]
 
     def __call__(self, displacement: Tensor) -> Tensor:
-        """The dissimilarity as a node of the graph; displacement in mm along the velocity grid's axes."""
+        """Return the dissimilarity as a node of the graph; displacement in mm along the velocity grid's axes."""
         return _Boxwise.apply(displacement, self)
 
 
@@ -256,7 +238,7 @@ class _Boxwise(torch.autograd.Function):
 
 
 def _slope(function: Any, totals: Tensor) -> tuple[Tensor, Tensor]:
-    """A function of the totals and its gradient by them."""
+    """Return a function of the totals and its gradient by them."""
     with torch.enable_grad():
         leaf = totals.detach().requires_grad_()
         value = function(leaf)
@@ -264,7 +246,7 @@ def _slope(function: Any, totals: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _valid(problem: Problem, level: Grid) -> np.ndarray:
-    """Voxels of a level that the fixed image shows, lesions left out."""
+    """Return the voxels of a level that the fixed image shows, lesions left out."""
     seen = np.ones(problem.fixed.grid.shape, np.float32)
     if problem.fixed_lesion is not None:
         seen -= problem.fixed_lesion.data
@@ -272,53 +254,6 @@ def _valid(problem: Problem, level: Grid) -> np.ndarray:
 
 
 def _padded(grid: Grid, support: int, block: int) -> Grid:
-    """The grid with `support` voxels around it, and so many more that whole blocks fit."""
+    """Return the grid with `support` voxels around it, and so many more that whole blocks fit."""
     size = np.array(grid.shape)
     return grid.cropped(np.full(3, -support), -(-size // block) * block + support)
-
-
-def boxes(weight: np.ndarray, size: int, block: int = 1) -> list[Box]:
-    """Boxes that together hold every compared voxel once.
-
-    Parameters
-    ----------
-    weight : ndarray, shape (X, Y, Z)
-        Above zero where voxels are compared.
-    size : int
-        Largest number of voxels along a side, rounded up to whole blocks.
-    block : int
-        Boxes begin and end at multiples of this.
-
-    Returns
-    -------
-    list of three slices
-        Drawn in around the compared voxels.
-    """
-    found = []
-    for part in itertools.product(
-        *[_even(int(a), int(b), size, block) for a, b in zip(*_bounds(weight > 0), strict=True)]
-    ):
-        corner = [p.start for p in part]
-        inside = weight[part] > 0
-        if inside.any():
-            low, high = (np.array(corner) + edge for edge in _bounds(inside))
-            low, high = low // block * block, -(-high // block) * block
-            x, y, z = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-            found.append((x, y, z))
-    return found
-
-
-def _even(start: int, stop: int, size: int, block: int) -> list[slice]:
-    """The blocks from `start` to `stop` shared out to as few equal parts as `size` allows."""
-    start, whole = start // block * block, -(-size // block) * block
-    parts = -(-(stop - start) // whole)
-    step = -(-(stop - start) // (parts * block)) * block if parts else whole
-    return [slice(a, a + step) for a in range(start, stop, step)]
-
-
-def _bounds(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and one past the last index along each axis where there is anything."""
-    if not inside.any():
-        return np.zeros(3, int), np.zeros(3, int)
-    along = [np.flatnonzero(inside.any(tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    return np.array([a[0] for a in along]), np.array([a[-1] + 1 for a in along])

@@ -14,12 +14,12 @@ Tensor = torch.Tensor
 
 
 def _along(volume: Tensor, axis: int, start: int, stop: int | None) -> Tensor:
-    """A slice of one spatial axis (0, 1, 2) of (..., X, Y, Z)."""
+    """Return a slice of one spatial axis (0, 1, 2) of (..., X, Y, Z)."""
     return volume.narrow(axis - 3, start, (volume.shape[axis - 3] if stop is None else stop) - start)
 
 
 def binomial(volume: Tensor, radius: int = 1) -> Tensor:
-    """Weighted mean over patches, binomial weights along each axis ((1, 2, 1)/4 for radius 1), without padding.
+    """Return the weighted mean over patches, with binomial weights ((1, 2, 1)/4 for radius 1), without padding.
 
     The patch of MIND: a Gaussian of 0.7 voxels for radius 1, the voxel alone for radius 0. Each spatial axis gets twice
     the radius shorter.
@@ -28,12 +28,12 @@ def binomial(volume: Tensor, radius: int = 1) -> Tensor:
 
 
 def _scale(radius: int) -> int:
-    """The sum of the weights of `_binomial_sums`."""
+    """Return the sum of the weights of `_binomial_sums`."""
     return 64**radius
 
 
 def patch_distances(image: Tensor, offset: int = 1, radius: int = 1) -> Tensor:
-    """Patch distances of each voxel to its six neighbours.
+    """Return patch distances of each voxel to its six neighbours.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def patch_distances(image: Tensor, offset: int = 1, radius: int = 1) -> Tensor:
 
 
 def mind(image: Tensor, offset: int = 1, floor: float | Tensor = 1e-6, radius: int = 1) -> Tensor:
-    """MIND of every voxel that has all its neighbours.
+    """Return MIND of every voxel that has all its neighbours.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def mind(image: Tensor, offset: int = 1, floor: float | Tensor = 1e-6, radius: i
 def mind_mismatch(
     image: Tensor, features: Tensor, weight: Tensor, floor: float, radius: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """Weighted sum of squared differences between the MIND of an image and given features, and its gradient.
+    """Return the weighted sum of squared differences between the MIND of an image and given features, and its gradient.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def mind_mismatch(
 
 
 def _compare(distances: Tensor, features: Tensor, weight: Tensor, floor: float) -> tuple[Tensor, Tensor]:
-    """The mismatch of exp(-distance / variance) with features, and its derivative by the distances.
+    """Return the mismatch of exp(-distance / variance) with features, and its derivative by the distances.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def _compare(distances: Tensor, features: Tensor, weight: Tensor, floor: float) 
 
 
 def _gather_back(by_distance: Tensor, steps: list[Tensor], shape: torch.Size, radius: int) -> Tensor:
-    """From the derivative by the six distances to the derivative by the intensities."""
+    """Go from the derivative by the six distances to the derivative by the intensities."""
     core = by_distance.shape[1:]
     gradient = by_distance.new_zeros(shape)
     for axis, step in enumerate(steps):
@@ -172,19 +172,19 @@ def _gather_back(by_distance: Tensor, steps: list[Tensor], shape: torch.Size, ra
 
 
 def _inner(volume: Tensor, by: int, axis: int) -> Tensor:
-    """A volume (X, Y, Z) without `by` voxels at both ends of the other two axes."""
+    """Return a volume (X, Y, Z) without `by` voxels at both ends of the other two axes."""
     x, y, z = (slice(None) if a == axis else slice(by, n - by) for a, n in enumerate(volume.shape))
     return volume[x, y, z]
 
 
 def _cropped(volume: Tensor, by: int) -> Tensor:
-    """A volume (X, Y, Z) without `by` voxels at every side."""
+    """Return a volume (X, Y, Z) without `by` voxels at every side."""
     x, y, z = (slice(by, n - by) for n in volume.shape)
     return volume[x, y, z]
 
 
 def _binomial_sums(volume: Tensor, radius: int = 1) -> Tensor:
-    """`binomial` of (..., X, Y, Z) before it is divided by the sum of its weights; `volume` itself for radius 0."""
+    """Return `binomial` of (..., X, Y, Z) before the division by the sum of weights; `volume` itself for radius 0."""
     for axis in range(3):
         for _ in range(2 * radius):
             volume = _along(volume, axis, 0, volume.shape[axis - 3] - 1) + _along(volume, axis, 1, None)
@@ -194,12 +194,12 @@ def _binomial_sums(volume: Tensor, radius: int = 1) -> Tensor:
 def variance_floor(
     image: Tensor, weight: Tensor | None = None, offset: int = 1, fraction: float = 1e-3, radius: int = 1
 ) -> float:
-    """A floor for the local variance: a fraction of its (weighted) mean over the image."""
+    """Return a floor for the local variance: a fraction of its (weighted) mean over the image."""
     return floor_of(patch_distances(image, offset, radius).mean(1, keepdim=True), weight, fraction)
 
 
 def floor_of(variance: Tensor, weight: Tensor | None = None, fraction: float = 1e-3) -> float:
-    """A fraction of the (weighted) mean of local variances; both of one shape."""
+    """Return a fraction of the (weighted) mean of local variances; both of one shape."""
     weight = torch.ones_like(variance) if weight is None else weight
     return max(float((variance * weight).sum() / weight.sum().clamp_min(1e-6)) * fraction, 1e-12)
 
@@ -212,7 +212,7 @@ _FIRST, _LAST, _INNER, _ALL = slice(0, -1), slice(1, None), slice(1, -1), slice(
 
 
 def _cut(plane: tuple[int, int], starts: tuple[int, int], across: slice) -> Cut:
-    """All but one voxel along the two axes of a plane: without the last (start 0) or the first (start 1)."""
+    """Return all but one voxel along the two axes of a plane: without the last (start 0) or the first (start 1)."""
     cut = [across] * 3
     for axis, start in zip(plane, starts, strict=True):
         cut[axis] = _LAST if start else _FIRST
@@ -229,7 +229,7 @@ across the plane, which no patch needs), and where two of the twelve channels li
 
 
 def ssc_distances(image: Tensor, radius: int = 1) -> Tensor:
-    """Patch distances between those of the six neighbours of each voxel that are sqrt(2) apart.
+    """Return patch distances between those of the six neighbours of each voxel that are sqrt(2) apart.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ class _Binomial(torch.autograd.Function):
 
 
 def mind_ssc(image: Tensor, floor: float | Tensor = 1e-6, radius: int = 1) -> Tensor:
-    """MIND self-similarity context of every voxel that has all its neighbours.
+    """Return MIND self-similarity context of every voxel that has all its neighbours.
 
     Heinrich et al. 2013, MICCAI, LNCS 8149:187-194: the patches around a voxel are compared with one another, not with
     the one at the voxel, so that noise in one patch does not spoil the whole descriptor.
@@ -292,7 +292,7 @@ def mind_ssc(image: Tensor, floor: float | Tensor = 1e-6, radius: int = 1) -> Te
 def ssc_mismatch(
     image: Tensor, features: Tensor, weight: Tensor, floor: float, radius: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """`mind_mismatch` of MIND-SSC: weighted sum of squared differences from given features, and its gradient.
+    """Return `mind_mismatch` of MIND-SSC: weighted sum of squared differences from given features, and its gradient.
 
     Parameters
     ----------
@@ -334,5 +334,5 @@ def ssc_mismatch(
 
 
 def ssc_variance_floor(image: Tensor, weight: Tensor | None = None, fraction: float = 1e-3, radius: int = 1) -> float:
-    """A floor for the local variance of `mind_ssc`: a fraction of its (weighted) mean over the image."""
+    """Return a floor for the local variance of `mind_ssc`: a fraction of its (weighted) mean over the image."""
     return floor_of(ssc_distances(image, radius).mean(1, keepdim=True), weight, fraction)

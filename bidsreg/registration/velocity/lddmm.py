@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
-from torch import nn
 
 from bidsreg.registration.numerics import separable
 from bidsreg.registration.presets import Preset
+from bidsreg.registration.velocity.base import EulerianVelocity, time_mean
 from bidsreg.registration.velocity.network import LatentNetwork
-
-if TYPE_CHECKING:
-    from bidsreg.registration.regularity import Path
 
 Tensor = torch.Tensor
 AXES = (-3, -2, -1)
@@ -59,47 +54,36 @@ class SobolevKernel:
         self.symbol = (1 + alpha * (kx[:, None, None] + ky[:, None] + kz)) ** power
 
     def apply(self, momentum: Tensor) -> Tensor:
-        """K m of fields (..., X, Y, Z): smooths."""
+        """Return K m of fields (..., X, Y, Z), which smooths."""
         return self._filtered(momentum, 1 / self.symbol)
 
     def inverse(self, velocity: Tensor) -> Tensor:
-        """L v of fields (..., X, Y, Z): sharpens; undoes `apply`."""
+        """Return L v of fields (..., X, Y, Z), which sharpens and undoes `apply`."""
         return self._filtered(velocity, self.symbol)
 
     def _filtered(self, field: Tensor, symbol: Tensor) -> Tensor:
         return torch.fft.irfftn(torch.fft.rfftn(field, dim=AXES) * symbol, s=self.shape, dim=AXES)
 
 
-class LddmmVelocity(nn.Module):
+class LddmmVelocity(EulerianVelocity):
     """v = T K T m: the momenta m come out of a `LatentNetwork`, T is the window that vanishes at the border.
 
     T K T is self-adjoint and positive, as K is. K has unit gain at zero frequency, so velocities have the size of the
     network's output where that is smooth on the scale of the kernel; there is no other smoothing.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of the velocity grid, (X, Y, Z).
-    spacing : ndarray, shape (3,)
-        Its voxel size in mm.
-    taper : float
-        Over how many mm from the border the window rises from zero to one.
-    preset : Preset
-        Gives `channels`, `time_knots`, `kernel_alpha` and `kernel_power`.
     """
 
-    metric = True
-    """Its paths have a length, by the V-norm."""
+    needs = ('channels', 'time_knots', 'kernel_alpha', 'kernel_power')
+    has_metric = True
 
     def __init__(self, shape: tuple[int, ...], spacing: np.ndarray, taper: float, preset: Preset) -> None:
-        super().__init__()
+        super().__init__(shape, spacing, taper, preset)
         self.network = LatentNetwork(shape, spacing, preset.channels, preset.time_knots)
         self.spacing, self.taper = spacing, taper
         self.alpha, self.power = preset.kernel_alpha, preset.kernel_power
         self._operators: dict[int, tuple[Tensor, SobolevKernel]] = {}
 
     def operators(self, coarser: int, like: Tensor) -> tuple[Tensor, SobolevKernel]:
-        """T and K on a grid `coarser` times halved."""
+        """Return T and K on a grid `coarser` times halved."""
         if coarser not in self._operators:
             spacing, shape = self.spacing * 2**coarser, tuple(like.shape[2:])
             sides = [separable.taper_weights(n, self.taper / h) for n, h in zip(shape, spacing, strict=True)]
@@ -110,17 +94,18 @@ class LddmmVelocity(nn.Module):
         return self._operators[coarser]
 
     def forward(self, coarser: int = 0) -> Tensor:
-        """Velocities in mm per unit of time along the grid's axes, shape (knots, 3, X, Y, Z).
-
-        On the velocity's grid, or on one with lengths halved `coarser` times.
-        """
+        """Return T K T of the network's momenta; see `EulerianVelocity.forward`."""
         momentum = self.network(coarser)
         window, kernel = self.operators(coarser, momentum)
         return window * kernel.apply(window * momentum)
 
+    def path_length(self, spacing: Tensor, preset: Preset) -> Tensor:
+        """Return the length of the path by :func:`path_length`."""
+        return path_length(self(), spacing, preset)
+
 
 def squared_norms(velocity: Tensor, spacing: Tensor, preset: Preset) -> Tensor:
-    """Squared V-norms, the integrals of <L v, v> over space.
+    """Return squared V-norms, the integrals of <L v, v> over space.
 
     Parameters
     ----------
@@ -140,26 +125,11 @@ def squared_norms(velocity: Tensor, spacing: Tensor, preset: Preset) -> Tensor:
     return (kernel.inverse(velocity) * velocity).sum((1, 2, 3, 4)) * spacing.prod()
 
 
-def time_mean(values: Tensor) -> Tensor:
-    """Mean over t in [0, 1] of values (K,) at evenly spaced moments, the ends among them: the trapezoidal rule."""
-    return values[0] if len(values) == 1 else torch.trapezoid(values, dx=1 / (len(values) - 1))
-
-
-def v_norm(path: Path) -> Tensor:
-    """Kinetic energy of a path: the squared V-norm of its velocities, mean over time.
-
-    Returns
-    -------
-    Tensor
-        In mm^3, for lengths in units of 1 mm: at long wavelengths it is `l2` + power * alpha * `h1`.
-    """
-    return time_mean(squared_norms(path.velocity, path.spacing, path.preset))
-
-
 def path_length(velocity: Tensor, spacing: Tensor, preset: Preset) -> Tensor:
-    """How long a path of diffeomorphisms is: the V-norm of its velocity, integrated over time.
+    """Return how long a path of diffeomorphisms is: the V-norm of its velocity, integrated over time.
 
-    Its square is at most the energy `v_norm`, and equal to it where the speed does not change, as on a geodesic.
+    Its square is at most the energy (`regularity.KineticEnergy`), and equal to it where the speed does not change, as
+    on a geodesic.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The networks that generate velocity fields: small classes, one registry."""
+"""The network that generates velocity fields, and the velocity that is its smoothed output."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from torch import nn
 
 from bidsreg.registration.numerics import separable
 from bidsreg.registration.presets import Preset
+from bidsreg.registration.velocity.base import EulerianVelocity
+from bidsreg.registration.velocity.smoothing import smooth_and_taper
 
 Tensor = torch.Tensor
 
@@ -56,7 +58,7 @@ class LatentNetwork(nn.Module):
         self.head = nn.Conv3d(channels, 3, 1, bias=False)
 
     def forward(self, coarser: int = 0) -> Tensor:
-        """The output on its grid, or on one `coarser` times halved; (knots, 3, X, Y, Z)."""
+        """Return the output on its grid, or on one `coarser` times halved; (knots, 3, X, Y, Z)."""
         hidden = self.latents[-1]
         for s in range(len(self.sizes) - 1, 0, -1):
             if s < len(self.sizes) - 1:
@@ -68,12 +70,12 @@ class LatentNetwork(nn.Module):
         return _upsampled(self._components(hidden), self.sizes[0]) + self.detail
 
     def _components(self, hidden: Tensor) -> Tensor:
-        """The head at every point; as a product of matrices several times faster than as a convolution."""
+        """Apply the head at every point; as a product of matrices several times faster than as a convolution."""
         return (self.head.weight.flatten(1) @ hidden.flatten(2)).unflatten(2, hidden.shape[2:])
 
 
 def _upsampled(latent: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Linear interpolation to a grid about twice as fine, corners kept."""
+    """Interpolate linearly to a grid about twice as fine, corners kept."""
     matrices = [
         separable.linear_weights(np.linspace(0, old - 1, new), old)
         for old, new in zip(latent.shape[2:], size, strict=True)
@@ -81,39 +83,25 @@ def _upsampled(latent: Tensor, size: tuple[int, ...]) -> Tensor:
     return separable.apply(latent, separable.to_tensors(matrices, latent))
 
 
-class NodeVelocity(nn.Module):
-    """The Neural ODE's velocity: a `LatentNetwork`, smoothed by a Gaussian, brought to zero at the border by a window.
+class NodeVelocity(EulerianVelocity):
+    """The Neural ODE's velocity: a `LatentNetwork`, smoothed by a Gaussian, brought to zero at the border."""
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Of the velocity grid, (X, Y, Z).
-    spacing : ndarray, shape (3,)
-        Its voxel size in mm.
-    taper : float
-        Over how many mm from the border the window rises from zero to one.
-    preset : Preset
-        Gives `channels`, `time_knots` and `velocity_smoothing`.
-    """
+    needs = ('channels', 'time_knots', 'velocity_smoothing')
 
     def __init__(self, shape: tuple[int, ...], spacing: np.ndarray, taper: float, preset: Preset) -> None:
-        super().__init__()
+        super().__init__(shape, spacing, taper, preset)
         self.network = LatentNetwork(shape, spacing, preset.channels, preset.time_knots)
         self.spacing, self.taper, self.sigma = spacing, taper, preset.velocity_smoothing
         self._smoothing: dict[int, separable.Matrices] = {}
 
     def smoothing(self, coarser: int, like: Tensor) -> separable.Matrices:
-        """The matrices of the Gaussian and the window for an output `coarser` times halved."""
+        """Return the matrices of the Gaussian and the window for an output `coarser` times halved."""
         if coarser not in self._smoothing:
-            spacing = self.spacing * 2**coarser
-            matrices = [
-                separable.taper_weights(n, self.taper / h)[:, None] * separable.gaussian_weights(n, self.sigma / h)
-                for n, h in zip(like.shape[2:], spacing, strict=True)
-            ]
+            matrices = smooth_and_taper(tuple(like.shape[2:]), self.spacing * 2**coarser, self.taper, self.sigma)
             self._smoothing[coarser] = separable.to_tensors(matrices, like)
         return self._smoothing[coarser]
 
     def forward(self, coarser: int = 0) -> Tensor:
-        """Velocities in mm per unit of time along the grid's axes, shape (knots, 3, X, Y, Z)."""
+        """Return the smoothed output of the network; see `EulerianVelocity.forward`."""
         raw = self.network(coarser)
         return separable.apply(raw, self.smoothing(coarser, raw))

@@ -10,23 +10,13 @@ from torch import nn
 
 from bidsreg.registration.numerics import separable
 from bidsreg.registration.presets import Preset
-from bidsreg.registration.velocity.gridpoints import Kernel, constants, smooth_and_taper
+from bidsreg.registration.velocity.base import LagrangianVelocity
+from bidsreg.registration.velocity.smoothing import SmoothingKernel, averaging_weights, constants, smooth_and_taper
 
 Tensor = torch.Tensor
 
 
-def averaging_weights(n: int, sigma: float) -> np.ndarray:
-    """Moving average over n samples as a symmetric (n, n) matrix, with the standard deviation of a Gaussian's `sigma`.
-
-    The window is sqrt(12) sigma samples wide (at least one) and counts samples in part at its ends; zero beyond the
-    ends of the axis.
-    """
-    width = max(math.sqrt(12) * sigma, 1.0)
-    distance = np.abs(np.arange(n)[:, None] - np.arange(n)[None])
-    return np.clip((width + 1) / 2 - distance, 0, 1) / width
-
-
-class NodeoVelocity(nn.Module):
+class NodeoVelocity(LagrangianVelocity):
     """A network from the voxel cloud to its velocities (NODEO; Wu et al. 2022, CVPR, 20804-20813).
 
     d q / dt = K f(q): the state q holds where all points of the grid are. Strided convolutions shrink it, a fully
@@ -37,22 +27,11 @@ class NodeoVelocity(nn.Module):
 
     The points are coupled: a velocity belongs to a point of the grid, not to a place. The flow solved backward from
     the grid is therefore not the inverse map, and nothing but regularity keeps points from crossing.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of the grid, (X, Y, Z).
-    spacing : ndarray, shape (3,)
-        Its voxel size in mm.
-    taper : float
-        Over how many mm from the border the window rises from zero to one.
-    preset : Preset
-        Gives `channels` (of the convolutions) and `velocity_smoothing` (of the kernel).
     """
 
+    needs = ('channels', 'velocity_smoothing')
     half_extent: Tensor
-    lagrangian = True
-    kernel: Kernel = staticmethod(separable.gaussian_weights)
+    kernel: SmoothingKernel = staticmethod(separable.gaussian_weights)
     bottleneck = 32
     smallest = 8
     """Convolutions halve the grid until no axis has more points than this."""
@@ -60,7 +39,7 @@ class NodeoVelocity(nn.Module):
     """The decoder's grid is the given one, coarsened at least twofold, so that no axis has more points than this."""
 
     def __init__(self, shape: tuple[int, ...], spacing: np.ndarray, taper: float, preset: Preset) -> None:
-        super().__init__()
+        super().__init__(shape, spacing, taper, preset)
         width = preset.channels
         halvings = max(1, math.ceil(math.log2(max(shape) / self.smallest)))
         factor = max(2, math.ceil(max(shape) / self.finest))
@@ -89,20 +68,7 @@ class NodeoVelocity(nn.Module):
         self.register_buffer('half_extent', torch.as_tensor(half, dtype=torch.float32))
 
     def at(self, t: Tensor, state: Tensor) -> Tensor:
-        """Velocities of the grid's points.
-
-        Parameters
-        ----------
-        t : Tensor
-            Time; the network does not look at it.
-        state : Tensor, shape (1, 3, X, Y, Z)
-            Where the points are, in mm along the grid's axes from its centre.
-
-        Returns
-        -------
-        Tensor, shape (1, 3, X, Y, Z)
-            In mm per unit of time along the grid's axes; zero for the points at the border.
-        """
+        """Return the velocities that the network gives; it does not look at the time. See `LagrangianVelocity.at`."""
         hidden = state / self.half_extent[:, None, None, None]
         for convolution in self.convolutions:
             hidden = torch.tanh(convolution(hidden))

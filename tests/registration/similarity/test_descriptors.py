@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from bidsreg.registration.similarity import descriptors
-from bidsreg.registration.similarity.base import Mind
+from bidsreg.registration.similarity.mind import Mind
+from tests.comparisons import tensor
 
 #: Of the patches, by their radius.
 WEIGHTS = {0: [1.0], 1: np.array([1, 2, 1]) / 4, 2: np.array([1, 4, 6, 4, 1]) / 16}
@@ -31,10 +32,6 @@ def plain_mind(image, offset, floor, radius=1):
             distances.append(total)
         out[:, i - s, j - s, k - s] = np.exp(-np.array(distances) / max(np.mean(distances), floor))
     return out
-
-
-def tensor(array, dtype=torch.float64):
-    return torch.as_tensor(array, dtype=dtype)[None, None]
 
 
 @pytest.mark.parametrize(('offset', 'radius'), [(1, 1), (2, 1), (1, 0), (1, 2)])
@@ -74,3 +71,59 @@ def test_similarity_is_the_weighted_sum_of_squared_differences():
     torch.testing.assert_close(by_hand, mind.sums(features, b, weight))
     leaf = b.clone().requires_grad_()
     torch.testing.assert_close(gradient, torch.autograd.grad(mind.sums(features, leaf, weight)[0], leaf)[0])
+
+
+#: Weights of patches along an axis, by their radius.
+BINOMIAL = {0: np.ones(1), 1: np.array([1, 2, 1]) / 4, 2: np.array([1, 4, 6, 4, 1]) / 16}
+
+
+def patch_distance(image, p, q, radius):
+    total = 0.0
+    for steps in itertools.product(range(-radius, radius + 1), repeat=3):
+        weight = np.prod(BINOMIAL[radius][np.array(steps) + radius])
+        total += weight * (image[tuple(p + steps)] - image[tuple(q + steps)]) ** 2
+    return total
+
+
+def six_neighbours():
+    return [sign * np.eye(3, dtype=int)[axis] for axis in range(3) for sign in (1, -1)]
+
+
+def plain_mind_ssc(image, floor, radius):
+    """The definition: all pairs of the six neighbours that are sqrt(2) apart."""
+    pairs = [(p, q) for p, q in itertools.combinations(six_neighbours(), 2) if ((p - q) ** 2).sum() == 2]
+    assert len(pairs) == 12
+    support = radius + 1
+    out = np.zeros((12, *[n - 2 * support for n in image.shape]))
+    for index in np.ndindex(*out.shape[1:]):
+        here = np.array(index) + support
+        distances = np.array([patch_distance(image, here + p, here + q, radius) for p, q in pairs])
+        out[(slice(None), *index)] = np.exp(-distances / max(distances.mean(), floor))
+    return out, [frozenset((tuple(p), tuple(q))) for p, q in pairs]
+
+
+def documented_order():
+    """The pairs in the order that `ssc_distances` says."""
+    unit = np.eye(3, dtype=int)
+    return [
+        frozenset((tuple(s * unit[a]), tuple(t * unit[b])))
+        for a, b in ((0, 1), (0, 2), (1, 2))
+        for s, t in ((-1, 1), (1, -1), (1, 1), (-1, -1))
+    ]
+
+
+@pytest.mark.parametrize('radius', BINOMIAL)
+def test_mind_ssc_equals_the_plain_loop(radius):
+    image = np.random.default_rng(0).normal(size=(7, 8, 9))
+    plain, pairs = plain_mind_ssc(image, 1e-4, radius)
+    order = documented_order()
+    assert set(order) == set(pairs)
+    ours = descriptors.mind_ssc(tensor(image), floor=1e-4, radius=radius)[0].numpy()
+    np.testing.assert_allclose(ours, plain[[pairs.index(pair) for pair in order]], atol=1e-12)
+
+
+def test_the_floor_is_a_fraction_of_the_mean_variance():
+    variance, weight = torch.tensor([1.0, 3.0, 50.0]), torch.tensor([True, True, False])
+    assert descriptors.floor_of(variance, weight, 0.1) == pytest.approx(0.2)
+    assert descriptors.floor_of(variance, None, 0.1) == pytest.approx(1.8)
+    assert descriptors.floor_of(torch.zeros(3)) == 1e-12

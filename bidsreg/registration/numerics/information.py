@@ -1,4 +1,4 @@
-"""Joint histograms with Parzen windows, and the mutual information of two images.
+"""Joint histograms and mutual information: with Parzen windows, to be optimised, and with plain bins, to judge by.
 
 Cubic B-splines as windows make the histogram differentiable by the intensities (Thevenaz and Unser 2000, IEEE Trans.
 Image Processing 9:2083-2099; Mattes et al. 2003, IEEE Trans. Medical Imaging 22:120-128). They add up to 1 at every
@@ -7,6 +7,7 @@ intensity, so the two marginals are the windowed histograms of the two images.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 Tensor = torch.Tensor
@@ -16,10 +17,12 @@ Range = tuple[float, float]
 
 TAIL = 0.005
 """Fraction of the voxels below, and above, the range of an image."""
+BINS = 48
+"""Of either image, where information is measured and not optimised."""
 
 
 def value_range(values: Tensor, weight: Tensor, tail: float = TAIL) -> Range:
-    """The intensities that leave out a fraction `tail` of the voxels on either side.
+    """Return the intensities that leave out a fraction `tail` of the voxels on either side.
 
     Parameters
     ----------
@@ -41,8 +44,8 @@ def value_range(values: Tensor, weight: Tensor, tail: float = TAIL) -> Range:
     return float(inside.kthvalue(out + 1).values), float(inside.kthvalue(count - out).values)
 
 
-def to_bins(values: Tensor, between: Range, bins: int) -> Tensor:
-    """Where intensities lie among the bins.
+def bin_positions(values: Tensor, between: Range, bins: int) -> Tensor:
+    """Return where intensities lie among the bins.
 
     Parameters
     ----------
@@ -60,7 +63,7 @@ def to_bins(values: Tensor, between: Range, bins: int) -> Tensor:
 
 
 def cubic_windows(position: Tensor, bins: int) -> tuple[Tensor, Tensor]:
-    """The four bins that the cubic B-spline around each position covers.
+    """Return the four bins that the cubic B-spline around each position covers.
 
     Parameters
     ----------
@@ -86,14 +89,14 @@ def cubic_windows(position: Tensor, bins: int) -> tuple[Tensor, Tensor]:
 def joint_histograms(
     fixed: Tensor, moving: Tensor, weight: Tensor, bins: int, group: Tensor | None = None, groups: int = 1
 ) -> Tensor:
-    """Joint histograms of groups of voxels, differentiable by the moving positions.
+    """Return joint histograms of groups of voxels, differentiable by the moving positions.
 
     Each voxel is added to the 4 x 4 bins that its windows cover: less time and memory than a row of all bins for each.
 
     Parameters
     ----------
     fixed, moving : Tensor, shape (N,)
-        Positions among the bins (`to_bins`).
+        Positions among the bins (`bin_positions`).
     weight : Tensor, shape (N,)
         What each voxel counts.
     bins : int
@@ -123,7 +126,7 @@ def joint_histograms(
 
 
 def mutual_information(joint: Tensor) -> Tensor:
-    """Mutual information H(fixed) + H(moving) - H(fixed, moving) of joint histograms.
+    """Return the mutual information H(fixed) + H(moving) - H(fixed, moving) of joint histograms.
 
     Parameters
     ----------
@@ -141,5 +144,44 @@ def mutual_information(joint: Tensor) -> Tensor:
 
 
 def _entropy(share: Tensor) -> Tensor:
-    """-p ln p, with a finite slope at zero."""
+    """Return -p ln p, with a finite slope at zero."""
     return -share * share.clamp_min(1e-12).log()
+
+
+# ---------------------------------------------------------------------------------------------- plain bins, to judge by
+def information_of_values(a: np.ndarray, b: np.ndarray, bins: int = BINS) -> tuple[float, float]:
+    """Return the mutual information in nats and its normalised form (H(a) + H(b)) / H(a, b), by plain bins.
+
+    Parameters
+    ----------
+    a, b : ndarray
+        Intensities of two images at the same places, of one shape; clipped to their 0.5th and 99.5th percentiles.
+    bins : int
+        Of either image.
+    """
+    return binned_information(to_bins(a, bins), to_bins(b, bins), bins)
+
+
+def to_bins(values: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Return the bin of each value: equally wide ones between the 0.5th and 99.5th percentile, the rest clipped."""
+    low, high = (float(p) for p in np.percentile(values, (0.5, 99.5)))
+    if not high > low:
+        return np.zeros(values.shape, int)
+    edges = np.linspace(low, high, bins + 1)
+    clipped = np.clip(values, low, high, dtype=float)
+    found = ((clipped - low) * (bins / (high - low))).astype(int).clip(max=bins - 1)
+    # rounding may put a value that lies on an edge on its wrong side
+    found -= clipped < edges[found]
+    return found + ((clipped >= edges[found + 1]) & (found < bins - 1))
+
+
+def binned_information(a: np.ndarray, b: np.ndarray, bins: int = BINS) -> tuple[float, float]:
+    """Return `information_of_values` of values that are bins already (`to_bins`)."""
+    p = np.bincount(a * bins + b, minlength=bins**2).reshape(bins, bins) / a.size
+
+    def entropy(q: np.ndarray) -> float:
+        q = q[q > 0]
+        return float(-(q * np.log(q)).sum())
+
+    ha, hb, hab = entropy(p.sum(1)), entropy(p.sum(0)), entropy(p)
+    return ha + hb - hab, (ha + hb) / max(hab, 1e-12)

@@ -1,0 +1,71 @@
+"""Sentences for what happened during a registration, made where people read them: consoles, logs and reports.
+
+Events travel as records (:mod:`bidsreg.registration.events`) and, in ``result.json``, as their plain values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Values = Mapping[str, Any]
+
+
+def _off(values: Values) -> str:
+    return f'{values["mean"]:.2f} mm in the mean, {values["p99"]:.2f} mm at 99 %'
+
+
+def _level_ended(values: Values) -> str:
+    why = 'the loss had stopped falling' if values['converged'] else 'all iterations are done'
+    times = values['backtracks']
+    again = f'; went back {times} time{"s" if times > 1 else ""} to smaller steps' if times else ''
+    return f'{values["level"]:g} mm, weights x {values["factor"]:g}: {values["iterations"]} iterations, {why}{again}'
+
+
+SENTENCES: dict[str, Callable[[Values], str]] = {
+    'Progress': lambda v: (
+        f'level {v["level"]:g} mm  iteration {v["iteration"]}/{v["iterations"]}  loss {v["loss"]:.6f} '
+        f'(similarity {v["similarity"]:.6f}, regularity {v["regularity"]:.6f})  {v["seconds_left"]:.0f} s left here'
+    ),
+    'StartFitted': lambda v: f'start: fitted to {v["error"]:.2f} mm of {v["displacement"]:.2f} mm in the mean',
+    'LevelSkipped': lambda v: f'{v["level"]:g} mm: left out, no voxel has its whole neighbourhood in the field of view',
+    'LevelEnded': _level_ended,
+    'Backtracked': lambda v: (
+        f'{v["level"]:g} mm, iteration {v["iteration"]}: the loss had risen; back to the lowest one, '
+        f'and on with {v["step_scale"]:g} of the step size'
+    ),
+    'LooseningRejected': lambda v: f'weights x {v["factor"]:g}: discarded, held-out evidence did not improve',
+    'Repaired': lambda v: f'the deformation folded at {v["voxels"]} voxels; the velocity was smoothed about them',
+    'Refined': lambda v: (
+        f'fields with voxels of {v["voxel_mm"]:.3g} mm are consistent to {_off(v)} only: written with half of that'
+    ),
+    'InverseInexact': lambda v: f'the inverse is off by {_off(v)}: the deformation is rough for its grid',
+    'SolvedAgain': lambda v: (
+        f'attempt {v["attempt"]}: the deformation folds at {v["folds"]} voxels; solving again, '
+        f'{v["stiffer"]:g} times as stiff'
+    ),
+    'BoxByBox': lambda v: (
+        f'the GPU ran out of memory ({v["reason"]}); once more, box by box: the same answer in more time'
+    ),
+    'ProgramEnded': lambda v: f'{v["program"]} ended by its own rule',
+    'InverseSearched': lambda v: f'{v["program"]} gives no inverse: the field was inverted',
+    'InverseMissing': lambda v: f'{v["program"]} gives no inverse, and the field has none: {v["reason"]}',
+    'FieldFolds': lambda v: f'{v["program"]}: the deformation folds at {v["voxels"]} voxels; it is written as it is',
+}
+"""What to say of an event, by its name (the class's); each takes the event's values."""
+
+
+def describe(values: Values) -> str:
+    """Return one sentence about an event.
+
+    Parameters
+    ----------
+    values : mapping
+        What :meth:`bidsreg.registration.events.Event.as_dict` returned: ``event`` and the event's fields.
+
+    Raises
+    ------
+    KeyError
+        If there is no such event.
+    """
+    return SENTENCES[values['event']](values)

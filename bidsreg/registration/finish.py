@@ -1,0 +1,237 @@
+"""The written fields: the flow integrated finely, folds repaired, the inverse, finer voxels where they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from bidsreg.registration import metrics
+from bidsreg.registration.events import Event, InverseInexact, Refined, Repaired
+from bidsreg.registration.flow import Eulerian, Solver, chunks, integrate
+from bidsreg.registration.grid import Grid
+from bidsreg.registration.image import Image, resample
+from bidsreg.registration.numerics import separable
+from bidsreg.registration.numerics.compute import Compute
+from bidsreg.registration.numerics.distance import distance_to
+from bidsreg.registration.numerics.inversion import InversionError, invert_displacement
+from bidsreg.registration.numerics.positions import voxel_indices
+from bidsreg.registration.numerics.threads import in_threads
+from bidsreg.registration.presets import Preset
+from bidsreg.registration.problem import Problem
+from bidsreg.registration.velocity import Velocity
+
+Tensor = torch.Tensor
+
+FINAL_STEPS = 4
+"""How many times finer in time than the optimisation the written fields are integrated."""
+REPAIRS = (2.0, 3.0, 4.5, 6.5, 10.0)
+"""Standard deviations in mm of the Gaussian that smooths the velocity about folded voxels, one after another."""
+REPAIR_WIDTH = 2.0
+"""Standard deviation of the Gaussian window about folded voxels in which it does, in those of the smoothing."""
+CONSISTENT = {'mean': 0.05, 'p99': 0.5}
+"""mm: how far the written inverse may end beside where the written field began, over the brain."""
+FINER_ABOVE = 1.2
+"""mm: larger voxels of the written fields are halved where linear interpolation between them is too far off."""
+EVERY = 2
+"""Inverse consistency is looked at at every such voxel of the brain along each axis."""
+
+
+class FieldWriter:
+    """Turns a velocity into displacements in world mm on the grid of the written fields.
+
+    Parameters
+    ----------
+    velocity : Velocity
+        Its parameters may change between calls.
+    problem : Problem
+        Gives the grids.
+    solver : Solver
+        The one of the optimisation; fields take `FINAL_STEPS` times as many steps.
+    preset : Preset
+        The settings.
+    compute : Compute
+        Where to work.
+
+    Attributes
+    ----------
+    grid : Grid
+        Where the written fields live.
+    refined : bool
+        Whether that is finer than the problem's grid.
+    """
+
+    def __init__(self, velocity: Velocity, problem: Problem, solver: Solver, preset: Preset, compute: Compute) -> None:
+        self.velocity, self.problem, self.solver = velocity, problem, solver
+        self.preset, self.compute = preset, compute
+        self.grid, self.refined = problem.field, False
+        self._repairs: list[tuple[Tensor, separable.Matrices]] = []
+
+    def mask(self) -> Image:
+        """Return the fixed mask on the grid of the written fields."""
+        return Image(resample(self.problem.fixed_mask, self.grid, order=0) > 0, self.grid)
+
+    @torch.no_grad()
+    def displacement(self, backward: bool = False) -> np.ndarray:
+        """Return the world displacement (X, Y, Z, 3) in mm, or its inverse's.
+
+        Particles flow on a grid twice as fine as the velocity's, or as fine as a refined field's, in smaller steps than
+        during the optimisation; their displacement is smooth on that scale: cubic interpolation takes it to the field.
+
+        Raises
+        ------
+        InversionError
+            If the inverse has to be searched for, and there is none at some voxels.
+        """
+        coarse = self.problem.velocity
+        like = torch.zeros((), device=self.compute.device)
+        if self.velocity.eulerian:
+            finest = np.minimum(coarse.spacing / 2, self.grid.spacing if self.refined else np.inf)
+            dense = coarse.covering(finest)
+            local = self._particles(dense, backward)
+        else:
+            dense, local = coarse, self.velocity.path(coarse, self.solver, self.preset).displacement
+        full = separable.apply(local, separable.between(self.grid, dense, like))[0].permute(1, 2, 3, 0)
+        along = zip(separable.positions(self.grid, dense), dense.shape, strict=True)
+        x, y, z = [(at > 0) & (at < n - 1) for at, n in along]
+        inside = (x[:, None, None] & y[:, None] & z)[..., None]
+        world = np.ascontiguousarray(full.cpu().numpy() @ coarse.directions.T.astype(np.float32) * inside)
+        return invert_displacement(world, self.grid)[0] if backward and not self.velocity.eulerian else world
+
+    def _particles(self, dense: Grid, backward: bool) -> Tensor:
+        """Return the displacement in mm along the axes, (1, 3, X, Y, Z), of particles on a grid of their own."""
+        velocity = self.velocity()
+        for where, smoothing in self._repairs:
+            velocity = velocity + where * (separable.apply(velocity, smoothing) - velocity)
+        velocity = separable.apply(velocity, separable.between(dense, self.problem.velocity, velocity))
+        unit = torch.as_tensor(dense.spacing, dtype=torch.float32, device=self.compute.device)[:, None, None, None]
+        rate = Eulerian(velocity / unit)
+        solver = replace(self.solver, steps=FINAL_STEPS * self.solver.steps, adjoint=False)
+        start = voxel_indices(dense.shape, self.compute.device)
+
+        def end_of(particles: Tensor) -> Tensor:
+            with torch.no_grad():
+                return integrate(rate, particles, solver, backward)
+
+        end = torch.cat(in_threads(end_of, chunks(start), self.compute.at_a_time), 1)
+        return ((end - start) * unit)[None]
+
+    @torch.no_grad()
+    def repair(self, forward: np.ndarray, sigma: float) -> int:
+        """Smooth the velocity by a Gaussian of `sigma` mm about folded voxels and where they go; return how many."""
+        folded = metrics.folded(forward, self.grid)
+        grid, voxels = self.problem.velocity, np.argwhere(folded)
+        world = self.grid.to_world(voxels)
+        marks = np.zeros(grid.shape)
+        for points in (world, world + forward[folded]):
+            at = np.clip(np.round(grid.to_voxels(points)).astype(int), 0, np.array(grid.shape) - 1)
+            marks[tuple(at.T)] = 1
+        away = distance_to(marks, grid.spacing)
+        window = np.exp(-0.5 * (away / (REPAIR_WIDTH * sigma)) ** 2)
+        where = torch.as_tensor(window, dtype=torch.float32, device=self.compute.device)
+        matrices = [separable.gaussian_weights(n, sigma / h) for n, h in zip(grid.shape, grid.spacing, strict=True)]
+        self._repairs.append((where, separable.to_tensors(matrices, where)))
+        return len(voxels)
+
+    def unfold(self, forward: np.ndarray) -> tuple[np.ndarray, int, int]:
+        """Smooth the velocity about folds until there are none.
+
+        Returns
+        -------
+        forward : ndarray, shape (X, Y, Z, 3)
+            The field then, in mm.
+        folds, repaired : int
+            How many voxels still fold, and how many did at most.
+        """
+        repaired = 0
+        folds = metrics.count_folds(forward, self.grid)
+        for sigma in REPAIRS if self.velocity.eulerian else ():
+            if folds == 0:
+                break
+            repaired = max(repaired, self.repair(forward, sigma))
+            forward = self.displacement()
+            folds = metrics.count_folds(forward, self.grid)
+        return forward, folds, repaired
+
+    def inverse(self) -> tuple[np.ndarray, int]:
+        """Return the field of the inverse (X, Y, Z, 3) in mm, and at how many voxels there is none."""
+        try:
+            return self.displacement(backward=True), 0
+        except InversionError as error:
+            return error.best, error.stuck
+
+    def refine(self) -> bool:
+        """Halve the voxels of the written fields along the axes where they are large; return whether there were any."""
+        spacing = self.grid.spacing
+        wanted = np.where(spacing > FINER_ABOVE, spacing / 2, spacing)
+        self.grid, self.refined = self.grid.covering(wanted), True
+        return bool((spacing > FINER_ABOVE).any())
+
+
+@dataclass(frozen=True, eq=False)
+class Fields:
+    """The written fields, and what was done to them.
+
+    Attributes
+    ----------
+    forward, inverse : ndarray, shape (X, Y, Z, 3)
+        Displacements in mm.
+    mask : Image
+        The fixed mask on their grid.
+    folds : int
+        Voxels that fold or have no inverse.
+    repaired : int
+        Voxels that had folded before the velocity was smoothed about them.
+    """
+
+    forward: np.ndarray
+    inverse: np.ndarray
+    mask: Image
+    folds: int
+    repaired: int
+
+
+def finish(
+    writer: FieldWriter, forward: np.ndarray, folds: int, repaired: int, record: Callable[[Event], None]
+) -> Fields:
+    """Invert a field, and write both with finer voxels for as long as the inverse leads beside.
+
+    Parameters
+    ----------
+    writer : FieldWriter
+        Of the velocity.
+    forward : ndarray, shape (X, Y, Z, 3)
+        Its field in mm.
+    folds, repaired : int
+        As `FieldWriter.unfold` returned them.
+    record : callable
+        Is told what happens.
+    """
+    mask = writer.mask()
+    inverse, stuck = writer.inverse()
+    while not folds + stuck and (off := inconsistency(forward, inverse, mask)):
+        voxel = float(mask.grid.spacing.max())
+        if not writer.refine():
+            record(InverseInexact(off['mean'], off['p99']))
+            break
+        record(Refined(voxel, off['mean'], off['p99']))
+        mask = writer.mask()
+        forward, folds, more = writer.unfold(writer.displacement())
+        inverse, stuck = writer.inverse()
+        repaired = max(repaired, more)
+    if repaired and folds == 0:
+        record(Repaired(repaired))
+    return Fields(forward, inverse, mask, max(folds, stuck), repaired)
+
+
+def inconsistency(forward: np.ndarray, inverse: np.ndarray, mask: Image) -> dict[str, float]:
+    """Return how far in mm the inverse leads beside over some voxels of the brain; nothing where it is near enough."""
+    some = np.zeros_like(mask.data, dtype=bool)
+    some[::EVERY, ::EVERY, ::EVERY] = mask.data[::EVERY, ::EVERY, ::EVERY]
+    if not some.any():
+        return {}
+    off = metrics.inverse_consistency(forward, inverse, mask.grid, some)
+    near = all(off[key] <= most for key, most in CONSISTENT.items())
+    return {} if near else off

@@ -1,0 +1,43 @@
+"""Positions of voxels as tensors, built axis by axis."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from bidsreg.registration.numerics.boxes import Box
+
+Tensor = torch.Tensor
+
+
+def voxel_indices(shape: tuple[int, ...], device: torch.device | str = 'cpu') -> Tensor:
+    """Return the voxel indices of a grid, float32, (3, X, Y, Z)."""
+    axes = [torch.arange(n, dtype=torch.float32, device=device) for n in shape]
+    return torch.stack(torch.meshgrid(*axes, indexing='ij'))
+
+
+def mapped_voxels(matrix: np.ndarray, box: Box, device: torch.device | str = 'cpu') -> Tensor:
+    """Return where a matrix takes the voxels of a box.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (4, 4)
+        From voxel indices to whatever is wanted.
+    box : three slices
+        Which voxels, with a start and a stop along each axis.
+    device : torch.device or str
+        Where the result is to be.
+
+    Returns
+    -------
+    Tensor, shape (3, x, y, z), float32
+    """
+    x, y, z = (
+        torch.as_tensor(
+            np.ascontiguousarray(matrix[:3, axis, None] * np.arange(b.start, b.stop) + matrix[:3, 3:] / 3),
+            dtype=torch.float32,
+            device=device,
+        )
+        for axis, b in enumerate(box)
+    )
+    return x[:, :, None, None] + y[:, None, :, None] + z[:, None, None, :]

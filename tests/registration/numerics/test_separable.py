@@ -1,0 +1,34 @@
+"""Maps that act on one axis at a time."""
+
+import numpy as np
+import torch
+from scipy import ndimage as ndi
+
+from bidsreg.registration.numerics import separable
+
+
+def test_cubic_weights_reproduce_lines_and_smooth_functions():
+    at = np.linspace(2, 17, 40)
+    weights = separable.cubic_weights(at, 20)
+    np.testing.assert_allclose(weights.sum(1), 1)
+    np.testing.assert_allclose(weights @ (3 * np.arange(20) - 1), 3 * at - 1)
+    np.testing.assert_allclose(weights @ np.sin(0.3 * np.arange(20)), np.sin(0.3 * at), atol=2e-3)
+
+
+def test_gaussian_weights_are_symmetric_and_smooth_as_scipy():
+    matrix = separable.gaussian_weights(30, 1.7)
+    np.testing.assert_allclose(matrix, matrix.T)
+    signal = np.random.default_rng(0).normal(size=30)
+    np.testing.assert_allclose(
+        matrix @ signal, ndi.gaussian_filter1d(signal, 1.7, mode='constant', truncate=8), atol=1e-9
+    )
+
+
+def test_separable_apply_is_three_matrix_products():
+    rng = np.random.default_rng(1)
+    volume = rng.normal(size=(2, 3, 4, 5, 6))
+    matrices = [rng.normal(size=(m, n)) for m, n in ((7, 4), (3, 5), (2, 6))]
+    ours = separable.apply(
+        torch.as_tensor(volume), separable.to_tensors(matrices, torch.zeros((), dtype=torch.float64))
+    )
+    np.testing.assert_allclose(ours.numpy(), np.einsum('kcxyz,ax,by,dz->kcabd', volume, *matrices))

@@ -1,0 +1,41 @@
+"""Images: loaded, smoothed and sampled."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bidsreg.registration import Grid, Image
+
+
+@pytest.mark.parametrize(
+    ('shape', 'fill', 'words'),
+    [((6, 6, 6, 3), 1.0, 'three-dimensional'), ((6, 6), 1.0, 'three-dimensional'), ((6, 6, 6), np.nan, 'NaN')],
+)
+def test_images_that_cannot_be_registered_name_their_file(tmp_path, shape, fill, words):
+    path = tmp_path / 'bad.nii.gz'
+    nib.save(nib.Nifti1Image(np.full(shape, fill, np.float32), np.eye(4)), path)
+    with pytest.raises(ValueError, match=rf'bad\.nii\.gz.*{words}'):
+        Image.load(path)
+
+
+def test_truncated_and_missing_files_name_themselves(tmp_path):
+    path = tmp_path / 'cut.nii.gz'
+    nib.save(nib.Nifti1Image(np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32), np.eye(4)), path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ValueError, match=r'cut\.nii\.gz.*whole'):
+        Image.load(path)
+    with pytest.raises(ValueError, match='no such file'):
+        Image.load(tmp_path / 'none.nii.gz')
+
+
+def test_smoothing_widens_to_the_wanted_width_in_mm_whatever_the_voxels():
+    for spacing in ((1.0, 1.0, 1.0), (0.5, 0.5, 2.0)):
+        shape = tuple(int(48 / h) + 1 for h in spacing)
+        point = np.zeros(shape, np.float32)
+        point[tuple(n // 2 for n in shape)] = 1
+        blurred = Image(point, Grid(shape, np.diag([*spacing, 1.0]))).smoothed_for(np.full(3, 4.0)).data
+        for axis, h in enumerate(spacing):
+            profile = blurred.sum(tuple(a for a in range(3) if a != axis))
+            mm = (np.arange(len(profile)) - len(profile) // 2) * h
+            variance = (profile * mm**2).sum() / profile.sum()
+            assert variance == pytest.approx((4.0**2 - h**2) / (8 * np.log(2)), rel=0.05)

@@ -1,0 +1,33 @@
+"""Sentences of events."""
+
+import pytest
+
+from bidsreg.messages import SENTENCES, describe
+from bidsreg.registration.events import LevelEnded, SolvedAgain
+
+
+@pytest.mark.parametrize(
+    ('converged', 'backtracks', 'words'),
+    [
+        (False, 0, 'all iterations are done'),
+        (True, 0, 'the loss had stopped falling'),
+        (True, 1, 'went back 1 time to smaller steps'),
+        (True, 3, 'went back 3 times to smaller steps'),
+    ],
+)
+def test_how_a_level_ended(converged, backtracks, words):
+    text = describe(LevelEnded(2.0, 0.5, 17, 40, converged, backtracks).as_dict())
+    assert text.startswith('2 mm, weights x 0.5: 17 iterations, ')
+    assert words in text
+    assert ('went back' in text) == bool(backtracks)
+
+
+def test_a_stiffer_attempt_says_how_much():
+    text = describe(SolvedAgain(1, 12, 4.0).as_dict())
+    assert text == 'attempt 1: the deformation folds at 12 voxels; solving again, 4 times as stiff'
+
+
+def test_an_unknown_event_is_an_error():
+    assert 'Nothing' not in SENTENCES
+    with pytest.raises(KeyError):
+        describe({'event': 'Nothing'})
