@@ -14,7 +14,8 @@ from typing import Any
 from bidsreg import __version__
 from bidsreg.app.checks import check_device, check_writable, read_plugin
 from bidsreg.app.run import signals_raise
-from bidsreg.benchmark.cases import Case, check_cases, find_cases
+from bidsreg.benchmark.case import Case
+from bidsreg.benchmark.cases import check_cases, find_cases
 from bidsreg.benchmark.files import write_json
 from bidsreg.benchmark.labels import read_label_list
 from bidsreg.benchmark.methods import Method, note_on_forms, resolve, resolve_all, usable

@@ -24,7 +24,7 @@ from bidsreg.workflows.prealign import init_prealign_wf
 from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, solver_gigabytes
 
 if typing.TYPE_CHECKING:
-    from bidsreg.benchmark.cases import Case
+    from bidsreg.benchmark.case import Case
     from bidsreg.benchmark.methods import Method
     from bidsreg.benchmark.settings import BenchmarkSettings
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from nipype import config
 
+from bidsreg.benchmark.settings import BenchmarkSettings
 from tests import data
 
 SHAPE = (36, 42, 36)
@@ -119,3 +120,11 @@ def bids(heads, tmp_path_factory):
 def write_tsv(path, columns, rows):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text('\n'.join('\t'.join(map(str, row)) for row in [columns, *rows]) + '\n')
+
+
+def lines_of(table):
+    return [line.split('\t') for line in table.read_text().splitlines()]
+
+
+def settings(source, tmp_path, **options):
+    return BenchmarkSettings(input=source, output_dir=tmp_path / 'out', methods=('affine',), **options)
