@@ -275,7 +275,8 @@ class _Run:
     # ------------------------------------------------------------------------------------------------ results
     def _lay_out(self) -> bool:
         """Write every table and figure of what is in the folder, results of earlier runs included."""
-        from bidsreg.benchmark.tables import FORMATS, paper_table
+        from bidsreg.benchmark.formats import FORMATS
+        from bidsreg.benchmark.tables import paper_table
 
         methods = list(self.all_methods.values())
         cells = read_cells(self._cell_path(case, method) for case in self.cases for method in methods)

@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 from nipype import config
 
+from bidsreg.benchmark.methods import resolve_all
+from bidsreg.benchmark.results import results_table
 from bidsreg.benchmark.settings import BenchmarkSettings
 from tests import data
 
 SHAPE = (36, 42, 36)
 #: Labels of the synthetic heads: tissues as they are numbered there.
 LABELS = 'index\tname\n1\tLeft-White-Matter\n2\tRight-Grey-Matter\n4\tDeep\n'
+
+#: Rows of a table, and their mean Dice.
+METHODS = resolve_all(['affine', 'ants-syn', 'node-mind', 'node-ngf'], 'intra')
+DICE = {'affine': 0.5, 'ants-syn': 0.6, 'node-mind': 0.8, 'node-ngf': 0.7}
 
 FAKE_PAIR = """\
 import json, shutil, subprocess, sys
@@ -128,3 +134,20 @@ def lines_of(table):
 
 def settings(source, tmp_path, **options):
     return BenchmarkSettings(input=source, output_dir=tmp_path / 'out', methods=('affine',), **options)
+
+
+@pytest.fixture
+def results():
+    cells = []
+    for pair in range(6):
+        for n, (method, dice) in enumerate(DICE.items()):
+            cell = {'pair': f'p{pair}', 'method': method, 'status': 'done', 'dice_mean': dice + 0.01 * pair}
+            cell |= {'folds': 3 * (method == 'ants-syn'), 'folds_percent': 0.0, 'sdlogj': 0.1 * n}
+            cells.append(cell if method == 'affine' else cell | {'seconds': 10.0 * n})
+    cells[-1] = {'pair': 'p5', 'method': 'node-ngf', 'status': 'failed', 'reason': 'out of 100 % memory_'}
+    return results_table(cells)
+
+
+def row_of(table, name):
+    rows = {row[0].text: row for _, rows in table.groups for row in rows}
+    return dict(zip(table.columns, rows[name], strict=True))

@@ -16,14 +16,21 @@ NAMES = {1: 'white', 2: 'grey', 4: 'deep'}
 
 
 # ---------------------------------------------------------------------------------------------------- the draw
-def test_the_draw_is_fixed_and_grows(bids, tmp_path):
+def test_the_draw_is_fixed_and_grows(tmp_path):
+    rows = [(f'{n}-t1.nii', f'{n}-t2.nii') for n in range(6)]
+    for name in np.ravel(rows):
+        (tmp_path / name).touch()
+    write_tsv(tmp_path / 'pairs.tsv', ['fixed', 'moving'], rows)
+
     def draw(count, seed=1):
-        return [case.name for case in find_cases(settings(bids, tmp_path, pairs=count, seed=seed))]
+        return [case.name for case in find_cases(settings(tmp_path / 'pairs.tsv', tmp_path, pairs=count, seed=seed))]
 
     assert draw(3) == draw(3)
     assert draw(2) == draw(3)[:2]
+    assert len(set(draw(5))) == 5
     assert len({tuple(draw(3, seed)) for seed in range(6)}) > 1
-    with pytest.raises(InputError, match='--pairs 9: there are only 4'):
+    assert draw(None) == [f'pair-{n:03d}' for n in range(1, 7)]
+    with pytest.raises(InputError, match='--pairs 9: there are only 6'):
         draw(9)
 
 
