@@ -106,7 +106,7 @@ def _canonical(path: Path) -> Any:
 
 
 def _box(fixed: Any, labels: Any) -> tuple[slice, ...]:
-    """Choose what to show: nearly all labels (or what is not background) with a margin, without stray voxels far off."""
+    """Choose what to show: nearly all labels (or what is not background) with a margin, but no stray voxels."""
     data = np.asanyarray((fixed if labels is None else labels).dataobj)
     where = np.nonzero(data > (np.percentile(data, 99) * 0.1 if labels is None else 0))
     ends = [np.percentile(axis, (0.1, 99.9)) for axis in where]

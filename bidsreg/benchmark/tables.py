@@ -150,12 +150,9 @@ def _published(shown: Iterable[Measure], width: int) -> list[tuple[TableCell, ..
             FOLDS.key: TableCell(f'{row["folds"]:.3g}'),
             FOLDS_PERCENT.key: TableCell(f'{row["folds_percent"]:.3g}'),
         }
-        cells = [
-            TableCell(row['method']),
-            TableCell(NONE),
-            *(known.get(measure.key, TableCell(NONE)) for measure in shown),
-        ]
-        rows.append((*cells, *[TableCell(NONE)] * (width - len(cells))))
+        empty = TableCell(NONE)
+        cells = [TableCell(row['method']), empty, *(known.get(measure.key, empty) for measure in shown)]
+        rows.append((*cells, *[empty] * (width - len(cells))))
     return rows
 
 

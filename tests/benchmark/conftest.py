@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from nipype import config
 
+from bidsreg.benchmark import figures
 from bidsreg.benchmark.methods import resolve_all
 from bidsreg.benchmark.results import results_table
 from bidsreg.benchmark.settings import BenchmarkSettings
@@ -51,11 +52,31 @@ result = {'seconds': {'load': 1, 'solve': 5, 'finish': 2, 'total': 9}, 'peak_mem
 def quick_nipype(monkeypatch):
     """Nothing is looked up, and little waited for."""
     monkeypatch.setenv('NIPYPE_NO_ET', '1')
-    monkeypatch.setattr('bidsreg.execution.local.POLL_SECONDS', 0.1)
-    monkeypatch.setattr('bidsreg.benchmark.figures.DPI', 40)
+    monkeypatch.setattr('bidsreg.execution.local.POLL_SECONDS', 0.03)
     before = config.get('execution', 'poll_sleep_duration')
     yield
     config.set('execution', 'poll_sleep_duration', before)
+
+
+@pytest.fixture(scope='session')
+def drawn():
+    """Files of figures that were drawn in this session, by name."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def quick_figures(monkeypatch, drawn):
+    """Figures are drawn coarsely, and in whole benchmarks only the first of each name: later ones are its copies."""
+    monkeypatch.setattr(figures, 'DPI', 40)
+
+    def save(figure, path, draw=figures.save):
+        if path.name not in drawn:
+            draw(figure, path)
+            drawn[path.name] = path.read_bytes()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(drawn[path.name])
+
+    monkeypatch.setattr(figures, 'save', save)
 
 
 @pytest.fixture(scope='session')
