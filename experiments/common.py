@@ -51,7 +51,7 @@ def split_options(argv: Sequence[str] | None) -> tuple[list[str], list[str]]:
 # ---------------------------------------------------------------------------------------------------- processes
 @dataclass(frozen=True)
 class Usage:
-    """What a program took.
+    """The time and memory that a program took.
 
     Attributes
     ----------

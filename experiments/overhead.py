@@ -4,8 +4,8 @@
     python experiments/overhead.py [10 100 1000]
 
 The images are tiny and the steps are replaced by ones that do nothing, in the app's real graph, run by its real plugin
-in 8 processes, which it looks at 20 times a second. Prints Markdown: seconds (of the run: of the
-main process's CPU, too), and the largest memory of the main process so far (MB).
+in 8 processes, which it looks at 20 times a second. Prints Markdown: seconds (of the run also those of the main
+process's CPU), and the largest memory of the main process so far (MB).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def empty(workflow: Any) -> int:
 
 
 class Clock:
-    """Seconds since it was last looked at."""
+    """A clock that tells the seconds since it was last read."""
 
     def __init__(self) -> None:
         self.began = time.perf_counter()

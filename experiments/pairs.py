@@ -64,7 +64,7 @@ NONE = '-'
 def run_method(
     method: Method, pair: PreparedPair, folder: Path, threads: int, options: Sequence[str]
 ) -> tuple[Deformation, Cell]:
-    """Run a method on a pair in an empty folder; what it found, and what it took."""
+    """Run a method on a pair in an empty folder; return what it found, and what it took."""
     if method.name == AFFINE:
         return Deformation.from_affine(read_affine(pair.affine), Image.load(pair.path('fixed_mask')).grid), {}
     given = ['--fixed-mask', pair.path('fixed_mask'), '--moving-mask', pair.path('moving_mask')]
@@ -194,7 +194,7 @@ COMMON = (
 
 @dataclasses.dataclass(frozen=True)
 class TaskTables:
-    """How the cells of one task are shown: a title, the columns of its means, and each pair by itself."""
+    """The layout of the cells of one task: a title, the columns of its means, and each pair by itself."""
 
     title: str
     columns: tuple[Column, ...]

@@ -32,7 +32,7 @@ from bidsreg.registration.itk import write_affine
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """What one registration took.
+    """The time and memory that one registration took, and its error.
 
     Attributes
     ----------

@@ -142,7 +142,7 @@ def dice(one: np.ndarray, other: np.ndarray, labels: Iterable[int]) -> dict[int,
     Returns
     -------
     dict
-        From 0 to 1 by label; NaN where an image has no voxel of it.
+        Coefficients from 0 to 1 by label; NaN where an image has no voxel of it.
     """
     out = {}
     for label in labels:
@@ -341,7 +341,7 @@ def inverse_consistency(found: Deformation, inside: np.ndarray) -> dict[str, flo
     Parameters
     ----------
     found : Deformation
-        With both fields.
+        A deformation with both of its fields.
     inside : ndarray of bool
         The mask, on the grid of the fields.
 
