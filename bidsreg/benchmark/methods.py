@@ -58,8 +58,8 @@ def program_seconds(name: str, parts: Mapping[str, float]) -> float:
     name : str
         Name of the method.
     parts : mapping
-        Seconds by part, as result.json has them: of a preset, `solve` and then `finish`, its inverse; of a program, `solve`, the program
-        with its reading and writing (`finish` is what we do to judge it).
+        Seconds by part, as result.json has them: of a preset, `solve` and then `finish`, its inverse; of a program,
+        `solve`, the program with its reading and writing (`finish` is what we do to judge it).
     """
     return parts['solve'] if name in PROGRAMS else parts['solve'] + parts['finish']
 

@@ -61,7 +61,7 @@ def compare(values: pd.DataFrame, reference: str) -> list[Comparison]:
 
 
 def signed_rank(differences: np.ndarray) -> float:
-    """Return the two-sided p of Wilcoxon's signed-rank test; 1 when all differences are zero, NaN when there is none."""
+    """Return the two-sided p of Wilcoxon's signed-rank test; 1 when all differences are zero, NaN without any."""
     if not len(differences):
         return float('nan')
     return float(stats.wilcoxon(differences).pvalue) if np.any(differences != 0) else 1.0
