@@ -10,30 +10,30 @@ else, such as tables of points (which are in mm), is copied. OUT must be new.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
+from common import load_nifti, new_parser
 from scipy import ndimage as ndi
 
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image, resample
 
 LABEL_ENDINGS = ('_dseg.nii', '_mask.nii')
+#: Voxels around a label that its Gaussian reaches.
 MARGIN = 8
-"""Voxels around a label that its Gaussian reaches."""
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     """Coarsen every image, copy the rest."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument('source', metavar='BIDS_DIR', type=Path)
     parser.add_argument('out', metavar='OUT', type=Path)
     parser.add_argument('--voxel', type=float, default=2.0, metavar='MM', help='[%(default)s]')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.out.exists():
         sys.exit(f'{args.out} exists already')
     for path in sorted(path for path in args.source.rglob('*') if path.is_file()):
@@ -44,11 +44,10 @@ def main() -> int:
             continue
         stem = path.name.removesuffix('.gz')
         coarser = coarsen_labels if stem.endswith(LABEL_ENDINGS) else coarsen_scan
-        dtype = nib.load(path).get_data_dtype()
+        dtype = load_nifti(path).get_data_dtype()
         image = coarser(Image.load(path), args.voxel)
         Image(image.data.astype(dtype), image.grid).save(target)
         print(target.relative_to(args.out), *image.grid.shape, flush=True)
-    return 0
 
 
 def coarsen_scan(image: Image, voxel: float) -> Image:
@@ -70,13 +69,13 @@ def coarsen_labels(image: Image, voxel: float) -> Image:
 
 
 def _weight(inside: np.ndarray, grid: Grid, coarse: Grid) -> Image:
-    """Where a label is, smoothed; only the box around it, as far as the Gaussian reaches."""
+    """Return where a label is, smoothed; only the box around it, as far as the Gaussian reaches."""
     box = ndi.find_objects(inside.astype(np.uint8))[0]
-    starts = [max(part.start - MARGIN, 0) for part in box]
-    stops = [min(part.stop + MARGIN, size) for part, size in zip(box, inside.shape, strict=True)]
+    starts = np.array([max(part.start - MARGIN, 0) for part in box])
+    stops = np.array([min(part.stop + MARGIN, size) for part, size in zip(box, inside.shape, strict=True)])
     part = inside[tuple(map(slice, starts, stops))].astype(np.float32)
     return Image(part, grid.cropped(starts, stops)).smoothed_for(coarse.spacing)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -7,378 +7,236 @@ DIR is a folder of labelled pairs (sub-folders with fixed_T1w, moving_T2w, fixed
 already affinely aligned): the task `inter`, two people. Or it is a BIDS data set of heads with derivatives/truth (brain
 masks and tables of points in T1w and T2w): the task `intra`, one head, whose T2w lies and is distorted otherwise.
 
-Every method gets the same images, N4-corrected inside the same masks as the app does it, and the same affine to start
-from: the identity for `inter`; for `intra` the affine that fits the true points best, so that only the deformable
-step is compared. Every method is a process of its own on the same number of threads; its seconds include reading and
-writing images, its memory is the largest resident set. All displacement fields are judged alike: labels warped by
-nearest neighbour, points mapped; folds are voxels whose Jacobian determinant (of the deformation without the affine)
-is not positive by central, forward or backward differences; SDlogJ is over the voxels of the fixed mask whose
-central determinant is positive. Cells already in FILE.json with the same settings are kept. Prints Markdown.
+Every method gets the same images, masks and affine (see prepared.py), runs as bidsreg-pair in a process of its own on
+the same number of threads, and is judged by its own field. Between people, presets take their form whose name ends in
+-inter. Seconds include reading and writing images; memory is the largest resident set. Folds, SDlogJ, Dice and errors
+are those of bidsreg.benchmark.judge, of the 32 labels of SynthSeg unless --labels names others. Cells already in
+FILE.json with the same settings are kept. Prints Markdown.
+
+The presets were tuned with this script, at 1 mm. Those for two people: on the pairs 01-02, 03-04 and 05-06 (T1w and T2w
+contrasts simulated on real label maps, two maps a pair, 32 labels), most on 03-04. Those for one head: on six simulated
+heads, 01 to 06 (T1w of 1 mm, T2w of 0.9 x 0.9 x 2 mm up to 5 degrees and 6 mm away and distorted by up to 4 mm, 2000
+points), most on 01, 03, 04 and 05, and on 06 only the choice of how steps are made smaller. The pairs 07-08, 09-10 and
+11-12 were not used for tuning.
+
+Programs use masks where images show something outside of them. Within a head all of them came nearer the truth on whole
+heads with masks than on skull-stripped ones (mean error on one head: SyN .66 against .69 mm, greedy .615 against .624,
+convexAdam .55 against .59, NiftyReg 1.10 against 1.25); between people, where the images have no background, greedy
+lost 1.5 points of Dice by masks, NiftyReg 2.8; with masks SyN's overlap was .770 instead of .764, but there were folds,
+and SDlogJ rose from .32 to .44.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
+import dataclasses
 import json
-import os
 import platform
 import shlex
-import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peers import Method, Pair, methods
-from scipy import ndimage as ndi
+from common import head, new_parser, pair_command, read_result, row, run_measured
+from prepared import PreparedPair, find_pairs, make_ready
 
-from bidsreg.benchmark import metrics as judge
+from bidsreg import __version__
+from bidsreg.benchmark import judge
+from bidsreg.benchmark.files import write_json
+from bidsreg.benchmark.labels import read_label_list
+from bidsreg.benchmark.methods import AFFINE, INTER, Method, known_methods, resolve
 from bidsreg.benchmark.run import machine
-from bidsreg.preparation.bias import bias_field
-from bidsreg.registration import metrics
-from bidsreg.registration.atomic import write_text
+from bidsreg.benchmark.settings import digest
+from bidsreg.programs import PROGRAMS
 from bidsreg.registration.deformation import Deformation
-from bidsreg.registration.grid import Grid
-from bidsreg.registration.image import Image, resample
-from bidsreg.registration.itk import write_affine
+from bidsreg.registration.image import Image
+from bidsreg.registration.itk import read_affine
+from bidsreg.registration.presets import PRESETS
 
 Cell = dict[str, Any]
-
-# A small process starts the method and waits: the kernel counts the memory of the parent, as large as it is when it
-# starts a child, among the child's.
-LAUNCHER = """
-import json, os, sys, time
-began = time.perf_counter()
-_, status, used = os.wait4(os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ), 0)
-facts = {'seconds': time.perf_counter() - began, 'cpu_seconds': used.ru_utime + used.ru_stime,
-         'peak_mb': used.ru_maxrss / 1024, 'code': os.waitstatus_to_exitcode(status)}
-json.dump(facts, open(sys.argv[1], 'w'))
-"""
-
-
-# ---------------------------------------------------------------------------------------------------- preparation
-def find_pairs(folder: Path, work: Path, bias: str) -> Iterator[tuple[Pair, Callable[[Pair], None]]]:
-    """The pairs of a data set, and how to make each ready.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds neither kind of pair.
-    """
-    truth = sorted((folder / 'derivatives/truth').rglob('*_from-T1w_to-T2w_points.tsv'))
-    labelled = sorted(path.parent for path in folder.glob('*/fixed_dseg.nii.gz'))
-    if not truth and not labelled:
-        raise ValueError(f'{folder} holds neither */fixed_dseg.nii.gz nor derivatives/truth/**/*_points.tsv')
-    for table in truth:
-        name = table.name.split('_from-')[0]
-        raw = folder / table.parent.relative_to(folder / 'derivatives/truth')
-        yield (
-            Pair(f'{folder.resolve().name}/{name}', 'intra', work / folder.resolve().name / f'{name}_{bias}'),
-            lambda pair, raw=raw, table=table: prepare_intra(pair, raw, table, bias),
-        )
-    for one in labelled:
-        yield (
-            Pair(f'{folder.resolve().name}/{one.name}', 'inter', work / folder.resolve().name / f'{one.name}_{bias}'),
-            lambda pair, one=one: prepare_inter(pair, one, bias),
-        )
-
-
-def prepare_inter(pair: Pair, source: Path, bias: str) -> None:
-    """Skull-stripped images on a common grid: the mask is what is not background."""
-    for end, contrast in (('fixed', 'T1w'), ('moving', 'T2w')):
-        image = Image.load(source / f'{end}_{contrast}.nii.gz')
-        write_images(pair, end, image, stripped_brain(image), bias)
-        Image.load(source / f'{end}_dseg.nii.gz', np.int32).save(pair.path(f'{end}_labels'))
-    write_affine(pair.itk_affine, np.eye(4))
-
-
-def stripped_brain(image: Image) -> Image:
-    """Mask of the brain in a skull-stripped image: the largest piece above zero, filled."""
-    parts, _ = ndi.label(image.data > 0)
-    largest = np.bincount(parts.ravel())[1:].argmax() + 1
-    return Image(ndi.binary_fill_holes(parts == largest).astype(np.float32), image.grid)
-
-
-def prepare_intra(pair: Pair, raw: Path, table: Path, bias: str) -> None:
-    """Whole heads; the true mask of the T1w is carried over to the T2w by the affine."""
-    name = table.name.split('_from-')[0]
-    fixed, moving = (Image.load(raw / f'{name}_{contrast}.nii.gz') for contrast in ('T1w', 'T2w'))
-    points = np.loadtxt(table, skiprows=1)
-    affine = least_squares_affine(points[:, :3], points[:, 3:])
-    mask = Image.load(table.with_name(f'{name}_desc-brain_mask.nii.gz'))
-    # the grid of the moving image as seen from the fixed world
-    seen = Grid(moving.grid.shape, np.linalg.inv(affine) @ moving.grid.affine)
-    carried = Image(resample(mask, seen, order=0), moving.grid)
-    write_images(pair, 'fixed', fixed, mask, bias)
-    write_images(pair, 'moving', moving, carried, bias)
-    np.savetxt(pair.folder / 'points.tsv', points)
-    for end, labels in (('fixed', f'{name}_dseg.nii.gz'), ('moving', f'{name}_space-T2w_dseg.nii.gz')):
-        if table.with_name(labels).exists():
-            Image.load(table.with_name(labels), np.int32).save(pair.path(f'{end}_labels'))
-    write_affine(pair.itk_affine, affine)
-
-
-def least_squares_affine(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
-    """The 4x4 matrix that maps points (N, 3) of the fixed world to those of the moving world best."""
-    matrix = np.eye(4)
-    matrix[:3] = np.linalg.lstsq(np.column_stack([fixed, np.ones(len(fixed))]), moving, rcond=None)[0].T
-    return matrix
-
-
-def write_images(pair: Pair, end: str, image: Image, mask: Image, bias: str) -> None:
-    """An image without its bias field, and its mask."""
-    inside = mask.data > 0
-    data = image.data
-    if bias == 'n4':
-        data = data / bias_field(data, inside, image.grid.affine)
-        data *= image.data[inside].mean() / data[inside].mean()
-    Image(data.astype(np.float32), image.grid).save(pair.path(end))
-    Image(inside.astype(np.uint8), image.grid).save(pair.path(f'{end}_mask'))
-
-
-def make_ready(pair: Pair, prepare: Callable[[Pair], None]) -> None:
-    """Prepare a pair unless its folder is there already; half a folder is never left behind."""
-    if pair.folder.exists():
-        return
-    making = Pair(pair.name, pair.task, pair.folder.with_name(f'.{pair.folder.name}.{os.getpid()}'))
-    making.folder.mkdir(parents=True)
-    try:
-        prepare(making)
-        making.folder.rename(pair.folder)
-    finally:
-        shutil.rmtree(making.folder, ignore_errors=True)
-
-
-# ---------------------------------------------------------------------------------------------------- judging
-def evaluate(pair: Pair, found: Deformation) -> Cell:
-    """All numbers about a deformation."""
-    mask = Image.load(pair.path('fixed_mask'))
-    inside = resample(mask, found.grid, order=0) > 0
-    out: Cell = jacobian_facts(found, inside)
-    if np.isfinite(found.inverse).all():
-        out['inverse_consistency_mm'] = metrics.inverse_consistency(found.forward, found.inverse, found.grid, inside)
-    if pair.path('moving_labels').exists():
-        labels = Image.load(pair.path('fixed_labels'), np.int32)
-        moved = found.apply(Image.load(pair.path('moving_labels'), np.int32), labels.grid, order=0)
-        out['dice'] = dice(labels.data, moved.data)
-    if (pair.folder / 'points.tsv').exists():
-        out['tre_mm'] = target_errors(np.loadtxt(pair.folder / 'points.tsv'), found)
-    return out
-
-
-def jacobian_facts(found: Deformation, inside: np.ndarray) -> Cell:
-    """Folds anywhere and inside the mask, and how unevenly the deformation stretches."""
-    folded = metrics.folded(found.forward, found.grid)
-    determinant = metrics.jacobian_determinant(found.forward, found.grid)
-    kept = determinant[inside & (determinant > 0)]
-    return {
-        'folds': int(folded.sum()),
-        'folds_in_mask': int(folded[inside].sum()),
-        'folds_percent': 100 * float(folded[inside].mean()),
-        'sdlogj': float(np.log(kept).std()),
-        'displacement_mm': float(np.linalg.norm(found.forward[inside], axis=-1).mean()),
-    }
-
-
-def dice(fixed: np.ndarray, moved: np.ndarray) -> dict[str, float]:
-    """Overlap of each label of the fixed image, without the background; 0 for one that is lost."""
-    overlap = judge.dice(fixed, moved, np.setdiff1d(fixed, 0).tolist())
-    return {str(label): 0.0 if np.isnan(value) else value for label, value in overlap.items()}
-
-
-def target_errors(points: np.ndarray, found: Deformation) -> Cell:
-    """Distances (mm) from where points of the fixed image truly lie; how many are farther than by the affine alone."""
-    before = judge.point_errors(points, Deformation.from_affine(found.affine, found.grid))
-    worse = float((judge.point_errors(points, found) > before + 1e-6).mean())
-    return judge.target_errors(points, found) | {'worse_percent': 100 * worse}
+NONE = '-'
 
 
 # ---------------------------------------------------------------------------------------------------- running
-def run_once(method: Method, pair: Pair, out: Path, threads: int) -> Cell:
-    """Run a method as a process of its own; seconds, CPU seconds and peak memory in MB.
-
-    Raises
-    ------
-    RuntimeError
-        If it fails; the message is the end of what it said.
-    """
-    words = method.command(pair, out, threads)
-    if not words:
-        return {}
-    names = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS')
-    report = out / 'launcher.json'
-    with (out / 'log.txt').open('w') as log:
-        subprocess.run(
-            [sys.executable, '-S', '-c', LAUNCHER, str(report), *words],
-            env=os.environ | dict.fromkeys(names, str(threads)),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=out,
-            check=False,
-        )
-    if not report.exists():
-        raise RuntimeError('it was stopped from outside')
-    facts = json.loads(report.read_text())
-    code = facts.pop('code')
-    if code:
-        raise RuntimeError(f'ended with {code}: ' + ' '.join((out / 'log.txt').read_text().split())[-400:])
-    return facts
+def run_method(
+    method: Method, pair: PreparedPair, folder: Path, threads: int, options: Sequence[str]
+) -> tuple[Deformation, Cell]:
+    """Run a method on a pair in an empty folder; return what it found, and what it took."""
+    if method.name == AFFINE:
+        return Deformation.from_affine(read_affine(pair.affine), Image.load(pair.path('fixed_mask')).grid), {}
+    given = ['--fixed-mask', pair.path('fixed_mask'), '--moving-mask', pair.path('moving_mask')]
+    given += ['--affine', pair.affine, *(options if method.is_ours else [])]
+    ends, out = (pair.path('fixed'), pair.path('moving')), folder / 'result'
+    command = pair_command(*ends, out, method=method.name, threads=threads, options=given)
+    used = run_measured(command, folder, threads=threads)
+    found, result = read_result(out)
+    said = {'iterations': result['iterations'], **{key: result['decision'][key] for key in ('kept', 'better')}}
+    return found, said | dataclasses.asdict(used)
 
 
-def run_cell(method: Method, pair: Pair, args: argparse.Namespace) -> Cell:
-    """Run and judge a method on a pair; a failure is a result, too."""
-    cell: Cell = {}
-    runs = []
-    for _ in range(args.repeats):
-        with tempfile.TemporaryDirectory(dir=args.work, prefix='run-') as scratch:
-            try:
-                runs.append(run_once(method, pair, Path(scratch), args.threads))
-                if len(runs) == args.repeats:
-                    cell = evaluate(pair, method.read(pair, Path(scratch))) | method.facts(Path(scratch))
-            except Exception as error:
-                return {'failed': f'{type(error).__name__}: {error}'}
-    for key in ('seconds', 'cpu_seconds', 'peak_mb'):
-        if runs[0]:
-            cell[key] = float(np.median([run[key] for run in runs]))
+def judged(pair: PreparedPair, found: Deformation, labels: Mapping[int, str]) -> Cell:
+    """Judge a deformation by everything that is known about a pair."""
+    mask = Image.load(pair.path('fixed_mask'))
+    points = np.loadtxt(pair.points) if pair.points.exists() else None
+    ends = {f'{end}_labels': pair.path(f'{end}_labels') for end in ('fixed', 'moving')}
+    images = {name: Image.load(path, np.int32) for name, path in ends.items() if path.exists()}
+    out, _ = judge.evaluate(found, mask, labels=labels, points=points, **images)
+    inverse = judge.inverse_consistency(found, judge.mask_on(found.grid, mask))
+    out['inverse_consistency_p99_mm'] = inverse['p99']
+    if points is not None:
+        out['worse_percent'] = judge.percent_worse(points, found)
+    return out
+
+
+def run_cell(method: Method, pair: PreparedPair, args: argparse.Namespace, labels: Mapping[int, str]) -> Cell:
+    """Run a method on a pair as often as is wanted, and judge the last answer; a failure is a result, too."""
+    runs: list[Cell] = []
+    try:
+        for _ in range(args.repeats):
+            with tempfile.TemporaryDirectory(dir=args.work, prefix='run-') as scratch:
+                found, facts = run_method(method, pair, Path(scratch), args.threads, shlex.split(args.pair_options))
+                runs.append(facts)
+        cell = judged(pair, found, labels)
+    except Exception as error:
+        return {'failed': f'{type(error).__name__}: {error}'}
+    cell |= runs[-1]
+    for key in {'seconds', 'cpu_seconds', 'peak_mb'} & set(cell):
+        cell[key] = float(np.median([run[key] for run in runs]))
     return cell | {'repeats': len(runs)}
 
 
-def identity_of(method: Method, pair: Pair, args: argparse.Namespace) -> tuple[str, Cell]:
-    """The key of a cell, and what it was computed with."""
-    made_with = {'method': method.name, 'pair': pair.name, 'task': pair.task, 'bias_correction': args.bias_correction}
-    made_with |= {'threads': args.threads, 'version': method.version(), 'settings': method.settings(pair.task)}
-    digest = hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()[:10]
-    return f'{pair.name}|{method.name}|{digest}', made_with
+def conditions(method: Method, pair: PreparedPair, args: argparse.Namespace, labels: Mapping[int, str]) -> Cell:
+    """Say what decides a cell, so that one made with other settings is not taken for it."""
+    program = PROGRAMS.get(method.name)
+    settings: Cell = program.as_dict() if program else {}
+    if method.is_ours:
+        settings = {'preset': dataclasses.asdict(PRESETS[method.name]), 'options': shlex.split(args.pair_options)}
+    return {
+        'method': method.name,
+        'pair': pair.name,
+        'task': pair.task,
+        'bias_correction': args.bias_correction,
+        'threads': args.threads,
+        'version': program.version() if program else __version__,
+        'settings': settings,
+        'labels_counted': list(labels),
+    }
 
 
-def run_all(args: argparse.Namespace) -> tuple[dict[str, Cell], list[str]]:
-    """Run what is not done yet; the cells asked for by key, and notes about what cannot run."""
-    known = methods(shlex.split(args.pair_options))
-    usual = [name for name in known if not name.endswith('-inter')]
-    chosen = [known[name] for name in args.methods or usual]
-    notes = [f'{m.name}: skipped, {m.missing()}' for m in chosen if m.missing()]
-    stored: dict[str, Cell] = json.loads(args.out.read_text()) if args.out and args.out.exists() else {}
-    asked: dict[str, Cell] = {}
-    again = set(args.again)
+def stored_cells(path: Path | None) -> dict[str, Cell]:
+    """Read the cells of earlier runs by key."""
+    return json.loads(path.read_text()) if path and path.exists() else {}
+
+
+def run_all(args: argparse.Namespace) -> tuple[list[Cell], list[str]]:
+    """Run what is not done yet; return the cells asked for, and notes about what cannot run."""
+    labels = read_label_list(args.labels)
+    names = args.methods or [name for name in known_methods() if not name.endswith(INTER)]
+    absent = {name: why for name in names if (why := resolve(name, 'intra').missing())}
+    stored, asked = stored_cells(args.out), dict[str, Cell]()
     for folder in args.folders:
         for pair, prepare in find_pairs(folder, args.work, args.bias_correction):
             if args.pairs and not {pair.name, pair.name.split('/')[1]} & set(args.pairs):
                 continue
             make_ready(pair, prepare)
-            for method in chosen:
-                if method.missing():
-                    continue
-                key, made_with = identity_of(method, pair, args)
+            for method in (resolve(name, pair.task) for name in names if name not in absent):
+                made_with = conditions(method, pair, args, labels)
+                key = f'{pair.name}|{method.name}|{digest(made_with)}'
                 done = stored.get(key, {'failed': 'not run'})
-                if 'failed' in done or done['repeats'] < args.repeats or method.name in again:
-                    done = made_with | {'machine': machine()} | run_cell(method, pair, args)
+                if 'failed' in done or done['repeats'] < args.repeats or {method.name, method.asked} & set(args.again):
+                    done = made_with | {'machine': machine()} | run_cell(method, pair, args, labels)
                     # others may have added theirs meanwhile
-                    stored = json.loads(args.out.read_text()) if args.out and args.out.exists() else stored
-                    stored[key] = done
+                    stored = stored_cells(args.out) | {key: done}
                     if args.out:
-                        write_text(args.out, json.dumps(stored, indent=1))
+                        write_json(args.out, stored)
                     print(f'{pair.name} {method.name}: {gist(done)}', file=sys.stderr, flush=True)
                 asked[key] = done
-    return asked, notes
+    return list(asked.values()), [f'{name}: skipped, {why}' for name, why in absent.items()]
 
 
 # ---------------------------------------------------------------------------------------------------- tables
-def mean_dice(cell: Cell) -> float:
-    """Over the labels."""
-    return float(np.mean(list(cell['dice'].values())))
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of the printed tables: a number of the cells, and how it is put together over pairs."""
+
+    title: str
+    key: str
+    form: str = '.3f'
+    over_pairs: Callable[[Sequence[float]], float] = np.mean
+
+    def text(self, cells: Sequence[Cell]) -> str:
+        """Format the number over pairs; a dash where some of them, or all, have none."""
+        values = [cell.get(self.key) for cell in cells]
+        known = [value for value in values if value is not None and np.isfinite(value)]
+        return format(float(self.over_pairs(known)), self.form) if known and len(known) == len(values) else NONE
+
+
+DICE = Column('Dice', 'dice_mean', '.4f')
+TRE = Column('TRE, mean, mm', 'tre_mean'), Column('95 %', 'tre_p95')
+FOLDS, SDLOGJ = Column('folds (sum)', 'folds', '.0f', sum), Column('SDlogJ', 'sdlogj')
+COMMON = (
+    DICE,
+    Column('HD95, mm', 'hd95_mean', '.2f'),
+    FOLDS,
+    Column('folds, % of the mask', 'folds_percent', '.4f'),
+    Column('NDV, %', 'ndv_percent', '.4f'),
+    SDLOGJ,
+    Column('inverse consistency, mean, mm', 'inverse_consistency_mm'),
+    Column('99 %', 'inverse_consistency_p99_mm'),
+    Column('seconds', 'seconds', '.0f'),
+    Column('CPU seconds', 'cpu_seconds', '.0f'),
+    Column('peak MB', 'peak_mb', '.0f', max),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskTables:
+    """The layout of the cells of one task: a title, the columns of its means, and each pair by itself."""
+
+    title: str
+    columns: tuple[Column, ...]
+    legend: str
+    entry: Callable[[Cell], str]
+
+
+TASKS = {
+    'inter': TaskTables(
+        'Between people (task inter)',
+        COMMON,
+        'Dice (folds, SDlogJ) of each pair',
+        lambda cell: f'{DICE.text([cell])} ({cell["folds"]}, {cell["sdlogj"]:.2f})',
+    ),
+    'intra': TaskTables(
+        'Within a head (task intra)',
+        (
+            *TRE,
+            Column('worst head', 'tre_mean', over_pairs=max),
+            Column('points worse than affine, %', 'worse_percent', '.1f'),
+            *COMMON,
+        ),
+        'TRE mean / 95 % in mm (folds) of each head',
+        lambda cell: f'{cell["tre_mean"]:.3f} / {cell["tre_p95"]:.2f} ({cell["folds"]})',
+    ),
+}
 
 
 def gist(cell: Cell) -> str:
-    """One line about a cell."""
+    """Say in one line what is in a cell."""
     if 'failed' in cell:
         return f'failed: {cell["failed"]}'
-    words = [f'TRE {cell["tre_mm"]["mean"]:.3f} / {cell["tre_mm"]["p95"]:.2f} mm'] if 'tre_mm' in cell else []
-    words += [f'Dice {mean_dice(cell):.4f}'] if 'dice' in cell else []
-    words += [f'{cell["folds"]} folds, SDlogJ {cell["sdlogj"]:.3f}']
-    words += [f'{cell["seconds"]:.0f} s, {cell["peak_mb"]:.0f} MB'] if 'seconds' in cell else []
-    return ', '.join(words)
+    shown = (DICE, *TRE, FOLDS, SDLOGJ, Column('seconds', 'seconds', '.0f'), Column('peak MB', 'peak_mb', '.0f'))
+    return ', '.join(f'{column.title} {column.text([cell])}' for column in shown if column.key in cell)
 
 
-Column = tuple[str, Callable[[list[Cell]], str]]
-
-
-def mean_of(*keys: str, form: str = '.3f') -> Callable[[list[Cell]], str]:
-    """The mean over cells of a (nested) number, or a dash where some have none."""
-
-    def text(cells: list[Cell]) -> str:
-        values = []
-        for cell in cells:
-            value: Any = cell
-            for key in keys:
-                value = value.get(key, {})
-            if isinstance(value, dict):
-                return '-'
-            values.append(value)
-        return format(float(np.mean(values)), form)
-
-    return text
-
-
-def largest(key: str) -> Callable[[list[Cell]], str]:
-    """The largest over cells."""
-    return lambda cells: f'{max(cell[key] for cell in cells):.0f}' if all(key in cell for cell in cells) else '-'
-
-
-DICE: Column = ('Dice', lambda cells: f'{np.mean([mean_dice(c) for c in cells]):.4f}' if 'dice' in cells[0] else '-')
-COMMON: list[Column] = [
-    ('folds (sum)', lambda cells: str(sum(cell['folds'] for cell in cells))),
-    ('in the mask', lambda cells: str(sum(cell['folds_in_mask'] for cell in cells))),
-    ('folds, % of the mask', mean_of('folds_percent', form='.4f')),
-    ('SDlogJ', mean_of('sdlogj')),
-    ('inverse consistency, mean, mm', mean_of('inverse_consistency_mm', 'mean')),
-    ('99 %', mean_of('inverse_consistency_mm', 'p99')),
-    ('seconds', mean_of('seconds', form='.0f')),
-    ('CPU seconds', mean_of('cpu_seconds', form='.0f')),
-    ('peak MB', largest('peak_mb')),
-]
-COLUMNS: dict[str, list[Column]] = {
-    'inter': [DICE, *COMMON],
-    'intra': [
-        ('TRE, mean, mm', mean_of('tre_mm', 'mean')),
-        ('95 %', mean_of('tre_mm', 'p95')),
-        ('worst head', lambda cells: f'{max(cell["tre_mm"]["mean"] for cell in cells):.3f}'),
-        ('points worse than affine, %', mean_of('tre_mm', 'worse_percent', form='.1f')),
-        DICE,
-        *COMMON,
-    ],
-}
-ONE: dict[str, Callable[[Cell], str]] = {
-    'inter': lambda cell: f'{mean_dice(cell):.4f} ({cell["folds"]}, {cell["sdlogj"]:.2f})',
-    'intra': lambda cell: f'{cell["tre_mm"]["mean"]:.3f} / {cell["tre_mm"]["p95"]:.2f} ({cell["folds"]})',
-}
-LEGEND = {
-    'inter': 'Dice (folds, SDlogJ) of each pair',
-    'intra': 'TRE mean / 95 % in mm (folds) of each head',
-}
-TITLE = {'inter': 'Between people (task inter)', 'intra': 'Within a head (task intra)'}
-
-
-def row(*cells: str) -> str:
-    """A line of a Markdown table."""
-    return f'| {" | ".join(cells)} |'
-
-
-def head(*cells: str) -> list[str]:
-    """The first two lines of a Markdown table."""
-    return [row(*cells), '|' + '---|' * len(cells)]
-
-
-def tables(cells: list[Cell], command: str, notes: list[str]) -> str:
-    """Everything as Markdown."""
+def tables(cells: Sequence[Cell], command: str, notes: Sequence[str]) -> str:
+    """Lay everything out as Markdown."""
     lines: list[str] = []
-    for task in COLUMNS:
-        of_task = [cell for cell in cells if cell['task'] == task]
-        if of_task:
-            lines += task_tables(task, of_task)
+    for task in TASKS:
+        if of_task := [cell for cell in cells if cell['task'] == task]:
+            lines += task_tables(TASKS[task], of_task)
     listed = {
         'Machine': {cell['machine'] for cell in cells},
         'Threads': {str(cell['threads']) for cell in cells},
@@ -387,70 +245,67 @@ def tables(cells: list[Cell], command: str, notes: list[str]) -> str:
     }
     lines += [f'Command: `{command}`', '']
     lines += [f'- {title}: {", ".join(sorted(values))}' for title, values in listed.items()]
-    lines += [f'- {note}' for note in notes]
-    return '\n'.join(lines)
+    return '\n'.join([*lines, *(f'- {note}' for note in notes)])
 
 
-def task_tables(task: str, cells: list[Cell]) -> list[str]:
-    """Means over pairs, then every pair, then every label."""
-    names = list(dict.fromkeys(cell['method'] for cell in cells))
+def task_tables(task: TaskTables, cells: Sequence[Cell]) -> list[str]:
+    """Lay out means over pairs, then every pair, then every label."""
     pairs = list(dict.fromkeys(cell['pair'] for cell in cells))
-    good = {name: [cell for cell in cells if cell['method'] == name and 'failed' not in cell] for name in names}
-    columns = COLUMNS[task]
-    lines = [
-        f'### {TITLE[task]}, means over {len(pairs)}',
-        '',
-        *head('method', 'done', *[title for title, _ in columns]),
-    ]
-    for name in names:
-        values = [text(good[name]) if good[name] else '-' for _, text in columns]
-        lines.append(row(name, f'{len(good[name])} of {len(pairs)}', *values))
-    lines += ['', f'{LEGEND[task]}:', '', *head('method', *pairs)]
-    for name in names:
-        by_pair = {cell['pair']: cell for cell in cells if cell['method'] == name}
-        lines.append(row(name, *[entry(task, by_pair.get(pair)) for pair in pairs]))
-    if task == 'inter':
-        lines += ['', *label_table(good)]
+    by_method: dict[str, dict[str, Cell]] = {}
+    for cell in cells:
+        by_method.setdefault(cell['method'], {})[cell['pair']] = cell
+    good = {name: [c for c in mine.values() if 'failed' not in c] for name, mine in by_method.items()}
+    lines = [f'### {task.title}, means over {len(pairs)}', '']
+    lines.append(head('method', 'done', *(column.title for column in task.columns)))
+    for name, mine in good.items():
+        lines.append(row(name, f'{len(mine)} of {len(pairs)}', *(column.text(mine) for column in task.columns)))
+    lines += ['', f'{task.legend}:', '', head('method', *pairs)]
+    for name, of_pairs in by_method.items():
+        shown = [of_pairs.get(pair) for pair in pairs]
+        texts = [NONE if cell is None else 'failed' if 'failed' in cell else task.entry(cell) for cell in shown]
+        lines.append(row(name, *texts))
+    lines += ['', *label_table(good)]
     failed = [f'- {c["method"]} on {c["pair"]} failed: {c["failed"]}' for c in cells if 'failed' in c]
     return [*lines, '', *failed, *([''] if failed else [])]
 
 
-def entry(task: str, cell: Cell | None) -> str:
-    """One method on one pair."""
-    if cell is None:
-        return '-'
-    return 'failed' if 'failed' in cell else ONE[task](cell)
-
-
-def label_table(good: dict[str, list[Cell]]) -> list[str]:
-    """Dice of every label, mean over pairs."""
-    labels = sorted({label for cells in good.values() for cell in cells for label in cell['dice']}, key=int)
-    lines = ['Dice of each label (FreeSurfer value):', '', *head('label', *good)]
-    for label in labels:
-        values = [[cell['dice'][label] for cell in cells if label in cell['dice']] for cells in good.values()]
-        lines.append(row(label, *[f'{np.mean(v):.3f}' if v else '-' for v in values]))
+def label_table(good: Mapping[str, Sequence[Cell]]) -> list[str]:
+    """Lay out the Dice coefficient of every label that some pair has, mean over pairs; nothing without labels."""
+    by_label: dict[str, dict[str, list[float]]] = {}
+    for name, cells in good.items():
+        for label, values in ((label, values) for cell in cells for label, values in cell.get('labels', {}).items()):
+            if values['dice'] is not None and np.isfinite(values['dice']):
+                by_label.setdefault(label, {}).setdefault(name, []).append(values['dice'])
+    if not by_label:
+        return []
+    lines = ['Dice of each label (FreeSurfer value):', '', head('label', *good)]
+    for label in sorted(by_label, key=int):
+        mine = by_label[label]
+        lines.append(row(label, *(f'{np.mean(mine[name]):.3f}' if name in mine else NONE for name in good)))
     return lines
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Read the command line, run and report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument('folders', type=Path, nargs='+', metavar='DIR')
-    parser.add_argument('--methods', nargs='+', choices=list(methods()), help='[all; presets as the task has them]')
+    parser.add_argument('--methods', nargs='+', choices=known_methods(), help='[all; presets as the task has them]')
     parser.add_argument('--pairs', nargs='+', metavar='NAME', help='only these [all]')
+    parser.add_argument('--labels', type=Path, metavar='FILE.tsv', help='labels that count [the 32 of SynthSeg]')
     parser.add_argument('--threads', type=int, default=2, help='[%(default)s]')
     parser.add_argument('--repeats', type=int, default=1, help='runs of each; seconds are medians [%(default)s]')
     parser.add_argument('--bias-correction', default='n4', choices=['n4', 'none'], help='[%(default)s]')
-    parser.add_argument('--pair-options', default='', metavar='"..."', help='more options for bidsreg-pair, quoted')
+    parser.add_argument('--pair-options', default='', metavar='"..."', help='more options for presets, quoted')
     parser.add_argument('--again', nargs='+', default=[], metavar='METHOD', help='run these although they are done')
     parser.add_argument('--out', type=Path, metavar='FILE.json', help='keeps all cells; done ones are not run again')
     parser.add_argument('--work', type=Path, help='keeps the prepared images [a temporary folder]')
-    args = parser.parse_args()
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as scratch:
         args.work = (args.work or Path(scratch)).resolve()
         args.work.mkdir(parents=True, exist_ok=True)
-        asked, notes = run_all(args)
-    print(tables(list(asked.values()), shlex.join(['python', 'experiments/pairs.py', *sys.argv[1:]]), notes))
+        cells, notes = run_all(args)
+    print(tables(cells, shlex.join(['python', 'experiments/pairs.py', *words]), notes))
 
 
 if __name__ == '__main__':

@@ -5,37 +5,48 @@
 
 The head of ``bidsreg.app.example`` is scanned with voxels of each size (mm), T1w and T2w alike, and registered by
 bidsreg-pair down to that size, with its true brain mask and the affine that fits the true points best, each time in a
-process of its own. Prints Markdown: voxels of the brain, error at the points, seconds by the clock and of the CPU, and
-the largest resident memory, all of the whole command.
+process of its own. Prints Markdown: voxels of the brain, mean error at the points (bidsreg.benchmark.judge), seconds by
+the clock and of the CPU, and the largest resident memory, all of the whole command.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import subprocess
-import sys
+import dataclasses
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
+from common import head, least_squares_affine, new_parser, pair_command, read_result, row, run_measured
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
-from pairs import LAUNCHER, least_squares_affine
 
 from bidsreg.app import example
-from bidsreg.benchmark.metrics import target_errors
-from bidsreg.registration import Deformation, Image
+from bidsreg.benchmark.judge import target_errors
+from bidsreg.registration import Image
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import resample
 from bidsreg.registration.itk import write_affine
 
 
 @dataclass(frozen=True)
-class Run:
-    """What one registration took."""
+class MeasuredRun:
+    """The time and memory that one registration took, and its error.
+
+    Attributes
+    ----------
+    method : str
+        The method's name.
+    size : float
+        Voxels of the scans, mm.
+    voxels : int
+        Voxels of the brain.
+    error : float
+        Mean error at the true points, mm.
+    seconds, cpu_seconds, peak_mb : float
+        See :class:`common.Usage`.
+    """
 
     method: str
     size: float
@@ -43,57 +54,55 @@ class Run:
     error: float
     seconds: float
     cpu_seconds: float
-    megabytes: float
+    peak_mb: float
 
     def row(self) -> str:
-        """As a line of the table."""
-        cells = f'{self.size:g}', f'{self.voxels / 1e6:.2f}', f'{self.error:.2f}', f'{self.seconds:.0f}'
-        return f'| {self.method} | {" | ".join(cells)} | {self.cpu_seconds:.0f} | {self.megabytes:.0f} |'
+        """Return a line of the table."""
+        times = f'{self.seconds:.0f}', f'{self.cpu_seconds:.0f}', f'{self.peak_mb:.0f}'
+        return row(self.method, f'{self.size:g}', f'{self.voxels / 1e6:.2f}', f'{self.error:.2f}', *times)
 
 
 def make_pair(folder: Path, size: float, brain: Image) -> int:
-    """Scan the head with voxels of a size (mm); mask, affine and points beside it. Returns the voxels of the brain."""
+    """Scan the head with voxels of a size (mm), mask, affine and points beside it; return the voxels of the brain."""
     example.make_dataset(folder, voxel=size, t2w_voxel=(size, size, size))
     (table,) = folder.rglob('*_points.tsv')
     points = np.loadtxt(table, skiprows=1)
     np.savetxt(folder / 'points.txt', points)
     write_affine(folder / 'affine.txt', least_squares_affine(points[:, :3], points[:, 3:]))
-    t1w = nib.load(scan(folder, 'T1w'))
-    mask = resample(brain, Grid(t1w.shape, t1w.affine), order=0) > 0
-    nib.save(nib.Nifti1Image(mask.astype(np.uint8), t1w.affine), folder / 'mask.nii.gz')
+    grid = Image.load(scan(folder, 'T1w')).grid
+    mask = resample(brain, grid, order=0) > 0
+    Image(mask.astype(np.uint8), grid).save(folder / 'mask.nii.gz')
     return int(mask.sum())
 
 
 def scan(folder: Path, contrast: str) -> Path:
-    """Where an image of the example lies."""
+    """Return where an image of the example lies."""
     return folder / f'sub-{example.SUBJECT}' / 'anat' / f'sub-{example.SUBJECT}_{contrast}.nii.gz'
 
 
-def measure(folder: Path, method: str, size: float, voxels: int, threads: int) -> Run:
+def measure(folder: Path, method: str, size: float, voxels: int, threads: int) -> MeasuredRun:
     """Register the pair of a folder once."""
-    out = folder / method
-    words = [scan(folder, 'T1w'), scan(folder, 'T2w'), '--fixed-mask', folder / 'mask.nii.gz']
-    words += ['--affine', folder / 'affine.txt', '--method', method, '--working-resolution', size]
-    words += ['--threads', threads, '--device', 'cpu', '--keep', 'diffeo', '--quiet', '--out', out]
-    command = [sys.executable, '-m', 'bidsreg.pair', *map(str, words)]
-    subprocess.run([sys.executable, '-S', '-c', LAUNCHER, str(folder / 'facts.json'), *command], check=True)
-    facts = json.loads((folder / 'facts.json').read_text())
-    if facts['code']:
-        sys.exit(f'{method} at {size:g} mm failed')
-    found = Deformation.load(out / 'forward.h5', out / 'inverse.h5')
+    scratch = folder / method
+    scratch.mkdir()
+    options = ['--fixed-mask', folder / 'mask.nii.gz', '--affine', folder / 'affine.txt', '--working-resolution', size]
+    ends, out = (scan(folder, 'T1w'), scan(folder, 'T2w')), scratch / 'result'
+    used = run_measured(
+        pair_command(*ends, out, method=method, threads=threads, options=options), scratch, threads=threads
+    )
+    found, _ = read_result(out)
     error = target_errors(np.loadtxt(folder / 'points.txt'), found)['mean']
-    return Run(method, size, voxels, error, facts['seconds'], facts['cpu_seconds'], facts['peak_mb'])
+    return MeasuredRun(method, size, voxels, error, **dataclasses.asdict(used))
 
 
-def plot(runs: list[Run], path: Path) -> None:
-    """Seconds and memory against voxels, both axes logarithmic."""
+def plot(runs: Sequence[MeasuredRun], path: Path) -> None:
+    """Draw seconds and memory against voxels, both axes logarithmic."""
     figure = Figure(figsize=(8, 3.4), layout='constrained')
     left, right = figure.subplots(1, 2)
     for marker, method in zip('osd^v', dict.fromkeys(run.method for run in runs), strict=False):
         mine = [run for run in runs if run.method == method]
         voxels = [run.voxels / 1e6 for run in mine]
         left.plot(voxels, [run.cpu_seconds for run in mine], f'-{marker}', label=method)
-        right.plot(voxels, [run.megabytes for run in mine], f'-{marker}', label=method)
+        right.plot(voxels, [run.peak_mb for run in mine], f'-{marker}', label=method)
     for axes, name in ((left, 'CPU seconds'), (right, 'Peak memory (MB)')):
         axes.set(xscale='log', yscale='log', xlabel='Voxels of the brain (millions)', ylabel=name)
         for axis in (axes.xaxis, axes.yaxis):
@@ -105,18 +114,18 @@ def plot(runs: list[Run], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Read the command line, measure and report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('sizes', type=float, nargs='*', default=[3, 2, 1.5, 1, 0.8], metavar='MM')
+    parser = new_parser(__doc__)
+    parser.add_argument('sizes', type=float, nargs='*', default=[3, 2, 1.5, 1, 0.8], metavar='MM', help='%(default)s')
     parser.add_argument('--method', nargs='+', default=['node-mind', 'node-mind-inter'], help='[%(default)s]')
     parser.add_argument('--threads', type=int, default=2, help='[%(default)s]')
     parser.add_argument('--plot', type=Path, metavar='FILE.png')
-    args = parser.parse_args()
-    runs, head = [], example.make_head()
-    brain = Image(head.brain.astype(np.float32), Grid(head.brain.shape, head.affine))
-    print('| method | voxel, mm | voxels of the brain, millions | error, mm | seconds | CPU seconds | peak MB |')
-    print('|---' * 7 + '|', flush=True)
+    args = parser.parse_args(argv)
+    runs, person = [], example.make_head()
+    brain = Image(person.brain.astype(np.float32), Grid(person.brain.shape, person.affine))
+    titles = 'method', 'voxel, mm', 'voxels of the brain, millions', 'error, mm', 'seconds', 'CPU seconds', 'peak MB'
+    print(head(*titles), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         for size in args.sizes:
             folder = Path(scratch) / f'{size:g}'

@@ -12,14 +12,15 @@ like the example's. What the affine leaves between the two real scans counts as 
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from common import load_nifti, new_parser
 from scipy import ndimage as ndi
 
 from bidsreg.app.example import distortion
@@ -28,20 +29,22 @@ from bidsreg.registration.grid import apply_affine
 from bidsreg.registration.itk import read_affine
 
 POINTS = 2000
+#: How the names of the files end that are taken: the T1w, its mask, and the matrix to the T2w.
+ENDS = ('desc-preproc_T1w.nii.gz', 'desc-brain_mask.nii.gz', 'from-T2w_to-T1w_mode-image_desc-affine_xfm.txt')
 HEADER = 'x_T1w\ty_T1w\tz_T1w\tx_T2w\ty_T2w\tz_T2w'
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     """Warp one scan and write the dataset."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument('anat', metavar='ANAT', type=Path)
     parser.add_argument('t2w', metavar='T2W', type=Path)
     parser.add_argument('out', metavar='OUT', type=Path)
     parser.add_argument('--scale', type=float, default=1.0, help='of the displacements [%(default)s]')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.out.exists():
         sys.exit(f'{args.out} exists already')
-    t1w, mask, affine = (one(args.anat, f'*_{end}') for end in ENDS)
+    t1w, mask, affine = (only_file(args.anat, f'*_{end}') for end in ENDS)
     anat, truth = args.out / 'sub-01/anat', args.out / 'derivatives/truth/sub-01/anat'
     for folder in (anat, truth):
         folder.mkdir(parents=True)
@@ -51,19 +54,14 @@ def main() -> int:
     scan = Image.load(args.t2w)
     centre = scan.grid.to_world((np.array(scan.grid.shape) - 1) / 2)
     warped(scan, centre, args.scale).save(anat / 'sub-01_T2w.nii.gz')
-    brain = brain_points(nib.load(mask))
+    brain = brain_points(load_nifti(mask))
     there = placed(apply_affine(read_affine(affine), brain), centre, args.scale)
     table = truth / 'sub-01_from-T1w_to-T2w_points.tsv'
     np.savetxt(table, np.hstack([brain, there]), fmt='%.4f', delimiter='\t', comments='', header=HEADER)
-    return 0
 
 
-#: Of the files that are taken: the T1w, its mask, and the matrix to the T2w.
-ENDS = ('desc-preproc_T1w.nii.gz', 'desc-brain_mask.nii.gz', 'from-T2w_to-T1w_mode-image_desc-affine_xfm.txt')
-
-
-def one(folder: Path, pattern: str) -> Path:
-    """The one file of a kind in the T1w's space."""
+def only_file(folder: Path, pattern: str) -> Path:
+    """Return the one file of a kind in the T1w's space, or end the program."""
     found = [path for path in folder.glob(pattern) if '_space-' not in path.name]
     if len(found) != 1:
         sys.exit(f'{folder} has {len(found)} files {pattern}, and not one')
@@ -71,12 +69,12 @@ def one(folder: Path, pattern: str) -> Path:
 
 
 def displaced(points: np.ndarray, centre: np.ndarray, scale: float) -> np.ndarray:
-    """What lies at these points of the warped scan lay there in the scan (mm)."""
+    """Return where in the scan (mm) lay what lies at these points of the warped scan."""
     return points + scale * distortion(points - centre)
 
 
 def placed(points: np.ndarray, centre: np.ndarray, scale: float) -> np.ndarray:
-    """Where points of the scan lie once it is warped: the inverse of `displaced`, by fixed-point iteration."""
+    """Return where points of the scan lie once it is warped: the inverse of `displaced`, by fixed-point iteration."""
     found = points
     for _ in range(50):
         found = found - (displaced(found, centre, scale) - points)
@@ -84,7 +82,7 @@ def placed(points: np.ndarray, centre: np.ndarray, scale: float) -> np.ndarray:
 
 
 def warped(scan: Image, centre: np.ndarray, scale: float) -> Image:
-    """The scan, sampled linearly where the points of its own grid lay."""
+    """Sample the scan linearly where the points of its own grid lay."""
     voxels = np.indices(scan.grid.shape).reshape(3, -1).T
     at = scan.grid.to_voxels(displaced(scan.grid.to_world(voxels), centre, scale))
     values = ndi.map_coordinates(scan.data, at.T, order=1, mode='nearest')
@@ -92,11 +90,11 @@ def warped(scan: Image, centre: np.ndarray, scale: float) -> Image:
 
 
 def brain_points(mask: nib.Nifti1Image) -> np.ndarray:
-    """Voxels of a mask, drawn at random, in world mm."""
+    """Draw voxels of a mask at random, in world mm."""
     voxels = np.argwhere(np.asarray(mask.dataobj) > 0)
     drawn = np.random.default_rng(11).choice(len(voxels), POINTS, replace=False)
     return nib.affines.apply_affine(mask.affine, voxels[drawn])
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -1,6 +1,18 @@
 """The paper's table on anybody's labelled pairs: ``bidsreg-benchmark``.
 
-:mod:`.cases` says which pairs there are, :mod:`.methods` what is compared, :mod:`.metrics` how it is measured; the
-graph is :func:`bidsreg.benchmark.workflow.init_benchmark_wf`; :mod:`.results`, :mod:`.tables` and :mod:`.figures` show
-what came out.
+The way of a benchmark, module by module:
+
+- :mod:`.cli`, :mod:`.settings`: the command line, and the one frozen object with everything that was asked for.
+- :mod:`.run`: one benchmark from the plan to the tables; what is done is not done again.
+- :mod:`.case`: a pair and its files. :mod:`.cases` finds, draws and checks the pairs, out of a table
+  (:mod:`.case_table`) or a BIDS dataset (:mod:`.case_bids`); :mod:`.labels` says which labels count.
+- :mod:`.methods`: what is compared: presets, programs, and the affine alone.
+- :mod:`.workflow`: the graph; its own nodes are thin (:mod:`.interfaces`), their work is in :mod:`.masks` and
+  :mod:`.cell`.
+- :mod:`.judge`: the one definition of Dice, HD95, errors at points, folds, SDlogJ and inverse consistency, for
+  everything in this project that measures; :mod:`.measures` names its numbers for tables.
+- :mod:`.cell`: a method on a pair, judged and written as JSON. :mod:`.results` lays cells out as tables of numbers,
+  :mod:`.statistics` tests differences, :mod:`.tables` makes the paper's table, :mod:`.formats` writes it,
+  :mod:`.figures` and :mod:`.panels` draw.
+- :mod:`.files`: JSON without NaN, label images, tables of points.
 """

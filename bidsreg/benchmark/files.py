@@ -1,21 +1,25 @@
-"""JSON without NaN, and labels out of a file."""
+"""Files of a benchmark: JSON without NaN, label images, and tables of points."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import nibabel as nb
 import numpy as np
+import pandas as pd
 
 from bidsreg.bids.headers import check_header, load_sane
 from bidsreg.errors import InputError
 from bidsreg.registration.atomic import write_text
 
+PathLike = str | os.PathLike[str]
+
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all; what is NaN becomes null."""
+    """Write JSON atomically; what is NaN or infinite becomes null."""
     write_text(path, json.dumps(_without_nan(value), indent=1) + '\n')
 
 
@@ -29,7 +33,12 @@ def _without_nan(value: Any) -> Any:
     return value
 
 
-def read_labels(path: str | os.PathLike) -> np.ndarray:
+def load_nifti(path: PathLike) -> nb.Nifti1Image:
+    """Load an image that is known to be NIfTI; its voxels are read when they are asked for."""
+    return cast('nb.Nifti1Image', nb.load(path))
+
+
+def read_labels(path: PathLike) -> np.ndarray:
     """Read a label image.
 
     Returns
@@ -48,6 +57,30 @@ def read_labels(path: str | os.PathLike) -> np.ndarray:
     return labels
 
 
+def read_points(path: PathLike) -> np.ndarray:
+    """Read a table of places that are the same in both images.
+
+    Returns
+    -------
+    ndarray, shape (N, 6)
+        World mm (RAS+) in the fixed image and in the moving one.
+
+    Raises
+    ------
+    InputError
+        If it is no table of at least one row of six finite numbers under a header.
+    """
+    try:
+        points = pd.read_csv(path, sep='\t', dtype=float).to_numpy()
+    except (OSError, ValueError) as error:
+        raise InputError(f'{path} cannot be read as a table of points: {error}') from error
+    if points.shape[1] != 6 or not len(points) or not np.isfinite(points).all():
+        raise InputError(
+            f'{path}: a header and rows of six finite numbers are needed, x y z in the fixed and in the moving world.'
+        )
+    return points
+
+
 def require_grid(path: Path, of: Path, what: str) -> None:
     """Raise unless the image at `path` lies on the grid of the image at `of`, by their headers.
 
@@ -56,13 +89,11 @@ def require_grid(path: Path, of: Path, what: str) -> None:
     InputError
         If either cannot be used, or the shapes differ, or a corner lies elsewhere.
     """
-    from nibabel import Nifti1Image
-
     from bidsreg.preparation.grids import require_same_grid
 
     headers = [check_header(file) for file in (path, of)]
     for header in headers:
         if header.errors:
             raise InputError(f'{header.path}: {"; ".join(header.errors)}')
-    grids = [Nifti1Image(np.broadcast_to(np.uint8(0), header.shape), header.affine) for header in headers]
-    require_same_grid(*grids, what=what, path=str(path), of=str(of))
+    grids = [nb.Nifti1Image(np.broadcast_to(np.uint8(0), header.shape), header.affine) for header in headers]
+    require_same_grid(grids[0], grids[1], what=what, path=str(path), of=str(of))

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import Any
 
-import nibabel as nb
-import numpy as np
 from nipype.interfaces.base import File, isdefined, traits
 
-from bidsreg.benchmark.files import read_labels, write_json
+from bidsreg.benchmark.files import load_nifti, read_labels
+from bidsreg.benchmark.masks import brain_alone, filled_union
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
 from bidsreg.interfaces.skullstrip import BrainMask
 from bidsreg.preparation.ants import new_image
-from bidsreg.preparation.grids import require_same_grid, stem
+from bidsreg.preparation.grids import stem
 from bidsreg.preparation.skullstrip import stripped_already
-from bidsreg.registration.atomic import write_atomic
 
 
 class _CaseMaskInputSpec(StepInputSpec):
@@ -32,7 +30,7 @@ class _CaseMaskOutputSpec(StepOutputSpec):
 
 
 class CaseMask(Step):
-    """Find the brain in an image of a benchmark: every method gets the same mask.
+    """Find the brain in an image of a benchmark; every method gets the same mask.
 
     The mask that was given; else what is not zero in a skull-stripped image; else the union of the labels, its holes
     filled; else deepbet's.
@@ -41,10 +39,10 @@ class CaseMask(Step):
     input_spec = _CaseMaskInputSpec
     output_spec = _CaseMaskOutputSpec
 
-    def _compute(self, runtime):
+    def _compute(self, runtime: Any) -> None:
         inputs = self.inputs
-        image = nb.load(inputs.in_file)
-        if not isdefined(inputs.user_mask) and isdefined(inputs.labels) and not stripped_already(image)[0]:
+        image = load_nifti(inputs.in_file)
+        if isdefined(inputs.labels) and not isdefined(inputs.user_mask) and not stripped_already(image)[0]:
             self._results['method'] = 'union of the labels'
             self._results['out_mask'] = os.path.join(runtime.cwd, f'{stem(inputs.in_file)}_mask.nii.gz')
             inside = filled_union(read_labels(inputs.labels), inputs.values)
@@ -53,16 +51,6 @@ class CaseMask(Step):
         mask = {'user_mask': inputs.user_mask} if isdefined(inputs.user_mask) else {}
         found = BrainMask(in_file=inputs.in_file, num_threads=inputs.num_threads, **mask).run(cwd=runtime.cwd).outputs
         self._results['out_mask'], self._results['method'] = found.out_mask, found.method
-
-
-def filled_union(labels: np.ndarray, values) -> np.ndarray:
-    """Return where any of the labels is, closed over gaps of two voxels and with its holes filled: bool."""
-    from scipy import ndimage as ndi
-
-    margin = 3
-    union = np.pad(np.isin(labels, list(values)), margin)
-    inner = (slice(margin, -margin),) * 3
-    return ndi.binary_fill_holes(ndi.binary_closing(union, iterations=2))[inner]
 
 
 class _StripInputSpec(StepInputSpec):
@@ -80,12 +68,9 @@ class Strip(Step):
     input_spec = _StripInputSpec
     output_spec = _StripOutputSpec
 
-    def _compute(self, runtime):
-        image, mask = nb.load(self.inputs.in_file), nb.load(self.inputs.mask)
-        require_same_grid(mask, image, what='Mask', path=self.inputs.mask, of=self.inputs.in_file)
-        data = image.get_fdata(dtype=np.float32) * (np.asanyarray(mask.dataobj) > 0)
+    def _compute(self, runtime: Any) -> None:
         self._results['out_file'] = os.path.join(runtime.cwd, f'{stem(self.inputs.in_file)}_brain.nii.gz')
-        new_image(data, image).to_filename(self._results['out_file'])
+        brain_alone(self.inputs.in_file, self.inputs.mask).to_filename(self._results['out_file'])
 
 
 class _EvaluateInputSpec(StepInputSpec):
@@ -122,31 +107,10 @@ class Evaluate(Step):
     output_spec = _EvaluateOutputSpec
     _always_run = True
 
-    def _compute(self, runtime):
-        # they pull in torch, which stays out of the process that plans
-        from bidsreg.benchmark import evaluate as judge
-        from bidsreg.registration.image import Image
+    def _compute(self, runtime: Any) -> None:
+        # torch stays out of the process that plans
+        from bidsreg.benchmark.cell import judge_cell
 
-        inputs = self.inputs
-        given = {name: value for name in inputs.copyable_trait_names() if isdefined(value := getattr(inputs, name))}
-        grid = judge.grid_of(inputs.fixed)
-        found = judge.read_deformation(*(given.get(name) for name in ('affine', 'forward', 'inverse')), grid)
-        measures, moved = judge.evaluate(
-            found,
-            Image.load(inputs.fixed_mask),
-            fixed_labels=judge.labels_on(given.get('fixed_labels'), inputs.fixed),
-            moving_labels=judge.labels_on(given.get('moving_labels'), inputs.moving),
-            labels={int(value): name for value, name in given.get('labels', {}).items()},
-            points=given.get('points'),
-        )
-        if 'example' in given:
-            warped = found.apply(Image.load(inputs.moving), grid)
-            for image, suffix in ((warped, 'T2w'), (moved, 'dseg')):
-                if image is not None:
-                    write_atomic(Path(f'{inputs.example}_{suffix}.nii.gz'), image.save)
-        own = {}
-        if 'result' in given:
-            own = judge.read_own_facts(inputs.result, inputs.method)
-            own |= {'seconds_total': inputs.method_seconds, 'cpu_seconds': inputs.method_cpu_seconds}
-        write_json(Path(inputs.cell), {**given.get('facts', {}), 'status': 'done', **measures, **own})
-        self._results['out_file'] = inputs.cell
+        names = self.inputs.copyable_trait_names()
+        judge_cell(**{name: value for name in names if isdefined(value := getattr(self.inputs, name))})
+        self._results['out_file'] = self.inputs.cell

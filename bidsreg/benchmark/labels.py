@@ -1,4 +1,4 @@
-"""Which labels count, and what they are called."""
+"""Lists of labels: those that count, and the names of their structures."""
 
 from __future__ import annotations
 

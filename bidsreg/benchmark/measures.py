@@ -1,4 +1,7 @@
-"""Every number of the tables: what it is called, what it means, its unit, and which way is better."""
+"""The measures, every number of the tables: names, meaning, units, and which way is better.
+
+:mod:`bidsreg.benchmark.judge` defines and computes those about a deformation.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,11 @@ class Measure:
     better : int
         1: more is better; -1: less is; 0: neither.
     form : str
-        How it is printed, after multiplication by `scale`.
+        Format in which it is printed, after multiplication by `scale`.
     scale : float
-        See there.
+        Factor from the unit of ``results.tsv`` to that of the printed table.
     of_field : bool
-        Says something about the deformation: nothing about a method that makes none.
+        Whether the number is about the deformation: it says nothing about a method that makes none.
     """
 
     key: str
@@ -39,7 +42,7 @@ class Measure:
 
     @property
     def arrow(self) -> str:
-        """Which way is better, to look at."""
+        """Return the arrow that shows which way is better; empty where neither is."""
         return {1: ' ↑', -1: ' ↓', 0: ''}[self.better]
 
 

@@ -18,14 +18,14 @@ INTER = '-inter'
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the table.
+    """One method of the benchmark: a preset, a program, or the affine alone.
 
     Attributes
     ----------
     name : str
-        What is run.
+        Name of the preset or program that is run.
     asked : str
-        What was asked for; another word where a preset takes its form for two people.
+        Name that was asked for; another one where a preset takes its form for two people.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Method:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it is a preset of this package."""
+        """Tell whether it is a preset of this package."""
         return self.name in PRESETS
 
     @property
     def is_peer(self) -> bool:
-        """Whether it is a program that is there for comparisons only."""
+        """Tell whether it is a program that is there for comparisons only."""
         return self.name in PROGRAMS and PROGRAMS[self.name].peer
 
     def device(self, wanted: str) -> str:
@@ -51,15 +51,15 @@ class Method:
 
 
 def program_seconds(name: str, parts: Mapping[str, float]) -> float:
-    """Seconds from two images to the fields of both directions.
+    """Return the seconds from two images to the fields of both directions.
 
     Parameters
     ----------
     name : str
-        Of the method.
+        Name of the method.
     parts : mapping
-        What result.json says: of a preset, `solve` and then `finish`, its inverse; of a program, `solve`, the program
-        with its reading and writing (`finish` is what we do to judge it).
+        Seconds by part, as result.json has them: of a preset, `solve` and then `finish`, its inverse; of a program,
+        `solve`, the program with its reading and writing (`finish` is what we do to judge it).
     """
     return parts['solve'] if name in PROGRAMS else parts['solve'] + parts['finish']
 
@@ -114,7 +114,7 @@ def usable(methods: Iterable[Method], *, skip_missing: bool) -> tuple[tuple[Meth
     Parameters
     ----------
     methods
-        What was asked for.
+        The methods that were asked for.
     skip_missing
         Whether any other may be left out, too.
 

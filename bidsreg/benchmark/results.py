@@ -1,4 +1,4 @@
-"""The cells of a benchmark as tables of numbers: one row per pair and method, and one per label of it."""
+"""The cells of a benchmark laid out as tables of numbers: one row per pair and method, and one per label of it."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg import __version__
-from bidsreg.benchmark.cases import Case, check_cases, find_cases
+from bidsreg.benchmark.case import Case
+from bidsreg.benchmark.cases import check_cases, find_cases
 from bidsreg.benchmark.files import write_json
 from bidsreg.benchmark.labels import read_label_list
 from bidsreg.benchmark.methods import Method, note_on_forms, resolve, resolve_all, usable
@@ -292,7 +293,8 @@ class BenchmarkRun:
     # ------------------------------------------------------------------------------------------------ results
     def _lay_out(self) -> bool:
         """Write every table and figure of what is in the folder, results of earlier runs included."""
-        from bidsreg.benchmark.tables import FORMATS, paper_table
+        from bidsreg.benchmark.formats import FORMATS
+        from bidsreg.benchmark.tables import paper_table
 
         methods = list(self.all_methods.values())
         cells = read_cells(self._cell_path(case, method) for case in self.cases for method in methods)

@@ -112,7 +112,7 @@ class BenchmarkSettings(ExecutionSettings):
         Parameters
         ----------
         pairs
-            The pairs, see :meth:`bidsreg.benchmark.cases.Case.identity`.
+            The pairs, see :meth:`bidsreg.benchmark.case.Case.identity`.
         """
         names = ('task', 'bias_correction', 'prealign', 'random_seed', 'sloppy')
         return {

@@ -1,4 +1,4 @@
-"""Is the difference between two methods more than chance? Paired tests, corrected for how many there are."""
+"""Paired tests of the difference between methods, corrected for how many there are."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Comparison:
-    """A method against the reference, over the pairs that both have done.
+    """The test of a method against the reference, over the pairs that both have done.
 
     Attributes
     ----------
     method, reference : str
         The two methods.
     n : int
-        Pairs in common.
+        How many pairs both have done.
     median_difference : float
-        Of method minus reference.
+        Median over pairs of method minus reference.
     p, p_holm : float
-        Of Wilcoxon's signed-rank test (two-sided), raw and corrected; NaN when there is no pair in common.
+        p of Wilcoxon's signed-rank test (two-sided), raw and corrected; NaN when there is no pair in common.
     """
 
     method: str
@@ -47,7 +47,7 @@ def compare(values: pd.DataFrame, reference: str) -> list[Comparison]:
     Returns
     -------
     list of Comparison
-        Of all other columns, in their order.
+        One for each of the other columns, in their order.
     """
     if reference not in values:
         return []
@@ -61,7 +61,7 @@ def compare(values: pd.DataFrame, reference: str) -> list[Comparison]:
 
 
 def signed_rank(differences: np.ndarray) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test; 1 when all differences are zero, NaN when there is none."""
+    """Return the two-sided p of Wilcoxon's signed-rank test; 1 when all differences are zero, NaN without any."""
     if not len(differences):
         return float('nan')
     return float(stats.wilcoxon(differences).pvalue) if np.any(differences != 0) else 1.0

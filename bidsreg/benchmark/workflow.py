@@ -1,11 +1,10 @@
-"""A benchmark: every image made ready once, every pair prealigned once, then every method, and its judgement."""
+"""The graph of a benchmark: every image made ready once, every pair prealigned once, every method run and judged."""
 
 from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nipype.interfaces import utility as niu
@@ -14,20 +13,20 @@ from nipype.pipeline import engine as pe
 from bidsreg.benchmark.interfaces import CaseMask, Evaluate, Strip
 from bidsreg.benchmark.methods import AFFINE
 from bidsreg.benchmark.settings import digest
-from bidsreg.bids.headers import check_header
 from bidsreg.execution.devices import resolve
 from bidsreg.interfaces.bias import N4
 from bidsreg.interfaces.conform import Conform
 from bidsreg.interfaces.prealign import Prealign
 from bidsreg.interfaces.register import Register
 from bidsreg.workflows.prealign import init_prealign_wf
-from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, solver_gigabytes
+from bidsreg.workflows.resources import gigabytes, solver_gigabytes, voxel_shape
 
 if typing.TYPE_CHECKING:
-    from bidsreg.benchmark.cases import Case
+    from bidsreg.benchmark.case import Case
     from bidsreg.benchmark.methods import Method
     from bidsreg.benchmark.settings import BenchmarkSettings
 
+#: What a graph of an image gives.
 READY = ('preproc', 'mask')
 
 
@@ -47,8 +46,8 @@ def init_benchmark_wf(
     settings
         What was asked for.
     work
-        The pairs, and for each its methods with what its judgement is told: the inputs ``cell``, ``facts`` and
-        ``example`` of :class:`~bidsreg.benchmark.interfaces.Evaluate`.
+        The pairs, and for each its methods with inputs of their :class:`~bidsreg.benchmark.interfaces.Evaluate`:
+        ``cell``, ``facts`` and ``example``.
     labels
         Names of the labels that count, by value.
     name
@@ -112,7 +111,7 @@ def init_image_wf(
     """
     workflow = pe.Workflow(name=name)
     source, files = getattr(case, end), case.files()
-    shape = _shape(source)
+    shape = voxel_shape(source)
     outputnode = pe.Node(niu.IdentityInterface(fields=list(READY)), name='outputnode')
     conform = pe.Node(Conform(in_file=str(source)), name='conform', mem_gb=gigabytes('conform', shape))
     threads = settings.omp_nthreads
@@ -169,17 +168,17 @@ def init_case_wf(
     )
     workflow.connect(inputnode, 'fixed_preproc', ready, 'fixed')
     workflow.connect(inputnode, 'fixed_mask', ready, 'fixed_mask')
-    _connect_moving(workflow, inputnode, ready, case, settings)
-    for method, told in methods:
-        _add_method(workflow, ready, case, method, told, labels, settings)
+    _connect_moving(workflow, inputnode=inputnode, ready=ready, case=case, settings=settings)
+    for method, inputs in methods:
+        _add_method(workflow, ready=ready, case=case, method=method, inputs=inputs, labels=labels, settings=settings)
     return workflow
 
 
 def _connect_moving(
-    workflow: pe.Workflow, inputnode: pe.Node, ready: pe.Node, case: Case, settings: BenchmarkSettings
+    workflow: pe.Workflow, *, inputnode: pe.Node, ready: pe.Node, case: Case, settings: BenchmarkSettings
 ) -> None:
-    """The moving image and the matrix that leads to it, by what is known about the moving brain."""
-    shapes = {'fixed_shape': _shape(case.fixed), 'moving_shape': _shape(case.moving)}
+    """Connect the moving image and the matrix that leads to it, by what is known about the moving brain."""
+    shapes = {'fixed_shape': voxel_shape(case.fixed), 'moving_shape': voxel_shape(case.moving)}
     if 'moving' not in ready_ends(case):
         prealign_wf = init_prealign_wf(
             bias_correction=settings.bias_correction,
@@ -202,19 +201,24 @@ def _connect_moving(
         return
     workflow.connect([(inputnode, ready, [('moving_preproc', 'moving'), ('moving_mask', 'moving_mask')])])
     if settings.prealign != 'none':
-        _ALIGNMENTS[settings.task](workflow, inputnode, ready, shapes, settings)
+        _ALIGNMENTS[settings.task](workflow, inputnode=inputnode, ready=ready, shapes=shapes, settings=settings)
 
 
 def _align_brains(
-    workflow: pe.Workflow, inputnode: pe.Node, ready: pe.Node, shapes: Mapping[str, Any], settings: BenchmarkSettings
+    workflow: pe.Workflow,
+    *,
+    inputnode: pe.Node,
+    ready: pe.Node,
+    shapes: Mapping[str, Sequence[int]],
+    settings: BenchmarkSettings,
 ) -> None:
-    """Rigid, then affine, on brains without masks.
+    """Align brains without masks: rigid, then affine.
 
     Two people's brains differ in size: inside masks, mutual information does not see what lies outside of one of
     them: on a simulated pair the affine came out worse than the rigid before it (Dice .46 after .49; as
     here .53 after .51).
     """
-    rigid, affine = _aligners(shapes, settings)
+    rigid, affine = _aligners(shapes=shapes, settings=settings)
     for end, shape in zip(('fixed', 'moving'), shapes.values(), strict=True):
         strip = pe.Node(Strip(), name=f'{end}_brain', mem_gb=gigabytes('n4', shape))
         workflow.connect([
@@ -229,10 +233,15 @@ def _align_brains(
 
 
 def _align_heads(
-    workflow: pe.Workflow, inputnode: pe.Node, ready: pe.Node, shapes: Mapping[str, Any], settings: BenchmarkSettings
+    workflow: pe.Workflow,
+    *,
+    inputnode: pe.Node,
+    ready: pe.Node,
+    shapes: Mapping[str, Sequence[int]],
+    settings: BenchmarkSettings,
 ) -> None:
-    """Rigid on heads, then affine inside both masks, as the app does it."""
-    rigid, affine = _aligners(shapes, settings)
+    """Align heads as the app does it: rigid on heads, then affine inside both masks."""
+    rigid, affine = _aligners(shapes=shapes, settings=settings)
     workflow.connect([
         (inputnode, rigid, [('fixed_preproc', 'fixed'), ('moving_preproc', 'moving')]),
         (inputnode, affine, [
@@ -246,11 +255,12 @@ def _align_heads(
     ])  # fmt:skip
 
 
+#: How two images with masks of their own are aligned, by the task.
 _ALIGNMENTS = {'inter': _align_brains, 'intra': _align_heads}
 
 
-def _aligners(shapes: Mapping[str, Any], settings: BenchmarkSettings) -> list[pe.Node]:
-    """The two stages, not yet connected."""
+def _aligners(*, shapes: Mapping[str, Sequence[int]], settings: BenchmarkSettings) -> list[pe.Node]:
+    """Make the nodes of the two stages, not yet connected."""
     mem_gb = gigabytes('prealign', *shapes.values())
     return [
         pe.Node(Prealign(stage=stage, seed=settings.random_seed, sloppy=settings.sloppy), name=stage, mem_gb=mem_gb)
@@ -260,44 +270,21 @@ def _aligners(shapes: Mapping[str, Any], settings: BenchmarkSettings) -> list[pe
 
 def _add_method(
     workflow: pe.Workflow,
+    *,
     ready: pe.Node,
     case: Case,
     method: Method,
-    told: Mapping[str, Any],
+    inputs: Mapping[str, Any],
     labels: Mapping[int, str],
     settings: BenchmarkSettings,
 ) -> None:
-    """A solver and its judge; the affine alone needs no solver."""
-    shapes = _shape(case.fixed), _shape(case.moving)
-    files = {
-        role: str(path) for role, path in case.files().items() if role in ('fixed_labels', 'moving_labels', 'points')
-    }
-    evaluate = pe.Node(
-        Evaluate(method=method.name, labels={str(value): name for value, name in labels.items()}, **files, **told),
-        name=f'evaluate_{method_node_name(method)}',
-        mem_gb=solver_gigabytes(*shapes),
-    )
+    """Add a solver and the judgement of what it finds; the affine alone needs no solver."""
     fields = ['fixed', 'fixed_mask', 'moving', *(['affine'] if settings.prealign != 'none' else [])]
+    evaluate = _evaluate_node(case=case, method=method, inputs=inputs, labels=labels)
     workflow.connect([(ready, evaluate, [(field, field) for field in fields])])
     if method.name == AFFINE:
         return
-    device = resolve(method.device(settings.device))
-    gpu = device != 'cpu'
-    register = pe.Node(
-        Register(
-            method=method.name,
-            device=device,
-            seed=settings.random_seed,
-            sloppy=settings.sloppy,
-            threads=settings.omp_nthreads,
-            keep='diffeo',
-            use_gpu=gpu,
-        ),
-        name=f'register_{method_node_name(method)}',
-        # for a node on a GPU, Nipype takes the processes for GPUs
-        n_procs=1 if gpu else settings.omp_nthreads,
-        mem_gb=solver_gigabytes(*shapes),
-    )
+    register = _register_node(case=case, method=method, settings=settings)
     workflow.connect([
         (ready, register, [(field, field) for field in (*fields, 'moving_mask')]),
         (register, evaluate, [
@@ -310,7 +297,32 @@ def _add_method(
     ])  # fmt:skip
 
 
-def _shape(path: Path) -> tuple[int, ...]:
-    """Return the voxels of an image for the estimates of memory."""
-    shape = check_header(path).shape
-    return shape if len(shape) == 3 else TYPICAL_SHAPE
+def _evaluate_node(*, case: Case, method: Method, inputs: Mapping[str, Any], labels: Mapping[int, str]) -> pe.Node:
+    files = case.files()
+    known = {role: str(files[role]) for role in ('fixed_labels', 'moving_labels', 'points') if role in files}
+    names = {str(value): name for value, name in labels.items()}
+    return pe.Node(
+        Evaluate(method=method.name, labels=names, **known, **inputs),
+        name=f'evaluate_{method_node_name(method)}',
+        mem_gb=solver_gigabytes(voxel_shape(case.fixed), voxel_shape(case.moving)),
+    )
+
+
+def _register_node(*, case: Case, method: Method, settings: BenchmarkSettings) -> pe.Node:
+    device = resolve(method.device(settings.device))
+    gpu = device != 'cpu'
+    return pe.Node(
+        Register(
+            method=method.name,
+            device=device,
+            seed=settings.random_seed,
+            sloppy=settings.sloppy,
+            threads=settings.omp_nthreads,
+            keep='diffeo',
+            use_gpu=gpu,
+        ),
+        name=f'register_{method_node_name(method)}',
+        # for a node on a GPU, Nipype takes the processes for GPUs
+        n_procs=1 if gpu else settings.omp_nthreads,
+        mem_gb=solver_gigabytes(voxel_shape(case.fixed), voxel_shape(case.moving)),
+    )

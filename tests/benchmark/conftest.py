@@ -10,11 +10,19 @@ import numpy as np
 import pytest
 from nipype import config
 
+from bidsreg.benchmark import figures
+from bidsreg.benchmark.methods import resolve_all
+from bidsreg.benchmark.results import results_table
+from bidsreg.benchmark.settings import BenchmarkSettings
 from tests import data
 
 SHAPE = (36, 42, 36)
 #: Labels of the synthetic heads: tissues as they are numbered there.
 LABELS = 'index\tname\n1\tLeft-White-Matter\n2\tRight-Grey-Matter\n4\tDeep\n'
+
+#: Rows of a table, and their mean Dice.
+METHODS = resolve_all(['affine', 'ants-syn', 'node-mind', 'node-ngf'], 'intra')
+DICE = {'affine': 0.5, 'ants-syn': 0.6, 'node-mind': 0.8, 'node-ngf': 0.7}
 
 FAKE_PAIR = """\
 import json, os, shutil, subprocess, sys
@@ -48,11 +56,31 @@ result = {'seconds': {'load': 1, 'solve': 5, 'finish': 2, 'total': 9}, 'peak_mem
 def quick_nipype(monkeypatch):
     """Nothing is looked up, and little waited for."""
     monkeypatch.setenv('NIPYPE_NO_ET', '1')
-    monkeypatch.setattr('bidsreg.execution.local.POLL_SECONDS', 0.1)
-    monkeypatch.setattr('bidsreg.benchmark.figures.DPI', 40)
+    monkeypatch.setattr('bidsreg.execution.local.POLL_SECONDS', 0.03)
     before = config.get('execution', 'poll_sleep_duration')
     yield
     config.set('execution', 'poll_sleep_duration', before)
+
+
+@pytest.fixture(scope='session')
+def drawn():
+    """Files of figures that were drawn in this session, by name."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def quick_figures(monkeypatch, drawn):
+    """Figures are drawn coarsely, and in whole benchmarks only the first of each name: later ones are its copies."""
+    monkeypatch.setattr(figures, 'DPI', 40)
+
+    def save(figure, path, draw=figures.save):
+        if path.name not in drawn:
+            draw(figure, path)
+            drawn[path.name] = path.read_bytes()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(drawn[path.name])
+
+    monkeypatch.setattr(figures, 'save', save)
 
 
 @pytest.fixture(scope='session')
@@ -124,3 +152,28 @@ def bids(heads, tmp_path_factory):
 def write_tsv(path, columns, rows):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text('\n'.join('\t'.join(map(str, row)) for row in [columns, *rows]) + '\n')
+
+
+def lines_of(table):
+    return [line.split('\t') for line in table.read_text().splitlines()]
+
+
+def settings(source, tmp_path, **options):
+    return BenchmarkSettings(input=source, output_dir=tmp_path / 'out', methods=('affine',), **options)
+
+
+@pytest.fixture
+def results():
+    cells = []
+    for pair in range(6):
+        for n, (method, dice) in enumerate(DICE.items()):
+            cell = {'pair': f'p{pair}', 'method': method, 'status': 'done', 'dice_mean': dice + 0.01 * pair}
+            cell |= {'folds': 3 * (method == 'ants-syn'), 'folds_percent': 0.0, 'sdlogj': 0.1 * n}
+            cells.append(cell if method == 'affine' else cell | {'seconds': 10.0 * n})
+    cells[-1] = {'pair': 'p5', 'method': 'node-ngf', 'status': 'failed', 'reason': 'out of 100 % memory_'}
+    return results_table(cells)
+
+
+def row_of(table, name):
+    rows = {row[0].text: row for _, rows in table.groups for row in rows}
+    return dict(zip(table.columns, rows[name], strict=True))

@@ -6,12 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bidsreg.benchmark.figures import OKABE_ITO, WIDEST, against_cost, by_label_structure, by_method, panel, styles
-from bidsreg.benchmark.labels import structure
+from bidsreg.benchmark.figures import OKABE_ITO, WIDEST, against_cost, by_label_structure, by_method, styles
 from bidsreg.benchmark.measures import CPU_SECONDS, DICE
-from bidsreg.registration.grid import Grid
-from bidsreg.registration.image import Image
-from tests import data
 
 METHODS = ['affine', 'ants-syn', 'node-mind']
 
@@ -70,11 +66,6 @@ def test_many_boxes_go_on_in_another_row():
     assert len({axes.get_xlim() for axes in figure.axes}) == 1  # boxes are as wide in each row
 
 
-@pytest.mark.parametrize('name', ['Left-Amygdala', 'rh-Amygdala', 'Amygdala_L', 'Amygdala right'])
-def test_sides_are_known(name):
-    assert structure(name) == 'Amygdala'
-
-
 def test_quality_is_drawn_at_its_cost(done):
     axes = against_cost(done, DICE, CPU_SECONDS, METHODS).axes[0]
     dots = {(float(line.get_xdata()[0]), round(float(line.get_ydata()[0]), 6)) for line in axes.lines[1:]}
@@ -83,26 +74,6 @@ def test_quality_is_drawn_at_its_cost(done):
     assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ['ants-syn', 'node-mind']
     assert axes.get_xscale() == 'log'
     assert axes.get_xlabel() == 'CPU seconds (median over pairs)'
-
-
-def test_panels_show_every_method_in_three_views(tmp_path):
-    """An oblique left-handed grid with thick slices: shown as the head stands."""
-    head = data.head((20, 24, 12), affine=data.grid((20, 24, 12), 'LPS', (6, 0, 0), (9.0, 9.0, 15.0)))
-    grid = Grid((20, 24, 12), head.scan.affine)
-    image = Image(np.asarray(head.scan.dataobj, np.float32), grid)
-    labels = Image(np.asarray(head.labels.dataobj, np.int32), grid)
-    assert panel(tmp_path, METHODS, {1: 'a'}) is None
-    for name in ('fixed_T1w', 'affine_T2w', 'node-mind_T2w'):
-        image.save(tmp_path / f'{name}.nii.gz')
-    for name in ('fixed_dseg', 'affine_dseg'):
-        labels.save(tmp_path / f'{name}.nii.gz')
-    figure = panel(tmp_path, METHODS, {1: 'White', 2: 'Grey'})
-    assert len(figure.axes) == 3 * 3
-    assert [axes.get_title() for axes in figure.axes[:3]] == ['sagittal', 'coronal', 'axial']
-    assert [axes.get_ylabel() for axes in figure.axes[::3]] == ['fixed T1w', 'affine', 'node-mind']
-    # millimetres are square: the axial view is as wide as 9 mm voxels are, the coronal one as tall as 15 mm ones
-    assert figure.axes[2].get_aspect() == pytest.approx(1)
-    assert figure.axes[1].get_aspect() == pytest.approx(15 / 9)
 
 
 def test_methods_look_different():

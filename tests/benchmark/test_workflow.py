@@ -6,7 +6,7 @@ import nibabel as nb
 import numpy as np
 import pytest
 
-from bidsreg.benchmark.cases import Case
+from bidsreg.benchmark.case import Case
 from bidsreg.benchmark.methods import resolve_all
 from bidsreg.benchmark.settings import BenchmarkSettings
 from bidsreg.benchmark.workflow import cell_nodes, init_benchmark_wf

@@ -1,22 +1,16 @@
 """The known warp: points and image must tell the same story."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import nibabel as nib
 import numpy as np
+import pytest
+import warp
 from scipy import ndimage as ndi
 
 from tests import data
 
-SCRIPT = Path(__file__).resolve().parents[2] / 'experiments/warp.py'
-
 
 def run(*arguments):
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+    warp.main([str(word) for word in arguments])
 
 
 def write_derivatives(folder, pair):
@@ -42,23 +36,21 @@ def value_at(image, points):
 def test_points_show_the_same_values_in_the_scan_and_in_the_warped_one(tmp_path):
     pair = data.pair((40, 44, 40), seed=3)
     write_derivatives(tmp_path / 'anat', pair)
-    done = run(tmp_path / 'anat', tmp_path / 'anat/T2w.nii.gz', tmp_path / 'out')
-    assert done.returncode == 0, done.stderr
+    run(tmp_path / 'anat', tmp_path / 'anat/T2w.nii.gz', tmp_path / 'out')
     points = np.loadtxt(tmp_path / 'out/derivatives/truth/sub-01/anat/sub-01_from-T1w_to-T2w_points.tsv', skiprows=1)
     in_scan = nib.affines.apply_affine(pair.truth.matrix, points[:, :3])
     moved = np.linalg.norm(in_scan - points[:, 3:], axis=1)
     assert 1 < moved.mean() < moved.max() < 5
-    warped = nib.load(tmp_path / 'out/sub-01/anat/sub-01_T2w.nii.gz')
-    found = value_at(warped, points[:, 3:])
+    moved_scan = nib.load(tmp_path / 'out/sub-01/anat/sub-01_T2w.nii.gz')
+    found = value_at(moved_scan, points[:, 3:])
     assert np.abs(found - waves(in_scan)).max() < 1.5  # linear interpolation between voxels of 4.5 mm
     assert np.abs(found - waves(points[:, 3:])).mean() > 3
 
 
 def test_what_is_missing_or_there_already_is_told(tmp_path):
     (tmp_path / 'anat').mkdir()
-    done = run(tmp_path / 'anat', tmp_path / 'T2w.nii.gz', tmp_path / 'out')
-    assert done.returncode == 1
-    assert 'has 0 files *_desc-preproc_T1w.nii.gz' in done.stderr
+    with pytest.raises(SystemExit, match=r'has 0 files \*_desc-preproc_T1w.nii.gz'):
+        run(tmp_path / 'anat', tmp_path / 'T2w.nii.gz', tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
-    done = run(tmp_path / 'anat', tmp_path / 'T2w.nii.gz', tmp_path / 'anat')
-    assert 'exists already' in done.stderr
+    with pytest.raises(SystemExit, match='exists already'):
+        run(tmp_path / 'anat', tmp_path / 'T2w.nii.gz', tmp_path / 'anat')

@@ -1,0 +1,179 @@
+"""Pairs of a benchmark out of a BIDS dataset: those whose answer its derivatives know."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bidsreg.benchmark.case import Case
+from bidsreg.benchmark.settings import BenchmarkSettings
+from bidsreg.bids.names import output_name
+from bidsreg.bids.pairs import EXTENSIONS, Pair, find_pairs, index
+from bidsreg.errors import InputError
+from bidsreg.settings import Settings
+
+LOGGER = logging.getLogger('bidsreg')
+
+#: Entities in which labels must not contradict their scan.
+AGREE = ('acquisition', 'reconstruction', 'run', 'sample', 'session')
+
+
+@dataclass(frozen=True)
+class _KnownPair:
+    """The two scans of one subject and session, and the files that tell how they belong together, by role."""
+
+    pair: Pair
+    files: Mapping[str, Path]
+
+
+def find_in_bids(settings: BenchmarkSettings) -> list[Case]:
+    """Find the pairs of a BIDS dataset whose answer is known.
+
+    Within a head that takes labels of both scans, or points; between two people, labels of the one's T1w and of the
+    other's T2w (of each the first session that has both scans).
+
+    Raises
+    ------
+    InputError
+        If it is no dataset, or nobody's answer is known.
+    """
+    folders = label_folders(settings)
+    app = Settings(bids_dir=settings.input, output_dir=settings.output_dir, derivatives=folders)
+    if not (settings.input / 'dataset_description.json').is_file():
+        raise InputError(f'{settings.input} is no BIDS dataset: it has no dataset_description.json.')
+    plan = find_pairs(app)
+    if not plan.pairs:
+        raise InputError(f'{settings.input} holds no subject with a T1w and a T2w.')
+    segmentations = _segmentations(app, folders, {pair.subject for pair in plan.pairs})
+    known = [_KnownPair(pair, _known_files(pair, folders, segmentations, settings.label_desc)) for pair in plan.pairs]
+    cases = (_within if settings.task == 'intra' else _between)(known)
+    if not cases:
+        raise InputError(
+            f'No pair for the task {settings.task!r} in {settings.input}: no labels (*_dseg.nii.gz, of the T2w with '
+            f'space-T2w) or points were found for both scans in {", ".join(map(str, folders)) or "derivatives/"}.'
+        )
+    return cases
+
+
+def label_folders(settings: BenchmarkSettings) -> tuple[Path, ...]:
+    """List the folders in which labels, masks and points are looked for."""
+    for folder in settings.derivatives:
+        if not folder.is_dir():
+            raise InputError(f'--derivatives {folder} is not a folder.')
+    found = sorted(path for path in (settings.input / 'derivatives').glob('*') if path.is_dir())
+    return settings.derivatives or tuple(found)
+
+
+def _segmentations(app: Settings, folders: Iterable[Path], subjects: set[str]) -> list[tuple[Path, dict[str, str]]]:
+    """List every label image of the subjects with its entities, in the dataset and in its derivatives."""
+    found = []
+    for folder in (app.bids_dir, *folders):
+        there = {path.name.removeprefix('sub-') for path in folder.glob('sub-*')}
+        if not subjects & there:
+            continue
+        layout = index(dataclasses.replace(app, bids_dir=folder, participant_label=tuple(sorted(subjects & there))))
+        for file in layout.get(suffix='dseg', extension=list(EXTENSIONS)):
+            found.append((Path(file.path), {k: str(v) for k, v in file.get_entities(metadata=False).items()}))
+    return sorted(found, key=lambda item: str(item[0]))
+
+
+def _known_files(
+    pair: Pair,
+    folders: Iterable[Path],
+    segmentations: Iterable[tuple[Path, dict[str, str]]],
+    desc: str | None,
+) -> dict[str, Path]:
+    """Find labels, masks and points of a pair, as far as there are any."""
+    segmentations = list(segmentations)
+    files: dict[str, Path | None] = {
+        'fixed_labels': choose_labels(pair.fixed_entities, ('', 'T1w', 'orig'), segmentations, desc),
+        'moving_labels': choose_labels(pair.entities, ('T2w',), segmentations, desc),
+        'fixed_mask': pair.fixed_mask,
+        'moving_mask': _first_there(folders, output_name('t2w_mask', pair.entities)),
+        'points': _first_there(folders, Path(_anat(pair)) / f'{pair.name}_from-T1w_to-T2w_points.tsv'),
+    }
+    return {role: path for role, path in files.items() if path is not None}
+
+
+def _anat(pair: Pair) -> str:
+    return f'sub-{pair.subject}/' + (f'ses-{pair.session}/' if pair.session else '') + 'anat'
+
+
+def _first_there(folders: Iterable[Path], name: Path) -> Path | None:
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def choose_labels(
+    scan: Mapping[str, str],
+    spaces: Sequence[str],
+    segmentations: Iterable[tuple[Path, Mapping[str, str]]],
+    desc: str | None,
+) -> Path | None:
+    """Choose the label image of a scan; ``None`` when there is none.
+
+    Parameters
+    ----------
+    scan
+        The entities of the scan.
+    spaces
+        Values of ``space`` that mean the scan's own grid; empty: no such entity.
+    segmentations
+        Label images with their entities.
+    desc
+        The one to take where there are several, by its ``desc``.
+
+    Raises
+    ------
+    InputError
+        If several fit equally well.
+    """
+    fits = [
+        (path, entities)
+        for path, entities in segmentations
+        if entities['subject'] == scan['subject']
+        and entities.get('space', '') in spaces
+        and (desc is None or entities.get('desc', '') == desc)
+        and all(entities.get(key, scan.get(key)) == scan.get(key) for key in AGREE)
+    ]
+    shared = [sum(key in entities for key in AGREE) for _, entities in fits]
+    best = [path for (path, _), count in zip(fits, shared, strict=True) if count == max(shared)]
+    if len(best) > 1:
+        raise InputError(
+            f'sub-{scan["subject"]} has several label images that fit: {", ".join(map(str, best))}. '
+            'Choose one with --label-desc or --derivatives.'
+        )
+    return best[0] if best else None
+
+
+def _within(known: Iterable[_KnownPair]) -> list[Case]:
+    """Pair the T1w with the T2w of each head whose answer is known."""
+    cases = []
+    for one in known:
+        case = Case(name=one.pair.name, fixed=one.pair.t1w, moving=one.pair.t2w, **one.files)
+        if case.has_labels or case.points is not None:
+            cases.append(case)
+        else:
+            LOGGER.warning('%s is left out: neither labels of both scans nor points', one.pair.name)
+    return cases
+
+
+def _between(known: Iterable[_KnownPair]) -> list[Case]:
+    """Pair the T1w of each subject with the T2w of every other one, in both directions."""
+    first: dict[str, _KnownPair] = {}
+    for one in known:
+        first.setdefault(one.pair.subject, one)
+    return [
+        Case(
+            name=f'sub-{fixed.pair.subject}-T1w_sub-{moving.pair.subject}-T2w',
+            fixed=fixed.pair.t1w,
+            moving=moving.pair.t2w,
+            **{role: path for role, path in fixed.files.items() if role.startswith('fixed')},
+            **{role: path for role, path in moving.files.items() if role.startswith('moving')},
+        )
+        for fixed, moving in itertools.permutations(first.values(), 2)
+        if 'fixed_labels' in fixed.files and 'moving_labels' in moving.files
+    ]

@@ -1,0 +1,68 @@
+"""Pairs out of a BIDS dataset: whose answer is known, and who is paired with whom."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+
+import pytest
+
+from bidsreg.benchmark.cases import find_cases
+from bidsreg.errors import InputError
+
+from .conftest import settings
+
+
+def test_one_head_each(bids, tmp_path, caplog):
+    cases = find_cases(settings(bids, tmp_path, task='intra'))
+    assert [case.name for case in cases] == ['sub-01', 'sub-02']
+    assert 'sub-03 is left out' in caplog.text
+    first = cases[0]
+    assert first.fixed.name == 'sub-01_T1w.nii.gz'
+    assert first.fixed_labels.name == 'sub-01_dseg.nii.gz'
+    assert first.moving_labels.name == 'sub-01_space-T2w_dseg.nii.gz'
+    assert first.fixed_mask.name == 'sub-01_desc-brain_mask.nii.gz'
+    assert first.points.name == 'sub-01_from-T1w_to-T2w_points.tsv'
+    assert cases[1].points is None
+
+
+def test_two_people_never_one(bids, tmp_path):
+    cases = find_cases(settings(bids, tmp_path, task='inter'))
+    people = [(case.fixed.name[:6], case.moving.name[:6]) for case in cases]
+    # the third one has labels of the T1w alone
+    known = [(a, b) for a, b in itertools.product(('sub-01', 'sub-02', 'sub-03'), ('sub-01', 'sub-02')) if a != b]
+    assert sorted(people) == sorted(known)
+    for case in cases:
+        assert case.fixed.name.endswith('_T1w.nii.gz')
+        assert case.moving.name.endswith('_T2w.nii.gz')
+        assert case.fixed_labels.name[:6] == case.fixed.name[:6]
+        assert case.moving_labels.name[:6] == case.moving.name[:6]
+        assert case.points is None
+
+
+def test_several_label_images_need_a_word(bids, tmp_path):
+    root = tmp_path / 'raw'
+    shutil.copytree(bids, root)
+    anat = root / 'derivatives' / 'truth' / 'sub-01' / 'anat'
+    shutil.copy(anat / 'sub-01_dseg.nii.gz', anat / 'sub-01_desc-aseg_dseg.nii.gz')
+    with pytest.raises(InputError, match=r'sub-01 has several label images .*--label-desc'):
+        find_cases(settings(root, tmp_path, task='intra'))
+    shutil.copy(anat / 'sub-01_space-T2w_dseg.nii.gz', anat / 'sub-01_space-T2w_desc-aseg_dseg.nii.gz')
+    only = find_cases(settings(root, tmp_path, task='intra', label_desc='aseg'))
+    assert [case.fixed_labels.name for case in only] == ['sub-01_desc-aseg_dseg.nii.gz']
+
+
+def test_labels_elsewhere(bids, tmp_path):
+    root = tmp_path / 'raw'
+    shutil.copytree(bids, root)
+    (root / 'derivatives' / 'truth').rename(tmp_path / 'labels')
+    with pytest.raises(InputError, match='No pair for the task'):
+        find_cases(settings(root, tmp_path))
+    assert find_cases(settings(root, tmp_path, derivatives=(tmp_path / 'labels',)))
+    with pytest.raises(InputError, match=r'--derivatives .* is not a folder'):
+        find_cases(settings(root, tmp_path, derivatives=(tmp_path / 'nowhere',)))
+
+
+def test_a_folder_that_is_no_dataset(tmp_path):
+    with pytest.raises(InputError, match='no BIDS dataset'):
+        find_cases(settings(tmp_path, tmp_path))
