@@ -3,9 +3,9 @@
 
     python examples/workflow_in_workflow.py T1w.nii.gz brain.nii.gz T2w.nii.gz OUT
 
-takes a T1w with its brain mask, lets ``init_prealign_wf`` align the T2w with it, and has a node of its own that says how far
-the T2w had to be moved. The other graphs are put in likewise: ``init_masking_wf`` before it, ``init_registration_wf``
-behind it (docs/python-api.md).
+takes a T1w with its brain mask, lets ``init_prealign_wf`` align the T2w with it, and has a node of its own that says
+how far the T2w had to be moved. The other graphs are put in likewise: ``init_masking_wf`` before it,
+``init_registration_wf`` behind it (docs/python-api.md).
 """
 
 from __future__ import annotations
