@@ -146,6 +146,7 @@ def test_commands(installed, run_installed):
     assert run_installed(installed / 'bin' / 'bidsreg', '--version') == f'bidsreg {VERSION}\n'
     for name in PROJECT['scripts']:
         assert run_installed(installed / 'bin' / name, '--help').startswith(f'usage: {name} ')
+    assert '--check' in run_installed(sys.executable, '-m', 'bidsreg.app.example', '--help')
 
 
 def test_data_files_are_found_by_the_copy(run_installed):
@@ -157,14 +158,10 @@ def test_data_files_are_found_by_the_copy(run_installed):
     assert (int(labels), int(thresholds)) == (32, 16)
 
 
-def test_the_copy_writes_the_example(run_installed, tmp_path):
-    run_installed(sys.executable, '-m', 'bidsreg.app.example', 'bids', '--voxel', '4')
-    assert len(list(tmp_path.glob('bids/sub-01/anat/*.nii.gz'))) == 2
-
-
 @pytest.mark.slow
 def test_the_copy_runs_the_demo(installed, run_installed, tmp_path):
     run_installed(sys.executable, '-m', 'bidsreg.app.example', 'demo/bids')
+    assert len(list(tmp_path.glob('demo/bids/sub-01/anat/*.nii.gz'))) == 2
     options = ('participant', '-w', 'demo/work', '--skip-bids-validation', '--sloppy', '--nprocs', '2')
     run_installed(installed / 'bin' / 'bidsreg', 'demo/bids', 'demo/derivatives', *options)
     assert (tmp_path / 'demo/derivatives/sub-01.html').is_file()
