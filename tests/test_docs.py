@@ -31,9 +31,10 @@ from bidsreg.pair import cli as pair_cli
 from bidsreg.pair.presetfile import from_toml
 from bidsreg.programs import PROGRAMS, niftyreg
 from bidsreg.qc.verdict import read_thresholds
-from bidsreg.registration import Deformation, Grid, Image
+from bidsreg.registration import REGULARISERS, SIMILARITIES, VELOCITIES, Deformation, Grid, Image
 from bidsreg.registration.numerics.inversion import invert_displacement
 from bidsreg.registration.presets import preset
+from bidsreg.reports.pictures import PICTURES
 from tests import data, fake_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,6 +46,8 @@ OTHERS |= {'--initk', '--insrcgeom', '--outm3z'}
 #: Of Docker, Podman, buildah and Apptainer.
 OTHERS |= {'--build-arg', '--cleanenv', '--containall', '--device', '--entrypoint', '--format', '--gpus', '--network'}
 OTHERS |= {'--no-home', '--nv', '--read-only', '--rm', '--tmpfs'}
+#: Of the scripts in experiments/.
+OTHERS |= {'--plot'}
 #: Our programs: every command line of theirs is read by their own parsers.
 PARSERS = {
     'bidsreg': build_parser(),
@@ -137,7 +140,9 @@ def test_the_architecture_names_every_decision():
 def test_paths_of_the_repository_exist(page):
     """Those that a page sets as code; a file that a run makes is not below these folders."""
     text = page.read_text(encoding='utf-8')
-    for path in re.findall(r'`((?:bidsreg|workflows|experiments|examples|tests|docs|\.github|\.ci)/[\w./-]*)', text):
+    for path in re.findall(
+        r'`((?:bidsreg|workflows|experiments|examples|tests|docs|\.github|\.ci)/[\w./-]*)(?=[`\s])', text
+    ):
         assert path in IMAGINED or (ROOT / path).exists(), path
 
 
@@ -282,7 +287,18 @@ def deformation_of(pair: data.Pair, grid: Grid) -> Deformation:
 
 
 @pytest.fixture
-def here(heads, tmp_path, monkeypatch):
+def registries():
+    """Forget afterwards what a snippet registers, for the other tests of this process."""
+    tables = (SIMILARITIES, VELOCITIES, REGULARISERS, PROGRAMS, PICTURES)
+    before = [dict(table) for table in tables]
+    yield
+    for table, content in zip(tables, before, strict=True):
+        table.clear()
+        table.update(content)
+
+
+@pytest.fixture
+def here(heads, registries, tmp_path, monkeypatch):
     """A copy of it, to work in."""
     monkeypatch.chdir(shutil.copytree(heads, tmp_path / 'here'))
 
