@@ -159,7 +159,8 @@ MODULES = modules_of((ROOT / 'bidsreg', 'bidsreg'), (ROOT / 'workflows', 'bidsre
 
 # ---------------------------------------------------------------------------------------------------- arrows
 def test_arrows_run_one_way():
-    assert wrong_arrows(MODULES, 'bidsreg', MAY_IMPORT) == []
+    found = wrong_arrows(MODULES, 'bidsreg', MAY_IMPORT)
+    assert not found, '\n'.join(found)
 
 
 def test_the_plan_has_no_circle_and_no_room_that_is_not():
@@ -279,7 +280,8 @@ def public_classes(known: Mapping[str, Path]) -> dict[str, list[str]]:
 
 
 def test_no_two_public_classes_share_a_name():
-    assert {name: homes for name, homes in public_classes(MODULES).items() if len(homes) > 1} == {}
+    shared = [f'{name}: {", ".join(homes)}' for name, homes in public_classes(MODULES).items() if len(homes) > 1]
+    assert not shared, '\n'.join(shared)
 
 
 def test_a_shared_class_name_is_found(tmp_path):
@@ -381,7 +383,7 @@ def test_tests_mirror_the_package():
         if test.relative_to(ROOT).parts[1] not in OF_NO_MODULE_FOLDERS
         if module_of_test(test) is None
     ]
-    assert orphans == []
+    assert not orphans, '\n'.join(orphans)
     assert [name for name in OF_NO_MODULE if not (ROOT / name).is_file()] == []
 
 
@@ -389,9 +391,11 @@ def test_every_module_of_the_heart_has_a_test_file():
     heart = ROOT / 'bidsreg' / 'registration'
     tests = ROOT / 'tests' / 'registration'
     wanted = [file.relative_to(heart) for file in sorted(heart.rglob('*.py')) if file.name != '__init__.py']
-    assert [str(file) for file in wanted if not (tests / file.parent / f'test_{file.name}').is_file()] == []
+    missing = [str(file) for file in wanted if not (tests / file.parent / f'test_{file.name}').is_file()]
+    assert not missing, '\n'.join(missing)
 
 
 def test_no_module_is_long():
     lengths = {module: len(file.read_text(encoding='utf-8').splitlines()) for module, file in MODULES.items()}
-    assert {module: lines for module, lines in lengths.items() if lines > MOST_LINES} == {}
+    long = [f'{module}: {lines}' for module, lines in lengths.items() if lines > MOST_LINES]
+    assert not long, '\n'.join(long)
