@@ -136,7 +136,7 @@ def wrong_arrows(known: Mapping[str, Path], package: str, rooms: Mapping[str, fr
             same = here.split('.')[0] == there.split('.')[0]
             if not same and there not in rooms[here]:
                 found.append(f'{module}:{line}: {here or package} may not import {target}')
-    return found
+    return list(dict.fromkeys(found))
 
 
 def drawing_order(rooms: Mapping[str, frozenset[str]]) -> list[str]:
