@@ -1,6 +1,9 @@
 # make demo   install the package, run the whole app on an example made on the spot, say how far off it is
 # make test   install what the tests need, then lint, types and tests
-# make lint   lint and types alone
+# make lint   lint and types alone, of the package, workflows, experiments, examples and tests
+# make clean  remove all that these have made
+#
+# .ci/run runs make test and the slow tests of the whole app; CONTRIBUTING.md tells more.
 #
 # Everything lands in .venv and demo. PYTHON chooses the interpreter (3.11 or newer), PIP_ARGS goes to pip install, e.g.
 # PIP_ARGS=--index-url=URL, or --extra-index-url=URL for a torch without CUDA (see docs/install.md).
@@ -42,6 +45,7 @@ lint: $(VENV)/.tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --follow-imports=silent examples
 
 test: lint
 	$(BIN)/python -m pytest -n 2

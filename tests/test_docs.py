@@ -31,13 +31,14 @@ from bidsreg.pair import cli as pair_cli
 from bidsreg.pair.presetfile import from_toml
 from bidsreg.programs import PROGRAMS, niftyreg_install
 from bidsreg.qc.verdict import read_thresholds
-from bidsreg.registration import Deformation, Grid, Image
+from bidsreg.registration import REGULARISERS, SIMILARITIES, VELOCITIES, Deformation, Grid, Image
 from bidsreg.registration.numerics.inversion import invert_displacement
 from bidsreg.registration.presets import preset
+from bidsreg.reports.pictures import PICTURES
 from tests import data, fake_study
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').rglob('*.md'))]
 #: Options of other programs: pip, SynthSeg, bosh.
 OTHERS = {'--extra-index-url', '--index-url', '--no-deps', '--resample', '--no-container', '--skip-data-collection'}
 #: Of FreeSurfer's mri_warp_convert.
@@ -45,6 +46,8 @@ OTHERS |= {'--initk', '--insrcgeom', '--outm3z'}
 #: Of Docker, Podman, buildah and Apptainer.
 OTHERS |= {'--build-arg', '--cleanenv', '--containall', '--device', '--entrypoint', '--format', '--gpus', '--network'}
 OTHERS |= {'--no-home', '--nv', '--read-only', '--rm', '--tmpfs'}
+#: Of the scripts in experiments/.
+OTHERS |= {'--plot'}
 #: Our programs: every command line of theirs is read by their own parsers.
 PARSERS = {
     'bidsreg': build_parser(),
@@ -66,6 +69,13 @@ NAMES = {
     'fixed_mask': ('mask', 'brain', 'brain_mask', 'sub-01_desc-brain_mask'),
     'moving_mask': ('tumour', 'lesion', 'lesion_map', 'sub-01_space-T2w_desc-brain_mask'),
 }
+#: Paths that stand for others, where a rule is told.
+IMAGINED = {'bidsreg/a/b.py', 'tests/a/test_b.py', 'workflows/x.py', 'tests/workflows/test_x.py', 'workflows/NAME.py'}
+#: Words of a diary: what a page told before is in git.
+HISTORY = re.compile(
+    r'(?:are|is) of an earlier|of an? earlier (?:run|version)|measured before|before that commit|used to be|was \.[0-9]'
+    r'|any more|any longer|measured anew|` \* \|'
+)
 MARK = re.compile(r'\*Not run by the tests: ([^*]+)\*')
 
 
@@ -112,8 +122,34 @@ def test_every_option_is_told():
 
 def test_the_index_names_every_page():
     index = (ROOT / 'docs' / 'README.md').read_text(encoding='utf-8')
-    assert set(re.findall(r'\]\((\w[\w-]*\.md)\)', index)) == {page.name for page in PAGES} - {'README.md'}
-    assert '(docs/README.md)' in PAGES[0].read_text(encoding='utf-8')
+    assert set(re.findall(r'\]\((\w[\w-]*\.md)\)', index)) == {page.name for page in (ROOT / 'docs').glob('*.md')} - {
+        'README.md'
+    }
+    readme = PAGES[0].read_text(encoding='utf-8')
+    assert {'(docs/README.md)', '(docs/architecture.md)', '(CONTRIBUTING.md)'} <= set(re.findall(r'\([^)]+\)', readme))
+
+
+def test_the_architecture_names_every_decision():
+    page = (ROOT / 'docs' / 'architecture.md').read_text(encoding='utf-8')
+    decisions = sorted(file.name for file in (ROOT / 'docs' / 'decisions').glob('*.md'))
+    assert sorted(re.findall(r'\(decisions/([^)]+)\)', page)) == decisions
+    assert [name[:4] for name in decisions] == [f'{number:04}' for number in range(1, len(decisions) + 1)]
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_paths_of_the_repository_exist(page):
+    """Those that a page sets as code; a file that a run makes is not below these folders."""
+    text = page.read_text(encoding='utf-8')
+    for path in re.findall(
+        r'`((?:bidsreg|workflows|experiments|examples|tests|docs|\.github|\.ci)/[\w./-]*)(?=[`\s])', text
+    ):
+        assert path in IMAGINED or (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_pages_tell_facts_not_their_history(page):
+    text = ' '.join(page.read_text(encoding='utf-8').split())
+    assert not HISTORY.findall(text)
 
 
 # ---------------------------------------------------------------------------------------------------- blocks
@@ -251,7 +287,18 @@ def deformation_of(pair: data.Pair, grid: Grid) -> Deformation:
 
 
 @pytest.fixture
-def here(heads, tmp_path, monkeypatch):
+def registries():
+    """Forget afterwards what a snippet registers, for the other tests of this process."""
+    tables = (SIMILARITIES, VELOCITIES, REGULARISERS, PROGRAMS, PICTURES)
+    before = [dict(table) for table in tables]
+    yield
+    for table, content in zip(tables, before, strict=True):
+        table.clear()
+        table.update(content)
+
+
+@pytest.fixture
+def here(heads, registries, tmp_path, monkeypatch):
     """A copy of it, to work in."""
     monkeypatch.chdir(shutil.copytree(heads, tmp_path / 'here'))
 
