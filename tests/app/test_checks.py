@@ -116,7 +116,7 @@ def test_a_missing_program_is_said_before_any_work(app, capsys, tmp_path, monkey
 
 
 def test_a_missing_program_may_be_on_the_machines_of_a_plugin(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(niftyreg, 'program', lambda name: None)
+    monkeypatch.setattr(niftyreg, 'find_binary', lambda name: None)
     settings = settings_of('--method', 'niftyreg', '--use-plugin', str(tmp_path / 'p.yml'))
     checks.check_program(settings)
     assert 'the plugin may run the work elsewhere' in caplog.text
