@@ -200,8 +200,8 @@ def write_study(out: Path, subjects: int = 40, seed: int = 0) -> list[str]:
             plan.append(f'{subject}\t{session}\t{t1w}\t{t2w}\tregister\tthe only T1w of the session; no mask')
             if number == FAILED:
                 end = {'pair_name': name, 'subject': subject, 'session': None, 'status': 'failed', 'step': 'register'}
-                cause = 'the process was killed: memory <used up> & gone'
-                record = {name: {**end, 'cause': cause, 'crash_file': 'logs/run/crash-1.txt'}}
+                said = 'the process was killed: memory <used up> & gone'
+                record = {name: {**end, 'detail': said, 'cause': 'killed', 'crash_file': 'logs/run/crash-1.txt'}}
                 (out / 'logs' / f'sub-{subject}_outcomes.json').write_text(json.dumps(record))
             if number in (FAILED, WAITING):
                 continue

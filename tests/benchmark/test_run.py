@@ -23,8 +23,15 @@ QUICK = ('--prealign', 'none', '--bias-correction', 'none', '--nprocs', '1', '--
 
 
 @pytest.fixture
-def bench(table, tmp_path):
-    """Run a benchmark of the table: the exit code."""
+def figures():
+    """For tests that look at the figures."""
+
+
+@pytest.fixture
+def bench(table, tmp_path, request, monkeypatch):
+    """Run a benchmark of the table: the exit code. The figures, two thirds of its time, are drawn only on demand."""
+    if 'figures' not in request.fixturenames:
+        monkeypatch.setattr('bidsreg.benchmark.figures.write_figures', lambda *_: None)
 
     def run(*words, out='out', source=table):
         labels = () if '--labels' in words else ('--labels', str(table.parent / 'labels.tsv'))
@@ -46,7 +53,7 @@ def calls(pretender: Path) -> list[str]:
 
 
 # ---------------------------------------------------------------------------------------------------- what is run
-def test_everything_is_there(bench, pretender, tmp_path, heads, capsys):
+def test_everything_is_there(bench, figures, pretender, tmp_path, heads, capsys):
     assert bench('--methods', 'affine', 'node-mind', *QUICK) == 0
     out = tmp_path / 'out'
     results = read(out)
@@ -174,7 +181,7 @@ def test_a_changed_image_is_run_again(bench, pretender, table, tmp_path):
 
 
 # ---------------------------------------------------------------------------------------------------- failures
-def test_a_failing_method_is_told_and_the_rest_goes_on(bench, pretender, tmp_path, capsys):
+def test_a_failing_method_is_told_and_the_rest_goes_on(bench, figures, pretender, tmp_path, capsys):
     (pretender / 'fail-node-ngf-inter').touch()
     assert bench('--methods', 'affine', 'node-ngf', 'node-mind', *QUICK) == 1
     results = read(tmp_path / 'out')
@@ -208,7 +215,7 @@ def test_a_failing_pair_is_told_and_the_rest_goes_on(bench, pretender, table, tm
     assert results.loc['pair-002', 'reason'].str.contains('moving.nii.gz').all()
 
 
-def test_when_everything_fails_there_still_is_a_table(bench, pretender, tmp_path):
+def test_when_everything_fails_there_still_is_a_table(bench, figures, pretender, tmp_path):
     (pretender / 'fail-node-mind-inter').touch()
     assert bench('--methods', 'node-mind', *QUICK) == 1
     text = (tmp_path / 'out' / 'table.md').read_text()
@@ -217,7 +224,7 @@ def test_when_everything_fails_there_still_is_a_table(bench, pretender, tmp_path
     assert not list((tmp_path / 'out').rglob('*.png'))
 
 
-def test_figures_that_fail_cost_no_numbers(bench, pretender, tmp_path, monkeypatch, caplog):
+def test_figures_that_fail_cost_no_numbers(bench, figures, pretender, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr('bidsreg.benchmark.figures.save', lambda *_: 1 / 0)
     assert bench('--methods', 'affine', *QUICK) == 1
     assert 'The figures could not be drawn (division by zero)' in caplog.text
@@ -342,7 +349,7 @@ def test_every_option_is_told():
 
 # ---------------------------------------------------------------------------------------------------- for real
 @pytest.mark.slow
-def test_real_methods_on_small_heads(bench, table, tmp_path):
+def test_real_methods_on_small_heads(bench, figures, table, tmp_path):
     """N4, prealignment and two methods, quickly: the deformation is better than nothing, on points nobody has seen."""
     head = data.pair((44, 52, 44), 5, known=data.truth(5, (2, -1, 2), (2, -1, 1), amplitude=8.0))
     head.save(table.parent / '0')
@@ -363,7 +370,7 @@ def test_real_methods_on_small_heads(bench, table, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_program_that_disappears_half_way(bench, tmp_path, monkeypatch):
+def test_a_program_that_disappears_half_way(bench, figures, tmp_path, monkeypatch):
     """It is there when it is looked for, and removes itself when it is first called."""
     folder = tmp_path / 'niftyreg'
     folder.mkdir()

@@ -17,8 +17,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 FOLDER = Path(os.environ['PRETENDED_PBS'])
 #: Exit status of jobs that were killed: for their memory, for their time, by qdel.
@@ -65,6 +67,8 @@ def qsub(words: list[str]) -> int:
 
 def mom(words: list[str]) -> int:
     """Run one job to its end."""
+    import psutil  # only here: the others are called many times a second
+
     (number,) = words
     job = read(number)
     with (FOLDER / 'gpu').open('w') as gpu, open(job['log'], 'w') as log:
@@ -79,6 +83,8 @@ def mom(words: list[str]) -> int:
 
 def watch(process: psutil.Popen, job: dict, log) -> int:
     """Wait for a job, and kill it where it takes more than it asked for; its exit status."""
+    import psutil
+
     end = time.time() + job['walltime']
     while process.poll() is None:
         used = 0

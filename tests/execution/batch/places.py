@@ -63,10 +63,14 @@ class Place:
         """What the app says."""
         return self.folder / 'said.txt'
 
+    def times_begun(self, name: str) -> int:
+        """Count how often the pretended work of a pair has begun."""
+        path = self.folder / 'work' / 'begun.txt'
+        return path.read_text().split().count(name) if path.exists() else 0
+
     def begun(self, name: str) -> bool:
         """Tell whether the pretended work of a pair has begun."""
-        path = self.folder / 'work' / 'begun.txt'
-        return path.exists() and name in path.read_text().split()
+        return self.times_begun(name) > 0
 
     def start(self, *options: str, fake: dict | None = None, program: str = 'fake') -> subprocess.Popen:
         """Start the app with these options [on the CPU]."""
@@ -88,6 +92,29 @@ class Place:
     def run(self, *options: str, **more) -> tuple[int, str]:
         """Run the app to its end; exit code and what it said."""
         return self.end(self.start(*options, **more))
+
+
+def troubled_run(
+    factory: pytest.TempPathFactory,
+    labels: tuple[str, ...],
+    plugin: str,
+    troubles: dict[str, str],
+    meanwhile: Callable[[Place], object],
+) -> tuple[Place, int, str]:
+    """Run the app with a trouble of each kind at once.
+
+    When the work of sub-02 has begun, ``meanwhile`` does something to it.
+
+    Returns
+    -------
+    tuple
+        The place, the exit code of the app, and what it said.
+    """
+    place = fake_place(shared_folder(factory), labels, plugin)
+    process = place.start(fake=troubles)
+    wait_for(lambda: place.begun('sub-02'))
+    meanwhile(place)
+    return place, *place.end(process)
 
 
 def fake_place(folder: Path, labels: tuple[str, ...], plugin: str = '') -> Place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -9,9 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.execution.batch.places import LABELS, fake_place, line_of, shared_folder, turns, wait_for
+from tests.execution.batch.places import (
+    LABELS,
+    Place,
+    fake_place,
+    line_of,
+    shared_folder,
+    troubled_run,
+    turns,
+    wait_for,
+)
 
-PLUGIN = 'plugin: PBS\nplugin_args: {qsub_args: "-q workq", poll_seconds: 0.2, grace_seconds: 10}\n'
+PLUGIN = 'plugin: PBS\nplugin_args: {qsub_args: "-q workq", poll_seconds: 0.5, grace_seconds: 10}\n'
 #: What happens to whom; nothing happens to 01, and 05 needs twice the memory that it gets.
 TROUBLES = {'sub-02': 'slow', 'sub-03': 'huge', 'sub-04': 'late:-l walltime=5', 'sub-05': 'hog:500'}
 EVERYBODY = tuple(f'{number:02}' for number in range(1, 6))
@@ -19,7 +29,7 @@ EVERYBODY = tuple(f'{number:02}' for number in range(1, 6))
 
 @pytest.fixture(scope='module')
 def programs(tmp_path_factory):
-    """Put the pretended programs on the PATH; a function that runs one."""
+    """Put the pretended programs on the PATH; the folder that they work in."""
     folder = tmp_path_factory.mktemp('pbs')
     for name in ('qsub', 'qstat', 'qdel'):
         path = folder / name
@@ -39,12 +49,10 @@ def numbers(folder: Path, name: str) -> list[str]:
 
 @pytest.fixture(scope='module')
 def troubled(programs, tmp_path_factory):
-    """One run with a trouble of each kind at once: its place, its exit code, and what it said."""
-    place = fake_place(shared_folder(tmp_path_factory), EVERYBODY, PLUGIN)
-    process = place.start(fake=TROUBLES)
-    wait_for(lambda: place.begun('sub-02'))
-    os.system(f'qdel {numbers(programs, "bidsreg.sub_02")[0]}')
-    return place, *place.end(process)
+    def meanwhile(_: Place) -> None:
+        os.system(f'qdel {numbers(programs, "bidsreg.sub_02")[0]}')
+
+    return troubled_run(tmp_path_factory, EVERYBODY, PLUGIN, TROUBLES, meanwhile)
 
 
 def test_what_happens_to_a_job_happens_to_its_pair_alone(troubled):
@@ -59,28 +67,26 @@ def test_what_happens_to_a_job_happens_to_its_pair_alone(troubled):
     assert re.search(r'bidsreg.sub_05: PBS job \d+ ran over its 400 MB of memory; once more with 800 MB', text)
 
 
-def test_the_same_command_completes_all(troubled):
-    code, text = troubled[0].run()
-    assert code == 0, text
-    assert '3 done, 2 already done' in text
-
-
-def test_jobs_of_a_killed_run_are_cancelled_by_the_next(programs, tmp_path_factory):
+def test_the_same_command_completes_all_and_cancels_what_a_killed_run_left(programs, troubled):
     """Though qstat lists no more than the first letters of a job's name."""
-    place = fake_place(shared_folder(tmp_path_factory), LABELS[:1], PLUGIN)
-    process = place.start(fake={'sub-01': 'slow'})
-    wait_for(lambda: place.begun('sub-01'))
+    place = troubled[0]
+    begun = place.times_begun('sub-02')
+    process = place.start('--device', 'cpu', '--participant-label', '02', fake={'sub-02': 'slow'})
+    wait_for(lambda: place.times_begun('sub-02') > begun)
     process.kill()
     process.wait()
-    assert numbers(programs, 'bidsreg.sub_01')
+    assert numbers(programs, 'bidsreg.sub_02')
     code, text = place.run()
     assert code == 0, text
     assert 'of an earlier run are cancelled first' in text
+    assert '3 done, 2 already done' in text
 
 
-def test_pairs_take_turns_on_one_gpu(programs, tmp_path_factory):
-    place = fake_place(shared_folder(tmp_path_factory), LABELS[:2], PLUGIN)
+def test_the_step_that_can_use_a_gpu_asks_for_one(programs, tmp_path_factory):
+    place = fake_place(shared_folder(tmp_path_factory), LABELS[:1], PLUGIN)
+    before = set(programs.glob('*.json'))
     code, text = place.run('--device', 'cuda')
     assert code == 0, text
-    first, second = turns(place)
-    assert first[3] <= second[2]
+    jobs = [json.loads(path.read_text()) for path in sorted(set(programs.glob('*.json')) - before)]
+    assert [job['gpu'] for job in jobs] == [True, False]  # the work, and what publishes it
+    assert len(turns(place)) == 1

@@ -11,7 +11,17 @@ import subprocess
 
 import pytest
 
-from tests.execution.batch.places import LABELS, ask, fake_place, line_of, shared_folder, turns, wait_for
+from tests.execution.batch.places import (
+    LABELS,
+    Place,
+    ask,
+    fake_place,
+    line_of,
+    shared_folder,
+    troubled_run,
+    turns,
+    wait_for,
+)
 
 PLUGIN = 'plugin: SGE\nplugin_args: {poll_seconds: 0.5, grace_seconds: 30}\n'
 
@@ -50,12 +60,10 @@ def jobs(name: str) -> list[str]:
 
 @pytest.fixture(scope='module')
 def troubled(tmp_path_factory):
-    """One run with a trouble of each kind at once: its place, its exit code, and what it said."""
-    place = fake_place(shared_folder(tmp_path_factory), EVERYBODY, PLUGIN)
-    process = place.start(fake=TROUBLES)
-    wait_for(lambda: place.begun('sub-02'))
-    ask('qdel', *jobs('bidsreg.sub_02.work'))
-    return place, *place.end(process)
+    def meanwhile(_: Place) -> None:
+        ask('qdel', *jobs('bidsreg.sub_02.work'))
+
+    return troubled_run(tmp_path_factory, EVERYBODY, PLUGIN, TROUBLES, meanwhile)
 
 
 def test_what_happens_to_a_job_happens_to_its_pair_alone(troubled):

@@ -27,6 +27,7 @@ from tests.execution.batch.places import (
     line_of,
     real_heads,
     shared_folder,
+    troubled_run,
     turns,
     wait_for,
 )
@@ -86,14 +87,12 @@ EVERYBODY = tuple(f'{number:02}' for number in range(1, 9))
 
 @pytest.fixture(scope='module')
 def troubled(tmp_path_factory):
-    """One run with a trouble of each kind at once: its place, its exit code, and what it said."""
-    place = fake_place(shared_folder(tmp_path_factory), EVERYBODY, PLUGIN)
-    process = place.start(fake=TROUBLES)
-    wait_for(lambda: place.begun('sub-02'))
-    ask('scancel', *jobs('bidsreg.sub_02.work'))
-    wait_for(lambda: 'may never start' in place.log.read_text())
-    ask('scancel', *jobs('bidsreg.sub_06.work'))
-    return place, *place.end(process)
+    def meanwhile(place: Place) -> None:
+        ask('scancel', *jobs('bidsreg.sub_02.work'))
+        wait_for(lambda: 'may never start' in place.log.read_text())
+        ask('scancel', *jobs('bidsreg.sub_06.work'))
+
+    return troubled_run(tmp_path_factory, EVERYBODY, PLUGIN, TROUBLES, meanwhile)
 
 
 def test_what_happens_to_a_job_happens_to_its_pair_alone(troubled):
