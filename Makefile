@@ -45,7 +45,6 @@ lint: $(VENV)/.tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy --follow-imports=silent examples
 
 test: lint
 	$(BIN)/python -m pytest -n 2

@@ -171,7 +171,7 @@ class FieldWriter:
 
 
 @dataclass(frozen=True, eq=False)
-class Fields:
+class WrittenFields:
     """The written fields, and what was done to them.
 
     Attributes
@@ -195,7 +195,7 @@ class Fields:
 
 def finish(
     writer: FieldWriter, forward: np.ndarray, folds: int, repaired: int, record: Callable[[Event], None]
-) -> Fields:
+) -> WrittenFields:
     """Invert a field, and write both with finer voxels for as long as the inverse leads beside.
 
     Parameters
@@ -223,7 +223,7 @@ def finish(
         repaired = max(repaired, more)
     if repaired and folds == 0:
         record(Repaired(repaired))
-    return Fields(forward, inverse, mask, max(folds, stuck), repaired)
+    return WrittenFields(forward, inverse, mask, max(folds, stuck), repaired)
 
 
 def inconsistency(forward: np.ndarray, inverse: np.ndarray, mask: Image) -> dict[str, float]:
