@@ -15,9 +15,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bidsreg.workflows.prealign import init_prealign_wf
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
+
+from bidsreg.workflows.prealign import init_prealign_wf
 
 
 def describe(matrix_file: str) -> str:

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bidsreg.workflows.app import init_bidsreg_wf
 from common import head, load_nifti, new_parser, row, run_watched, split_options
 from nipype.pipeline.engine.utils import topological_sort
 from nipype.pipeline.plugins.base import PluginBase
@@ -26,6 +25,7 @@ from nipype.pipeline.plugins.tools import create_pyscript
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.cli import parse_settings
 from bidsreg.execution.local import configure
+from bidsreg.workflows.app import init_bidsreg_wf
 
 #: Declared and observed GB of a step.
 Gigabytes = tuple[float, float]

@@ -100,12 +100,11 @@ def measure(subjects: int, answer: Any) -> None:
 
 
 def _measured(root: Path, subjects: int) -> list[str]:
-    from bidsreg.workflows.app import init_bidsreg_wf
-
     from bidsreg.app.work import graph_size
     from bidsreg.bids.pairs import find_pairs
     from bidsreg.execution import local
     from bidsreg.settings import Settings
+    from bidsreg.workflows.app import init_bidsreg_wf
 
     settings = Settings(
         bids_dir=make_dataset(root / 'raw', subjects),

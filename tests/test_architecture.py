@@ -67,8 +67,8 @@ MAY_IMPORT = {
 ABOVE = frozenset({'app.boutiques', 'benchmark.cli'})
 HEART_LIBRARIES = frozenset({'torch', 'torchdiffeq', 'numpy', 'scipy', 'nibabel', 'h5py', 'numba'})
 
-#: Tests that stand for no single module: of documents, of the whole, in a browser, in a container, on a GPU, of what all
-#: batch systems say, of millimetres on any grid.
+#: Tests that stand for no single module: of documents, of the whole, in a browser, in a container, on a GPU, of what
+#: all batch systems say, of millimetres on any grid.
 OF_NO_MODULE = frozenset(
     {
         'tests/execution/batch/test_ends.py',

@@ -5,8 +5,9 @@ from __future__ import annotations
 import typing
 from collections.abc import Iterable
 
-from bidsreg.workflows.pair import init_pair_wf
 from nipype.pipeline import engine as pe
+
+from bidsreg.workflows.pair import init_pair_wf
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Pair

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
@@ -12,6 +11,7 @@ from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.bias import N4
 from bidsreg.interfaces.conform import Conform
 from bidsreg.interfaces.skullstrip import BrainMask
+from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes
 
 
 def init_masking_wf(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import typing
 
-from bidsreg.workflows.masking import init_masking_wf
-from bidsreg.workflows.prealign import init_prealign_wf
-from bidsreg.workflows.quality import init_quality_wf
-from bidsreg.workflows.registration import init_registration_wf
-from bidsreg.workflows.resources import gigabytes, voxel_shape
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
 from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.sink import PublishPair
+from bidsreg.workflows.masking import init_masking_wf
+from bidsreg.workflows.prealign import init_prealign_wf
+from bidsreg.workflows.quality import init_quality_wf
+from bidsreg.workflows.registration import init_registration_wf
+from bidsreg.workflows.resources import gigabytes, voxel_shape
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Pair

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
@@ -13,6 +12,7 @@ from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.bias import N4
 from bidsreg.interfaces.conform import Conform
 from bidsreg.interfaces.prealign import Prealign
+from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes
 
 
 def init_prealign_wf(

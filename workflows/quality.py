@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, picture_gigabytes
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
@@ -13,6 +12,7 @@ from bidsreg.interfaces.draw import FILES, Draw
 from bidsreg.interfaces.measure import MeasureQuality
 from bidsreg.qc.facts import NOTES
 from bidsreg.reports.pictures import PICTURES
+from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, picture_gigabytes
 
 #: Optional inputs of the graph, which it passes on to the facts.
 OPTIONAL = ('rigid', *NOTES)

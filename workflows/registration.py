@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, program_gigabytes, solver_gigabytes
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
@@ -13,6 +12,7 @@ from bidsreg.interfaces.apply import Apply
 from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.register import Register
 from bidsreg.programs import PROGRAMS
+from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, program_gigabytes, solver_gigabytes
 
 
 def init_registration_wf(

@@ -6,7 +6,6 @@ import shlex
 import sys
 
 import pytest
-from bidsreg.workflows.app import init_bidsreg_wf
 from nipype import config
 
 from bidsreg.app.partial import keep_partial
@@ -14,6 +13,7 @@ from bidsreg.bids.pairs import find_pairs
 from bidsreg.reports.pictures import PICTURES, picture_path
 from bidsreg.reports.record import partial_path
 from bidsreg.settings import Settings
+from bidsreg.workflows.app import init_bidsreg_wf
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What the options of bidsreg-pair make of a preset or a program, and what they hand to it."""
 
 import dataclasses
+import io
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import bidsreg.registration
 from bidsreg.pair import cli, methods
 from bidsreg.pair.request import PairRequest
 from bidsreg.registration import Deformation, Grid, Image, preset
+from bidsreg.registration.events import LevelEnded, Repaired
 from tests.fake_program import Pretended
 
 GRID = Grid((9, 8, 7), np.diag([2.0, 2.0, 2.0, 1.0]))
@@ -76,9 +78,17 @@ def test_masks_and_lesions_reach_register_each_as_itself(called, files):
     assert same(given['fixed_lesion'], files['fixed_lesion'])
     assert same(given['moving_lesion'], files['moving_lesion'])
     np.testing.assert_allclose(given['affine'], np.diag([1, 1, 1.5, 1]))
-    assert given['callback'] is None
     assert 'moving_mask' not in given
     assert 'start' not in given
+
+
+@pytest.mark.parametrize(('quiet', 'lines'), [(False, 2), (True, 1)])
+def test_quiet_leaves_only_warnings(quiet, lines):
+    stream = io.StringIO()
+    tell = methods.teller(stream, quiet)
+    tell(LevelEnded(4.0, 1.0, 40, 40, False, 0))
+    tell(Repaired(3))
+    assert len(stream.getvalue().splitlines()) == lines
 
 
 def test_an_earlier_result_reaches_register(called, files):

@@ -156,7 +156,7 @@ def test_pages_of_done_and_failed_pairs(run):
         'masking brain_mask12.5 masking n420.0 together32.5',
         '1834 MB',
         'solve: 60.5',
-        '4 mm: 40 iterations done',
+        '4 mm, weights x 1: 40 iterations, all iterations are done',
     ):
         assert words in text, words
     two = Page(pages[1])

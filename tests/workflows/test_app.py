@@ -9,7 +9,6 @@ from pathlib import Path
 import nibabel as nb
 import numpy as np
 import pytest
-from bidsreg.workflows import init_bidsreg_wf
 from nipype import config
 
 from bidsreg.bids.names import pair_outputs
@@ -17,6 +16,7 @@ from bidsreg.bids.pairs import find_pairs
 from bidsreg.bids.publish import is_complete, read_qc
 from bidsreg.reports.pictures import PICTURES
 from bidsreg.settings import Settings
+from bidsreg.workflows import init_bidsreg_wf
 from tests.graph_fixtures import expanded
 
 

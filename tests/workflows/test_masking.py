@@ -2,8 +2,8 @@
 
 import nibabel as nb
 import numpy as np
-from bidsreg.workflows import init_masking_wf
 
+from bidsreg.workflows import init_masking_wf
 from tests.graph_fixtures import dice, run_room
 
 

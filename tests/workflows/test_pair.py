@@ -2,10 +2,9 @@
 
 import dataclasses
 
-from bidsreg.workflows import init_pair_wf
-
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.settings import Settings
+from bidsreg.workflows import init_pair_wf
 from tests.graph_fixtures import expanded
 
 

@@ -2,9 +2,9 @@
 
 import nibabel as nb
 import numpy as np
-from bidsreg.workflows import init_prealign_wf
 
 from bidsreg.registration.itk import read_affine
+from bidsreg.workflows import init_prealign_wf
 from tests import data
 from tests.graph_fixtures import dice, run_room
 

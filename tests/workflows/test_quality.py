@@ -5,11 +5,11 @@ from pathlib import Path
 
 import nibabel as nb
 import numpy as np
-from bidsreg.workflows import init_quality_wf
 
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.itk import write_affine, write_composite
 from bidsreg.reports.pictures import PICTURES
+from bidsreg.workflows import init_quality_wf
 from tests.graph_fixtures import run_room
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import nibabel as nb
 import numpy as np
 import pytest
-from bidsreg.workflows import init_registration_wf
 
+from bidsreg.workflows import init_registration_wf
 from tests.graph_fixtures import run_room
 
 

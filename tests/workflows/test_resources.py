@@ -2,6 +2,7 @@
 
 import nibabel as nb
 import numpy as np
+
 from bidsreg.workflows.resources import MEMORY, TYPICAL_SHAPE, gigabytes, solver_gigabytes, voxel_shape
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import nibabel as nb
 import numpy as np
 import pytest
-from bidsreg.workflows import masking, pair, prealign, quality, registration
 
 from bidsreg import workflows
+from bidsreg.workflows import masking, pair, prealign, quality, registration
 from tests import data
 from tests.graph_fixtures import expanded
 

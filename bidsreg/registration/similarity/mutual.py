@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from bidsreg.registration.numerics import information
+from bidsreg.registration.numerics import parzen
 from bidsreg.registration.similarity.base import Similarity
 
 Tensor = torch.Tensor
@@ -26,21 +26,21 @@ class GlobalMutualInformation(Similarity):
 
     def __init__(self, radius: int = 1) -> None:
         super().__init__(radius)
-        self.fixed_range: information.Range = (0.0, 1.0)
-        self.moving_range: information.Range = (0.0, 1.0)
+        self.fixed_range: parzen.Range = (0.0, 1.0)
+        self.moving_range: parzen.Range = (0.0, 1.0)
 
     def calibrate(self, fixed: Tensor, warped: Tensor, weight: Tensor) -> None:
         """Take the range of the bins of either image from the compared voxels."""
-        self.fixed_range = information.value_range(self.core(fixed), weight)
-        self.moving_range = information.value_range(self.core(warped), weight)
+        self.fixed_range = parzen.value_range(self.core(fixed), weight)
+        self.moving_range = parzen.value_range(self.core(warped), weight)
 
     def histograms(
         self, fixed: Tensor, warped: Tensor, weight: Tensor, group: Tensor | None = None, groups: int = 1
     ) -> Tensor:
         """Return joint histograms (groups, bins, bins) of a box; `group` names that of each voxel."""
-        return information.joint_histograms(
-            information.bin_positions(fixed.flatten(), self.fixed_range, self.bins),
-            information.bin_positions(warped.flatten(), self.moving_range, self.bins),
+        return parzen.joint_histograms(
+            parzen.bin_positions(fixed.flatten(), self.fixed_range, self.bins),
+            parzen.bin_positions(warped.flatten(), self.moving_range, self.bins),
             weight.flatten(),
             self.bins,
             group,
@@ -53,7 +53,7 @@ class GlobalMutualInformation(Similarity):
 
     def value(self, sums: Tensor) -> Tensor:
         """Return minus the mutual information in nats, from the joint histogram of all boxes, (bins^2,) to a scalar."""
-        return -information.mutual_information(sums.view(self.bins, self.bins))
+        return -parzen.mutual_information(sums.view(self.bins, self.bins))
 
 
 class LocalMutualInformation(GlobalMutualInformation):
@@ -77,7 +77,7 @@ class LocalMutualInformation(GlobalMutualInformation):
         with torch.no_grad():
             count = joint.sum((1, 2))
             count = count * (count >= self.block**3 / 10)
-        return torch.stack([-(information.mutual_information(joint) * count).sum(), count.sum()])
+        return torch.stack([-(parzen.mutual_information(joint) * count).sum(), count.sum()])
 
     def value(self, sums: Tensor) -> Tensor:
         """Return the mean over cubes, from the two sums over all boxes, (2,) to a scalar."""

@@ -1,0 +1,145 @@
+"""Joint histograms with Parzen windows and their mutual information: to be optimised.
+
+Cubic B-splines as windows make the histogram differentiable by the intensities (Thevenaz and Unser 2000, IEEE Trans.
+Image Processing 9:2083-2099; Mattes et al. 2003, IEEE Trans. Medical Imaging 22:120-128). They add up to 1 at every
+intensity, so the two marginals are the windowed histograms of the two images. To judge by: `information`.
+"""
+
+from __future__ import annotations
+
+import torch
+
+Tensor = torch.Tensor
+
+Range = tuple[float, float]
+"""The intensities between which an image's bins lie."""
+
+TAIL = 0.005
+"""Fraction of the voxels below, and above, the range of an image."""
+
+
+def value_range(values: Tensor, weight: Tensor, tail: float = TAIL) -> Range:
+    """Return the intensities that leave out a fraction `tail` of the voxels on either side.
+
+    Parameters
+    ----------
+    values, weight : Tensor
+        Of the same shape; voxels with a positive weight count, all alike.
+    tail : float
+        In [0, 0.5).
+
+    Returns
+    -------
+    tuple of float
+        Low and high; of a flat image both are its value, and without any voxel they are 0 and 1.
+    """
+    inside = values[weight > 0]
+    count = inside.numel()
+    if not count:
+        return 0.0, 1.0
+    out = int(tail * count)
+    return float(inside.kthvalue(out + 1).values), float(inside.kthvalue(count - out).values)
+
+
+def bin_positions(values: Tensor, between: Range, bins: int) -> Tensor:
+    """Return where intensities lie among the bins.
+
+    Parameters
+    ----------
+    values : Tensor
+        Intensities.
+    between : tuple of float
+        Low and high go to the bins 1 and `bins` - 2, so that no window reaches beyond the bins; what is outside is
+        clamped, and has no gradient.
+    bins : int
+        How many, at least 4.
+    """
+    low, high = between
+    scale = (bins - 3) / max(high - low, 1e-6)
+    return (1 + (values - low) * scale).clamp(1, bins - 2)
+
+
+def cubic_windows(position: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """Return the four bins that the cubic B-spline around each position covers.
+
+    Parameters
+    ----------
+    position : Tensor, shape (N,)
+        In [1, `bins` - 2].
+    bins : int
+        How many bins there are.
+
+    Returns
+    -------
+    first : Tensor, shape (N,), int32
+        The lowest of the four bins.
+    weights : Tensor, shape (4, N)
+        Of that bin and the three that follow; they add up to 1. Differentiable by the position.
+    """
+    cell = position.detach().floor().clamp(1, bins - 3)
+    t = position - cell
+    s = 1 - t
+    weights = torch.stack([s**3, 4 - 3 * t**2 * (1 + s), 4 - 3 * s**2 * (1 + t), t**3]) / 6
+    return cell.int() - 1, weights
+
+
+def joint_histograms(
+    fixed: Tensor, moving: Tensor, weight: Tensor, bins: int, group: Tensor | None = None, groups: int = 1
+) -> Tensor:
+    """Return joint histograms of groups of voxels, differentiable by the moving positions.
+
+    Each voxel is added to the 4 x 4 bins that its windows cover: less time and memory than a row of all bins for each.
+
+    Parameters
+    ----------
+    fixed, moving : Tensor, shape (N,)
+        Positions among the bins (`bin_positions`).
+    weight : Tensor, shape (N,)
+        What each voxel counts.
+    bins : int
+        Of either image.
+    group : Tensor, shape (N,), int32, optional
+        To which histogram each voxel goes, from 0; by default there is one.
+    groups : int
+        How many histograms.
+
+    Returns
+    -------
+    Tensor, shape (groups, bins, bins)
+        Rows are bins of the fixed image. Each adds up to the weight of its voxels.
+    """
+    with torch.no_grad():
+        row, down = cubic_windows(fixed, bins)
+        down = down * weight
+        if group is not None:
+            row = group * bins + row
+        steps = torch.arange(4, dtype=torch.int32, device=fixed.device)
+        corners = steps[:, None] * bins + steps
+    column, across = cubic_windows(moving, bins)
+    index = (row * bins + column) + corners[:, :, None]
+    shares = down[:, None] * across
+    flat = shares.new_zeros(groups * bins * bins).index_add(0, index.reshape(-1), shares.reshape(-1))
+    return flat.view(groups, bins, bins)
+
+
+def mutual_information(joint: Tensor) -> Tensor:
+    """Return the mutual information H(fixed) + H(moving) - H(fixed, moving) of joint histograms.
+
+    Parameters
+    ----------
+    joint : Tensor, shape (..., B, B)
+        Not negative, of any total; an empty one has no information.
+
+    Returns
+    -------
+    Tensor, shape (...)
+        In nats, between 0 and ln B (but for rounding).
+    """
+    shares = joint / joint.sum((-2, -1), keepdim=True).clamp_min(1e-6)
+    marginals = _entropy(shares.sum(-1)).sum(-1) + _entropy(shares.sum(-2)).sum(-1)
+    return marginals - _entropy(shares).sum((-2, -1))
+
+
+def _entropy(share: Tensor) -> Tensor:
+    """Return -p ln p, with a finite slope at zero."""
+    return -share * share.clamp_min(1e-12).log()
