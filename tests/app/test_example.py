@@ -24,6 +24,7 @@ def points(dataset):
     return np.loadtxt(dataset / 'derivatives/truth/sub-01/anat/sub-01_from-T1w_to-T2w_points.tsv', skiprows=1)
 
 
+@pytest.mark.slow  # a whole head is made
 def test_truth_points_lie_on_the_same_anatomy(dataset, points):
     """Sampled at the true places the two scans depend on each other far more than where they lie."""
     scans = [nib.load(dataset / f'sub-01/anat/sub-01_{name}.nii.gz') for name in ('T1w', 'T2w')]
@@ -45,6 +46,7 @@ def test_truth_points_lie_on_the_same_anatomy(dataset, points):
     assert right > 2 * wrong
 
 
+@pytest.mark.slow  # a whole head is made
 def test_truth_is_smooth_and_small(points):
     np.testing.assert_allclose(example.to_t1w(points[:, 3:]), points[:, :3], atol=2e-3)
     size = np.linalg.norm(example.distortion(points[:, 3:]), axis=1)
@@ -53,6 +55,7 @@ def test_truth_is_smooth_and_small(points):
     assert np.linalg.det(np.stack(steps, -1)).min() > 0.5
 
 
+@pytest.mark.slow  # a whole head is made
 def test_scans_look_like_scans(dataset):
     t1w, t2w = (nib.load(dataset / f'sub-01/anat/sub-01_{name}.nii.gz') for name in ('T1w', 'T2w'))
     assert t1w.header.get_zooms() == pytest.approx((3, 3, 3))
@@ -77,6 +80,7 @@ def _write_derivatives(folder, matrix, good):
     sitk.WriteTransform(whole, str(anat / 'sub-01_from-T2w_to-T1w_mode-image_xfm.h5'))
 
 
+@pytest.mark.slow  # a whole head is made
 @pytest.mark.parametrize('good', [True, False])
 def test_check_reads_the_transforms_and_judges(dataset, points, tmp_path, capsys, good):
     matrix = np.eye(4)
@@ -91,8 +95,8 @@ def test_check_reads_the_transforms_and_judges(dataset, points, tmp_path, capsys
     np.testing.assert_allclose(errors['after'], errors['affine' if good else 'before'], atol=1e-3)
 
 
-def test_check_says_what_is_missing(dataset, tmp_path, capsys):
-    assert example.main(['--check', str(dataset / 'nowhere'), str(tmp_path)]) == 1
+def test_check_says_what_is_missing(tmp_path, capsys):
+    assert example.main(['--check', str(tmp_path / 'nowhere'), str(tmp_path)]) == 1
     assert 'points.tsv' in capsys.readouterr().err
 
 

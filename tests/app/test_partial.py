@@ -1,8 +1,10 @@
 """What a failed pair leaves for its report: the pictures and numbers of the steps that ended well, and of no other."""
 
+import dataclasses
 import json
 import os
 import shlex
+import shutil
 import sys
 
 import pytest
@@ -16,12 +18,12 @@ from bidsreg.settings import Settings
 from bidsreg.workflows.app import init_bidsreg_wf
 
 
-@pytest.fixture
-def failed(bids, tmp_path, monkeypatch):
-    """A pair whose solver fails, and the folder it worked in."""
+@pytest.fixture(scope='module')
+def ended(bids, tmp_path_factory):
+    """A pair whose solver fails, the settings of its run, and the folder it worked in."""
     from bidsreg.interfaces.register import Register
 
-    monkeypatch.setattr(Register, '_cmd', f'{shlex.quote(sys.executable)} -c "raise SystemExit(1)"')
+    tmp_path = tmp_path_factory.mktemp('ended')
     settings = Settings(
         bids_dir=bids,
         output_dir=tmp_path / 'out',
@@ -33,17 +35,28 @@ def failed(bids, tmp_path, monkeypatch):
     )
     (pair,) = find_pairs(settings).pairs
     config.update_config({'execution': {'crashdump_dir': str(tmp_path / 'crashes'), 'stop_on_first_crash': False}})
-    workflow = init_bidsreg_wf(settings=settings, pairs=(pair,))
-    workflow.base_dir = str(settings.work_dir)
-    with pytest.raises(RuntimeError):
-        workflow.run(plugin='Linear')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Register, '_cmd', f'{shlex.quote(sys.executable)} -c "raise SystemExit(1)"')
+        workflow = init_bidsreg_wf(settings=settings, pairs=(pair,))
+        workflow.base_dir = str(settings.work_dir)
+        with pytest.raises(RuntimeError):
+            workflow.run(plugin='Linear')
     return pair, settings, settings.work_dir / workflow.name / pair.node_name
+
+
+@pytest.fixture
+def failed(ended, tmp_path):
+    """The same with an output folder and a copy of the work folder of one's own."""
+    pair, settings, folder = ended
+    shutil.copytree(folder, tmp_path / 'pair')
+    return pair, dataclasses.replace(settings, output_dir=tmp_path / 'out'), tmp_path / 'pair'
 
 
 def there(pair, settings):
     return [name for name in PICTURES if picture_path(pair.entities, settings.output_dir, name).is_file()]
 
 
+@pytest.mark.slow  # rooms with the real programs
 def test_what_ended_well_is_kept_and_what_another_attempt_left_is_not(failed):
     pair, settings, folder = failed
     assert keep_partial(pair, settings, folder) == ['mask_t1w', 'mask_t2w', 'before', 'affine']
@@ -67,6 +80,7 @@ def test_what_ended_well_is_kept_and_what_another_attempt_left_is_not(failed):
     assert set(facts['masks']) == {'t1w_ml'}
 
 
+@pytest.mark.slow  # rooms with the real programs
 def test_a_finished_pair_of_before_is_left_alone(failed, monkeypatch):
     pair, settings, folder = failed
     monkeypatch.setattr('bidsreg.app.partial.read_qc', lambda *_: {'pair': pair.name})

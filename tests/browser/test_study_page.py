@@ -101,8 +101,9 @@ def test_one_mark_for_each_pair_and_a_unit_on_each_axis(study, page):
     page.ask("window.dispatchEvent(new Event('beforeprint'))")
     judged = page.all('section#distributions > details[open] figure svg')
     assert len(judged) == 15
+    every_mark = "return [...arguments[0].querySelectorAll('[data-pair]')].map((mark) => mark.dataset.pair)"
     for svg in judged:
-        marks = [element.get_attribute('data-pair') for element in svg.find_elements('css selector', '[data-pair]')]
+        marks = page.ask(every_mark, svg)
         assert len(marks) == len(set(marks)) == len(names) - 5
     script = """
     return [...document.querySelectorAll(arguments[0])].map((text) => text.textContent)
@@ -112,11 +113,14 @@ def test_one_mark_for_each_pair_and_a_unit_on_each_axis(study, page):
     assert 'SD of log Jacobian (no unit)' in axes
     assert len(axes) == 15
     inside = """
-    const [mark, figure] = arguments;
-    const frame = mark.ownerSVGElement.getBoundingClientRect(), own = mark.getBoundingClientRect();
-    return own.left >= frame.left && own.right <= frame.right && own.top >= frame.top && own.bottom <= frame.bottom;
+    return [...document.querySelectorAll('details[open] [data-pair]')].map((mark) => {
+      const frame = mark.ownerSVGElement.getBoundingClientRect(), own = mark.getBoundingClientRect();
+      return own.left >= frame.left && own.right <= frame.right && own.top >= frame.top && own.bottom <= frame.bottom;
+    });
     """
-    assert all(page.ask(inside, element) for element in page.all('details[open] [data-pair]'))
+    within = page.ask(inside)
+    assert within
+    assert all(within)
 
 
 def test_verdicts_differ_in_shape_and_not_in_colour_alone(page):

@@ -44,6 +44,7 @@ def test_people_from_folders_to_tables(datasets, run, monkeypatch, tmp_path):
     assert '| niftyreg' not in said.out
 
 
+@pytest.mark.slow  # the real solver
 def test_heads_from_folders_to_tables_once(datasets, run):
     """The preset gets nearer the truth than where it started; a second call runs nothing."""
     words = (datasets / 'heads', '--methods', 'affine', 'node-mind')

@@ -163,7 +163,8 @@ def test_an_unknown_method_lists_programs_too(run, capsys):
     assert 'node-mind' in said
 
 
-@pytest.mark.parametrize('name', ['ants-syn', pytest.param('ants-syn-cc', marks=pytest.mark.slow)])
+@pytest.mark.slow  # SyN
+@pytest.mark.parametrize('name', ['ants-syn', 'ants-syn-cc'])
 def test_ants(run, heads, name):
     """The real thing: nearer the truth, no folds, an inverse."""
     code, told, _ = run('--sloppy', '-q', name=name)

@@ -19,6 +19,7 @@ def error(pair, matrix) -> np.ndarray:
     return pair.error(nb.affines.apply_affine(matrix, pair.points[:, :3]))
 
 
+@pytest.mark.slow  # ANTs at full length
 def test_a_known_rigid_transform_is_found_between_odd_grids(rigid_pair, here):
     pair, paths = rigid_pair
     matrix, _ = run(paths, stage='rigid')
@@ -48,9 +49,9 @@ def test_affine_inside_masks_finds_the_scales(here, tmp_path):
 @pytest.mark.parametrize(
     ('turn', 'shift'),
     [
-        pytest.param((35, 0, 10), (10, 60, -40), id='nodding and far off'),
+        pytest.param((35, 0, 10), (10, 60, -40), marks=pytest.mark.slow, id='nodding and far off'),
         pytest.param((0, 0, 0), (300, -200, 150), id='another origin'),
-        pytest.param((-5, 25, 20), (-30, 20, 25), id='turned'),
+        pytest.param((-5, 25, 20), (-30, 20, 25), marks=pytest.mark.slow, id='turned'),
     ],
 )
 def test_heads_in_any_position_meet(turn, shift, here, tmp_path):

@@ -67,7 +67,7 @@ def test_a_velocity_that_varies_in_time_is_linear_between_its_knots():
     torch.testing.assert_close(back, start)
 
 
-@pytest.mark.parametrize('knots', [1, 3])
+@pytest.mark.parametrize('knots', [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_gradient_through_the_flow_by_finite_differences(knots):
     velocity, start = linear_velocity(4)
     noise = 0.05 * torch.randn(knots, *velocity.shape[1:], generator=torch.Generator().manual_seed(0)).double()

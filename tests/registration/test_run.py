@@ -48,12 +48,11 @@ def test_same_seed_same_bits_for_any_number_of_threads(pair, monkeypatch):
     monkeypatch.setattr(parallel, 'LARGE', 1)  # as for the images of whole heads
     monkeypatch.setattr(boxes, 'BOX_SIZE', 12)
     one = solved(pair)
-    for threads in (2, 3):
-        torch.set_num_threads(threads)
-        more = solved(pair)
-        assert torch.get_num_threads() == threads
-        assert np.array_equal(one.deformation.forward, more.deformation.forward)
-        assert np.array_equal(one.deformation.inverse, more.deformation.inverse)
+    torch.set_num_threads(3)
+    more = solved(pair)
+    assert torch.get_num_threads() == 3
+    assert np.array_equal(one.deformation.forward, more.deformation.forward)
+    assert np.array_equal(one.deformation.inverse, more.deformation.inverse)
 
 
 def test_inverse_consistency_and_no_folds(pair):
@@ -165,7 +164,7 @@ def test_a_start_that_does_not_fit_is_refused(pair, options, words):
         register(loaded(pair.fixed), loaded(pair.moving), **chosen)
 
 
-@pytest.mark.parametrize('side', ['fixed', 'moving'])
+@pytest.mark.parametrize('side', ['fixed', pytest.param('moving', marks=pytest.mark.slow)])
 def test_lesions_do_not_count(pair, side):
     """A blob that is in one scan only pulls the deformation, unless it is masked."""
     scan = loaded(getattr(pair, side))

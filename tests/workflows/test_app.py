@@ -62,6 +62,7 @@ def test_no_edge_leads_from_one_pair_to_another(bids, tmp_path):
         assert one.fullname.split('.')[1] == other.fullname.split('.')[1]
 
 
+@pytest.mark.slow  # all rooms with the real programs, but for the solver
 def test_a_failing_pair_leaves_the_others_alone(bids, tmp_path, fake_register):
     """Two pairs, one with a T2w of NaN: the other is complete, facts, figures and all."""
     mine = tmp_path / 'raw'

@@ -2,6 +2,7 @@
 
 import nibabel as nb
 import numpy as np
+import pytest
 
 from bidsreg.registration.itk import read_affine
 from bidsreg.workflows import init_prealign_wf
@@ -9,6 +10,7 @@ from tests import data
 from tests.graph_fixtures import dice, run_room
 
 
+@pytest.mark.slow  # ANTs at full length
 def test_prealign(heads, tmp_path):
     known = data.truth(0, turn=(3, -2, 4), shift=(3, -2, 4), amplitude=1.0)
     out = run_room(

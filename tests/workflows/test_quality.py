@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nibabel as nb
 import numpy as np
+import pytest
 
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.itk import write_affine, write_composite
@@ -13,6 +14,7 @@ from bidsreg.workflows import init_quality_wf
 from tests.graph_fixtures import run_room
 
 
+@pytest.mark.slow  # all measures and pictures of a pair
 def test_quality(heads, tmp_path):
     write_affine(tmp_path / 'a.txt', np.eye(4))
     scan = nb.load(heads['t1w'])

@@ -11,6 +11,7 @@ from bidsreg.workflows import init_registration_wf
 from tests.graph_fixtures import run_room
 
 
+@pytest.mark.slow  # the real solver
 def test_registration(heads, tmp_path):
     """The real solver, at a resolution as coarse as the head."""
     room = init_registration_wf(sloppy=True, working_resolution=6.0)

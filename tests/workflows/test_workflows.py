@@ -65,6 +65,7 @@ def test_a_node_is_called_as_its_variable(module):
         assert f"name='{name}'" in source
 
 
+@pytest.mark.slow  # all rooms with the real programs
 def test_the_example_of_the_docs(heads, tmp_path):
     """The first snippet of docs/python-api.md, which builds a graph, run on a head with a drawn lesion."""
     text = (Path(__file__).parents[2] / 'docs' / 'python-api.md').read_text()

@@ -55,6 +55,7 @@ def troubled(programs, tmp_path_factory):
     return troubled_run(tmp_path_factory, EVERYBODY, PLUGIN, TROUBLES, meanwhile)
 
 
+@pytest.mark.slow  # a whole run
 def test_what_happens_to_a_job_happens_to_its_pair_alone(troubled):
     _, code, text = troubled
     assert code == 1
@@ -67,6 +68,7 @@ def test_what_happens_to_a_job_happens_to_its_pair_alone(troubled):
     assert re.search(r'bidsreg.sub_05: PBS job \d+ ran over its 400 MB of memory; once more with 800 MB', text)
 
 
+@pytest.mark.slow  # three whole runs
 def test_the_same_command_completes_all_and_cancels_what_a_killed_run_left(programs, troubled):
     """Though qstat lists no more than the first letters of a job's name."""
     place = troubled[0]
@@ -82,6 +84,7 @@ def test_the_same_command_completes_all_and_cancels_what_a_killed_run_left(progr
     assert '3 done, 2 already done' in text
 
 
+@pytest.mark.slow  # a whole run
 def test_the_step_that_can_use_a_gpu_asks_for_one(programs, tmp_path_factory):
     place = fake_place(shared_folder(tmp_path_factory), LABELS[:1], PLUGIN)
     before = set(programs.glob('*.json'))
