@@ -66,7 +66,8 @@ def run(settings: Settings) -> int:
 
 def _run_group(settings: Settings) -> int:
     """Write the page of the study from what earlier runs left."""
-    from bidsreg.reports.study import read_study, write_group
+    from bidsreg.reports.study import read_study
+    from bidsreg.reports.study_page import write_group
 
     check_study(settings)
     if settings.participant_label or settings.session_label:
@@ -217,7 +218,8 @@ class AppRun:
         write_reports(self.settings, self.plan, list(self.outcomes))
 
     def _write_study(self) -> None:
-        from bidsreg.reports.study import read_study, write_group
+        from bidsreg.reports.study import read_study
+        from bidsreg.reports.study_page import write_group
 
         write_group(read_study(self.settings), self.settings)
 

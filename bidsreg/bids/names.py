@@ -7,13 +7,10 @@ order.
 from __future__ import annotations
 
 import os
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-if typing.TYPE_CHECKING:
-    from bidsreg.bids.pairs import Pair
+from typing import Protocol
 
 #: The folder of the output (and of the work) folder that is the program's own: locks, and files being written.
 PRIVATE = '.bidsreg'
@@ -125,7 +122,19 @@ def _build(entities: Mapping[str, str], pattern: str) -> Path:
     return Path(build_path(dict(entities), [pattern], strict=False))
 
 
-def pair_outputs(pair: Pair, output_dir: str | os.PathLike) -> dict[str, Path]:
+class TwoScans(Protocol):
+    """What names follow from: the entities (pybids' names) of a pair's T1w and T2w."""
+
+    @property
+    def fixed_entities(self) -> Mapping[str, str]:
+        """Of the T1w."""
+
+    @property
+    def entities(self) -> Mapping[str, str]:
+        """Of the T2w."""
+
+
+def pair_outputs(pair: TwoScans, output_dir: str | os.PathLike) -> dict[str, Path]:
     """Return where every product of a pair is (or will be): the keys of :data:`PRODUCTS`."""
     sources = {'T1w': pair.fixed_entities, 'T2w': pair.entities}
     return {key: Path(output_dir) / output_name(key, sources[product.of]) for key, product in PRODUCTS.items()}

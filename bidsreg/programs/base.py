@@ -183,10 +183,10 @@ class Program(ABC, Generic[OwnSettings]):
 
         Raises
         ------
-        NotImplementedError
+        ProgramError
             If the program works without one.
         """
-        raise NotImplementedError(f'{self.name} has no Python process of its own')
+        raise ProgramError(f'{self.name} has no Python process of its own')
 
     def register(
         self,

@@ -1,6 +1,6 @@
 """A study: a row for every pair that is done, failed or missing, read from the derivatives alone.
 
-:func:`read_study` collects, :func:`write_group` writes ``group_registration.tsv``, ``.json`` and ``.html``.
+`read_study` collects; `study_page.write_group` writes ``group_registration.tsv``, ``.json`` and ``.html``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from bidsreg.bids.pairs import node_name
 from bidsreg.errors import InputError
 from bidsreg.qc.dictionary import read_dictionary
 from bidsreg.qc.verdict import CHECKS, STATUSES, At, Threshold, Verdict, read_thresholds
-from bidsreg.registration.atomic import write_text
 from bidsreg.reports.record import judge_qc, natural, newest_crash, parse_name, recall
 
 if typing.TYPE_CHECKING:
@@ -387,21 +386,3 @@ def _columns(
         about = item['Description'] + (f': {part.replace("_", " ")}' if part else '')
         title = check.title if check else name.replace('_', ' ')
         yield Column(name, title, about, item.get('Units', ''), path, checks)
-
-
-# ---------------------------------------------------------------------------------------------------------- writing
-def write_group(study: Study, settings: Settings) -> Path:
-    """Write ``group_registration.tsv``, ``.json`` and ``.html`` into the output folder, each by an atomic write.
-
-    Returns
-    -------
-    Path
-        The page.
-    """
-    from bidsreg.reports.study_page import page
-    from bidsreg.reports.study_table import describe, to_tsv
-
-    out = settings.output_dir
-    write_text(out / f'{STEM}.tsv', to_tsv(study))
-    write_text(out / f'{STEM}.json', json.dumps(describe(study), indent=2, ensure_ascii=False) + '\n')
-    return write_text(out / f'{STEM}.html', page(study, settings))

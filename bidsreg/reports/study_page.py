@@ -7,15 +7,18 @@ import math
 import typing
 from collections import Counter
 from importlib import resources
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from bidsreg import __version__
 from bidsreg.bids.sidecars import read_json
 from bidsreg.qc.verdict import STATUSES, Threshold
+from bidsreg.registration.atomic import write_text
 from bidsreg.reports.elements import number
 from bidsreg.reports.record import PairRecord
 from bidsreg.reports.study import LEAST, REACH, ROW_STATUSES, STEM, Column, Row, Study
+from bidsreg.reports.study_table import describe, to_tsv
 from bidsreg.reports.texts_pair import anchor
 
 if typing.TYPE_CHECKING:
@@ -40,6 +43,20 @@ SECTIONS = {
     'Scans and masks': ('images', 'masks'),
     'The work': ('',),
 }
+
+
+def write_group(study: Study, settings: Settings) -> Path:
+    """Write ``group_registration.tsv``, ``.json`` and ``.html`` into the output folder, each by an atomic write.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    out = settings.output_dir
+    write_text(out / f'{STEM}.tsv', to_tsv(study))
+    write_text(out / f'{STEM}.json', json.dumps(describe(study), indent=2, ensure_ascii=False) + '\n')
+    return write_text(out / f'{STEM}.html', page(study, settings))
 
 
 def page(study: Study, settings: Settings) -> str:

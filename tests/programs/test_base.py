@@ -103,7 +103,7 @@ def test_bad_input_is_refused_before_any_work(heads, changed, words):
 
 
 def test_only_a_program_that_asks_for_one_has_a_python_process():
-    with pytest.raises(NotImplementedError, match='pretended has no Python process'):
+    with pytest.raises(ProgramError, match='pretended has no Python process'):
         Pretended().child([])
 
 

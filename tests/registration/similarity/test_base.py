@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from bidsreg.registration.similarity import SIMILARITIES, Similarity
-from tests import data
 from tests.comparisons import EVERY, INFORMATION, Comparison, small, smooth_noise, tensor
 
 
@@ -93,19 +92,6 @@ def test_single_precision_agrees_with_double_and_the_range_is_kept(name):
     assert torch.nn.functional.cosine_similarity(single.gradient().flatten(), double.gradient().flatten(), 0) > 0.9999
     low, high = (-np.log(SIMILARITIES[name].bins), 0) if name in INFORMATION else (0, 1)
     assert low <= double.value().item() <= high
-
-
-@pytest.fixture(scope='module')
-def heads():
-    """A T1w and a T2w of one head in the same place, and another T1w of it with noise of its own, about [0, 1]."""
-    scans = {contrast: data.head(contrast=contrast) for contrast in ('T1w', 'T2w')}
-    mask = np.asarray(scans['T1w'].mask.dataobj) > 0
-    found = {contrast: np.asarray(scan.scan.dataobj, float) for contrast, scan in scans.items()}
-    found['T1w again'] = found['T1w'] + np.random.default_rng(0).normal(0, 20, mask.shape)
-    for contrast, values in found.items():
-        low, high = np.percentile(values[mask], (0.5, 99.5))
-        found[contrast] = (values - low) / (high - low)
-    return found | {'mask': mask.astype(float)}
 
 
 @pytest.mark.parametrize('name', EVERY)
