@@ -44,12 +44,12 @@ PADDING = (22, 26, 20)  # mm of room around the template for the head, left/righ
 
 # ---------------------------------------------------------------------------------------------------- signal equations
 def mprage(t1: float, t2: float, pd: float, ti: float = 900.0, tr: float = 2300.0, te: float = 3.0) -> float:
-    """Magnitude of the inversion-recovery gradient echo of a T1w (times in ms; T2* taken as 0.6 T2)."""
+    """Compute the magnitude of the inversion-recovery gradient echo of a T1w (times in ms; T2* taken as 0.6 T2)."""
     return abs(pd * (1 - 2 * np.exp(-ti / t1) / (1 + np.exp(-tr / t1)))) * np.exp(-te / (0.6 * t2))
 
 
 def turbo_spin_echo(t1: float, t2: float, pd: float, te: float = 95.0, tr: float = 4500.0) -> float:
-    """Magnitude of the turbo spin echo of a T2w (times in ms)."""
+    """Compute the magnitude of the turbo spin echo of a T2w (times in ms)."""
     return pd * (1 - np.exp(-tr / t1)) * np.exp(-te / t2)
 
 
@@ -354,7 +354,7 @@ def map_points(transform: Path, points: np.ndarray) -> np.ndarray:
 
 
 def check(dataset: Path, derivatives: Path) -> dict[str, np.ndarray]:
-    """Error (mm) of every truth point before, after the affine, and after the whole registration.
+    """Compute the error (mm) of every truth point before, after the affine, and after the whole registration.
 
     The file that brings T2w data onto the T1w grid maps points of the T1w to their place in the T2w.
     """
@@ -391,7 +391,7 @@ def _print_check(dataset: Path, derivatives: Path) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Command line of the example."""
+    """Build the command line of the example."""
     parser = argparse.ArgumentParser(
         prog='python -m bidsreg.app.example', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
