@@ -15,8 +15,6 @@ import numpy as np
 import pytest
 
 from bidsreg.cli import main
-from bidsreg.programs import APP_PROGRAMS
-from bidsreg.reports.citation import methods_text
 from bidsreg.settings import Settings
 from tests import data, fake_app
 from tests.app_fixtures import begun, fails, pairs_of, settings_of, start, wait_for
@@ -88,15 +86,6 @@ def test_the_whole_way_with_another_program(app, tmp_path):
     assert text.count('10.1016/j.media.2007.06.004') == text.count('10.1109/TMI.2003.809072') == 1
     assert 'ordinary differential' not in text
     assert settings_of('--method', 'ants-syn').fingerprint() != settings_of().fingerprint()
-
-
-@pytest.mark.parametrize('name', APP_PROGRAMS)
-def test_the_methods_text_of_every_program(name):
-    text = methods_text(settings_of('--method', name))
-    body, references = text.split('## References')
-    assert f'(method {name}' in ' '.join(body.split())
-    for author, year in re.findall(r'([A-Z][a-z]+) et al\. (\d{4})', ' '.join(body.split())):
-        assert re.search(rf'^- {author}.*\({year}\)', references, re.M), author
 
 
 def test_a_bad_header_fails_its_pair_only(app, capsys, raw):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from bidsreg import __version__
+from bidsreg.programs import APP_PROGRAMS
 from bidsreg.reports.citation import REFERENCES, methods_text
 from bidsreg.settings import Settings
 
@@ -33,3 +36,12 @@ def test_everything_that_takes_part_is_cited(tmp_path):
 def test_what_was_not_done_is_not_cited(tmp_path, options, missing):
     assert missing in text_of(tmp_path)
     assert missing not in text_of(tmp_path, **options)
+
+
+@pytest.mark.parametrize('name', APP_PROGRAMS)
+def test_every_program_is_cited(tmp_path, name):
+    text = methods_text(Settings(bids_dir=tmp_path, output_dir=tmp_path / 'out', method=name))
+    body, references = text.split('## References')
+    assert f'(method {name}' in ' '.join(body.split())
+    for author, year in re.findall(r'([A-Z][a-z]+) et al\. (\d{4})', ' '.join(body.split())):
+        assert re.search(rf'^- {author}.*\({year}\)', references, re.M), author
