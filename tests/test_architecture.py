@@ -75,7 +75,6 @@ OF_NO_MODULE = frozenset(
         'tests/experiments/test_readme.py',
         'tests/registration/test_gpu_memory.py',
         'tests/registration/test_units.py',
-        'tests/reports/test_subject_in_browser.py',
         'tests/test_architecture.py',
         'tests/test_docs.py',
         'tests/test_examples.py',
