@@ -214,9 +214,8 @@ def _align_brains(
 ) -> None:
     """Align brains without masks: rigid, then affine.
 
-    Two people's brains differ in size: inside masks, mutual information does not see what lies outside of one of
-    them: on a simulated pair the affine came out worse than the rigid before it (Dice .46 after .49; as
-    here .53 after .51).
+    Two people's brains differ in size, and inside masks mutual information does not see what lies outside of one of
+    them: the affine may end worse than the rigid that it began with.
     """
     rigid, affine = _aligners(shapes=shapes, settings=settings)
     for end, shape in zip(('fixed', 'moving'), shapes.values(), strict=True):

@@ -8,60 +8,51 @@ from bidsreg.registration.events import Event
 
 
 @dataclass(frozen=True)
-class ProgramEnded(Event):
-    """The program ended by its own rule.
+class ProgramEvent(Event):
+    """The base of them.
 
     Attributes
     ----------
     program : str
-        Its name.
+        The name of the program.
     """
 
     program: str
 
 
 @dataclass(frozen=True)
-class InverseSearched(Event):
-    """The program gives no inverse: the field was inverted.
-
-    Attributes
-    ----------
-    program : str
-        Its name.
-    """
-
-    program: str
+class ProgramEnded(ProgramEvent):
+    """The program ended by its own rule."""
 
 
 @dataclass(frozen=True)
-class InverseMissing(Event):
+class InverseSearched(ProgramEvent):
+    """The program gives no inverse: the field was inverted."""
+
+
+@dataclass(frozen=True)
+class InverseMissing(ProgramEvent):
     """The program gives no inverse, and its field has none: the best approximation was taken.
 
     Attributes
     ----------
-    program : str
-        Its name.
     reason : str
         How far off the approximation is, and where.
     """
 
     warning = True
-    program: str
     reason: str
 
 
 @dataclass(frozen=True)
-class FieldFolds(Event):
+class FieldFolds(ProgramEvent):
     """The program's field folds; it is written as it is.
 
     Attributes
     ----------
-    program : str
-        Its name.
     voxels : int
         How many of them fold.
     """
 
     warning = True
-    program: str
     voxels: int

@@ -5,7 +5,6 @@ import functools
 
 import numpy as np
 import pytest
-import torch
 
 from bidsreg.registration import Grid, Image, preset, register
 from tests import data
@@ -19,14 +18,6 @@ GRIDS = {
     'thick': ('RAS', (0, 0, 0), (0.8, 0.8, 2.0), (0, 0, 0)),
     'oblique': ('LPI', (-8, 12, 17), (0.875, 0.875, 0.875), (0, 0, 0)),
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def laid(name, size):
