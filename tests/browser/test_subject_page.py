@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from bidsreg.cli import main
 from bidsreg.reports import write_reports
-from tests.reports.test_subject import picture, run  # noqa: F401 (fixtures)
+from tests.reports.test_subject import make_run, picture  # noqa: F401 (a fixture)
 
 WIDTHS = (1280, 390)
 
 
-@pytest.fixture
-def pages(run):  # noqa: F811
-    """Pages of a run with finished and failed pairs, and the page of its study."""
-    settings, plan, outcomes = run
+@pytest.fixture(scope='module')
+def pages(tmp_path_factory, picture):  # noqa: F811
+    """Pages of a run with finished and failed pairs, and the page of its study; no test changes them."""
+    settings, plan, outcomes = make_run(tmp_path_factory.mktemp('run'), picture)
     written = write_reports(settings, plan, outcomes)
     assert main([str(settings.bids_dir), str(settings.output_dir), 'group']) == 0
     return written
@@ -30,13 +32,14 @@ def test_it_opens_with_all_its_figures(pages, browser, width):
         assert browser.complaints() == []
 
 
-def test_a_missing_figure_would_be_noticed(pages, browser):
-    figures = pages[0].parent / 'sub-01' / 'figures'
+def test_a_missing_figure_would_be_noticed(pages, browser, tmp_path):
+    folder = shutil.copytree(pages[0].parent, tmp_path / 'out')
+    figures = folder / 'sub-01' / 'figures'
     (image,) = figures.glob('*ses-1_run-1_desc-mask_T1w.svg')
     (moving,) = figures.glob('*ses-1_run-1_desc-affine_T2w.svg')
     image.unlink()
     moving.unlink()
-    browser.open(pages[0])
+    browser.open(folder / pages[0].name)
     assert {address.rpartition('/')[2] for address in browser.missing_figures()} == {image.name, moving.name}
     assert browser.complaints()
 

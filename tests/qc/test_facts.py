@@ -86,9 +86,8 @@ def test_the_verdict_tells_bad_from_good_after_the_solver(name, seed, tmp_path):
         assert any(verdict['checks'][check]['status'] in right for check in speak), verdict['reasons']
 
 
-@pytest.mark.parametrize('name', ['good', 'flipped'])
-def test_the_verdict_of_one_good_and_one_bad_pair(name, tmp_path):
-    make, right, _ = CASES[name]
+def test_the_facts_of_a_pair_are_described(tmp_path):
+    make, right, _ = CASES['good']
     facts = registered(*make(0), tmp_path)
     assert facts['verdict']['status'] in right
     assert_described(facts)

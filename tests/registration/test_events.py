@@ -9,11 +9,12 @@ from bidsreg.messages import describe
 from bidsreg.programs import events as program_events
 from bidsreg.registration import events
 
+# all but the bases
 KINDS = [
     kind
     for module in (events, program_events)
     for kind in vars(module).values()
-    if isinstance(kind, type) and issubclass(kind, events.Event) and kind is not events.Event
+    if isinstance(kind, type) and issubclass(kind, events.Event) and not kind.__subclasses__()
 ]
 
 

@@ -56,16 +56,15 @@ def picture(tmp_path_factory):
     return figures.flicker(head.scan, head.scan, head.mask, tmp_path_factory.mktemp('f') / 'f.svg').read_text()
 
 
-@pytest.fixture
-def run(tmp_path, picture):
-    """A dataset with a finished session, a failed one, a broken file, and a subject with only a T1w."""
+def make_run(folder, picture):
+    """Lay out a dataset with a finished session, a failed one, a broken file, and a subject with only a T1w."""
     subjects = {
         '01': {'1': ['T1w', 'run-1_T2w', 'run-2_T2w'], '2': ['T1w', 'acq-bad_T1w', 'T2w']},
         '02': {None: ['T1w', 'T2w']},
         '03': {None: ['T1w']},
     }
-    root = data.write_dataset(tmp_path / 'data & <odd> näme', subjects)
-    settings = Settings(bids_dir=root, output_dir=tmp_path / 'out put', work_dir=tmp_path / 'work', run_uuid='run1')
+    root = data.write_dataset(folder / 'data & <odd> näme', subjects)
+    settings = Settings(bids_dir=root, output_dir=folder / 'out put', work_dir=folder / 'work', run_uuid='run1')
     plan = find_pairs(settings)
     crash = settings.output_dir / 'logs' / 'run1' / 'crash-20260101-1-a-register-x.txt'
     crash.parent.mkdir(parents=True)
@@ -80,6 +79,11 @@ def run(tmp_path, picture):
             outcomes.append(Outcome(pair.name, pair.subject, pair.session, 'done'))
     outcomes.append(Outcome('', '03', None, 'no pair', detail='only T1w, no T2w'))
     return settings, plan, tuple(outcomes)
+
+
+@pytest.fixture
+def run(tmp_path, picture):
+    return make_run(tmp_path, picture)
 
 
 class Page(HTMLParser):
