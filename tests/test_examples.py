@@ -45,6 +45,7 @@ def test_examples_say_what_they_are_and_how_to_run_them(path, capsys):
     assert words.strip().splitlines()[0] in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_register_two_files(pair, files, tmp_path, capsys):
     out = tmp_path / 'out'
     arguments = [files['fixed'], files['moving'], str(out), '--fixed-mask', files['fixed_mask']]

@@ -104,11 +104,13 @@ def names_in(wheel: Path) -> set[str]:
         return {name for name in archive.namelist() if '.dist-info/' not in name}
 
 
+@pytest.mark.slow
 def test_wheels_hold_every_module_and_data_file_and_nothing_else(built):
     assert names_in(built.wheel) == wanted()
     assert names_in(built.from_sdist) == wanted()
 
 
+@pytest.mark.slow
 def test_sdist_holds_what_a_wheel_is_made_of(built):
     with tarfile.open(built.sdist) as archive:
         names = {name.partition('/')[2] for name in archive.getnames()}
@@ -119,6 +121,7 @@ def test_sdist_holds_what_a_wheel_is_made_of(built):
     assert names >= sources | {'pyproject.toml', 'README.md', 'LICENSE'}
 
 
+@pytest.mark.slow
 def test_metadata(built):
     with zipfile.ZipFile(built.wheel) as archive:
         found = email.message_from_bytes(archive.read(f'bidsreg-{VERSION}.dist-info/METADATA'))
@@ -135,12 +138,14 @@ def test_the_version_is_the_same_everywhere():
 
 
 # ---------------------------------------------------------------------------------------------------- what is installed
+@pytest.mark.slow
 def test_the_copy_is_what_python_finds(installed, run_installed):
     code = 'import bidsreg, bidsreg.workflows as w, bidsreg.qc as q; print(bidsreg.__file__, w.__file__, q.__file__)'
     files = [Path(word) for word in run_installed(sys.executable, '-c', code).split()]
     assert all(file.is_relative_to(installed) for file in files)
 
 
+@pytest.mark.slow
 def test_commands(installed, run_installed):
     assert sorted(file.name for file in (installed / 'bin').iterdir()) == sorted(PROJECT['scripts'])
     assert run_installed(installed / 'bin' / 'bidsreg', '--version') == f'bidsreg {VERSION}\n'
@@ -149,6 +154,7 @@ def test_commands(installed, run_installed):
     assert '--check' in run_installed(sys.executable, '-m', 'bidsreg.app.example', '--help')
 
 
+@pytest.mark.slow
 def test_data_files_are_found_by_the_copy(run_installed):
     code = (
         'from bidsreg.benchmark.labels import read_label_list; from bidsreg.qc.verdict import read_thresholds;'

@@ -36,7 +36,7 @@ def test_fields_that_do_not_invert_are_written_on_a_finer_grid_and_say_so(pair, 
     # there is an end to it, and a word about it
     monkeypatch.setattr(finish, 'CONSISTENT', {'mean': 0.0, 'p99': 0.5})
     monkeypatch.setattr(finish, 'FINER_ABOVE', 3.0)
-    best = solved(pair)
+    best = solved(pair, dataclasses.replace(QUICK, levels=((8.0, 10),)))
     assert best.deformation.grid.spacing.max() <= 3.0
     assert isinstance(best.events[-1], InverseInexact)
     assert best.events[-1].warning

@@ -16,7 +16,13 @@ from tests import data
 from tests.heart import QUICK, before_and_after, loaded, solved
 
 
-@pytest.mark.parametrize('name', ['ras', 'left-handed', 'sagittal', 'oblique-left-handed', 'thick', 'far', 'sheared'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ('ras', 'left-handed', 'far')),
+        *('sagittal', 'oblique-left-handed', 'thick', 'sheared'),
+    ],
+)
 def test_a_known_deformation_is_recovered_on_every_kind_of_grid(name):
     shape, affine = data.GRIDS[name]
     centre = affine[:3, :3] @ ((np.array(shape) - 1) / 2) + affine[:3, 3]
@@ -57,11 +63,12 @@ def test_same_seed_same_bits_for_any_number_of_threads(pair, monkeypatch):
 
 
 def test_inverse_consistency_and_no_folds(pair, plain):
-    result = plain
-    deformation = result.deformation
-    error = metrics.inverse_consistency(
-        deformation.forward, deformation.inverse, deformation.grid, result.mask.data > 0
-    )
+    before, after = before_and_after(pair, plain)
+    assert after < 0.85 * before
+    assert plain.folds == 0
+    assert plain.path_length is None
+    deformation = plain.deformation
+    error = metrics.inverse_consistency(deformation.forward, deformation.inverse, deformation.grid, plain.mask.data > 0)
     assert error['mean'] < 0.05
     assert error['p99'] < 0.5
     assert np.abs(deformation.forward[[0, -1]]).max() == 0
@@ -128,8 +135,8 @@ def test_a_slab_too_thin_to_compare_is_an_error_not_a_silent_identity():
         register(thin, other, QUICK)
 
 
-def test_an_earlier_answer_is_a_start(pair):
-    first = solved(pair)
+def test_an_earlier_answer_is_a_start(pair, plain):
+    first = plain
     no_more = dataclasses.replace(QUICK, levels=((8.0, 1),), learning_rate=1e-9)
     again = register(
         loaded(pair.fixed),
@@ -192,8 +199,8 @@ def test_lesions_do_not_count(pair, side):
     assert masked < 0.7 * plain
 
 
-@pytest.mark.parametrize('velocity', ['node', 'lddmm', 'nodeo', 'nodeo-averaging', 'grid'])
-def test_every_velocity_registers_without_folds(pair, velocity):
+@pytest.mark.parametrize('velocity', ['lddmm', 'nodeo', 'nodeo-averaging', 'grid'])
+def test_every_other_velocity_registers_without_folds(pair, velocity):
     rate = 0.2 if velocity == 'grid' else 0.02
     result = solved(pair, dataclasses.replace(QUICK, velocity=velocity, learning_rate=rate))
     before, after = before_and_after(pair, result)
@@ -215,8 +222,8 @@ def test_the_path_of_lddmm_is_at_least_half_as_long_as_its_displacements(pair):
     assert 0.5 * np.sqrt((inside**2).mean()) < result.path_length < 100
 
 
-@pytest.mark.parametrize('similarity', ['mind', 'mind-features', 'mind-ssc', 'ngf', 'lmi', 'gmi'])
-def test_every_similarity_for_two_contrasts_brings_them_together(pair, similarity):
+@pytest.mark.parametrize('similarity', ['mind-features', 'mind-ssc', 'ngf', 'lmi', 'gmi'])
+def test_every_other_similarity_for_two_contrasts_brings_them_together(pair, similarity):
     scale = {'lmi': 5.0, 'gmi': 10.0, 'ngf': 5.0}.get(similarity, 1.0)
     result = solved(pair, dataclasses.replace(QUICK, similarity=similarity).stiffer(scale))
     before, after = before_and_after(pair, result)

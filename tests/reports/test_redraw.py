@@ -13,9 +13,16 @@ from bidsreg.bids.names import sidecar
 from bidsreg.cli import parse_settings
 from bidsreg.outcome import Outcome
 from bidsreg.registration.itk import read_affine
+from bidsreg.reports import canvas, field, slicing, write_reports
 from bidsreg.reports import drawings as figures
-from bidsreg.reports import write_reports
 from bidsreg.reports.pictures import PICTURES, picture_path
+
+
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch):
+    """Draw with large pixels, which is quicker: here it matters which pictures there are."""
+    for module in (slicing, canvas, field):
+        monkeypatch.setattr(module, 'PIXEL', 2.0)
 
 
 def pictures_of(finished):

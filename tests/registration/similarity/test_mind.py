@@ -78,7 +78,7 @@ def test_the_chain_rule_by_hand_is_that_of_autograd(mismatch, descriptor, distan
     value, gradient = mismatch(image[0, 0], features, weight, floor, radius)
     assert value.item() == pytest.approx(plain.item(), rel=1e-12)
     torch.testing.assert_close(gradient, torch.autograd.grad(plain, leaf)[0][0, 0], rtol=0, atol=1e-12)
-    x, y, z = (2 * radius + 2 + extra for extra in (3, 2, 2))
+    x, y, z = (2 * radius + 2 + extra for extra in (2, 1, 1))
     small = image[0, 0, :x, :y, :z].clone().requires_grad_()
-    known = features[:, :3, :2, :2], weight[:3, :2, :2], floor, radius
+    known = features[:, :2, :1, :1], weight[:2, :1, :1], floor, radius
     assert torch.autograd.gradcheck(lambda x: ByHand.apply(x, mismatch, *known), small, atol=1e-8)
