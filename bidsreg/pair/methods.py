@@ -87,6 +87,7 @@ class PresetMethod(PairMethod['Result']):
         self.request, self.preset = request, chosen_preset(request)
         self.device = pick_device(request.device)
         check_names(self.preset)
+        check_read(self.preset, preset(request.method))
 
     def register(self, fixed: Image, moving: Image, inputs: Mapping[str, Any]) -> Result:
         """Solve."""
@@ -229,6 +230,32 @@ def check_names(chosen: Preset) -> None:
     for field, name in [*named, *(('regularity', name) for name, _ in chosen.regularity)]:
         if name not in known[field]:
             raise ValueError(f"{field}: there is no '{name}'; known are {', '.join(known[field])}")
+
+
+def check_read(chosen: Preset, base: Preset) -> None:
+    """Refuse settings that the velocity and the regularisers of a preset have no use for.
+
+    Parameters
+    ----------
+    chosen, base
+        The preset as the options change it, and as it is named.
+
+    Raises
+    ------
+    ValueError
+        If a setting was changed that nothing reads, or the adjoint is asked for where there is none.
+    """
+    from bidsreg.registration import REGULARISERS, VELOCITIES
+
+    velocity = VELOCITIES[chosen.velocity]
+    used = {*velocity.needs, *(field for name, _ in chosen.regularity for field in REGULARISERS[name].needs)}
+    of_velocities = {field for known in VELOCITIES.values() for field in known.needs}
+    of_regularisers = {field for known in REGULARISERS.values() for field in known.needs}
+    for name in sorted((of_velocities | of_regularisers) - used):
+        if getattr(chosen, name) != getattr(base, name):
+            raise ValueError(f"{name}: the velocity '{chosen.velocity}' has no use for it")
+    if chosen.adjoint and not velocity.eulerian:
+        raise ValueError(f"adjoint: the velocity '{chosen.velocity}' has gradients through its solver's steps alone")
 
 
 def pick_device(wanted: str) -> str:

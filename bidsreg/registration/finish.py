@@ -49,7 +49,7 @@ class FieldWriter:
     problem : Problem
         Gives the grids.
     solver : Solver
-        The one of the optimisation; fields take `FINAL_STEPS` times as many steps.
+        The one of the optimisation; fields of an Eulerian velocity take `FINAL_STEPS` times as many steps.
     preset : Preset
         The settings.
     compute : Compute
@@ -70,7 +70,7 @@ class FieldWriter:
         self._repairs: list[tuple[Tensor, separable.Matrices]] = []
 
     def mask(self) -> Image:
-        """Return the fixed mask on the grid of the written fields."""
+        """Return where images are compared (the fixed mask, grown by `reach`) on the grid of the written fields."""
         return Image(resample(self.problem.fixed_mask, self.grid, order=0) > 0, self.grid)
 
     @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ class Solver:
     steps : int
         Of a method with fixed steps.
     tolerance : float
-        Relative and absolute, in voxels of the velocity's grid, of an adaptive method.
+        Relative and absolute, of an adaptive method: in voxels of the velocity's grid, or in mm for a cloud of points.
     adjoint : bool
         Solve the adjoint equation for gradients: memory does not grow with the steps, at the price of another solution
         backward in time, whose error the gradient has. Otherwise gradients go through the steps: exact for the discrete
@@ -78,7 +78,9 @@ class Eulerian(torch.nn.Module):
         return torch.einsum('k,kcxyz->cxyz', (1 - away.abs()).clamp_min(0).to(phi.dtype), values)
 
 
-def integrate(rate: Rate, start: Tensor, solver: Solver, backward: bool = False, parameters: Any = ()) -> Tensor:
+def integrate(
+    rate: Rate, start: Tensor, solver: Solver, backward: bool = False, parameters: Sequence[Tensor] = ()
+) -> Tensor:
     """Let particles flow for one unit of time.
 
     Parameters

@@ -56,6 +56,8 @@ class Image:
             data: np.ndarray = np.asarray(np.asanyarray(image.dataobj), dtype=dtype)
         except FileNotFoundError:
             raise ValueError(f'{path}: there is no such file') from None
+        except MemoryError:
+            raise
         except Exception as error:
             raise ValueError(f'{path}: cannot be read as a NIfTI image ({error}); is it whole?') from error
         if data.ndim == 4 and data.shape[3] == 1:

@@ -24,14 +24,16 @@ class Preset:
         Keys of the registries in :mod:`.similarity` and :mod:`.velocity`.
     regularity : tuple of (str, float)
         Regularisers (keys of the registry in :mod:`.regularity`) with their weights. Each is an integral over space
-        in mm^3, divided by the volume of the fixed mask, so a weight means the same on every grid.
+        in mm^3, divided by the volume in which images are compared (the fixed mask, grown by `reach`), so a weight
+        means the same on every grid.
     solver : str
         A torchdiffeq method, with fixed steps (``'euler'``, ``'midpoint'``, ``'rk4'``, ...) or adaptive ones
         (``'dopri5'``, ...).
     time_steps : int
-        Solver steps over t in [0, 1] while optimising; the written fields take `finish.FINAL_STEPS` times as many.
+        Solver steps over t in [0, 1] while optimising; the written fields of an Eulerian velocity take
+        `finish.FINAL_STEPS` times as many.
     tolerance : float
-        Of adaptive solvers, relative and absolute (in halves of the velocity grid's extent).
+        Of adaptive solvers, relative and absolute: in voxels of the velocity's grid, or in mm for a cloud of points.
     adjoint : bool
         Gradients by the adjoint equation, solved backward in time, instead of through the solver's steps.
     time_knots : int
@@ -126,8 +128,8 @@ class Preset:
 WITHIN = Preset(name='node-mind')
 """Two scans of one head: small, smooth deformations, of an unknown size.
 
-The defaults of `Preset` are its numbers. They were tuned by experiments/pairs.py on simulated heads 01 to 06 (03 and 04
-most), whose distortions of up to 4 mm are known, with three real sessions in view.
+The defaults of `Preset` are its numbers. They were tuned by experiments/pairs.py on simulated heads 01 to 06 (01,
+03, 04 and 05 most), whose distortions of up to 4 mm are known, with three real sessions in view.
 """
 
 BETWEEN = Preset(

@@ -67,7 +67,7 @@ class Problem:
 
     @property
     def volume(self) -> float:
-        """Volume of the fixed mask, in mm^3."""
+        """Return the volume in which images are compared (the fixed mask, grown by `reach`), in mm^3."""
         return float(self.fixed_mask.data.sum() * abs(np.linalg.det(self.fixed_mask.grid.affine[:3, :3])))
 
     def velocity_grid(self, coarser: int) -> Grid:

@@ -71,10 +71,13 @@ class Regulariser(ABC):
 
     Attributes
     ----------
+    needs : tuple of str
+        Fields of the preset that it reads.
     needs_displacement : bool
         Whether it looks at the displacement of every point of the grid; to the others only the velocity matters.
     """
 
+    needs: ClassVar[tuple[str, ...]] = ()
     needs_displacement: ClassVar[bool] = False
 
     @abstractmethod
@@ -139,6 +142,8 @@ class KineticEnergy(Regulariser):
 
     In mm^3, for lengths in units of 1 mm: at long wavelengths it is `Magnitude` + power * alpha * `GradientEnergy`.
     """
+
+    needs = ('kernel_alpha', 'kernel_power')
 
     def __call__(self, path: FlowPath) -> Tensor:
         """See `Regulariser`."""

@@ -47,7 +47,7 @@ class Result:
     attempts : int
         How often it was solved.
     mask : Image
-        The fixed mask on the deformation's grid.
+        Where images were compared, on the deformation's grid: the fixed mask, grown by the preset's `reach`.
     evidence : dict
         How alike the pair looks `before` (None where the headers place the brains apart), after the `affine` and after
         the `diffeo`, by measures that were not optimised.

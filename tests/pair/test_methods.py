@@ -218,3 +218,22 @@ def test_what_cannot_be_is_said_before_any_work(run, heads, words, absent, said)
     code, told, heard = run(*words, program=program)
     assert (code, told, program.workspaces) == (2, None, [])
     assert said in heard
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        (['--method', 'nodeo-mind', '--set', 'time_knots=3'], "time_knots: the velocity 'nodeo' has no use for it"),
+        (['--set', 'kernel_alpha=3'], "kernel_alpha: the velocity 'node' has no use for it"),
+        (['--set', 'velocity=grid', '--set', 'channels=4'], "channels: the velocity 'grid' has no use for it"),
+        (['--method', 'nodeo-mind', '--set', 'adjoint=true'], "adjoint: the velocity 'nodeo' has gradients"),
+    ],
+)
+def test_settings_that_nothing_reads_are_refused(files, capsys, words, said):
+    assert cli.main([str(files['fixed']), str(files['moving']), '--out', str(files['out']), *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not files['out'].exists()
+
+
+def test_a_setting_of_a_regulariser_is_read_with_it(called):
+    assert called('--set', 'regularity=v-norm:0.1', '--set', 'kernel_alpha=3')['method'].kernel_alpha == 3

@@ -190,9 +190,6 @@ def test_an_empty_mask_is_refused():
         dataclasses.replace(case, mask=empty).judge()
 
 
-# ------------------------------------------------------------------------------------------------ information
-
-
 def test_held_out_evidence_prefers_truth_to_affine_to_harm(pair):
     fixed, moving, mask = loaded(pair.fixed), loaded(pair.moving), loaded(pair.fixed_mask)
     room = fixed.grid.cropped(np.full(3, -8), np.array(fixed.grid.shape) + 8)

@@ -1,4 +1,4 @@
-"""Grids, images and the numbers about deformations, against closed forms and other implementations."""
+"""Grids, against closed forms and nibabel."""
 
 import nibabel as nib
 import numpy as np

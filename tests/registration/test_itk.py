@@ -161,4 +161,4 @@ def test_a_killed_writer_leaves_no_half_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='No space'):
         deformation.save(forward)
     assert forward.read_bytes() == before
-    assert not [p for p in tmp_path.iterdir() if p.name.startswith('.forward')]
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith('.')]

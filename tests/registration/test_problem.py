@@ -1,10 +1,87 @@
 """A pair made ready: what is refused, and how the grids lie."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from bidsreg.registration import Image
-from tests.heart import loaded, solved
+from bidsreg.registration import Grid, Image
+from bidsreg.registration.problem import margin, prepare
+from tests import data
+from tests.heart import QUICK, loaded, solved
+
+
+def prepared(pair, chosen=QUICK, **changed):
+    given = {'fixed': loaded(pair.fixed), 'moving': loaded(pair.moving), 'fixed_mask': loaded(pair.fixed_mask)}
+    given |= {'moving_mask': None, 'affine': pair.truth.matrix} | changed
+    return prepare(chosen=chosen, **given)
+
+
+@pytest.mark.parametrize('name', ['ras', 'oblique-left-handed', 'thick', 'sheared'])
+def test_the_grids_cover_the_brain(name):
+    shape, affine = data.GRIDS[name]
+    pair = data.pair(shape=shape, seed=1, fixed_affine=affine, moving_affine=affine, moving_shape=shape)
+    problem = prepared(pair)
+    mask = loaded(pair.fixed_mask)
+    brain = mask.grid.to_world(np.argwhere(mask.data > 0))
+    for grid, room in ((problem.brain, QUICK.reach), (problem.velocity, margin(QUICK))):
+        assert grid.is_orthogonal()
+        spacing = grid.spacing
+        at = grid.to_voxels(brain) * spacing
+        assert at.min() > room - 1e-3 - spacing.max()
+        assert ((np.array(grid.shape) - 1) * spacing - at).min() > room - 1e-3 - spacing.max()
+    corners = problem.field.to_voxels(problem.velocity.corners())
+    assert corners.min() >= 0
+    assert (corners <= np.array(problem.field.shape) - 1).all()
+    for coarser in (1, 2):
+        np.testing.assert_allclose(problem.velocity_grid(coarser).corners(), problem.velocity.corners(), atol=1e-4)
+
+
+def test_lesions_are_left_out_with_what_looks_at_them(pair):
+    moving = loaded(pair.moving)
+    assert prepared(pair).moving_counts(4.0, _Support()) is None
+    lesion = np.zeros_like(moving.data)
+    lesion[tuple(np.array(moving.grid.shape) // 2)] = 1
+    problem = prepared(pair, moving_lesion=Image(lesion, moving.grid))
+    counts = problem.moving_counts(4.0, _Support())
+    out = counts.grid.to_world(np.argwhere(counts.data < 0.5))
+    far = np.linalg.norm(out - problem.moving_lesion.grid.to_world(np.argwhere(problem.moving_lesion.data > 0)), axis=1)
+    assert 0 < far.max() <= _Support.support * 4.0 + 1e-3
+    assert len(out) > 1
+
+
+class _Support:
+    """All that is asked of a similarity here."""
+
+    support = 2
+
+
+@pytest.mark.parametrize(
+    ('side', 'words'),
+    [
+        ('fixed_mask', 'the fixed mask lies on another grid'),
+        ('moving_mask', 'the moving mask lies on another grid'),
+        ('fixed_lesion', 'the fixed lesion mask lies on another grid'),
+        ('moving_lesion', 'the moving lesion mask lies on another grid'),
+    ],
+)
+def test_masks_on_other_grids_are_refused(pair, side, words):
+    elsewhere = Image(np.ones((9, 9, 9), np.float32), Grid((9, 9, 9), np.diag([7.0, 7.0, 7.0, 1.0])))
+    with pytest.raises(ValueError, match=words):
+        prepared(pair, **{side: elsewhere})
+
+
+def test_an_image_that_is_constant_inside_its_mask_is_refused(pair):
+    moving = loaded(pair.moving)
+    with pytest.raises(ValueError, match='moving'):
+        prepared(pair, moving=Image(np.full_like(moving.data, 7), moving.grid))
+
+
+def test_the_volume_is_that_of_the_mask_grown_by_the_reach(pair):
+    small, wide = (prepared(pair, dataclasses.replace(QUICK, reach=reach)).volume for reach in (0.0, 8.0))
+    mask = loaded(pair.fixed_mask)
+    assert small == pytest.approx((mask.data > 0).sum() * abs(np.linalg.det(mask.grid.affine[:3, :3])), rel=1e-6)
+    assert wide > 1.3 * small
 
 
 def test_moving_mask_elsewhere_is_refused(pair):

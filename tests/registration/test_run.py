@@ -9,8 +9,7 @@ import torch
 
 from bidsreg.registration import Deformation, FoldedError, Grid, Image, finish, metrics, register
 from bidsreg.registration.events import SolvedAgain, StartFitted
-from bidsreg.registration.numerics import boxes
-from bidsreg.registration.numerics import threads as parallel
+from bidsreg.registration.numerics import boxes, threads
 from bidsreg.registration.numerics.inversion import InversionError, invert_displacement
 from tests import data
 from tests.heart import QUICK, before_and_after, loaded, solved
@@ -51,7 +50,7 @@ def test_the_answer_in_mm_does_not_depend_on_the_world_position(pair, plain):
 
 
 def test_same_seed_same_bits_for_any_number_of_threads(pair, monkeypatch):
-    monkeypatch.setattr(parallel, 'LARGE', 1)  # as for the images of whole heads
+    monkeypatch.setattr(threads, 'LARGE', 1)  # as for the images of whole heads
     monkeypatch.setattr(boxes, 'BOX_SIZE', 12)
     few = dataclasses.replace(QUICK, levels=((8.0, 5), (4.0, 5)))
     one = solved(pair, few)

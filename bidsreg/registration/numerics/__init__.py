@@ -1,1 +1,5 @@
-"""The tools of the heart that know nothing of images: sampling, separable maps, threads, inversion, the optimiser."""
+"""The tools of the heart, which know tensors and grids but nothing of a registration.
+
+Sampling and separable maps, edges, histograms and distances; boxes, threads and devices to work with; the inversion of
+fields, and the optimiser's step.
+"""

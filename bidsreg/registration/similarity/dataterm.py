@@ -205,7 +205,7 @@ class DataTerm:
         upstream = None
         if self.similarity.passes == 2:
             totals = torch.stack(
-                in_threads(lambda tile: self._sums(tile, turned), self.tiles, self.compute.threads)
+                in_threads(lambda tile: self._sums(tile, turned), self.tiles, self.compute.at_a_time)
             ).sum(0)
             value, upstream = _slope(self.similarity.value, totals)
         done = in_threads(lambda tile: self._gradient(tile, turned, upstream), self.tiles, self.compute.at_a_time)
@@ -237,7 +237,7 @@ class _Boxwise(torch.autograd.Function):
         return upstream * gradient, None
 
 
-def _slope(function: Any, totals: Tensor) -> tuple[Tensor, Tensor]:
+def _slope(function: Callable[[Tensor], Tensor], totals: Tensor) -> tuple[Tensor, Tensor]:
     """Return a function of the totals and its gradient by them."""
     with torch.enable_grad():
         leaf = totals.detach().requires_grad_()

@@ -13,7 +13,7 @@ Tensor = torch.Tensor
 class GlobalMutualInformation(Similarity):
     """Minus the mutual information of all compared voxels, in nats; in [-ln 32, 0], 0 where nothing is shared.
 
-    Wells et al. 1996 and Maes et al. 1997; Parzen windows as in Thevenaz and Unser 2000 (`information`).
+    Wells et al. 1996 and Maes et al. 1997; Parzen windows as in Thevenaz and Unser 2000 (`parzen`).
 
     Attributes
     ----------

@@ -32,7 +32,8 @@ class FlowPath:
     Attributes
     ----------
     velocity : Tensor, shape (K, 3, X, Y, Z)
-        Velocities at K moments of time, in mm per unit of time along the grid's axes.
+        Velocities at K evenly spaced moments of time, in mm per unit of time along the grid's axes; of a cloud of
+        points those at the evaluations of its solver.
     displacement : Tensor, shape (1, 3, X, Y, Z)
         phi(1) - id in mm along the grid's axes, at the grid's points.
     spacing : Tensor, shape (3,)
@@ -76,7 +77,7 @@ class Velocity(nn.Module, ABC):
     Attributes
     ----------
     needs : tuple of str
-        Fields of the preset that it reads.
+        Fields of the preset that it reads, of those that not every registration reads.
     eulerian : bool
         Whether a velocity belongs to a place, so that the flow solved backward is the inverse map and coarse levels can
         do with a coarser grid; otherwise it belongs to a point of the grid.
@@ -178,7 +179,15 @@ class LagrangianVelocity(Velocity):
     def path(
         self, grid: Grid, solver: Solver, preset: Preset, coarser: int = 0, needed: Tensor | None = None
     ) -> FlowPath:
-        """Let the whole cloud flow, since every point depends on all; see `Velocity.path`."""
+        """Let the whole cloud flow, since every point depends on all; see `Velocity.path`.
+
+        Raises
+        ------
+        ValueError
+            If the solver asks for gradients by the adjoint equation.
+        """
+        if solver.adjoint:
+            raise ValueError('adjoint: the cloud of points has gradients through the steps of its solver alone')
         some = next(self.parameters())
         spacing = torch.as_tensor(grid.spacing, dtype=torch.float32, device=some.device)
         start = voxel_indices(grid.shape, some.device)

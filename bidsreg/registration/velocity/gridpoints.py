@@ -17,7 +17,7 @@ Tensor = torch.Tensor
 class GridVelocity(EulerianVelocity):
     """Velocities at the grid's points as free parameters, smoothed by a Gaussian and brought to zero at the border."""
 
-    needs = ('time_knots', 'velocity_smoothing')
+    needs = ('time_knots',)
 
     def __init__(self, shape: tuple[int, ...], spacing: np.ndarray, taper: float, preset: Preset) -> None:
         super().__init__(shape, spacing, taper, preset)

@@ -86,7 +86,7 @@ def _upsampled(latent: Tensor, size: tuple[int, ...]) -> Tensor:
 class NodeVelocity(EulerianVelocity):
     """The Neural ODE's velocity: a `LatentNetwork`, smoothed by a Gaussian, brought to zero at the border."""
 
-    needs = ('channels', 'time_knots', 'velocity_smoothing')
+    needs = ('channels', 'time_knots')
 
     def __init__(self, shape: tuple[int, ...], spacing: np.ndarray, taper: float, preset: Preset) -> None:
         super().__init__(shape, spacing, taper, preset)

@@ -29,7 +29,7 @@ class NodeoVelocity(LagrangianVelocity):
     the grid is therefore not the inverse map, and nothing but regularity keeps points from crossing.
     """
 
-    needs = ('channels', 'velocity_smoothing')
+    needs = ('channels',)
     half_extent: Tensor
     kernel: SmoothingKernel = staticmethod(separable.gaussian_weights)
     bottleneck = 32

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from bidsreg.registration.numerics import separable
-from bidsreg.registration.numerics import threads as parallel
 from bidsreg.registration.numerics.sampling import interpolate
-from bidsreg.registration.numerics.threads import in_threads, one_thread_an_operation, threads_given_back
+from bidsreg.registration.numerics.threads import LARGE, in_threads, one_thread_an_operation, threads_given_back
 
 
 @pytest.fixture(autouse=True)
@@ -20,17 +19,17 @@ def threads():
 def test_threads_are_given_up_and_given_back_for_large_operations():
     with one_thread_an_operation() as before:
         assert (before, torch.get_num_threads()) == (3, 1)
-        with threads_given_back(parallel.LARGE):
+        with threads_given_back(LARGE):
             assert torch.get_num_threads() == 3
         assert torch.get_num_threads() == 1
-        with threads_given_back(parallel.LARGE - 1):
+        with threads_given_back(LARGE - 1):
             assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 3
 
 
 def test_threads_of_a_pool_get_none_back():
     def seen(_):
-        with threads_given_back(parallel.LARGE):
+        with threads_given_back(LARGE):
             return torch.get_num_threads()
 
     with one_thread_an_operation():
@@ -38,7 +37,7 @@ def test_threads_of_a_pool_get_none_back():
 
 
 def test_threads_are_given_up_again_after_an_error():
-    with one_thread_an_operation(), pytest.raises(ZeroDivisionError), threads_given_back(parallel.LARGE):
+    with one_thread_an_operation(), pytest.raises(ZeroDivisionError), threads_given_back(LARGE):
         raise ZeroDivisionError
     assert torch.get_num_threads() == 3
     with pytest.raises(ZeroDivisionError), one_thread_an_operation():
@@ -67,7 +66,7 @@ def test_a_separable_map_is_the_product_with_three_matrices_and_so_is_its_gradie
 
 @pytest.mark.parametrize('shape', [(21, 25, 23), (75, 83, 71)])
 def test_large_operations_give_the_same_bits_for_any_number_of_threads(shape, monkeypatch):
-    monkeypatch.setattr(parallel, 'LARGE', 1)
+    monkeypatch.setattr('bidsreg.registration.numerics.threads.LARGE', 1)
     generator = torch.Generator().manual_seed(0)
     volume = torch.randn(1, 3, *shape, generator=generator)
     matrices = separable.to_tensors([separable.gaussian_weights(n, 1.7) for n in shape], volume)

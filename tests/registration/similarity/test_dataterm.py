@@ -1,5 +1,6 @@
 """The data term, worked box by box."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -7,8 +8,11 @@ import pytest
 import torch
 from scipy import ndimage as ndi
 
-from bidsreg.registration.similarity import SIMILARITIES, descriptors
+from bidsreg.registration.numerics.compute import Compute
+from bidsreg.registration.similarity import SIMILARITIES, dataterm, descriptors
+from tests import data
 from tests.comparisons import EVERY, Comparison, core, smooth_noise
+from tests.heart import QUICK, solved
 
 
 @pytest.mark.parametrize('name', EVERY)
@@ -46,3 +50,22 @@ def test_voxels_beyond_the_mask_and_its_support_do_not_matter(name, monkeypatch)
     gradient = compared.gradient()[0].abs().amax(0)
     inside = core(near, SIMILARITIES[name].support) if compared.similarity.feature_based else near
     assert gradient[~inside].max() == 0 < gradient.max()
+
+
+@pytest.mark.parametrize('name', ['gmi', 'mind'])
+def test_a_gpu_takes_one_box_after_another_in_every_pass(name, monkeypatch):
+    """Pretended: what is asked for is the number of boxes at a time."""
+    asked = []
+    run = dataterm.in_threads
+
+    def noted(function, items, count):
+        asked.append(count)
+        return run(function, items, 1)
+
+    monkeypatch.setattr(dataterm, 'in_threads', noted)
+    monkeypatch.setattr(Compute, 'at_a_time', property(lambda _: 1))
+    pair = data.pair((20, 24, 20), seed=1)
+    chosen = dataclasses.replace(QUICK, similarity=name, levels=((8.0, 1),))
+    solved(pair, chosen)
+    assert len(asked) >= SIMILARITIES[name].passes
+    assert set(asked) == {1}

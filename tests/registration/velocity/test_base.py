@@ -3,18 +3,19 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from bidsreg.registration import Grid
+from bidsreg.registration.flow import Solver
+from bidsreg.registration.velocity import VELOCITIES
 from bidsreg.registration.velocity.gridpoints import GridVelocity
 from bidsreg.registration.velocity.lddmm import LddmmVelocity
-from bidsreg.registration.velocity.nodeo import AveragingNodeoVelocity, NodeoVelocity
 from tests.velocities import PRESET, SHAPE, SPACING, made, points, shaken, values
 
-EULERIAN = [LddmmVelocity, GridVelocity]
-
-
-VOXEL_CLOUDS = [NodeoVelocity, AveragingNodeoVelocity]
+EULERIAN = [kind for kind in VELOCITIES.values() if kind.eulerian]
+VOXEL_CLOUDS = [kind for kind in VELOCITIES.values() if not kind.eulerian]
 
 
 @pytest.mark.parametrize('kind', [*EULERIAN, *VOXEL_CLOUDS])
@@ -77,3 +78,10 @@ def test_velocity_on_a_halved_grid_is_nearly_the_same(kind):
     for axis in (2, 3, 4):
         for end in (0, -1):
             assert half.select(axis, end).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize('kind', VOXEL_CLOUDS)
+def test_a_cloud_has_no_adjoint_gradient_and_says_so(kind):
+    grid = Grid(SHAPE, np.diag([*SPACING, 1.0]))
+    with pytest.raises(ValueError, match='adjoint'):
+        made(kind).path(grid, Solver(adjoint=True), PRESET)
