@@ -5,7 +5,7 @@ Events travel as records (:mod:`bidsreg.registration.events`) and, in ``result.j
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Values = Mapping[str, Any]
@@ -69,3 +69,34 @@ def describe(values: Values) -> str:
         If there is no such event.
     """
     return SENTENCES[values['event']](values)
+
+
+EVIDENCE = {
+    'mind_heldout': 'held-out MIND distance',
+    'mi': 'mutual information',
+    'edge_correlation': 'edge correlation',
+}
+"""What the kinds of evidence are called, by their fields of :class:`bidsreg.registration.evidence.Evidence`."""
+_FORMATS = {'mind_heldout': '.4f', 'mi': '.3f', 'edge_correlation': '.3f'}
+
+
+def explain_decision(kept: str, worse: Sequence[str], affine: Values, diffeo: Values) -> str:
+    """Return one sentence about why the affine or the deformation is kept.
+
+    Parameters
+    ----------
+    kept, worse
+        Of a :class:`bidsreg.registration.evidence.Decision`.
+    affine, diffeo
+        The evidence after each, by its fields.
+    """
+    numbers = ', '.join(
+        f'{words} {affine[name]:{_FORMATS[name]}} to {diffeo[name]:{_FORMATS[name]}}'
+        for name, words in EVIDENCE.items()
+    )
+    if kept == 'diffeo':
+        note = f' (but {EVIDENCE[worse[0]]} got worse)' if worse else ''
+        return f'the deformation does no harm by evidence it was not optimised on{note}: {numbers}'
+    why = 'which lost more than the others gained' if len(worse) == 1 else 'taken together'
+    names = ' and '.join(EVIDENCE[name] for name in worse or EVIDENCE)
+    return f'the deformation looks worse than the affine by {names}, {why}: {numbers}'

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bidsreg.messages import SENTENCES, describe
+from bidsreg.messages import EVIDENCE, SENTENCES, describe, explain_decision
 from bidsreg.registration.events import LevelEnded, SolvedAgain
 
 
@@ -31,3 +31,20 @@ def test_an_unknown_event_is_an_error():
     assert 'Nothing' not in SENTENCES
     with pytest.raises(KeyError):
         describe({'event': 'Nothing'})
+
+
+@pytest.mark.parametrize(
+    ('kept', 'worse', 'words'),
+    [
+        ('diffeo', (), 'does no harm'),
+        ('diffeo', ('mi',), '(but mutual information got worse)'),
+        ('affine', ('mi', 'mind_heldout'), 'by mutual information and held-out MIND distance, taken together'),
+        ('affine', ('edge_correlation',), 'by edge correlation, which lost more than the others gained'),
+        ('affine', (), 'by held-out MIND distance and mutual information and edge correlation, taken together'),
+    ],
+)
+def test_a_decision_is_explained_with_its_numbers(kept, worse, words):
+    affine = dict.fromkeys(EVIDENCE, 0.5)
+    text = explain_decision(kept, worse, affine, dict.fromkeys(EVIDENCE, 0.25))
+    assert words in text
+    assert text.count('0.5') == text.count('0.25') == 3

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from bidsreg.messages import explain_decision
 from bidsreg.registration.atomic import atomic_folder
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ def decide(keep: str, evidence_of: Mapping[str, Evidence | None]) -> dict[str, s
     # only the evidence before the affine may be absent
     affine, diffeo = cast('Evidence', evidence_of['affine']), cast('Evidence', evidence_of['diffeo'])
     decision = evidence.decide(affine, diffeo)
-    answer = {**dataclasses.asdict(decision), 'better': decision.kept}
+    reason = explain_decision(decision.kept, decision.worse, dataclasses.asdict(affine), dataclasses.asdict(diffeo))
     if keep == 'diffeo':
-        answer |= {'kept': keep, 'reason': f'--keep diffeo was asked for; {decision.reason}'}
-    return answer
+        return {'kept': keep, 'reason': f'--keep diffeo was asked for; {reason}', 'better': decision.kept}
+    return {'kept': decision.kept, 'reason': reason, 'better': decision.kept}
 
 
 def affine_alone(deformation: Deformation) -> Deformation:

@@ -58,10 +58,18 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Decision:
-    """Which transform is kept, and why, in a sentence for the report."""
+    """Which transform is kept, and why.
+
+    Attributes
+    ----------
+    kept : str
+        ``affine`` or ``diffeo``.
+    worse : tuple of str
+        The kinds of evidence, by their fields of `Evidence`, that the deformation made worse than the affine.
+    """
 
     kept: str
-    reason: str
+    worse: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,11 +221,11 @@ class Source:
 
 
 def gains(old: Evidence, new: Evidence) -> dict[str, float]:
-    """Return by how much, relatively, each kind of evidence is better in `new` than in `old`."""
+    """Return by how much, relatively, each kind of evidence (by its field) is better in `new` than in `old`."""
     return {
-        'held-out MIND': (old.mind_heldout - new.mind_heldout) / max(old.mind_heldout, 1e-9),
-        'mutual information': (new.mi - old.mi) / max(abs(old.mi), 1e-9),
-        'edge correlation': (new.edge_correlation - old.edge_correlation) / max(abs(old.edge_correlation), 0.05),
+        'mind_heldout': (old.mind_heldout - new.mind_heldout) / max(old.mind_heldout, 1e-9),
+        'mi': (new.mi - old.mi) / max(abs(old.mi), 1e-9),
+        'edge_correlation': (new.edge_correlation - old.edge_correlation) / max(abs(old.edge_correlation), 0.05),
     }
 
 
@@ -320,19 +328,10 @@ def decide(affine: Evidence, diffeo: Evidence) -> Decision:
     none decides alone: the affine is kept where two of them got worse, or where one lost more than the others gained.
     Changes below `TOLERANCE` are no harm.
     """
-    numbers = (
-        f'held-out MIND distance {affine.mind_heldout:.4f} to {diffeo.mind_heldout:.4f}, '
-        f'mutual information {affine.mi:.3f} to {diffeo.mi:.3f}, '
-        f'edge correlation {affine.edge_correlation:.3f} to {diffeo.edge_correlation:.3f}'
-    )
     change = gains(affine, diffeo)
-    worse = [name for name, gain in change.items() if gain < -TOLERANCE]
-    if len(worse) < 2 and sum(change.values()) > -TOLERANCE:
-        note = f' (but {worse[0]} fell)' if worse else ''
-        return Decision('diffeo', f'the deformation does no harm by evidence it was not optimised on{note}: {numbers}')
-    why = 'which lost more than the others gained' if len(worse) == 1 else 'taken together'
-    names = ' and '.join(worse or change)
-    return Decision('affine', f'the deformation looks worse than the affine by {names}, {why}: {numbers}')
+    worse = tuple(name for name, gain in change.items() if gain < -TOLERANCE)
+    harmless = len(worse) < 2 and sum(change.values()) > -TOLERANCE
+    return Decision('diffeo' if harmless else 'affine', worse)
 
 
 def improves(old: Evidence, new: Evidence) -> bool:

@@ -176,7 +176,7 @@ def _solve_in_memory(
     except torch.cuda.OutOfMemoryError as error:
         raise RegistrationError(
             f'the GPU has too little memory even when it works box by box ({short.reason}): let nothing else use it, '
-            'or use --working-resolution 1.5, or --device cpu'
+            'or work on a coarser grid, or on the CPU'
         ) from error
     return replace(result, events=(short, *result.events))
 

@@ -201,7 +201,7 @@ def test_held_out_evidence_prefers_truth_to_affine_to_harm(pair):
     assert evidence.decide(affine, good).kept == 'diffeo'
     decision = evidence.decide(affine, harmful)
     assert decision.kept == 'affine'
-    assert 'held-out MIND' in decision.reason
+    assert 'mind_heldout' in decision.worse
     assert judge.before.mi < harmful.mi < affine.mi < good.mi
     assert judge.before.edge_correlation < affine.edge_correlation < good.edge_correlation
     assert evidence.improves(affine, good)
