@@ -11,8 +11,8 @@ from pathlib import Path
 
 from bidsreg.benchmark.case import Case
 from bidsreg.benchmark.settings import BenchmarkSettings
-from bidsreg.bids.names import output_name
-from bidsreg.bids.pairs import EXTENSIONS, Pair, find_pairs, index
+from bidsreg.bids.pairs import Pair, find_pairs
+from bidsreg.bids.scans import index, list_images
 from bidsreg.errors import InputError
 from bidsreg.settings import Settings
 
@@ -70,14 +70,13 @@ def label_folders(settings: BenchmarkSettings) -> tuple[Path, ...]:
 
 def _segmentations(app: Settings, folders: Iterable[Path], subjects: set[str]) -> list[tuple[Path, dict[str, str]]]:
     """List every label image of the subjects with its entities, in the dataset and in its derivatives."""
-    found = []
+    found: list[tuple[Path, dict[str, str]]] = []
     for folder in (app.bids_dir, *folders):
         there = {path.name.removeprefix('sub-') for path in folder.glob('sub-*')}
         if not subjects & there:
             continue
         layout = index(dataclasses.replace(app, bids_dir=folder, participant_label=tuple(sorted(subjects & there))))
-        for file in layout.get(suffix='dseg', extension=list(EXTENSIONS)):
-            found.append((Path(file.path), {k: str(v) for k, v in file.get_entities(metadata=False).items()}))
+        found += list_images(layout, ('dseg',))
     return sorted(found, key=lambda item: str(item[0]))
 
 
@@ -93,7 +92,7 @@ def _known_files(
         'fixed_labels': choose_labels(pair.fixed_entities, ('', 'T1w', 'orig'), segmentations, desc),
         'moving_labels': choose_labels(pair.entities, ('T2w',), segmentations, desc),
         'fixed_mask': pair.fixed_mask,
-        'moving_mask': _first_there(folders, output_name('t2w_mask', pair.entities)),
+        'moving_mask': pair.moving_mask,
         'points': _first_there(folders, Path(_anat(pair)) / f'{pair.name}_from-T1w_to-T2w_points.tsv'),
     }
     return {role: path for role, path in files.items() if path is not None}

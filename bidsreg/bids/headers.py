@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import gzip
 import os
+import typing
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nb
 import numpy as np
 
-from bidsreg.bids.images import corner_distance, load_image
+from bidsreg.bids.images import corner_distance
+from bidsreg.bids.nifti import UnreadableError, one_line, open_nifti
 from bidsreg.errors import InputError
 
 #: Corners of the image may move this far (mm) when a sheared affine is made orthonormal.
 MAX_SHEAR_MM = 0.1
 #: Disagreement of qform and sform, in mm at the corners, that is worth a word.
 FORM_TOLERANCE_MM = 0.1
+#: An image that is shorter (mm) along an axis does not show the whole head.
+SLAB_MM = 100.0
+#: An image that is shorter or longer (mm) than this in its longest direction has another unit than it says.
+LONGEST_MM = (5.0, 2000.0)
+#: Slices are thick from here on (mm), or when they are three times as thick as the image's finest voxel side.
+THICK_MM = 3.0
 #: An image with fewer voxels along an axis is no volume that could be registered.
 MIN_VOXELS = 8
 
@@ -53,6 +61,16 @@ class HeaderReport:
     findings: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
 
+    @property
+    def is_slab(self) -> bool:
+        """Only part of the head is in the image, as far as its header can be read."""
+        return bool(self.zooms) and min(np.multiply(self.zooms, self.shape)) < SLAB_MM
+
+    @property
+    def has_thick_slices(self) -> bool:
+        """Details between slices are not in the image, as far as its header can be read."""
+        return bool(self.zooms) and (max(self.zooms) > THICK_MM or max(self.zooms) > 3 * min(self.zooms))
+
 
 def check_header(path: str | os.PathLike) -> HeaderReport:
     """Check the header of an image without reading its voxels.
@@ -69,13 +87,17 @@ def check_header(path: str | os.PathLike) -> HeaderReport:
 
     """
     path = Path(path)
-    image, error = _open(path)
-    if image is None:
-        return HeaderReport(path, errors=(error,))
-    errors, findings = [], []
-    shape = _shape(image.shape)
-    errors += _shape_errors(shape) + _type_errors(image.get_data_dtype())
-    affine, form_errors, form_findings = _choose_affine(image.header, shape)
+    try:
+        opened = open_nifti(path)
+    except UnreadableError as error:
+        return HeaderReport(path, errors=(str(error),))
+    header, errors, findings = opened.header, [], list(opened.findings)
+    shape = _shape(opened.dataobj.shape)
+    if len(shape) < len(opened.dataobj.shape):
+        findings.append(f'its last axes, of length one, are dropped ({" x ".join(map(str, opened.dataobj.shape))})')
+    findings += _intent_findings(header)
+    errors += _shape_errors(shape) + _type_errors(header.get_data_dtype())
+    affine, form_errors, form_findings = _choose_affine(header, shape, opened.unit_mm)
     errors += form_errors
     findings += form_findings
     if affine is not None:
@@ -84,15 +106,18 @@ def check_header(path: str | os.PathLike) -> HeaderReport:
         findings += shear_findings
     if affine is None or len(shape) != 3:
         return HeaderReport(path, shape, findings=tuple(findings), errors=tuple(errors))
-    findings += _geometry_findings(affine, shape)
-    return HeaderReport(
+    report = HeaderReport(
         path,
         shape,
         tuple(float(zoom) for zoom in nb.affines.voxel_sizes(affine)),
         affine,
         float(np.degrees(nb.affines.obliquity(affine)).max()),
-        tuple(findings),
-        tuple(errors),
+        errors=tuple(errors),
+    )
+    return replace(
+        report,
+        errors=(*errors, *_size_errors(report)),
+        findings=(*findings, *_geometry_findings(report)),
     )
 
 
@@ -107,53 +132,25 @@ def load_sane(path: str | os.PathLike) -> nb.Nifti1Image:
     Returns
     -------
     nibabel.Nifti1Image
-        3-D; integers of up to 32 bits keep their type, all else is float32; the affine is free of shear, and qform
-        and sform both hold it (codes 1).
+        3-D; integers of up to 32 bits keep their type, all else is float32; voxels of the air that are not finite are
+        zero; the affine is free of shear, and qform and sform both hold it (codes 1).
 
     Raises
     ------
     InputError
-        When header or data cannot be used: everything :func:`check_header` finds, truncated files, NaN or infinite
-        voxels, and an image that is the same everywhere.
+        When header or data cannot be used: everything :func:`check_header` finds, truncated files, voxels of the head
+        that are not finite, and an image that is the same everywhere.
 
     """
     report = check_header(path)
     if report.errors:
         raise InputError(f'{path}: ' + '; '.join(report.errors))
-    data = _read_data(load_image(path), path).reshape(report.shape)
+    data = _read_data(open_nifti(path).dataobj, path).reshape(report.shape)
     image = nb.Nifti1Image(data, report.affine, dtype=data.dtype)
     image.header.set_xyzt_units('mm')
     image.set_sform(report.affine, 1)
     image.set_qform(report.affine, 1)
     return image
-
-
-def _open(path: Path) -> tuple[nb.Nifti1Image | None, str]:
-    """Open a NIfTI file lazily, or say in one line why that cannot be done."""
-    try:
-        if path.is_symlink() and not path.exists():
-            return None, 'is a link to a file that is not there (with DataLad, "datalad get" brings it)'
-        if path.stat().st_size == 0:
-            return None, 'is empty (0 bytes): copy or convert it again'
-        image = nb.load(path)
-        if not isinstance(image, nb.Nifti1Image):
-            return None, f'is {type(image).__name__}, not NIfTI'
-        return image, ''
-    except FileNotFoundError:
-        return None, 'is not there'
-    except PermissionError:
-        return None, 'may not be read (no permission)'
-    except (
-        nb.spatialimages.HeaderDataError,
-        ValueError,
-    ) as error:  # for example a qform that is no rotation, and no sform
-        return None, f'has a header that cannot be decoded ({_one_line(error)}): convert it again'
-    except Exception as error:  # whatever nibabel, gzip or the file system makes of a broken file
-        return None, f'cannot be read as NIfTI ({_one_line(error)}): copy or convert it again'
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -182,26 +179,41 @@ def _type_errors(dtype: np.dtype) -> list[str]:
     return []
 
 
-def _form(header: nb.Nifti1Header, name: str) -> tuple[np.ndarray | None, str]:
-    """Return qform or sform when its code is set, or None; and what is wrong with it."""
+def _intent_findings(header: nb.Nifti1Header) -> list[str]:
+    """Say what else than intensities the header claims that the voxels are."""
+    code = int(header['intent_code'])
+    if code == 0:
+        return []
+    names = nb.nifti1.intent_codes
+    name = names.label[code] if code in names.code else f'code {code}'
+    return [f'its header says that the voxels are something else than intensities (intent: {name}); not so taken']
+
+
+def _form(header: nb.Nifti1Header, name: str, unit_mm: float) -> tuple[np.ndarray | None, str]:
+    """Return qform or sform in mm when its code is set, or None; and what is wrong with it."""
     if int(header[f'{name}_code']) <= 0:
         return None, ''
     try:
         affine = header.get_sform() if name == 'sform' else header.get_qform()
     except Exception as error:  # a quaternion that is none
-        return None, f'its {name} cannot be decoded ({_one_line(error)})'
+        return None, f'its {name} cannot be decoded ({one_line(error)})'
     if not np.isfinite(affine).all():
         return None, f'its {name} holds numbers that are not finite'
+    affine = np.diag([unit_mm] * 3 + [1.0]) @ affine
     zooms = nb.affines.voxel_sizes(affine)
+    if name == 'qform' and not np.all(header['pixdim'][1:4] > 0):
+        return None, 'its qform has voxels of size zero (pixdim)'
     if zooms.min() < 1e-4 or abs(np.linalg.det(affine[:3, :3])) < 1e-3 * zooms.prod():
         return None, f'its {name} is singular (voxels without volume)'
     return affine, ''
 
 
-def _choose_affine(header: nb.Nifti1Header, shape: tuple[int, ...]) -> tuple[np.ndarray | None, list[str], list[str]]:
+def _choose_affine(
+    header: nb.Nifti1Header, shape: tuple[int, ...], unit_mm: float
+) -> tuple[np.ndarray | None, list[str], list[str]]:
     """Take the sform where its code is set, else the qform, as fMRIPrep and nibabel do."""
-    sform, sform_fault = _form(header, 'sform')
-    qform, qform_fault = _form(header, 'qform')
+    sform, sform_fault = _form(header, 'sform', unit_mm)
+    qform, qform_fault = _form(header, 'qform', unit_mm)
     if sform_fault:
         return None, [f'{sform_fault}: correct the header, for example by copying the qform, if that is good'], []
     if sform is None and qform is None:
@@ -234,35 +246,80 @@ def _straighten(affine: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray,
     return straight, [], []
 
 
-def _geometry_findings(affine: np.ndarray, shape: tuple[int, ...]) -> list[str]:
-    zooms = nb.affines.voxel_sizes(affine)
-    size = ' x '.join(f'{zoom:.2f}' for zoom in zooms)
+def _size_errors(report: HeaderReport) -> list[str]:
+    longest = max(np.multiply(report.zooms, report.shape))
+    if LONGEST_MM[0] <= longest <= LONGEST_MM[1]:
+        return []
+    return [f'is {longest:.3g} mm long, which no head is: correct the unit (xyzt_units) or the affine of its header']
+
+
+def _geometry_findings(report: HeaderReport) -> list[str]:
+    affine = typing.cast(np.ndarray, report.affine)
+    size = ' x '.join(f'{zoom:.2f}' for zoom in report.zooms)
     findings = []
-    if zooms.max() > 3 or zooms.max() > 3 * zooms.min():
+    if report.has_thick_slices:
         findings.append(f'thick slices ({size} mm): details between slices are not in the image')
-    if zooms.min() < 0.2 or zooms.max() > 8:
+    if min(report.zooms) < 0.2 or max(report.zooms) > 8:
         findings.append(f'unusual voxel size ({size} mm): are the units of the header right?')
-    extent = zooms * shape
-    if extent.min() < 100:
-        findings.append(f'a thin slab ({extent.min():.0f} mm): only part of the head is in the image')
-    distance = np.linalg.norm(nb.affines.apply_affine(affine, (np.array(shape) - 1) / 2))
+    if report.is_slab:
+        extent = min(np.multiply(report.zooms, report.shape))
+        findings.append(f'a thin slab ({extent:.0f} mm): only part of the head is in the image')
+    distance = np.linalg.norm(nb.affines.apply_affine(affine, (np.array(report.shape) - 1) / 2))
     if distance > 500:
         findings.append(f'its middle lies {distance:.0f} mm away from the origin of the scanner')
     return findings
 
 
-def _read_data(image: nb.Nifti1Image, path: str | os.PathLike) -> np.ndarray:
+def _read_data(dataobj: nb.arrayproxy.ArrayLike, path: str | os.PathLike) -> np.ndarray:
     """Read the voxels and make sure that they are an image."""
     try:
-        data = np.asanyarray(image.dataobj)
+        data = np.asanyarray(dataobj)
     except (OSError, EOFError, ValueError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f'{path}: is truncated or damaged ({_one_line(error)}): copy it again') from error
+        raise InputError(f'{path}: is truncated or damaged ({one_line(error)}): copy it again') from error
     if data.dtype.kind not in 'iu' or data.dtype.itemsize > 4:
-        with np.errstate(over='ignore'):
-            data = data.astype(np.float32)
-    bad = data.size - np.count_nonzero(np.isfinite(data))
-    if bad:
-        raise InputError(f'{path}: {bad} voxel(s) are NaN or infinite: replace them, for example by 0')
+        data = _without_holes(_as_float32(data, path), path)
     if data.min() == data.max():
         raise InputError(f'{path}: every voxel is {data.flat[0]}: there is nothing to see in it')
     return data
+
+
+def _as_float32(data: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    finite = np.isfinite(data)
+    if finite.any() and np.abs(data[finite]).max() > np.finfo(np.float32).max / 1e3:
+        raise InputError(f'{path}: its values are too large for an image (up to {np.abs(data[finite]).max():.3g})')
+    return data.astype(np.float32)
+
+
+def _without_holes(data: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    """Give voxels of the air that are not finite the value 0; refuse such voxels of the head."""
+    bad = ~np.isfinite(data)
+    if not bad.any():
+        return data
+    inside = int((bad & head_of(data)).sum())
+    if inside:
+        raise InputError(
+            f'{path}: {inside} voxel(s) in the head are NaN or infinite: convert or reconstruct it again, or replace '
+            'them by what is around them'
+        )
+    return np.where(bad, np.float32(0), data)
+
+
+def head_of(data: np.ndarray) -> np.ndarray:
+    """Return where the head (or the brain, where that is all) is, without holes: bool, of the image's shape.
+
+    Voxels brighter than a tenth of the bright ones, gaps of two voxels closed, the largest region of them filled.
+    """
+    from scipy import ndimage
+
+    volume = data.reshape(data.shape[:3])
+    known = np.where(np.isfinite(volume), volume, 0)
+    bright = known > 0
+    if not bright.any():
+        return np.zeros(data.shape, bool)
+    tissue = known > np.percentile(known[bright], 98) / 10
+    padded = np.pad(tissue, 3)
+    closed = ndimage.binary_closing(padded, iterations=2)[3:-3, 3:-3, 3:-3]
+    labels, count = ndimage.label(closed)
+    if count > 1:
+        closed = labels == np.bincount(labels.ravel())[1:].argmax() + 1
+    return ndimage.binary_fill_holes(closed).reshape(data.shape)

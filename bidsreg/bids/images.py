@@ -12,6 +12,9 @@ from collections.abc import Sequence
 import nibabel as nb
 import numpy as np
 
+SAME_GRID_MM = 0.2
+"""Two grids are the same when no corner of the one lies further from that corner of the other: headers round."""
+
 
 def load_image(path: str | os.PathLike) -> nb.Nifti1Image:
     """Open an image without reading its voxels; nibabel's errors are passed on."""
@@ -35,6 +38,36 @@ def corner_distance(one: np.ndarray, other: np.ndarray, shape: Sequence[int], *,
     voxels = np.array(np.meshgrid(*ends)).reshape(3, -1).T
     apart = nb.affines.apply_affine(one, voxels) - nb.affines.apply_affine(other, voxels)
     return float(np.linalg.norm(apart, axis=1).max())
+
+
+def voxel_order(
+    affine: np.ndarray, shape: Sequence[int], goal_affine: np.ndarray, goal_shape: Sequence[int]
+) -> np.ndarray | None:
+    """Return how the axes of one grid are to be exchanged and turned about to make another of it.
+
+    Parameters
+    ----------
+    affine, shape
+        Voxel to world (4x4) and voxels of the grid.
+    goal_affine, goal_shape
+        Those of the other.
+
+    Returns
+    -------
+    ndarray, shape (3, 2), or None
+        As :func:`nibabel.orientations.apply_orientation` takes it; ``None`` where no order of its voxels brings all
+        corners to within :data:`SAME_GRID_MM` of the other's.
+    """
+    shape, goal_shape = tuple(shape[:3]), tuple(goal_shape[:3])
+    order = nb.io_orientation(np.linalg.inv(goal_affine) @ affine)
+    if np.isnan(order).any():
+        return None
+    places = order[:, 0].astype(int)
+    turned = affine @ nb.orientations.inv_ornt_aff(order, shape)
+    new_shape = tuple(np.array(shape)[np.argsort(places)])
+    if new_shape != goal_shape or not corner_distance(turned, goal_affine, goal_shape) <= SAME_GRID_MM:
+        return None
+    return order
 
 
 def volume_ml(mask: np.ndarray, affine: np.ndarray) -> float:

@@ -7,7 +7,7 @@ order.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +23,7 @@ ENTITIES = {
     'task': 'task',
     'acquisition': 'acq',
     'ceagent': 'ce',
+    'staining': 'stain',
     'reconstruction': 'rec',
     'direction': 'dir',
     'run': 'run',
@@ -35,16 +36,27 @@ ENTITIES = {
     'proc': 'proc',
     'chunk': 'chunk',
 }
+#: Entities whose values are numbers: 1 and 01 are the same.
+NUMBERS = frozenset({'run', 'echo', 'flip', 'inv', 'chunk'})
+#: Entities that come behind those of a product in the order of BIDS.
+_LAST = ('chunk',)
 
-_STEM = 'sub-{subject}' + ''.join(f'[_{ENTITIES[key]}-{{{key}}}]' for key in list(ENTITIES)[1:])
+
+def _optional(keys: Iterable[str]) -> str:
+    return ''.join(f'[_{ENTITIES[key]}-{{{key}}}]' for key in keys)
+
+
+_STEM = 'sub-{subject}' + _optional(key for key in ENTITIES if key not in ('subject', *_LAST))
 #: The one pattern of every file of a pair, as pybids' ``build_path`` reads it.
 PATTERN = (
     'sub-{subject}[/ses-{session}]/anat/'
     + _STEM
-    + '[_space-{space}][_from-{from}][_to-{to}][_mode-{mode}][_desc-{desc}]_{suffix}{extension}'
+    + '[_space-{space}]'
+    + _optional(_LAST)
+    + '[_from-{from}][_to-{to}][_mode-{mode}][_desc-{desc}]_{suffix}{extension}'
 )
 #: The pattern of the figures, which lie flat in one folder of the subject.
-FIGURE_PATTERN = 'sub-{subject}/figures/' + _STEM + '_desc-{desc}_{suffix}{extension}'
+FIGURE_PATTERN = 'sub-{subject}/figures/' + _STEM + _optional(_LAST) + '_desc-{desc}_{suffix}{extension}'
 
 
 @dataclass(frozen=True)

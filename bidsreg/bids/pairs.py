@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bidsreg.bids.names import ENTITIES, output_name
+from bidsreg.bids.choice import choose, same_place
+from bidsreg.bids.filters import apply_filters
+from bidsreg.bids.masks import find_mask
+from bidsreg.bids.names import ENTITIES
+from bidsreg.bids.scans import OF_T2W, Left, Scan, index, list_scans, suffix_of
+from bidsreg.bids.sessions import Times, nearest_session, read_times
 from bidsreg.errors import InputError
-from bidsreg.settings import ANY, NONE, Settings
+from bidsreg.settings import Settings
 from bidsreg.validation import suggestion
 
 if typing.TYPE_CHECKING:
     import pandas as pd
     from bids.layout import BIDSLayout
-
-EXTENSIONS = ('.nii.gz', '.nii')
-#: Entities in which a T1w should agree with the T2w, when there is a choice.
-AGREE = {'acquisition': 'acq', 'reconstruction': 'rec', 'run': 'run'}
-_NOT_SCANS = {'desc': 'desc-', 'space': 'space-', 'label': 'label-', 'segmentation': 'seg-'}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,10 @@ class Pair:
         Entities of the T2w and of the T1w: pybids' names, values as they are written.
     fixed_mask, fixed_mask_reason
         The user's own brain mask of the T1w, and where it comes from or that there is none.
-
+    moving_mask, moving_mask_reason
+        The same of the T2w.
+    is_uni, inversions
+        Whether the T1w is a ``UNIT1`` of MP2RAGE, and the magnitude images of its two inversions, where both are there.
     """
 
     t1w: Path
@@ -52,6 +55,10 @@ class Pair:
     fixed_entities: Mapping[str, str]
     fixed_mask: Path | None = None
     fixed_mask_reason: str = 'no mask given'
+    moving_mask: Path | None = None
+    moving_mask_reason: str = 'no mask given'
+    is_uni: bool = False
+    inversions: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -65,18 +72,10 @@ class Pair:
 
 
 def node_name(pair_name: str) -> str:
-    """Return the name of a pair as Nipype accepts it for a node."""
-    return 'pair_' + re.sub(r'\W', '_', pair_name)
-
-
-@dataclass(frozen=True)
-class Left:
-    """A T1w or T2w file that is not used, with the labels of its subject and session, and the reason."""
-
-    path: Path
-    subject: str
-    session: str | None
-    reason: str
+    """Return the name of a pair as Nipype accepts it for a node; names that differ stay different."""
+    plain = 'pair_' + re.sub(r'\W', '_', pair_name)
+    # a + in a label would become the _ between two entities
+    return f'{plain}_{hashlib.sha256(pair_name.encode()).hexdigest()[:8]}' if '+' in pair_name else plain
 
 
 @dataclass(frozen=True)
@@ -91,57 +90,14 @@ class Plan:
         Every other T1w and T2w of the wanted subjects and sessions.
     subjects_without_pair
         The reason for each subject (label) that has none.
-
+    notes
+        Tables and sidecars of the dataset that cannot be used, and why.
     """
 
     pairs: tuple[Pair, ...]
     left_out: tuple[Left, ...]
     subjects_without_pair: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class _Scan:
-    path: Path
-    suffix: str
-    entities: Mapping[str, str]
-
-    @property
-    def subject(self) -> str:
-        return self.entities['subject']
-
-    @property
-    def session(self) -> str | None:
-        return self.entities.get('session')
-
-    def left(self, reason: str) -> Left:
-        return Left(self.path, self.subject, self.session, reason)
-
-
-def index(settings: Settings) -> BIDSLayout:
-    """Index the anatomical folders of the dataset, once, with pybids.
-
-    With ``--bids-database-dir`` the whole dataset is indexed and kept there; without it only the wanted subjects are.
-    """
-    from bids.layout import BIDSLayout, BIDSLayoutIndexer
-
-    keep = settings.bids_database_dir
-    wanted = '|'.join(re.escape(label) for label in settings.participant_label if not keep) or '[^/]+'
-    ignore = [
-        re.compile(rf'^/(?!sub-({wanted})(/|$))'),
-        re.compile(r'^/sub-[^/]+/(ses-[^/]+/)?(?!ses-[^/]*$|anat$)[^/]+$'),  # all folders but ses-* and anat
-    ]
-    indexer = BIDSLayoutIndexer(validate=False, ignore=ignore, index_metadata=False)
-    try:
-        return BIDSLayout(
-            settings.bids_dir,
-            validate=False,
-            config=['bids', 'derivatives'],
-            database_path=keep,
-            indexer=indexer,
-        )
-    except Exception as error:
-        where = f' (or its database in {keep})' if keep else ''
-        raise InputError(f'pybids cannot index {settings.bids_dir}{where}: {error}') from error
+    notes: tuple[Left, ...] = ()
 
 
 def find_pairs(settings: Settings, layout: BIDSLayout | None = None) -> Plan:
@@ -167,22 +123,25 @@ def find_pairs(settings: Settings, layout: BIDSLayout | None = None) -> Plan:
     """
     layout = index(settings) if layout is None else layout
     subjects = _wanted_subjects(settings)
-    scans, left = _scans(layout, subjects)
-    _check_sessions(settings, scans)
-    scans, dropped = _filter(scans, settings.bids_filters, [*layout.get_entities()])
-    left += dropped
-    pairs, without = [], {}
+    files = list_scans(layout, subjects)
+    _check_sessions(settings, files.scans)
+    scans, dropped = apply_filters(files.scans, settings.bids_filters, layout.get_entities())
+    left = [*files.left, *dropped]
+    pairs, without, notes = [], {}, []
     for subject in subjects:
         mine = [scan for scan in scans if scan.subject == subject]
-        found, unused = _pair_subject(mine, settings)
+        times = read_times(settings.bids_dir, mine)
+        found, unused = _pair_subject(mine, times, settings)
         pairs += found
         left += unused
+        notes += times.notes
         if not found:
-            without[subject] = _why_no_pair(mine, [item for item in left if item.subject == subject])
+            theirs = [item for item in left if item.subject == subject]
+            without[subject] = _why_no_pair(mine, theirs, files.others[subject])
     if settings.session_label:
         left = [item for item in left if item.session in (None, *settings.session_label)]
     left.sort(key=lambda item: str(item.path))
-    return Plan(tuple(pairs), tuple(left), without)
+    return Plan(tuple(pairs), tuple(left), without, tuple(notes))
 
 
 def plan_table(plan: Plan) -> pd.DataFrame:
@@ -197,19 +156,22 @@ def plan_table(plan: Plan) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
-        (p.subject, p.session or '', p.t1w.name, p.t2w.name, 'register', f'{p.reason}; {p.fixed_mask_reason}')
-        for p in plan.pairs
+        (p.subject, p.session or '', p.t1w.name, p.t2w.name, 'register', '; '.join(_reasons(p))) for p in plan.pairs
     ]
     for item in plan.left_out:
-        names = ('', item.path.name) if _suffix(item.path) == 'T2w' else (item.path.name, '')
+        names = ('', item.path.name) if suffix_of(item.path) in OF_T2W else (item.path.name, '')
         rows.append((item.subject, item.session or '', *names, 'left out', item.reason))
+    rows += [(item.subject, item.session or '', '', '', 'note', item.reason) for item in plan.notes]
     rows += [(subject, '', '', '', 'no pair', reason) for subject, reason in plan.subjects_without_pair.items()]
     table = pd.DataFrame(rows, columns=['subject', 'session', 't1w', 't2w', 'decision', 'reason'])
     return table.sort_values(['subject', 'session', 'decision'], kind='stable', ignore_index=True)
 
 
-def _suffix(path: Path) -> str:
-    return path.name.partition('.')[0].rpartition('_')[2]
+def _reasons(pair: Pair) -> list[str]:
+    """Return the reasons of a pair: for its T1w, and for the masks."""
+    moving = [pair.moving_mask_reason] if pair.moving_mask else []
+    uni = ['its air is cleaned by both inversions' if pair.inversions else 'its air is masked'] if pair.is_uni else []
+    return [pair.reason, *uni, pair.fixed_mask_reason, *moving]
 
 
 def _wanted_subjects(settings: Settings) -> list[str]:
@@ -225,7 +187,7 @@ def _wanted_subjects(settings: Settings) -> list[str]:
     return sorted(set(settings.participant_label)) or there
 
 
-def _check_sessions(settings: Settings, scans: list[_Scan]) -> None:
+def _check_sessions(settings: Settings, scans: Sequence[Scan]) -> None:
     there = sorted({scan.session for scan in scans if scan.session})
     for label in settings.session_label:
         if label not in there:
@@ -235,187 +197,92 @@ def _check_sessions(settings: Settings, scans: list[_Scan]) -> None:
             )
 
 
-def _scans(layout: BIDSLayout, subjects: list[str]) -> tuple[list[_Scan], list[Left]]:
-    """List the T1w and T2w images of the subjects, and set those apart that are no scans of their own."""
-    files = layout.get(subject=subjects, datatype='anat', suffix=['T1w', 'T2w'], extension=list(EXTENSIONS))
-    scans, left = [], []
-    names: dict[tuple, _Scan] = {}
-    for file in sorted(files, key=lambda file: (str(file.path).replace('.nii.gz', '.nii'), -len(str(file.path)))):
-        entities = {key: str(value) for key, value in file.get_entities(metadata=False).items()}
-        scan = _Scan(Path(file.path), entities['suffix'], {key: entities[key] for key in ENTITIES if key in entities})
-        reason = _no_scan(entities)
-        if not reason:
-            twin = names.setdefault((scan.suffix, *scan.entities.items()), scan)
-            reason = '' if twin is scan else f'no BIDS entity in its name tells it from {twin.path.name}'
-        if reason:
-            left.append(scan.left(reason))
-        else:
-            scans.append(scan)
-    return scans, left
-
-
-def _no_scan(entities: Mapping[str, str]) -> str:
-    """Say why a file with these entities is no scan of its own; empty when it is one."""
-    derived = [label for key, label in _NOT_SCANS.items() if key in entities]
-    if derived:
-        return f'has {derived[0]} in its name: made from a scan, not a scan'
-    part = entities.get('part', 'mag')
-    return '' if part == 'mag' else f'part-{part} is not a magnitude image'
-
-
-def _filter(
-    scans: list[_Scan], filters: Mapping[str, Mapping[str, Any]], entities: list[str]
-) -> tuple[list[_Scan], list[Left]]:
-    """Keep what the filter file asks for; whatever in it matches nothing is an error."""
-    left: list[Left] = []
-    for key, wanted in filters.items():
-        suffix = {'t1w': 'T1w', 't2w': 'T2w'}.get(key.lower())
-        if suffix is None:
-            raise InputError(f'--bids-filter-file: the key {key!r} is not used here; t1w and t2w are.')
-        candidates = [scan for scan in scans if scan.suffix == suffix]
-        for entity, value in wanted.items():
-            _check_filter(key, entity, value, candidates, entities)
-        chosen = [scan for scan in candidates if all(_matches(scan, e, v) for e, v in wanted.items())]
-        if not chosen:
-            raise InputError(f'--bids-filter-file: no {suffix} matches all of {key!r} together.')
-        dropped = [scan for scan in candidates if scan not in chosen]
-        left += [scan.left(f'--bids-filter-file: does not match {key} {_show(wanted)}') for scan in dropped]
-        scans = [scan for scan in scans if scan not in dropped]
-    return scans, left
-
-
-def _show(wanted: Mapping[str, Any]) -> str:
-    return ', '.join(f'{entity}={value}' for entity, value in wanted.items())
-
-
-def _check_filter(key: str, entity: str, value: Any, candidates: list[_Scan], known: list[str]) -> None:
-    short = {label: name for name, label in ENTITIES.items()}
-    if entity in short and short[entity] != entity:
-        raise InputError(f'--bids-filter-file: {key}: write {short[entity]!r} for {entity!r}, as pybids does.')
-    if entity not in known:
-        raise InputError(f'--bids-filter-file: {key}: there is no entity {entity!r}.{suggestion(entity, known)}')
-    for single in value if isinstance(value, list | tuple) else [value]:
-        if not any(_matches(scan, entity, single) for scan in candidates):
-            what = {NONE: 'null', ANY: '"*"'}.get(single, single) if isinstance(single, str) else single
-            raise InputError(f'--bids-filter-file: {key}: {entity} = {what} matches no file.')
-
-
-def _matches(scan: _Scan, entity: str, value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return any(_matches(scan, entity, single) for single in value)
-    fixed = {'suffix': scan.suffix, 'datatype': 'anat', 'extension': _extension(scan.path)}
-    mine = fixed.get(entity, scan.entities.get(entity))
-    if value in (NONE, None):
-        return mine is None
-    if value == ANY:
-        return mine is not None
-    value = str(value)
-    same_number = mine is not None and mine.isdigit() and value.isdigit() and int(mine) == int(value)
-    return mine == value or (entity == 'run' and same_number)
-
-
-def _extension(path: Path) -> str:
-    return '.nii.gz' if path.name.endswith('.nii.gz') else '.nii'
-
-
-def _pair_subject(scans: list[_Scan], settings: Settings) -> tuple[list[Pair], list[Left]]:
+def _pair_subject(scans: Sequence[Scan], times: Times, settings: Settings) -> tuple[list[Pair], list[Left]]:
     """Pair the scans of one subject."""
-    fixed = [scan for scan in scans if scan.suffix == 'T1w']
-    moving = [scan for scan in scans if scan.suffix == 'T2w']
+    fixed = _fixed(scans)
+    moving = [scan for scan in scans if scan.contrast == 'T2w']
     if settings.session_label:
         moving = [scan for scan in moving if scan.session in settings.session_label]
     pairs, left = [], []
     for scan in moving:
-        chosen, reason = _choose(scan, fixed, settings.pairing)
-        if chosen is None:
-            left.append(scan.left(reason))
-        else:
-            pairs.append(_make_pair(chosen, scan, reason, settings))
+        near, where = _near(scan, fixed, scans, times, settings.pairing)
+        if not near:
+            left.append(scan.left(where))
+            continue
+        chosen, reason = (near[0], f'the only T1w {where}') if len(near) == 1 else choose(scan, near)
+        reason = reason if len(near) == 1 else f'of {len(near)} T1w {where}, {reason}'
+        pairs.append(_make_pair(chosen, scan, reason, scans, settings))
     used = {pair.t1w for pair in pairs}
-    left += [scan.left(_why_unused(scan, pairs)) for scan in fixed if scan.path not in used]
+    for scan in scans:
+        if scan.contrast == 'T1w' and scan.path not in used:
+            left.append(scan.left(_why_unused(scan, scan in fixed, pairs)))
     return pairs, left
 
 
-def _choose(moving: _Scan, fixed: list[_Scan], pairing: str) -> tuple[_Scan | None, str]:
-    """Choose the T1w for a T2w: same session, then agreement in acq/rec/run, then lowest run, then the name."""
+def _fixed(scans: Sequence[Scan]) -> list[Scan]:
+    """Return the T1w scans of a subject; a UNIT1 is one where its session has no other."""
+    with_t1w = {scan.session for scan in scans if scan.suffix == 'T1w'}
+    return [scan for scan in scans if scan.suffix == 'T1w' or (scan.suffix == 'UNIT1' and scan.session not in with_t1w)]
+
+
+def _near(
+    moving: Scan, fixed: Sequence[Scan], scans: Sequence[Scan], times: Times, pairing: str
+) -> tuple[list[Scan], str]:
+    """Return the T1w scans among which is chosen, and where they are; none, and why."""
+    if not fixed:
+        return [], 'the subject has no T1w to register it to'
     near = [scan for scan in fixed if scan.session == moving.session]
     where = 'of the session' if moving.session else 'of the subject'
+    if not near and pairing == 'session':
+        return [], 'no T1w in its session; --pairing subject would take one of another session'
     if not near:
-        if not fixed:
-            return None, 'the subject has no T1w to register it to'
-        if pairing == 'session':
-            return None, 'no T1w in its session; --pairing subject would take one of another session'
-        first = min(scan.session or '' for scan in fixed)
-        near = [scan for scan in fixed if (scan.session or '') == first]
-        where = f'of ses-{first}, the first with a T1w (--pairing subject)' if first else 'outside sessions'
-    if len(near) == 1:
-        return near[0], f'the only T1w {where}'
-    best = sorted(near, key=lambda scan: (-len(_agreement(scan, moving)), _run(scan), scan.path.name))
-    agree = [len(_agreement(scan, moving)) for scan in best]
-    count = f'of {len(near)} T1w {where}'
-    if agree[0] > agree[1]:
-        return best[0], f'{count}, agrees best in {", ".join(_agreement(best[0], moving))}'
-    ties = [scan for scan, n in zip(best, agree, strict=True) if n == agree[0]]
-    if _run(ties[0]) < _run(ties[1]):
-        return best[0], f'{count}, the lowest run among those that fit equally well'
-    return best[0], f'{count}, the first by name among those that fit equally well'
+        session, why = nearest_session(moving, fixed, scans, times)
+        near = [scan for scan in fixed if (scan.session or '') == session]
+        where = (
+            f'of ses-{session}, the nearest with a T1w, {why} (--pairing subject)' if session else 'outside sessions'
+        )
+    here = same_place(moving, near)
+    return here, where if here else 'every T1w shows another part of the body (another chunk)'
 
 
-def _agreement(fixed: _Scan, moving: _Scan) -> list[str]:
-    """Name the entities that both have with the same value, or that neither has."""
-    return [label for key, label in AGREE.items() if fixed.entities.get(key) == moving.entities.get(key)]
-
-
-def _run(scan: _Scan) -> int:
-    return int(scan.entities.get('run', 0))
-
-
-def _make_pair(fixed: _Scan, moving: _Scan, reason: str, settings: Settings) -> Pair:
-    mask, mask_reason = _find_mask(fixed, settings)
+def _make_pair(fixed: Scan, moving: Scan, reason: str, scans: Sequence[Scan], settings: Settings) -> Pair:
+    masks = [find_mask(scan, scans, settings.derivatives, settings.bids_dir) for scan in (fixed, moving)]
     return Pair(
         t1w=fixed.path,
         t2w=moving.path,
         subject=moving.subject,
         session=moving.session,
-        reason=reason,
+        reason=f'{reason} (a UNIT1: there is no T1w)' if fixed.suffix == 'UNIT1' else reason,
         entities=dict(moving.entities),
         fixed_entities=dict(fixed.entities),
-        fixed_mask=mask,
-        fixed_mask_reason=mask_reason,
+        fixed_mask=masks[0].path,
+        fixed_mask_reason=masks[0].reason,
+        moving_mask=masks[1].path,
+        moving_mask_reason=masks[1].reason,
+        is_uni=fixed.suffix == 'UNIT1',
+        inversions=fixed.inversions,
     )
 
 
-def _find_mask(fixed: _Scan, settings: Settings) -> tuple[Path | None, str]:
-    """Find the user's own brain mask of a T1w: in the derivatives given, then beside the image."""
-    own = output_name('t1w_mask', fixed.entities)
-    places = [(folder / own, f'in {folder}') for folder in settings.derivatives]
-    beside = [own.name, own.name.replace('_desc-brain_', '_label-brain_')]
-    places += [(fixed.path.parent / name, 'beside the T1w') for name in beside]
-    for path, where in places:
-        for candidate in (path, path.with_name(path.name.removesuffix('.gz'))):
-            if candidate.exists():
-                return candidate, f'brain mask of the user {where}: {candidate.name}'
-    if settings.derivatives:
-        return None, f'no brain mask of the user ({own.name} is in none of --derivatives)'
-    return None, 'no brain mask of the user'
-
-
-def _why_unused(scan: _Scan, pairs: list[Pair]) -> str:
+def _why_unused(scan: Scan, candidate: bool, pairs: Sequence[Pair]) -> str:
+    if not candidate:
+        return 'a UNIT1 is taken only where there is no T1w'
     rivals = [pair.t1w.name for pair in pairs if pair.session == scan.session]
     if rivals:
         return f'another T1w was chosen: {", ".join(sorted(set(rivals)))}'
     return 'no T2w in its session to register to it' if scan.session else 'no T2w to register to it'
 
 
-def _why_no_pair(scans: Iterable[_Scan], left: list[Left]) -> str:
-    have = {scan.suffix for scan in scans}
+def _why_no_pair(scans: Sequence[Scan], left: Sequence[Left], others: Sequence[str]) -> str:
+    have = {scan.contrast for scan in scans}
     if have == {'T1w', 'T2w'}:
-        return next((item.reason for item in left if _suffix(item.path) == 'T2w'), 'no T2w in the wanted sessions')
-    if have:
-        missing = 'T2w' if have == {'T1w'} else 'T1w'
-        return f'only {have.pop()}, no {missing}' + (' (see the files left out)' if _any(left, missing) else '')
-    return 'no T1w and no T2w' + (' (see the files left out)' if left else '')
+        return next((item.reason for item in left if suffix_of(item.path) == 'T2w'), 'no T2w in the wanted sessions')
+    missing = [contrast for contrast in ('T1w', 'T2w') if contrast not in have]
+    text = f'only {have.pop()}, no {missing[0]}' if have else 'no T1w and no T2w'
+    if any(contrast in missing for contrast in map(_contrast_of, left)):
+        text += ' (see the files left out)'
+    return text + (f'; {", ".join(sorted(set(others)))} is not registered' if others else '')
 
 
-def _any(left: list[Left], suffix: str) -> bool:
-    return any(_suffix(item.path) == suffix for item in left)
+def _contrast_of(item: Left) -> str:
+    return 'T2w' if suffix_of(item.path) in OF_T2W else 'T1w'

@@ -6,11 +6,8 @@ import os
 
 import nibabel as nb
 
-from bidsreg.bids.images import corner_distance
+from bidsreg.bids.images import SAME_GRID_MM, corner_distance
 from bidsreg.errors import InputError
-
-#: Two grids are the same when no corner of the one lies further (mm) from that corner of the other.
-GRID_TOLERANCE = 0.2
 
 
 def stem(path: str | os.PathLike) -> str:
@@ -41,7 +38,7 @@ def require_same_grid(image: nb.Nifti1Image, reference: nb.Nifti1Image, *, what:
     Raises
     ------
     InputError
-        If the shapes differ, or a corner lies more than :data:`GRID_TOLERANCE` mm away.
+        If the shapes differ, or a corner lies more than :data:`bidsreg.bids.images.SAME_GRID_MM` mm away.
     """
     if image.shape[:3] != reference.shape[:3]:
         raise InputError(
@@ -49,7 +46,7 @@ def require_same_grid(image: nb.Nifti1Image, reference: nb.Nifti1Image, *, what:
             f'{"x".join(map(str, reference.shape[:3]))}: resample it onto the grid of its image.'
         )
     apart = corner_distance(image.affine, reference.affine, image.shape)
-    if not apart <= GRID_TOLERANCE:
+    if not apart <= SAME_GRID_MM:
         raise InputError(
             f'{what} {path} lies elsewhere than {os.path.basename(of)}: their corners are up to {apart:.1f} mm apart. '
             'Resample it onto the grid of its image.'

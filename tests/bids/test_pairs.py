@@ -1,41 +1,13 @@
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import nibabel as nib
 import numpy as np
 import pytest
 
 from bidsreg.bids.pairs import find_pairs, plan_table
-from bidsreg.cli import read_filters
 from bidsreg.errors import InputError
 from bidsreg.settings import Settings
-
-
-def dataset(root: Path, *names: str) -> Path:
-    """Write empty files with these names to their places: pairs are found by name alone."""
-    (root / 'dataset_description.json').parent.mkdir(parents=True, exist_ok=True)
-    (root / 'dataset_description.json').write_text(json.dumps({'Name': 'x', 'BIDSVersion': '1.10.0'}))
-    for name in names:
-        parts = [part for part in name.split('_') if part.startswith(('sub-', 'ses-'))]
-        folder = root.joinpath(*parts, 'anat')
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / (name if '.' in name else f'{name}.nii.gz')).touch()
-    return root
-
-
-def plan(root: Path, *names: str, **options):
-    dataset(root / 'raw', *names)
-    return find_pairs(Settings(bids_dir=root / 'raw', output_dir=root / 'out', **options))
-
-
-def names(found) -> list[tuple[str, str]]:
-    return [(pair.t1w.name.partition('.')[0], pair.t2w.name.partition('.')[0]) for pair in found.pairs]
-
-
-def reasons(found) -> dict[str, str]:
-    return {item.path.name.partition('.')[0]: item.reason for item in found.left_out}
+from tests.planning import dataset, names, plan, reasons
 
 
 def test_one_pair(tmp_path):
@@ -67,11 +39,11 @@ def test_every_t2w_is_registered(tmp_path):
 @pytest.mark.parametrize(
     ('t1w', 't2w', 'chosen', 'why'),
     [
-        (('run-1', 'run-2'), 'run-2', 'run-2', 'agrees best in acq, rec, run'),
-        (('acq-a', 'acq-b'), 'acq-b', 'acq-b', 'agrees best in acq, rec, run'),
+        (('run-1', 'run-2'), 'run-2', 'run-2', 'agrees best in run'),
+        (('acq-a', 'acq-b'), 'acq-b', 'acq-b', 'agrees best in acq'),
         (('rec-norm', 'rec-raw'), 'rec-raw', 'rec-raw', 'agrees best'),
         (('run-2', 'run-10'), 'acq-x', 'run-2', 'lowest run'),
-        (('acq-a_run-1', 'acq-b_run-2'), 'acq-a_run-2', 'acq-a_run-1', 'lowest run'),
+        (('acq-a_run-1', 'acq-b_run-2'), 'acq-a_run-2', 'acq-a_run-1', 'agrees best in acq'),
         (('acq-b', 'acq-a'), 'acq-c', 'acq-a', 'first by name'),
         (('run-1', 'acq-a_rec-n_run-2'), 'acq-a_rec-n_run-3', 'acq-a_rec-n_run-2', 'agrees best in acq, rec'),
     ],
@@ -100,7 +72,7 @@ def test_pairing_by_subject(tmp_path):
         ('sub-01_ses-1_T1w', 'sub-01_ses-2_T2w'),
         ('sub-01_ses-3_T1w', 'sub-01_ses-3_T2w'),
     ]
-    assert 'ses-1, the first with a T1w' in found.pairs[1].reason
+    assert 'ses-1, the nearest with a T1w, by the order' in found.pairs[1].reason
     assert found.pairs[1].name == 'sub-01_ses-2'
     assert found.pairs[1].fixed_entities['session'] == '1'
 
@@ -193,87 +165,6 @@ def test_database_is_kept_and_used(tmp_path):
     (tmp_path / 'raw' / 'sub-02' / 'anat' / 'sub-02_run-2_T2w.nii.gz').touch()  # not in the index
     again = find_pairs(Settings(bids_dir=tmp_path / 'raw', output_dir=tmp_path / 'o', bids_database_dir=database))
     assert [pair.name for pair in again.pairs] == ['sub-01', 'sub-02']
-
-
-# ------------------------------------------------------------------------------------------------------- filters
-def filtered(root: Path, content, *files: str):
-    path = root / 'filter.json'
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return plan(root, *files, bids_filters=read_filters(path))
-
-
-MANY = ('sub-01_acq-a_T1w', 'sub-01_acq-b_T1w', 'sub-01_run-01_T2w', 'sub-01_run-02_T2w', 'sub-01_T2w')
-
-
-@pytest.mark.parametrize(
-    ('content', 'pairs'),
-    [
-        ({'t1w': {'acquisition': 'b'}, 't2w': {'run': 2}}, [('acq-b', 'run-02')]),
-        ({'T1w': {'acquisition': 'b'}, 'T2W': {'run': '02'}}, [('acq-b', 'run-02')]),
-        ({'t2w': {'run': None}}, [('acq-a', '')]),
-        ({'t2w': {'run': '*'}}, [('acq-a', 'run-01'), ('acq-a', 'run-02')]),
-        ({'t2w': {'run': [2, None]}}, [('acq-a', ''), ('acq-a', 'run-02')]),
-        (
-            {'t1w': {'datatype': 'anat', 'suffix': 'T1w', 'acquisition': ['b']}, 't2w': {'run': 1}},
-            [('acq-b', 'run-01')],
-        ),
-    ],
-)
-def test_filter_file(tmp_path, content, pairs):
-    found = filtered(tmp_path, content, *MANY)
-    expected = {(f'sub-01_{one}_T1w', f'sub-01_{two}_T2w'.replace('__', '_')) for one, two in pairs}
-    assert set(names(found)) == expected
-    assert any('--bids-filter-file' in item.reason for item in found.left_out)
-
-
-@pytest.mark.parametrize(
-    ('content', 'message'),
-    [
-        ('{not json', 'cannot be read'),
-        ('[1, 2]', 'or the like'),
-        ({'t1w': 'mprage'}, 'or the like'),
-        ({'bold': {'task': 'rest'}}, "key 'bold' is not used here"),
-        ({'t1w': {'acquisiton': 'a'}}, "no entity 'acquisiton'. Did you mean 'acquisition'"),
-        ({'t1w': {'acq': 'a'}}, "write 'acquisition' for 'acq'"),
-        ({'t1w': {'acquisition': 'c'}}, 'acquisition = c matches no file'),
-        ({'t1w': {'acquisition': ['a', 'c']}}, 'acquisition = c matches no file'),
-        ({'t1w': {'acquisition': None}}, 'acquisition = null matches no file'),
-        ({'t2w': {'reconstruction': '*'}}, 'matches no file'),
-        ({'t2w': {'suffix': 'FLAIR'}}, 'suffix = FLAIR matches no file'),
-    ],
-)
-def test_filter_that_matches_nothing_is_an_error(tmp_path, content, message):
-    with pytest.raises(InputError, match=message.replace('"', '.').replace('*', '.')):
-        filtered(tmp_path, content, *MANY)
-
-
-def test_filter_whose_parts_match_but_never_together(tmp_path):
-    content = {'t2w': {'run': 1, 'acquisition': 'x'}}
-    with pytest.raises(InputError, match='no T2w matches all'):
-        filtered(tmp_path, content, 'sub-01_T1w', 'sub-01_run-1_T2w', 'sub-01_acq-x_T2w')
-
-
-def test_missing_filter_file(tmp_path):
-    with pytest.raises(InputError, match='cannot be read'):
-        read_filters(tmp_path / 'none.json')
-
-
-# --------------------------------------------------------------------------------------------------------- masks
-def test_masks_of_the_user(tmp_path):
-    fmriprep = tmp_path / 'fmriprep'
-    files = ['sub-01_ses-1_T1w', 'sub-01_ses-1_T2w', 'sub-02_T1w', 'sub-02_T2w', 'sub-03_T1w', 'sub-03_T2w']
-    dataset(
-        fmriprep, 'sub-01_ses-1_desc-brain_mask', 'sub-02_space-MNI_desc-brain_mask', 'sub-02_acq-x_desc-brain_mask'
-    )
-    found = plan(tmp_path, *files, 'sub-03_label-brain_mask', 'sub-01_ses-1_desc-brain_mask', derivatives=[fmriprep])
-    first, second, third = found.pairs
-    assert first.fixed_mask == fmriprep / 'sub-01/ses-1/anat/sub-01_ses-1_desc-brain_mask.nii.gz'
-    assert str(fmriprep) in first.fixed_mask_reason
-    assert second.fixed_mask is None
-    assert 'sub-02_desc-brain_mask.nii.gz is in none of --derivatives' in second.fixed_mask_reason
-    assert third.fixed_mask.name == 'sub-03_label-brain_mask.nii.gz'
-    assert 'beside the T1w' in third.fixed_mask_reason
-    assert not found.left_out
 
 
 def test_plan_table(tmp_path):

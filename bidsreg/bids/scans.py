@@ -1,0 +1,267 @@
+"""The anatomical files of a dataset: which are scans of their own, and why each other one is none.
+
+Entities are read from names relative to the dataset, so that folders above it say nothing about its files.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+from bidsreg.bids.names import ENTITIES
+from bidsreg.errors import InputError
+from bidsreg.settings import Settings
+
+if typing.TYPE_CHECKING:
+    from bids.layout import BIDSLayout
+    from pathspec import GitIgnoreSpec
+
+EXTENSIONS = ('.nii.gz', '.nii')
+#: Suffixes of what a plan speaks of: scans, and what looks like one.
+SUFFIXES = ('T1w', 'T2w', 'UNIT1', 'MP2RAGE', 'PDT2')
+#: Those of them that speak of the T2w.
+OF_T2W = ('T2w', 'PDT2')
+#: Other weighted images of the head, which are named where a contrast is missing.
+OTHER_CONTRASTS = ('FLAIR', 'PDw', 'PD', 'T2starw', 'T2star', 'inplaneT1', 'inplaneT2', 'MEGRE', 'MESE', 'FLASH')
+#: Entities that only derived files have, and how they are written.
+_DERIVED = {'desc': 'desc-', 'space': 'space-', 'label': 'label-', 'segmentation': 'seg-', 'res': 'res-'}
+
+
+@dataclass(frozen=True)
+class Left:
+    """A file that is not used, with the labels of its subject and session, and the reason."""
+
+    path: Path
+    subject: str
+    session: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A T1w or T2w image.
+
+    Attributes
+    ----------
+    path
+        The file.
+    suffix
+        What the file is called: ``T1w``, ``T2w`` or ``UNIT1``.
+    entities
+        The file's entities: pybids' names, values as they are written.
+    inversions
+        Of a ``UNIT1``: the magnitude images of its two inversions, where both are there.
+    """
+
+    path: Path
+    suffix: str
+    entities: Mapping[str, str]
+    inversions: tuple[Path, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        """The label of the subject."""
+        return self.entities['subject']
+
+    @property
+    def session(self) -> str | None:
+        """The label of the session, if there are any."""
+        return self.entities.get('session')
+
+    @property
+    def contrast(self) -> str:
+        """``T1w`` or ``T2w``: a ``UNIT1`` is a T1w image."""
+        return 'T2w' if self.suffix == 'T2w' else 'T1w'
+
+    @property
+    def extension(self) -> str:
+        """``.nii.gz`` or ``.nii``."""
+        return '.nii.gz' if self.path.name.endswith('.nii.gz') else '.nii'
+
+    def left(self, reason: str) -> Left:
+        """Return the scan as a file that is not used for this reason."""
+        return Left(self.path, self.subject, self.session, reason)
+
+    def note(self, path: Path, text: str) -> Left:
+        """Return a note on another file of the scan."""
+        return Left(path, self.subject, self.session, text)
+
+
+def index(settings: Settings) -> BIDSLayout:
+    """Index the anatomical folders of the dataset, once, with pybids.
+
+    With ``--bids-database-dir`` the whole dataset is indexed and kept there; without it only the wanted subjects are.
+    """
+    from bids.layout import BIDSLayout, BIDSLayoutIndexer
+
+    keep = settings.bids_database_dir
+    wanted = '|'.join(re.escape(label) for label in settings.participant_label if not keep) or '[^/]+'
+    ignore = [
+        re.compile(rf'^/(?!sub-({wanted})(/|$))'),
+        re.compile(r'^/sub-[^/]+/(ses-[^/]+/)?(?!ses-[^/]*$|anat$)[^/]+$'),  # all folders but ses-* and anat
+    ]
+    indexer = BIDSLayoutIndexer(validate=False, ignore=ignore, index_metadata=False)
+    try:
+        return BIDSLayout(
+            settings.bids_dir,
+            validate=False,
+            config=['bids', 'derivatives'],
+            database_path=keep,
+            indexer=indexer,
+        )
+    except Exception as error:
+        where = f' (or its database in {keep})' if keep else ''
+        raise InputError(f'pybids cannot index {settings.bids_dir}{where}: {error}') from error
+
+
+def list_images(layout: BIDSLayout, suffixes: Iterable[str]) -> list[tuple[Path, dict[str, str]]]:
+    """List the anatomical images of a dataset that have one of these suffixes.
+
+    Returns
+    -------
+    list of (Path, dict)
+        Each file, in the order of the names, with its entities (pybids' names, ``suffix`` and ``extension`` among
+        them) as its name and its folders below the dataset's root say, values as they are written.
+    """
+    root = Path(layout.root)
+    wanted = re.compile(rf'.*_({"|".join(map(re.escape, suffixes))})\.nii(\.gz)?')
+    paths = [path for path in map(Path, layout.get_files(scope='self')) if path.parent.name == 'anat']
+    found = [(path, parse_entities(path.relative_to(root))) for path in paths if wanted.fullmatch(path.name)]
+    return sorted(found, key=lambda item: (str(item[0]).replace('.nii.gz', '.nii'), -len(str(item[0]))))
+
+
+def parse_entities(name: Path) -> dict[str, str]:
+    """Read the entities of a file (pybids' names, values as they are written) from its name relative to its dataset."""
+    from bids.layout import parse_file_entities
+
+    values = parse_file_entities(str(PurePosixPath('/', name.as_posix())), entities=_entities())
+    return {key: str(value) for key, value in values.items()}
+
+
+@cache
+def _entities() -> list[typing.Any]:
+    """Return pybids' entities, of scans and of derivatives."""
+    from bids.layout.models import Config
+
+    known = {}
+    for config in ('bids', 'derivatives'):
+        known.update(Config.load(config).entities)
+    return list(known.values())
+
+
+@dataclass(frozen=True)
+class Found:
+    """The anatomical files of some subjects.
+
+    Attributes
+    ----------
+    scans
+        The T1w and T2w scans, UNIT1 among them.
+    left
+        What is no scan of its own.
+    others
+        For each subject the suffixes of its other weighted images, which are not registered.
+    """
+
+    scans: list[Scan]
+    left: list[Left]
+    others: Mapping[str, list[str]]
+
+
+def list_scans(layout: BIDSLayout, subjects: Iterable[str]) -> Found:
+    """List the anatomical files of the subjects, and set apart what is no scan of its own."""
+    scans, left = [], []
+    others: dict[str, list[str]] = {subject: [] for subject in subjects}
+    inversions: dict[tuple, Path] = {}
+    names: dict[tuple, Scan] = {}
+    root = Path(layout.root)
+    ignored = read_bidsignore(root)
+    for path, entities in list_images(layout, (*SUFFIXES, *OTHER_CONTRASTS)):
+        if entities.get('subject') not in others:
+            continue
+        scan = Scan(path, entities['suffix'], {key: entities[key] for key in ENTITIES if key in entities})
+        if scan.suffix in OTHER_CONTRASTS:
+            others[scan.subject].append(scan.suffix)
+            continue
+        name = path.relative_to(root)
+        reason = 'listed in .bidsignore' if ignored.match_file(name.as_posix()) else _misplaced(name)
+        reason = reason or _why_no_scan(entities)
+        if scan.suffix == 'MP2RAGE' and not reason:
+            inversions[_inversion(scan.entities)] = path
+            reason = _why_no_mp2rage(scan.entities)
+        if not reason:
+            twin = names.setdefault((scan.suffix, *scan.entities.items()), scan)
+            reason = '' if twin is scan else f'no BIDS entity in its name tells it from {twin.path.name}'
+        if reason:
+            left.append(scan.left(reason))
+        else:
+            scans.append(scan)
+    return Found([_with_inversions(scan, inversions) for scan in scans], left, others)
+
+
+def _misplaced(name: Path) -> str:
+    """Say how the name of a file contradicts the folders that it lies in; both relative to the dataset."""
+    for folder in name.parts[:-2]:
+        label = folder.partition('-')[0]
+        named = re.search(rf'(?:^|_)({label}-[^_]*)_', name.name)
+        if named and named[1] != folder:
+            return f'its name says {named[1]}, its folder {folder}'
+    return ''
+
+
+def _why_no_scan(entities: Mapping[str, str]) -> str:
+    """Say why a file with these entities is no scan of its own; empty when it is one."""
+    derived = [label for key, label in _DERIVED.items() if key in entities]
+    if derived:
+        return f'has {derived[0]} in its name: made from a scan, not a scan'
+    if entities['suffix'] == 'PDT2':
+        return 'a PDT2 holds two contrasts in one file: split it into a PDw and a T2w'
+    part = entities.get('part', 'mag')
+    return '' if part == 'mag' else f'part-{part} is not a magnitude image'
+
+
+def _why_no_mp2rage(entities: Mapping[str, str]) -> str:
+    which = f'inv-{entities["inv"]}' if 'inv' in entities else 'one image'
+    return f'{which} of an MP2RAGE is no T1w image by itself: the UNIT1 made from both inversions is'
+
+
+def _inversion(entities: Mapping[str, str]) -> tuple:
+    """Return what tells an inversion image from others: its number, and the entities that its UNIT1 has as well."""
+    shared = tuple((key, value) for key, value in entities.items() if key not in ('inv', 'part', 'flip', 'echo'))
+    number = entities.get('inv', '')
+    return int(number) if number.isdigit() else 0, shared
+
+
+def _with_inversions(scan: Scan, inversions: Mapping[tuple, Path]) -> Scan:
+    if scan.suffix != 'UNIT1':
+        return scan
+    _, shared = _inversion(scan.entities)
+    found = tuple(inversions[number, shared] for number in (1, 2) if (number, shared) in inversions)
+    return Scan(scan.path, scan.suffix, scan.entities, found if len(found) == 2 else ())
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix of a file's name: what stands between its last ``_`` and its extension."""
+    return path.name.partition('.')[0].rpartition('_')[2]
+
+
+def read_bidsignore(root: Path) -> GitIgnoreSpec:
+    """Read the ``.bidsignore`` of a dataset, whose patterns are those of git.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    from pathspec import GitIgnoreSpec
+
+    path = root / '.bidsignore'
+    try:
+        lines = path.read_text(encoding='utf-8-sig').splitlines() if path.is_file() else []
+    except (OSError, ValueError) as error:
+        raise InputError(f'{path} cannot be read: {error}') from error
+    return GitIgnoreSpec.from_lines(lines)
