@@ -83,6 +83,6 @@ def _check_labels(path: Path, image: Path, labels: Mapping[int, str]) -> None:
 
 
 def _check_mask(path: Path, image: Path, labels: Mapping[int, str]) -> None:
-    from bidsreg.preparation.skullstrip import check_mask
+    from bidsreg.preparation.masks import check_mask
 
     check_mask(str(path), load_sane(image), of=str(image))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import nibabel as nb
+import numpy as np
 
 from bidsreg.bids.images import SAME_GRID_MM, corner_distance
 from bidsreg.errors import InputError
@@ -21,6 +22,15 @@ def stem(path: str | os.PathLike) -> str:
         if name.endswith(extension):
             return name[: -len(extension)]
     return name
+
+
+def describe_grid(image: nb.Nifti1Image) -> str:
+    """Return words for the grid of an image: voxels, their size, the order of its axes and where its middle lies."""
+    size = ' x '.join(map(str, image.shape[:3]))
+    zooms = ' x '.join(f'{zoom:.6g}' for zoom in nb.affines.voxel_sizes(image.affine))
+    middle = nb.affines.apply_affine(image.affine, (np.array(image.shape[:3]) - 1) / 2)
+    place = ', '.join(f'{x:.0f}' for x in middle)
+    return f'{size} voxels of {zooms} mm, {"".join(nb.aff2axcodes(image.affine))}, about ({place}) mm'
 
 
 def require_same_grid(image: nb.Nifti1Image, reference: nb.Nifti1Image, *, what: str, path: str, of: str) -> None:

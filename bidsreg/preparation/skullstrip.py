@@ -14,10 +14,14 @@ import numpy as np
 from bidsreg.bids.images import load_image, volume_ml
 from bidsreg.errors import InputError, ProcessKilledError
 from bidsreg.outcome import MEMORY_ADVICE, describe_signal, signal_of
-from bidsreg.preparation.grids import require_same_grid
+from bidsreg.preparation.masks import fit_mask
 
 #: Volumes (ml) between which the non-zero part of a stripped image must lie. A head with neck has 3000 ml and more.
 PLAUSIBLE_BRAIN_ML = (300.0, 2300.0)
+#: What is smaller than this part of the bright voxels is about zero: undershoot and ringing of interpolation, noise.
+ABOUT_ZERO = 0.03
+#: The background of a stripped image is in the median smaller than this part of the bright voxels; a scan's air is not.
+QUIET = 0.005
 #: The largest part of a volume's outermost voxels that may be non-zero in a stripped image.
 LARGEST_RIM = 0.02
 
@@ -37,7 +41,7 @@ def brain_mask(
         ``skip`` takes the non-zero voxels; ``force`` runs deepbet (Fisch et al. 2024) in a process of its own; ``auto``
         does the one or the other by the rule of :func:`stripped_already`.
     user_mask
-        A mask on the grid of the image; it wins over the mode, after :func:`check_mask`.
+        A mask of the image; it wins over the mode, after :func:`bidsreg.preparation.masks.fit_mask`.
     threads, gpu
         Threads of deepbet's network, and whether it runs on the first GPU.
 
@@ -55,8 +59,8 @@ def brain_mask(
     """
     image = load_image(path)
     if user_mask is not None:
-        mask = check_mask(user_mask, image, of=path)
-        method = f'mask given by the user: {Path(user_mask).name}'
+        mask, done = fit_mask(user_mask, image, of=path)
+        method = f'mask given by the user: {Path(user_mask).name}' + (f', {done}' if done else '')
     else:
         stripped, why = stripped_already(image)
         if mode == 'skip' or (mode == 'auto' and stripped):
@@ -114,25 +118,37 @@ def run_deepbet(path: str, *, threads: int = 1, gpu: bool = False) -> np.ndarray
 
 
 def nonzero_mask(image: nb.Nifti1Image) -> np.ndarray:
-    """Return the largest non-zero region of an image, its holes filled: a bool array of the image's shape."""
+    """Return the largest region of an image that is not about zero, its holes filled: bool, of the image's shape.
+
+    What noise and interpolation leave around a brain that has been cut out counts as zero (:data:`ABOUT_ZERO`).
+    """
     from scipy import ndimage
 
-    labels, count = ndimage.label(np.asanyarray(image.dataobj) != 0)
+    data = np.asanyarray(image.dataobj)
+    labels, count = ndimage.label(data > ABOUT_ZERO * _brightness(data))
     if count == 0:
         return np.zeros(image.shape, bool)
     largest = np.bincount(labels.ravel())[1:].argmax() + 1
     return ndimage.binary_fill_holes(labels == largest)
 
 
+def _brightness(data: np.ndarray) -> float:
+    """Return the size of what is bright in an image: of its non-zero voxels' values the 98th percentile."""
+    size = np.abs(data[data != 0])
+    return float(np.percentile(size, 98)) if size.size else 0.0
+
+
 def stripped_already(image: nb.Nifti1Image) -> tuple[bool, str]:
     """Decide whether only the brain is left in an image, and say why.
 
-    Three things must hold: at least a tenth of the voxels are exactly zero and those leave hardly any tissue on the
-    outermost voxels of the volume (a head has a neck, or noise in the air); what is not zero is one region; and that
-    region is as large as a brain and not as a head (:data:`PLAUSIBLE_BRAIN_ML`).
+    Three things must hold: at least a tenth of the voxels are about zero and quieter than the air of a scan, and leave
+    hardly any tissue on the outermost voxels of the volume (a head has a neck); what is not zero is one region; and
+    that region is as large as a brain and not as a head (:data:`PLAUSIBLE_BRAIN_ML`).
     """
-    tissue = np.asanyarray(image.dataobj) != 0
-    if tissue.mean() > 0.9:
+    data = np.asanyarray(image.dataobj)
+    bright = _brightness(data)
+    tissue = data > ABOUT_ZERO * bright
+    if tissue.mean() > 0.9 or np.median(np.abs(data[~tissue])) > QUIET * bright:
         return False, 'as the background is not zero'
     inner = tissue[1:-1, 1:-1, 1:-1]
     rim = (tissue.sum() - inner.sum()) / (tissue.size - inner.size)
@@ -146,45 +162,3 @@ def stripped_already(image: nb.Nifti1Image) -> tuple[bool, str]:
     if not low <= volume <= high:
         return False, f'as what is not zero has {volume:.0f} ml, which is no brain alone'
     return True, f'as the image is stripped already (zero around one region of {volume:.0f} ml)'
-
-
-def check_mask(path: str, image: nb.Nifti1Image, *, of: str) -> np.ndarray:
-    """Read a mask and check that it fits an image.
-
-    Parameters
-    ----------
-    path
-        The mask's file.
-    image, of
-        The image it belongs to, and that image's file name for the message.
-
-    Returns
-    -------
-    numpy.ndarray
-        bool, of the image's shape.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, is on another grid, has more than two values, or is empty.
-    """
-    try:
-        mask = load_image(path)
-        data = np.asanyarray(mask.dataobj)
-    except Exception as error:
-        raise InputError(f'Brain mask {path} cannot be read: {error}') from error
-    if data.ndim > 3 and data.shape[3:] == (1,) * (data.ndim - 3):
-        data = data.reshape(data.shape[:3])
-        mask = nb.Nifti1Image(data, mask.affine)
-    if data.ndim != 3:
-        raise InputError(f'Brain mask {path} has {data.ndim} dimensions; a mask has 3.')
-    require_same_grid(mask, image, what='Brain mask', path=path, of=of)
-    values = np.unique(data)
-    if not values.any():
-        raise InputError(f'Brain mask {path} is empty: all its voxels are zero.')
-    if len(values) > 2 or (len(values) == 2 and values[0] != 0):
-        shown = ', '.join(f'{value:g}' for value in values[:4])
-        raise InputError(
-            f'Brain mask {path} is not binary: it holds {len(values)} values ({shown}, ...); give zeros and ones.'
-        )
-    return data != 0

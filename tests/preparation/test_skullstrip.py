@@ -5,6 +5,7 @@ from pathlib import Path
 import nibabel as nb
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from bidsreg.errors import InputError
 from bidsreg.preparation import skullstrip
@@ -51,18 +52,17 @@ def test_masks_that_do_not_fit_are_refused(heads, tmp_path, here):
     mask = nb.load(heads[1])
     array = np.asanyarray(mask.dataobj).astype(np.float32)
     moved = mask.affine.copy()
-    moved[0, 3] += 1.0
+    moved[0, 3] += 100.0
     for words, path in {
-        'voxels': save(tmp_path, array[:-1], mask, 'shape.nii.gz'),
-        r'1\.0 mm apart': save(tmp_path, array, mask, 'moved.nii.gz', moved),
+        'does not fit': save(tmp_path, array, mask, 'moved.nii.gz', moved),
         'empty': save(tmp_path, 0 * array, mask, 'empty.nii.gz'),
         'not binary': save(tmp_path, array * np.linspace(0, 1, array.size).reshape(array.shape), mask, 'soft.nii.gz'),
-        'dimensions': save(tmp_path, np.stack([array] * 2, -1), mask, '4d.nii.gz'),
+        'is 4-D': save(tmp_path, np.stack([array] * 2, -1), mask, '4d.nii.gz'),
     }.items():
         with pytest.raises(InputError, match=words):
             run(heads[0], user_mask=path)
     (tmp_path / 'broken.nii.gz').write_bytes(b'no image')
-    with pytest.raises(InputError, match='cannot be read'):
+    with pytest.raises(InputError, match='broken'):
         run(heads[0], user_mask=str(tmp_path / 'broken.nii.gz'))
 
 
@@ -71,6 +71,41 @@ def test_auto_leaves_a_stripped_image_alone(stripped, heads, here):
     assert 'stripped already' in method
     goal = np.asanyarray(nb.load(heads[1]).dataobj) > 0
     assert 2 * (mask & goal).sum() / (mask.sum() + goal.sum()) > 0.97
+
+
+def around(stripped, what):
+    """A stripped image with what programs leave around the brain."""
+    rng = np.random.default_rng(0)
+    image = nb.load(stripped)
+    values = np.asanyarray(image.dataobj).astype(np.float32)
+    largest = values.max()
+    if what == 'undershoot':
+        values[values == 0] = rng.uniform(-0.001, 0.001, (values == 0).sum()) * largest
+    elif what == 'noise':
+        values += rng.normal(0, 0.003 * largest, values.shape).astype(np.float32)
+    elif what == 'positive noise':
+        values += np.abs(rng.normal(0, 0.002 * largest, values.shape)).astype(np.float32)
+    else:
+        values = ndimage.shift(values, (0.5, 0.3, -0.4), order=3)
+    return nb.Nifti1Image(values, image.affine)
+
+
+@pytest.mark.parametrize('what', ['undershoot', 'noise', 'positive noise', 'ringing'])
+def test_noise_and_ringing_around_the_brain_do_not_matter(stripped, heads, tmp_path, here, what):
+    image = around(stripped, what)
+    found, why = stripped_already(image)
+    assert found, why
+    nb.save(image, tmp_path / 'noisy.nii.gz')
+    mask, _ = run(tmp_path / 'noisy.nii.gz')
+    goal = np.asanyarray(nb.load(heads[1]).dataobj) > 0
+    assert 2 * (mask & goal).sum() / (mask.sum() + goal.sum()) > 0.95
+
+
+def test_the_air_of_a_scan_is_not_quiet(stripped):
+    image = nb.load(stripped)
+    values = np.asanyarray(image.dataobj).astype(np.float32)
+    values += np.abs(np.random.default_rng(0).normal(0, 0.015 * values.max(), values.shape))
+    assert not stripped_already(nb.Nifti1Image(values, image.affine))[0]
 
 
 def test_what_is_not_stripped():

@@ -1,0 +1,143 @@
+"""Brain masks of the user: read, and brought onto the grid of their image."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nibabel as nb
+import numpy as np
+
+from bidsreg.bids.headers import check_header, head_of
+from bidsreg.bids.images import volume_ml, voxel_order
+from bidsreg.bids.nifti import open_nifti
+from bidsreg.errors import InputError
+from bidsreg.preparation.grids import describe_grid, require_same_grid
+
+#: FreeSurfer's files that are masks though they hold more than two values, by how their names begin.
+FREESURFER = ('brainmask', 'aparc+aseg', 'aseg')
+#: Those of them that leave out what lies between the folds.
+WITH_GAPS = ('aparc+aseg', 'aseg')
+#: mm by which gaps are closed in them, about the width of a sulcus.
+GAP_MM = 4.0
+#: A mask may lose or win this much of its volume when it is resampled: the rest of the brain was out of view.
+LARGEST_CHANGE = 0.1
+#: At least this much of a resampled mask must lie on the head.
+LEAST_ON_HEAD = 0.8
+
+
+def read_mask(path: str | os.PathLike) -> nb.Nifti1Image:
+    """Read a mask as zeros and ones (uint8), 3-D.
+
+    FreeSurfer's ``brainmask``, ``aseg`` and ``aparc+aseg``, told by their names, are masks where they are not zero.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, has four dimensions or more than two values, or is empty.
+    """
+    report = check_header(path)
+    if report.errors:
+        raise InputError(f'Brain mask {path} {"; ".join(report.errors)}.')
+    try:
+        data = np.asanyarray(open_nifti(path).dataobj).reshape(report.shape)
+    except Exception as error:
+        raise InputError(f'Brain mask {path} cannot be read: {error}') from error
+    values = np.unique(data)
+    if not values.any():
+        raise InputError(f'Brain mask {path} is empty: all its voxels are zero.')
+    name = Path(path).name.partition('.')[0]
+    if name not in FREESURFER and (len(values) > 2 or (len(values) == 2 and values[0] != 0)):
+        shown = ', '.join(f'{value:g}' for value in values[:4])
+        raise InputError(
+            f'Brain mask {path} is not binary: it holds {len(values)} values ({shown}, ...); give zeros and ones.'
+        )
+    mask = data > 0 if name in FREESURFER else data != 0
+    if name in WITH_GAPS:
+        mask = _closed(mask, nb.affines.voxel_sizes(report.affine))
+    return nb.Nifti1Image(mask.astype(np.uint8), report.affine)
+
+
+def _closed(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Close the gaps of a mask (:data:`GAP_MM`) and fill what is enclosed."""
+    from scipy import ndimage
+
+    reach = np.maximum(np.round(GAP_MM / spacing), 1).astype(int)
+    axes = np.meshgrid(*(np.arange(-n, n + 1) / n for n in reach), indexing='ij')
+    ball = sum(axis**2 for axis in axes) <= 1 + 1e-6
+    padded = np.pad(mask, [(n, n) for n in reach])
+    closed = ndimage.binary_closing(padded, ball)[tuple(slice(n, -n) for n in reach)]
+    return ndimage.binary_fill_holes(closed | mask)
+
+
+def check_mask(path: str, image: nb.Nifti1Image, *, of: str) -> np.ndarray:
+    """Read a mask that must lie on the grid of its image; bool, of the image's shape.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_mask`, and where the grids differ.
+    """
+    mask = read_mask(path)
+    require_same_grid(mask, image, what='Brain mask', path=path, of=of)
+    return np.asanyarray(mask.dataobj) > 0
+
+
+def fit_mask(path: str, image: nb.Nifti1Image, *, of: str) -> tuple[np.ndarray, str]:
+    """Read a mask and bring it onto the grid of its image.
+
+    A mask whose voxels are in another order is turned about without loss; one on another grid is resampled (nearest
+    voxel), where it keeps its volume and lies on the head.
+
+    Parameters
+    ----------
+    path
+        The mask's file.
+    image, of
+        The image that it belongs to, conformed, and that image's file name for the message.
+
+    Returns
+    -------
+    mask, words
+        bool, of the image's shape; and what was done to it, empty when nothing was.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_mask`; and if the mask does not cover the head: the message names both grids.
+    """
+    mask = read_mask(path)
+    order = voxel_order(mask.affine, mask.shape, image.affine, image.shape)
+    if order is not None:
+        data = nb.orientations.apply_orientation(np.asanyarray(mask.dataobj), order)
+        same = np.array_equal(order, [[0, 1], [1, 1], [2, 1]])
+        return data > 0, '' if same else 'its voxels put into the order of the image'
+    data = _resampled(mask, image)
+    _require_cover(data, mask, image, path, of)
+    return data, f'resampled from {describe_grid(mask)}'
+
+
+def _resampled(mask: nb.Nifti1Image, image: nb.Nifti1Image) -> np.ndarray:
+    """Take the nearest voxel of a mask for each of an image; nothing beyond its grid."""
+    from scipy import ndimage
+
+    to_mask = np.linalg.inv(mask.affine) @ image.affine
+    data = np.asanyarray(mask.dataobj)
+    return ndimage.affine_transform(data, to_mask[:3, :3], to_mask[:3, 3], image.shape[:3], order=0) > 0
+
+
+def _require_cover(data: np.ndarray, mask: nb.Nifti1Image, image: nb.Nifti1Image, path: str, of: str) -> None:
+    """Raise unless a resampled mask keeps its volume and lies on the head."""
+    volumes = volume_ml(np.asanyarray(mask.dataobj) > 0, mask.affine), volume_ml(data, image.affine)
+    head = head_of(np.asanyarray(image.dataobj))
+    on_head = (data & head).sum() / max(data.sum(), 1)
+    kept = abs(volumes[1] / volumes[0] - 1) <= LARGEST_CHANGE
+    if kept and on_head >= LEAST_ON_HEAD:
+        return
+    why = f'only {100 * on_head:.0f} % of it lies on the head'
+    if not kept:
+        why = f'{volumes[1]:.0f} of its {volumes[0]:.0f} ml lie in the image'
+    raise InputError(
+        f'Brain mask {path} does not fit {os.path.basename(of)}: {why}. The grid of the mask is {describe_grid(mask)}, '
+        f'that of the image {describe_grid(image)}. Give a mask that lies with the image.'
+    )
