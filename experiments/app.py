@@ -45,7 +45,7 @@ def errors(bids: Path, qc: Path) -> dict[str, np.ndarray]:
     stem = str(qc.parent / name)
     forward, inverse = f'{stem}_from-T2w_to-T1w_mode-image_xfm.h5', f'{stem}_from-T1w_to-T2w_mode-image_xfm.h5'
     found = Deformation.load(forward, inverse)
-    affine = read_affine(f'{stem}_from-T2w_to-T1w_mode-image_desc-affine_xfm.txt')
+    affine = read_affine(f'{stem}_from-T2w_to-T1w_mode-image_desc-affine_xfm.tfm')
     states = {
         'before': Deformation.identity(found.grid),
         'affine': Deformation.from_affine(affine, found.grid),

@@ -30,7 +30,7 @@ from bidsreg.registration.itk import read_affine
 
 POINTS = 2000
 #: How the names of the files end that are taken: the T1w, its mask, and the matrix to the T2w.
-ENDS = ('desc-preproc_T1w.nii.gz', 'desc-brain_mask.nii.gz', 'from-T2w_to-T1w_mode-image_desc-affine_xfm.txt')
+ENDS = ('desc-preproc_T1w.nii.gz', 'desc-brain_mask.nii.gz', 'from-T2w_to-T1w_mode-image_desc-affine_xfm.tfm')
 HEADER = 'x_T1w\ty_T1w\tz_T1w\tx_T2w\ty_T2w\tz_T2w'
 
 

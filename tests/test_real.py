@@ -40,7 +40,7 @@ def transforms(folder, name):
     """The deformation and the affine of a pair in a folder of derivatives."""
     stem = f'{folder}/{name}_from-'
     forward, inverse = f'{stem}T2w_to-T1w_mode-image_xfm.h5', f'{stem}T1w_to-T2w_mode-image_xfm.h5'
-    return Deformation.load(forward, inverse), itk.read_affine(f'{stem}T2w_to-T1w_mode-image_desc-affine_xfm.txt')
+    return Deformation.load(forward, inverse), itk.read_affine(f'{stem}T2w_to-T1w_mode-image_desc-affine_xfm.tfm')
 
 
 @pytest.fixture(scope='module')

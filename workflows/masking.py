@@ -18,6 +18,7 @@ def init_masking_wf(
     *,
     skull_strip: str = 'auto',
     bias_correction: str = 'n4',
+    is_uni: bool = False,
     sloppy: bool = False,
     omp_nthreads: int = 1,
     shape: Sequence[int] = TYPICAL_SHAPE,
@@ -32,6 +33,8 @@ def init_masking_wf(
         ``skip``: the voxels that are not zero.
     bias_correction
         ``n4`` or ``none``.
+    is_uni
+        The T1w is the ``UNIT1`` of an MP2RAGE, whose air is full of noise.
     sloppy
         Fewer iterations of N4, for trying things out.
     omp_nthreads
@@ -46,7 +49,9 @@ def init_masking_wf(
     in_file
         A T1w image, as it is.
     user_mask
-        A brain mask on its grid. Optional; it is taken whatever ``skull_strip`` says.
+        A brain mask of it. Optional; it is taken whatever ``skull_strip`` says.
+    inversions
+        Of a ``UNIT1``: the magnitude images of its two inversions. Optional.
 
     Outputs
     -------
@@ -66,12 +71,12 @@ def init_masking_wf(
         Wall-clock seconds of each step, a dictionary.
     """
     workflow = pe.Workflow(name=name)
-    inputnode = pe.Node(niu.IdentityInterface(fields=['in_file', 'user_mask']), name='inputnode')
+    inputnode = pe.Node(niu.IdentityInterface(fields=['in_file', 'user_mask', 'inversions']), name='inputnode')
     outputnode = pe.Node(
         niu.IdentityInterface(fields=['image', 'mask', 'preproc', 'method', 'findings', 'skull_stripped', 'seconds']),
         name='outputnode',
     )
-    conform = pe.Node(Conform(), name='conform', mem_gb=gigabytes('conform', shape))
+    conform = pe.Node(Conform(is_uni=is_uni), name='conform', mem_gb=gigabytes('conform', shape))
     brain_mask = pe.Node(
         BrainMask(mode=skull_strip, num_threads=omp_nthreads),
         name='brain_mask',
@@ -81,7 +86,7 @@ def init_masking_wf(
     n4 = pe.Node(N4(method=bias_correction, sloppy=sloppy), name='n4', mem_gb=gigabytes('n4', shape))
     timing = pe.Node(Timing(['conform', 'brain_mask', 'n4']), name='timing', run_without_submitting=True)
     workflow.connect([
-        (inputnode, conform, [('in_file', 'in_file')]),
+        (inputnode, conform, [('in_file', 'in_file'), ('inversions', 'inversions')]),
         (inputnode, brain_mask, [('user_mask', 'user_mask')]),
         (conform, brain_mask, [('out_file', 'in_file')]),
         (conform, n4, [('out_file', 'in_file')]),

@@ -34,7 +34,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
 
     Inputs
     ------
-    t1w, t2w, t1w_mask
+    t1w, t2w, t1w_mask, t2w_mask, inversions
         Set from the pair.
 
     Outputs
@@ -44,15 +44,22 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
     """
     shapes = {'fixed_shape': voxel_shape(pair.t1w), 'moving_shape': voxel_shape(pair.t2w)}
     workflow = pe.Workflow(name=name or pair.node_name)
-    inputnode = pe.Node(niu.IdentityInterface(fields=['t1w', 't2w', 't1w_mask']), name='inputnode')
+    inputnode = pe.Node(
+        niu.IdentityInterface(fields=['t1w', 't2w', 't1w_mask', 't2w_mask', 'inversions']), name='inputnode'
+    )
     inputnode.inputs.t1w, inputnode.inputs.t2w = str(pair.t1w), str(pair.t2w)
     if pair.fixed_mask is not None:
         inputnode.inputs.t1w_mask = str(pair.fixed_mask)
+    if pair.moving_mask is not None:
+        inputnode.inputs.t2w_mask = str(pair.moving_mask)
+    if pair.inversions:
+        inputnode.inputs.inversions = [str(path) for path in pair.inversions]
     outputnode = pe.Node(niu.IdentityInterface(fields=['out_file']), name='outputnode')
 
     masking_wf = init_masking_wf(
         skull_strip=settings.skull_strip,
         bias_correction=settings.bias_correction,
+        is_uni=pair.is_uni,
         sloppy=settings.sloppy,
         omp_nthreads=settings.omp_nthreads,
         shape=shapes['fixed_shape'],
@@ -60,6 +67,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
     prealign_wf = init_prealign_wf(
         bias_correction=settings.bias_correction,
         random_seed=settings.random_seed,
+        user_mask=pair.moving_mask is not None,
         sloppy=settings.sloppy,
         **shapes,
     )
@@ -76,8 +84,12 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
     timing = pe.Node(Timing(['masking', 'prealign', 'registration']), name='timing', run_without_submitting=True)
     publish = pe.Node(PublishPair(pair=pair, settings=settings), name='publish', mem_gb=gigabytes('publish'))
     workflow.connect([
-        (inputnode, masking_wf, [('t1w', 'inputnode.in_file'), ('t1w_mask', 'inputnode.user_mask')]),
-        (inputnode, prealign_wf, [('t2w', 'inputnode.moving')]),
+        (inputnode, masking_wf, [
+            ('t1w', 'inputnode.in_file'),
+            ('t1w_mask', 'inputnode.user_mask'),
+            ('inversions', 'inputnode.inversions'),
+        ]),
+        (inputnode, prealign_wf, [('t2w', 'inputnode.moving'), ('t2w_mask', 'inputnode.moving_mask')]),
         (masking_wf, prealign_wf, [
             ('outputnode.preproc', 'inputnode.fixed'),
             ('outputnode.mask', 'inputnode.fixed_mask'),
@@ -110,12 +122,17 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
             ('outputnode.start', 'inputnode.prealign_start'),
             ('outputnode.findings', 'inputnode.t2w_findings'),
             ('outputnode.skull_stripped', 'inputnode.t2w_skull_stripped'),
+            *([('outputnode.mask_method', 'inputnode.moving_mask_method')] if pair.moving_mask else []),
         ]),
         (registration_wf, quality_wf, [
             (f'outputnode.{field}', f'inputnode.{field}') for field in ('warped', 'forward', 'jacobian', 'result')
         ]),
         (masking_wf, publish, [('outputnode.preproc', 't1w_preproc'), ('outputnode.mask', 't1w_mask')]),
-        (prealign_wf, publish, [('outputnode.mask', 't2w_mask'), ('outputnode.affine', 'affine_xfm')]),
+        (prealign_wf, publish, [
+            ('outputnode.preproc', 't2w_preproc'),
+            ('outputnode.mask', 't2w_mask'),
+            ('outputnode.affine', 'affine_xfm'),
+        ]),
         (registration_wf, publish, [
             ('outputnode.warped', 't2w_in_t1w'),
             ('outputnode.fixed_in_moving', 't1w_in_t2w'),

@@ -11,6 +11,7 @@ from bidsreg.interfaces.apply import Apply
 from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.bias import N4
 from bidsreg.interfaces.conform import Conform
+from bidsreg.interfaces.masks import FitMask
 from bidsreg.interfaces.prealign import Prealign
 from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes
 
@@ -19,6 +20,7 @@ def init_prealign_wf(
     *,
     bias_correction: str = 'n4',
     random_seed: int = 2026,
+    user_mask: bool = False,
     sloppy: bool = False,
     fixed_shape: Sequence[int] = TYPICAL_SHAPE,
     moving_shape: Sequence[int] = TYPICAL_SHAPE,
@@ -26,8 +28,8 @@ def init_prealign_wf(
 ) -> pe.Workflow:
     """Build a graph that aligns a T2w image with a T1w image by a matrix.
 
-    Rigid on whole heads from several starts; the T1w's brain mask is carried to the T2w by the inverse of that; the
-    T2w's bias field is corrected inside; then an affine inside both masks. All by ANTs with mutual information, on
+    Rigid on whole heads from several starts; the T1w's brain mask is carried to the T2w by the inverse of that, unless
+    the T2w has one of its own; the T2w's bias field is corrected inside; then an affine inside both masks. All by ANTs with mutual information, on
     one thread and with a fixed seed, so that the same scans give the same matrix, bit for bit.
 
     Parameters
@@ -36,6 +38,8 @@ def init_prealign_wf(
         ``n4`` or ``none``, for the moving image.
     random_seed
         Seeds the sampling of mutual information.
+    user_mask
+        There is a mask of the moving image already; otherwise that of the fixed image is carried over.
     sloppy
         Fewer iterations on coarser images, for trying things out.
     fixed_shape, moving_shape
@@ -51,6 +55,8 @@ def init_prealign_wf(
         Its brain mask.
     moving
         T2w image, as it is.
+    moving_mask
+        With ``user_mask``: a brain mask of the T2w.
 
     Outputs
     -------
@@ -58,6 +64,8 @@ def init_prealign_wf(
         The T2w with a header that every tool reads alike.
     mask
         Brain mask on the grid of the T2w.
+    mask_method
+        With ``user_mask``: words that say whose mask it is, and what was done to it.
     preproc
         The T2w without its bias field.
     rigid, affine
@@ -72,12 +80,15 @@ def init_prealign_wf(
         Wall-clock seconds of each step, a dictionary.
     """
     workflow = pe.Workflow(name=name)
-    inputnode = pe.Node(niu.IdentityInterface(fields=['fixed', 'fixed_mask', 'moving']), name='inputnode')
+    inputnode = pe.Node(
+        niu.IdentityInterface(fields=['fixed', 'fixed_mask', 'moving', 'moving_mask']), name='inputnode'
+    )
     outputnode = pe.Node(
         niu.IdentityInterface(
             fields=[
                 'image',
                 'mask',
+                'mask_method',
                 'preproc',
                 'rigid',
                 'affine',
@@ -94,7 +105,7 @@ def init_prealign_wf(
     conform = pe.Node(Conform(), name='conform', mem_gb=gigabytes('conform', moving_shape))
     rigid = pe.Node(Prealign(stage='rigid', **alignment), name='rigid', mem_gb=alignment_gb)
     moving_mask = pe.Node(
-        Apply(interpolation='genericLabel', invert=[True]),
+        FitMask() if user_mask else Apply(interpolation='genericLabel', invert=[True]),
         name='moving_mask',
         mem_gb=gigabytes('moving_mask', fixed_shape, moving_shape),
     )
@@ -107,9 +118,8 @@ def init_prealign_wf(
         (inputnode, conform, [('moving', 'in_file')]),
         (inputnode, rigid, [('fixed', 'fixed')]),
         (conform, rigid, [('out_file', 'moving')]),
-        (inputnode, moving_mask, [('fixed_mask', 'in_file')]),
+        (inputnode, moving_mask, [('moving_mask' if user_mask else 'fixed_mask', 'in_file')]),
         (conform, moving_mask, [('out_file', 'reference')]),
-        (rigid, moving_mask, [('out_matrix', 'transforms')]),
         (conform, n4, [('out_file', 'in_file')]),
         (moving_mask, n4, [('out_file', 'mask')]),
         (inputnode, affine, [('fixed', 'fixed'), ('fixed_mask', 'fixed_mask')]),
@@ -132,4 +142,8 @@ def init_prealign_wf(
         (affine, outputnode, [('out_matrix', 'affine')]),
         (timing, outputnode, [('seconds', 'seconds')]),
     ])  # fmt:skip
+    if user_mask:
+        workflow.connect(moving_mask, 'method', outputnode, 'mask_method')
+    else:
+        workflow.connect(rigid, 'out_matrix', moving_mask, 'transforms')
     return workflow

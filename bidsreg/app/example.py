@@ -365,7 +365,7 @@ def check(dataset: Path, derivatives: Path) -> dict[str, np.ndarray]:
     anat = derivatives / stem / 'anat'
     mapped = {
         'before': start,
-        'affine': map_points(anat / f'{stem}_from-T2w_to-T1w_mode-image_desc-affine_xfm.txt', start),
+        'affine': map_points(anat / f'{stem}_from-T2w_to-T1w_mode-image_desc-affine_xfm.tfm', start),
         'after': map_points(anat / f'{stem}_from-T2w_to-T1w_mode-image_xfm.h5', start),
     }
     return {name: np.linalg.norm(found - goal, axis=1) for name, found in mapped.items()}

@@ -44,6 +44,7 @@ _FILES = {
 #: Outputs of nodes that go into the facts as they are.
 _FACTS = {
     'mask_method': ('masking_wf/brain_mask', 'method'),
+    'moving_mask_method': ('prealign_wf/moving_mask', 'method'),
     't1w_findings': ('masking_wf/conform', 'findings'),
     't2w_findings': ('prealign_wf/conform', 'findings'),
     'prealign_start': ('prealign_wf/rigid', 'start'),

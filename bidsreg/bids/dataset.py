@@ -136,10 +136,10 @@ sub-01/anat/
   sub-01_space-T2w_desc-brain_mask.nii.gz    the same on the grid of the T2w
   sub-01_space-T1w_desc-preproc_T2w.nii.gz   the T2w on the grid of the T1w
   sub-01_space-T2w_desc-preproc_T1w.nii.gz   the T1w on the grid of the T2w
-  sub-01_space-T1w_desc-jacobian_T2w.nii.gz  Jacobian determinant of the deformation
+  sub-01_from-T2w_to-T1w_mode-image_desc-jacobian_xfm.nii.gz  Jacobian determinant of the deformation
   sub-01_from-T2w_to-T1w_mode-image_xfm.h5   brings T2w data onto the grid of the T1w (ITK composite transform)
   sub-01_from-T1w_to-T2w_mode-image_xfm.h5   brings T1w data onto the grid of the T2w
-  sub-01_from-T2w_to-T1w_mode-image_desc-affine_xfm.txt   the affine part alone
+  sub-01_from-T2w_to-T1w_mode-image_desc-affine_xfm.tfm   the affine part alone
   sub-01_desc-registration_qc.json           numbers that judge the registration
 sub-01.html                                  the report: start here
 logs/                                        what was run, what was paired and why, what to cite

@@ -99,8 +99,9 @@ PRODUCTS: dict[str, Product] = {
     ),
     't2w_mask': _product('T2w', 'Brain mask of the T2w', 'mask', space='T2w', desc='brain'),
     't2w_in_t1w': _product('T2w', 'T2w on the grid of the T1w', 'T2w', space='T1w', desc='preproc'),
+    't2w_preproc': _product('T2w', 'T2w without its bias field, on its own grid', 'T2w', desc='preproc'),
     't1w_in_t2w': _product('T2w', 'T1w on the grid of the T2w', 'T1w', space='T2w', desc='preproc'),
-    'jacobian': _product('T2w', 'Jacobian determinant of the deformation', 'T2w', space='T1w', desc='jacobian'),
+    'jacobian': _product('T2w', 'Jacobian determinant of the deformation', 'xfm', **_TO_T1W, desc='jacobian'),
     'forward_xfm': _product(
         'T2w', 'ITK transform that brings T2w data onto the grid of the T1w', 'xfm', '.h5', **_TO_T1W
     ),
@@ -108,7 +109,7 @@ PRODUCTS: dict[str, Product] = {
         'T2w', 'ITK transform that brings T1w data onto the grid of the T2w', 'xfm', '.h5', **_TO_T2W
     ),
     'affine_xfm': _product(
-        'T2w', 'Affine part of the transform from T2w to T1w', 'xfm', '.txt', **_TO_T1W, desc='affine'
+        'T2w', 'Affine part of the transform from T2w to T1w', 'xfm', '.tfm', **_TO_T1W, desc='affine'
     ),
     'qc': _product('T2w', 'Numbers about the registration, and its verdict', 'qc', '.json', desc='registration'),
 }

@@ -7,13 +7,16 @@ from typing import Any
 
 from nipype.interfaces.base import File, traits
 
-from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
+from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 from bidsreg.preparation.grids import stem
+from bidsreg.preparation.mp2rage import clean_uni
 from bidsreg.preparation.skullstrip import stripped_already
 
 
 class _ConformInputSpec(StepInputSpec):
     in_file = File(exists=True, mandatory=True, desc='a scan as it is in the dataset')
+    is_uni = traits.Bool(False, usedefault=True, desc='it is the UNIT1 of an MP2RAGE: its air is full of noise')
+    inversions = traits.List(File(exists=True), desc='magnitude images of its two inversions')
 
 
 class _ConformOutputSpec(StepOutputSpec):
@@ -24,6 +27,8 @@ class _ConformOutputSpec(StepOutputSpec):
 
 class Conform(Step):
     """Check an image and write it with a header that every tool reads alike. No voxel is interpolated.
+
+    A ``UNIT1`` loses the noise of its air (:func:`bidsreg.preparation.mp2rage.clean_uni`).
 
     Raises
     ------
@@ -39,7 +44,12 @@ class Conform(Step):
 
         report = check_header(self.inputs.in_file)
         image = load_sane(self.inputs.in_file)
-        self._results['findings'] = list(report.findings)
+        findings = list(report.findings)
+        if self.inputs.is_uni:
+            inversions = [load_sane(path) for path in given(self.inputs, ['inversions']).get('inversions', [])]
+            image, done = clean_uni(image, inversions)
+            findings.append(done)
+        self._results['findings'] = findings
         self._results['skull_stripped'] = stripped_already(image)[0]
         self._results['out_file'] = os.path.join(runtime.cwd, f'{stem(self.inputs.in_file)}_conform.nii.gz')
         image.to_filename(self._results['out_file'])

@@ -26,6 +26,7 @@ class _MeasureInputSpec(StepInputSpec):
     warped = File(exists=True, mandatory=True, desc='the registered T2w on the grid of the T1w')
     thresholds = File(exists=True, desc="TOML with thresholds of the user's own")
     mask_method = traits.Str(desc='how the brain mask was found')
+    moving_mask_method = traits.Str(desc='whose mask that of the T2w is, where it was given')
     prealign_start = traits.Str(desc='where the rigid alignment started')
     t1w_findings = traits.List(traits.Str, desc='about the header of the T1w')
     t2w_findings = traits.List(traits.Str, desc='about the header of the T2w')

@@ -19,6 +19,7 @@ from bidsreg.registration.itk import read_affine
 #: Notes that the steps before the measuring may pass on: texts, lists of texts, and seconds by step.
 NOTES = (
     'mask_method',
+    'moving_mask_method',
     'prealign_start',
     't1w_findings',
     't2w_findings',
@@ -96,6 +97,7 @@ def gather_facts(
         'alternatives': numbers.alternatives(fixed, fixed_mask, warped, moving, matrix),
         'edge_lncc': numbers.edge_lncc(fixed, fixed_mask, moving, matrix, warped),
         'mask_method': notes.get('mask_method'),
+        'moving_mask_method': notes.get('moving_mask_method'),
         'masks': {'t1w_ml': mask_volume(files.fixed_mask), 't2w_ml': mask_volume(files.moving_mask)},
         'prealign_start': notes.get('prealign_start'),
         'affine': matrix_parts(files.affine, files.fixed_mask),

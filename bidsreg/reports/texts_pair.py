@@ -88,6 +88,8 @@ def _fact_rows(record: PairRecord, settings: Settings) -> list[tuple[str, str]]:
     rows.append(
         ('Brain mask', escape(record.qc.get('mask_method') or (record.pair.fixed_mask_reason if record.pair else '–')))
     )
+    if record.qc.get('moving_mask_method'):
+        rows.append(('Brain mask of the T2w', escape(record.qc['moving_mask_method'])))
     volumes = record.qc.get('masks')
     if isinstance(volumes, Mapping):
         names = {'t1w_ml': 'T1w', 't2w_ml': 'T2w'}

@@ -75,7 +75,7 @@ def _write_derivatives(folder, matrix, good):
     affine = sitk.AffineTransform(3)
     affine.SetMatrix(lps[:3, :3].ravel().tolist())
     affine.SetTranslation(lps[:3, 3].tolist())
-    sitk.WriteTransform(affine, str(anat / 'sub-01_from-T2w_to-T1w_mode-image_desc-affine_xfm.txt'))
+    sitk.WriteTransform(affine, str(anat / 'sub-01_from-T2w_to-T1w_mode-image_desc-affine_xfm.tfm'))
     whole = sitk.CompositeTransform([affine if good else sitk.AffineTransform(3)])
     sitk.WriteTransform(whole, str(anat / 'sub-01_from-T2w_to-T1w_mode-image_xfm.h5'))
 

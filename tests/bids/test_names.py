@@ -19,10 +19,10 @@ def test_names(pairs, settings):
         't2w_mask': f'{anat}_space-T2w_desc-brain_mask.nii.gz',
         't2w_in_t1w': f'{anat}_space-T1w_desc-preproc_T2w.nii.gz',
         't1w_in_t2w': f'{anat}_space-T2w_desc-preproc_T1w.nii.gz',
-        'jacobian': f'{anat}_space-T1w_desc-jacobian_T2w.nii.gz',
+        'jacobian': f'{anat}_from-T2w_to-T1w_mode-image_desc-jacobian_xfm.nii.gz',
         'forward_xfm': f'{anat}_from-T2w_to-T1w_mode-image_xfm.h5',
         'inverse_xfm': f'{anat}_from-T1w_to-T2w_mode-image_xfm.h5',
-        'affine_xfm': f'{anat}_from-T2w_to-T1w_mode-image_desc-affine_xfm.txt',
+        'affine_xfm': f'{anat}_from-T2w_to-T1w_mode-image_desc-affine_xfm.tfm',
         'qc': f'{anat}_desc-registration_qc.json',
     }
     several = pairs['sub-01_acq-tse_run-2']

@@ -30,7 +30,7 @@ def derivatives(tmp_path):
     anat.mkdir(parents=True)
     found.save(anat / 'sub-01_from-T2w_to-T1w_mode-image_xfm.h5')
     found.inverted().save(anat / 'sub-01_from-T1w_to-T2w_mode-image_xfm.h5')
-    data.write_itk_affine(affine, anat / 'sub-01_from-T2w_to-T1w_mode-image_desc-affine_xfm.txt')
+    data.write_itk_affine(affine, anat / 'sub-01_from-T2w_to-T1w_mode-image_desc-affine_xfm.tfm')
     result = {
         'peak_memory_mb': 512,
         'decision': {'kept': 'diffeo'},

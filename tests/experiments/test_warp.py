@@ -18,7 +18,7 @@ def write_derivatives(folder, pair):
     pair.fixed.to_filename(folder / 'sub-01_desc-preproc_T1w.nii.gz')
     pair.fixed_mask.to_filename(folder / 'sub-01_desc-brain_mask.nii.gz')
     pair.fixed_mask.to_filename(folder / 'sub-01_space-T2w_desc-brain_mask.nii.gz')  # must not be taken
-    data.write_itk_affine(pair.truth.matrix, folder / 'sub-01_from-T2w_to-T1w_mode-image_desc-affine_xfm.txt')
+    data.write_itk_affine(pair.truth.matrix, folder / 'sub-01_from-T2w_to-T1w_mode-image_desc-affine_xfm.tfm')
     at = data.world(pair.moving.shape, pair.moving.affine)
     data.image(waves(at).astype(np.float32), pair.moving.affine).to_filename(folder / 'T2w.nii.gz')
 
