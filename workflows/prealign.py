@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
+from bidsreg import SEED
 from bidsreg.interfaces.apply import Apply
 from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.bias import N4
@@ -18,7 +19,7 @@ from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes
 def init_prealign_wf(
     *,
     bias_correction: str = 'n4',
-    random_seed: int = 2026,
+    random_seed: int = SEED,
     sloppy: bool = False,
     fixed_shape: Sequence[int] = TYPICAL_SHAPE,
     moving_shape: Sequence[int] = TYPICAL_SHAPE,

@@ -20,7 +20,7 @@ from bidsreg.bids.publish import is_complete, read_qc, why_incomplete
 from bidsreg.errors import InputError
 from bidsreg.execution.checks import check_monitor
 from bidsreg.execution.command import interrupted_code
-from bidsreg.execution.crashes import any_crash, failure_of
+from bidsreg.execution.crashes import failure_of, last_crash
 from bidsreg.execution.devices import resolve
 from bidsreg.execution.logs import to_console, to_file
 from bidsreg.execution.machine import SHARE, usable_memory
@@ -150,13 +150,12 @@ class AppRun:
 
     def _take_as_it_is(self) -> None:
         """Take what earlier runs left, and what they said of the pairs that are not done."""
-        logs = [path for path in (self.settings.output_dir / 'logs').glob('*') if path.is_dir()]
-        newest_first = sorted(logs, reverse=True)
+        logs = self.settings.output_dir / 'logs'
         for pair in self.plan.pairs:
             if read_qc(pair, self.settings) is not None:
                 self.outcomes.set_status(pair, 'already done')
             elif self._headers_are_sane(pair):
-                failure = any_crash(newest_first, pair.node_name) or Failure(Cause.NOT_DONE, step='run')
+                failure = last_crash(logs, pair.node_name) or Failure(Cause.NOT_DONE, step='run')
                 self.outcomes.set_failure(pair, failure)
 
     def _claim(self, pair: Pair) -> bool:

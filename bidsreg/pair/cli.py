@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -12,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bidsreg import SEED
 from bidsreg.pair.methods import method_for
 from bidsreg.pair.request import KEEP, PairRequest
 from bidsreg.pair.results import write_results
@@ -59,7 +61,7 @@ def build_parser(programs: Collection[str] = tuple(PROGRAMS)) -> argparse.Argume
         '--device', default='auto', help='auto, cpu, cuda or cuda:N; auto takes a GPU if there is one [auto]'
     )
     parser.add_argument('--threads', type=int, help='CPU threads [all]')
-    parser.add_argument('--seed', type=int, default=2026, help='of the initial network [%(default)s]')
+    parser.add_argument('--seed', type=int, default=SEED, help='of the initial network [%(default)s]')
     parser.add_argument('--working-resolution', type=float, metavar='MM', help='finest grid worked on, mm [1.0]')
     parser.add_argument('--sloppy', action='store_true', help='few iterations at 2 mm or coarser, for testing only')
     parser.add_argument(
@@ -131,7 +133,8 @@ def main(argv: Sequence[str] | None = None, programs: Mapping[str, Program] = PR
     Returns
     -------
     int
-        0 when done, 1 when the registration failed, 2 for input that cannot be registered.
+        0 when done, 1 when the registration failed, 2 for input that cannot be registered, 3 when the memory of the GPU
+        does not suffice.
     """
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     request = PairRequest.from_arguments(build_parser(programs).parse_args(argv))
@@ -145,13 +148,20 @@ def main(argv: Sequence[str] | None = None, programs: Mapping[str, Program] = PR
         answer = run(request, programs)
     except (ValueError, OSError) as error:
         print(f'bidsreg-pair: error: {error}', file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, OSError) and error.errno == errno.ENOSPC else 2  # a full disk is no bad input
     except RegistrationError as error:
         print(f'bidsreg-pair: failed: {error}', file=sys.stderr)
-        return 1
+        return 3 if _is_full_gpu(error.__cause__) else 1
     print(
         f'{request.out}: {answer["decision"]["kept"]} kept, {answer["jacobian"]["folds"]} folds, '
         f'{answer["seconds"]["total"]:.0f} s, {answer["peak_memory_mb"]:.0f} MB',
         file=sys.stderr,
     )
     return 0
+
+
+def _is_full_gpu(error: BaseException | None) -> bool:
+    """Tell whether an error says that the memory of a GPU does not suffice."""
+    import torch
+
+    return isinstance(error, torch.cuda.OutOfMemoryError)

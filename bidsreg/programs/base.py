@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 
+from bidsreg import SEED
 from bidsreg.programs.errors import ProgramError
 from bidsreg.programs.events import FieldFolds, ProgramEnded
 from bidsreg.programs.exchange import Fields, Workspace, checked_field, inverse_of, write_pair
@@ -197,7 +198,7 @@ class Program(ABC, Generic[OwnSettings]):
         moving_mask: Image | None = None,
         affine: np.ndarray | None = None,
         threads: int = 1,
-        seed: int = 2026,
+        seed: int = SEED,
         sloppy: bool = False,
         quiet: bool = True,
         device: str = 'cpu',

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from bidsreg import SEED
 from bidsreg.programs.errors import ProgramError
 from bidsreg.programs.events import InverseMissing, InverseSearched
 from bidsreg.registration.events import Event
@@ -45,7 +46,7 @@ class Workspace:
     affine: np.ndarray
     masked: bool
     threads: int = 1
-    seed: int = 2026
+    seed: int = SEED
     sloppy: bool = False
     quiet: bool = False
     device: str = 'cpu'
