@@ -13,7 +13,7 @@ import pytest
 from bidsreg.bids.names import pair_outputs
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.outcome import Outcome
-from bidsreg.reports import drawings as figures
+from bidsreg.reports import drawings
 from bidsreg.reports import write_reports
 from bidsreg.reports.pictures import PICTURES, picture_path
 from bidsreg.reports.record import collect
@@ -53,7 +53,7 @@ def make_derivatives(settings, pair, picture):
 @pytest.fixture(scope='module')
 def picture(tmp_path_factory):
     head = data.head((20, 24, 20))
-    return figures.flicker(head.scan, head.scan, head.mask, tmp_path_factory.mktemp('f') / 'f.svg').read_text()
+    return drawings.flicker(head.scan, head.scan, head.mask, tmp_path_factory.mktemp('f') / 'f.svg').read_text()
 
 
 def make_run(folder, picture):
