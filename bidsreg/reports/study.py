@@ -350,7 +350,7 @@ def _planned(out: Path) -> Iterator[Row]:
             yield Row(f'sub-{line.get("subject")}', 'no pair', reason)
         elif t2w and line.get('decision') == 'register':
             yield Row(_name_of(t2w), 'not done')
-        elif t2w and not reason.startswith('--bids-filter-file'):
+        elif t2w and line.get('decision') == 'left out':
             yield Row(_name_of(t2w), 'left out', reason)
 
 

@@ -206,7 +206,7 @@ def test_a_failure_that_was_mended_is_a_pair_like_others(study):
 def test_what_a_filter_left_out_is_not_missing(study):
     out, _ = study
     with (out / 'logs' / 'pairs.tsv').open('a') as stream:
-        stream.write('01\t\t\tsub-01_acq-fast_T2w.nii.gz\tleft out\t--bids-filter-file: does not match t2w\n')
+        stream.write('01\t\t\tsub-01_acq-fast_T2w.nii.gz\tfiltered\t--bids-filter-file: does not match t2w\n')
         stream.write('01\t\t\tsub-01_acq-odd_run-2_T2w.nii.gz\tleft out\tcannot be told apart\n')
     group(out)
     rows = table(out)
