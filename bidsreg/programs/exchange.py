@@ -229,4 +229,4 @@ def inverse_of(
     try:
         return invert_displacement(forward, fixed.grid)[0], [InverseSearched(name)]
     except InversionError as error:
-        return error.best, [InverseMissing(name, str(error))]
+        return error.best, [InverseMissing(name, error.stuck, error.worst)]
