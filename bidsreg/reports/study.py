@@ -1,6 +1,6 @@
 """A study: a row for every pair that is done, failed or missing, read from the derivatives alone.
 
-`read_study` collects; `study_page.write_group` writes ``group_registration.tsv``, ``.json`` and ``.html``.
+`read_study` collects; `study_page.write_study` writes ``group_registration.tsv``, ``.json`` and ``.html``.
 """
 
 from __future__ import annotations

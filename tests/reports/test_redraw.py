@@ -13,8 +13,7 @@ from bidsreg.bids.names import sidecar
 from bidsreg.cli import parse_settings
 from bidsreg.outcome import Outcome
 from bidsreg.registration.itk import read_affine
-from bidsreg.reports import canvas, field, slicing, write_reports
-from bidsreg.reports import drawings
+from bidsreg.reports import canvas, drawings, field, slicing, write_reports
 from bidsreg.reports.pictures import PICTURES, picture_path
 
 
