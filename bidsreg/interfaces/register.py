@@ -15,9 +15,7 @@ from nipype.interfaces.base import CommandLine, CommandLineInputSpec, File, Trai
 
 from bidsreg.errors import ProcessKilledError
 from bidsreg.outcome import MEMORY_ADVICE, describe_signal, signal_of
-
-#: Lines of a failed program's own words that are repeated in the error.
-LAST_LINES = 15
+from bidsreg.programs.process import LAST_LINES
 
 
 class _RegisterInputSpec(CommandLineInputSpec):

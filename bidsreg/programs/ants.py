@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bidsreg.programs.base import Program, ProgramSettings, SimilarityText
 from bidsreg.programs.exchange import Fields, Workspace, itk_field
@@ -32,7 +32,7 @@ class SynSettings(ProgramSettings):
         A level ends when the slope of the metric over `window` iterations falls below `threshold`.
     """
 
-    few: ClassVar = {'iterations': (20, 10, 5)}
+    few: ClassVar[Mapping[str, Any]] = {'iterations': (20, 10, 5)}
 
     metric: str = 'MI'
     bins_or_radius: int = 32

@@ -20,5 +20,5 @@ def test_words_go_to_the_program_of_that_name(monkeypatch):
 
 
 def test_a_module_that_registers_nothing_of_that_name_is_named():
-    with pytest.raises(ProgramError, match='tests.data puts no program called mine'):
+    with pytest.raises(ProgramError, match=r'tests\.data puts no program called mine'):
         _child.main(['tests.data', 'mine'])
