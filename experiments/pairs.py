@@ -20,10 +20,11 @@ points), most on 01, 03, 04 and 05, and on 06 only the choice of how steps are m
 11-12 were not used for tuning.
 
 Programs use masks where images show something outside of them. Within a head all of them came nearer the truth on whole
-heads with masks than on skull-stripped ones (mean error on one head: SyN .66 against .69 mm, greedy .615 against .624,
-convexAdam .55 against .59, NiftyReg 1.10 against 1.25); between people, where the images have no background, greedy
-lost 1.5 points of Dice by masks, NiftyReg 2.8; with masks SyN's overlap was .770 instead of .764, but there were folds,
-and SDlogJ rose from .32 to .44.
+heads with masks than on skull-stripped ones (mean error on head 03, this script at commits b24444d and f5a0705: SyN .66
+against .69 mm, greedy .615 against .624, convexAdam .55 against .59, NiftyReg 1.10 against 1.25); between people, where
+the images have no background, greedy lost 1.5 points of Dice by masks, NiftyReg 2.8 (commits b24444d and 99c0562); on
+03-04 SyN's overlap with masks was .770 instead of .764, but there were folds, and SDlogJ rose from .32 to .44 (commit
+20b27f4).
 """
 
 from __future__ import annotations

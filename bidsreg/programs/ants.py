@@ -23,7 +23,8 @@ class SynSettings(ProgramSettings):
     bins_or_radius : int
         Bins of the histogram, or radius of the neighbourhood in voxels.
     gradient_step : float
-        ANTsPy's .2: with antsRegistration's usual .1, labels of two people overlapped 1.9 points less.
+        ANTsPy's .2: with antsRegistration's usual .1, labels of the pair 03-04 of experiments/pairs.py overlapped 1.9
+        points less (commit 20b27f4).
     update_sigma, total_sigma : float
         Variances, in voxels, of the Gaussians that smooth the update and the total field.
     iterations, shrink_factors, smoothing_sigmas : tuple of int
