@@ -67,7 +67,7 @@ def run(settings: Settings) -> int:
 def _run_group(settings: Settings) -> int:
     """Write the page of the study from what earlier runs left."""
     from bidsreg.reports.study import read_study
-    from bidsreg.reports.study_page import write_group
+    from bidsreg.reports.study_page import write_study
 
     check_study(settings)
     if settings.participant_label or settings.session_label:
@@ -76,7 +76,7 @@ def _run_group(settings: Settings) -> int:
     counts = study.summary()
     if not settings.dry_run:
         with _log_file(settings), signals_raise():
-            page = write_group(study, settings)
+            page = write_study(study, settings)
             LOGGER.info('%s: %s', page, counts)
     print(counts, flush=True)
     return 0
@@ -218,9 +218,9 @@ class AppRun:
 
     def _write_study(self) -> None:
         from bidsreg.reports.study import read_study
-        from bidsreg.reports.study_page import write_group
+        from bidsreg.reports.study_page import write_study
 
-        write_group(read_study(self.settings), self.settings)
+        write_study(read_study(self.settings), self.settings)
 
 
 def describe_resources(settings: Settings) -> str:

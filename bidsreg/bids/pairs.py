@@ -71,12 +71,16 @@ def node_name(pair_name: str) -> str:
 
 @dataclass(frozen=True)
 class Left:
-    """A T1w or T2w file that is not used, with the labels of its subject and session, and the reason."""
+    """A T1w or T2w file that is not used, with the labels of its subject and session, and the reason.
+
+    `filtered` tells that a filter of the user is the reason.
+    """
 
     path: Path
     subject: str
     session: str | None
     reason: str
+    filtered: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,8 +117,8 @@ class _Scan:
     def session(self) -> str | None:
         return self.entities.get('session')
 
-    def left(self, reason: str) -> Left:
-        return Left(self.path, self.subject, self.session, reason)
+    def left(self, reason: str, filtered: bool = False) -> Left:
+        return Left(self.path, self.subject, self.session, reason, filtered)
 
 
 def index(settings: Settings) -> BIDSLayout:
@@ -191,7 +195,8 @@ def plan_table(plan: Plan) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns ``subject``, ``session``, ``t1w``, ``t2w``, ``decision`` and ``reason``.
+        Columns ``subject``, ``session``, ``t1w``, ``t2w``, ``decision`` (``register``, ``left out``, ``filtered`` or
+        ``no pair``) and ``reason``.
 
     """
     import pandas as pd
@@ -202,7 +207,8 @@ def plan_table(plan: Plan) -> pd.DataFrame:
     ]
     for item in plan.left_out:
         names = ('', item.path.name) if _suffix(item.path) == 'T2w' else (item.path.name, '')
-        rows.append((item.subject, item.session or '', *names, 'left out', item.reason))
+        decision = 'filtered' if item.filtered else 'left out'
+        rows.append((item.subject, item.session or '', *names, decision, item.reason))
     rows += [(subject, '', '', '', 'no pair', reason) for subject, reason in plan.subjects_without_pair.items()]
     table = pd.DataFrame(rows, columns=['subject', 'session', 't1w', 't2w', 'decision', 'reason'])
     return table.sort_values(['subject', 'session', 'decision'], kind='stable', ignore_index=True)
@@ -279,7 +285,8 @@ def _filter(
         if not chosen:
             raise InputError(f'--bids-filter-file: no {suffix} matches all of {key!r} together.')
         dropped = [scan for scan in candidates if scan not in chosen]
-        left += [scan.left(f'--bids-filter-file: does not match {key} {_show(wanted)}') for scan in dropped]
+        reason = f'--bids-filter-file: does not match {key} {_show(wanted)}'
+        left += [scan.left(reason, filtered=True) for scan in dropped]
         scans = [scan for scan in scans if scan not in dropped]
     return scans, left
 

@@ -16,9 +16,8 @@ from nipype.interfaces.base import CommandLine, CommandLineInputSpec, File, Trai
 from bidsreg import SEED
 from bidsreg.errors import GpuFullError, InputError
 from bidsreg.outcome import killed_error, signal_of
+from bidsreg.programs.process import LAST_LINES
 
-#: Lines of a failed program's own words that are repeated in the error.
-LAST_LINES = 15
 #: The errors that exit codes of ``bidsreg-pair`` stand for; any other one is a RuntimeError.
 ERRORS: Mapping[int, type[Exception]] = {2: InputError, 3: GpuFullError}
 

@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bidsreg import SEED
 from bidsreg.pair.methods import method_for
 from bidsreg.pair.request import KEEP, PairRequest
 from bidsreg.pair.results import write_results
@@ -46,7 +45,7 @@ def build_parser(programs: Collection[str] = tuple(PROGRAMS)) -> argparse.Argume
         metavar=('FORWARD.h5', 'INVERSE.h5'),
         help='go on from what an earlier run found, affine and deformation',
     )
-    parser.add_argument('--method', default='node-mind', choices=[*PRESETS, *programs], help='[%(default)s]')
+    parser.add_argument('--method', default=PairRequest.method, choices=[*PRESETS, *programs], help='[%(default)s]')
     parser.add_argument('--preset-file', type=Path, metavar='FILE.toml', help='settings that differ from the method')
     parser.add_argument(
         '--set',
@@ -58,16 +57,18 @@ def build_parser(programs: Collection[str] = tuple(PROGRAMS)) -> argparse.Argume
         help='one setting, such as levels=4:40,2:30 or regularity=h1:0.5; may be repeated, and wins over the file',
     )
     parser.add_argument(
-        '--device', default='auto', help='auto, cpu, cuda or cuda:N; auto takes a GPU if there is one [auto]'
+        '--device',
+        default=PairRequest.device,
+        help='auto, cpu, cuda or cuda:N; auto takes a GPU if there is one [%(default)s]',
     )
     parser.add_argument('--threads', type=int, help='CPU threads [all]')
-    parser.add_argument('--seed', type=int, default=SEED, help='of the initial network [%(default)s]')
+    parser.add_argument('--seed', type=int, default=PairRequest.seed, help='of the initial network [%(default)s]')
     parser.add_argument('--working-resolution', type=float, metavar='MM', help='finest grid worked on, mm [1.0]')
     parser.add_argument('--sloppy', action='store_true', help='few iterations at 2 mm or coarser, for testing only')
     parser.add_argument(
         '--keep',
         choices=KEEP,
-        default=KEEP[0],
+        default=PairRequest.keep,
         help='better: the affine where the deformation looks worse by evidence that was not optimised; diffeo: the '
         'deformation in any case, to compare methods by their own answers [%(default)s]',
     )
@@ -103,6 +104,8 @@ def run(request: PairRequest, programs: Mapping[str, Program] = PROGRAMS) -> dic
     """
     began = time.perf_counter()
     method = method_for(request, programs)
+    if request.out.exists() and not request.out.is_dir():
+        raise ValueError(f'{request.out} exists and is no folder; name another one')
     if request.out.exists() and not request.overwrite:
         raise ValueError(f'{request.out} exists already; name another folder or give --overwrite')
 

@@ -1,6 +1,6 @@
 """A study: a row for every pair that is done, failed or missing, read from the derivatives alone.
 
-`read_study` collects; `study_page.write_group` writes ``group_registration.tsv``, ``.json`` and ``.html``.
+`read_study` collects; `study_page.write_study` writes ``group_registration.tsv``, ``.json`` and ``.html``.
 """
 
 from __future__ import annotations
@@ -351,7 +351,7 @@ def _planned(out: Path) -> Iterator[Row]:
             yield Row(f'sub-{line.get("subject")}', 'no pair', reason)
         elif t2w and line.get('decision') == 'register':
             yield Row(_name_of(t2w), 'not done')
-        elif t2w and not reason.startswith('--bids-filter-file'):
+        elif t2w and line.get('decision') == 'left out':
             yield Row(_name_of(t2w), 'left out', reason)
 
 

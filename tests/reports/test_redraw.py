@@ -13,8 +13,7 @@ from bidsreg.bids.names import sidecar
 from bidsreg.cli import parse_settings
 from bidsreg.outcome import Outcome
 from bidsreg.registration.itk import read_affine
-from bidsreg.reports import canvas, field, slicing, write_reports
-from bidsreg.reports import drawings as figures
+from bidsreg.reports import canvas, drawings, field, slicing, write_reports
 from bidsreg.reports.pictures import PICTURES, picture_path
 
 
@@ -43,7 +42,7 @@ def test_every_picture_comes_back_from_the_derivatives(finished, tmp_path):
         assert f'./{path.relative_to(finished.settings.output_dir).as_posix()}' in page
     outputs = finished.outputs
     matrix = read_affine(outputs['affine_xfm'])
-    same = figures.flicker(
+    same = drawings.flicker(
         outputs['t1w_preproc'],
         finished.pair.t2w,
         outputs['t1w_mask'],
@@ -94,7 +93,7 @@ def test_a_failed_pair_shows_its_scans_as_they_came(finished, tmp_path):
     (pair,) = finished.plan.pairs
     failed = Outcome(pair.name, pair.subject, None, 'failed', 'check', 'too small')
     (page,) = write_reports(finished.settings, finished.plan, [failed])
-    same = figures.flicker(pair.t1w, pair.t2w, None, tmp_path / 'same.svg', 'As the scanner placed them')
+    same = drawings.flicker(pair.t1w, pair.t2w, None, tmp_path / 'same.svg', 'As the scanner placed them')
     assert pictures_of(finished)['before'].read_bytes() == same.read_bytes()
     assert [name for name, path in pictures_of(finished).items() if path.is_file()] == ['before']
     assert 'desc-before' in page.read_text()
