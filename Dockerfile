@@ -76,6 +76,8 @@ WORKDIR /tmp
 
 ARG VERSION=0.1.0
 ARG REVISION=
+# said of every dataset that is made here
+ENV BIDSREG_CONTAINER=bidsreg/bidsreg:$VERSION
 LABEL org.opencontainers.image.title="bidsreg" \
       org.opencontainers.image.description="A BIDS App that aligns T1w and T2w brain scans with a diffeomorphism" \
       org.opencontainers.image.licenses="Apache-2.0" \

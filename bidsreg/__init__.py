@@ -3,3 +3,6 @@
 from importlib.metadata import version
 
 __version__ = version('bidsreg')
+
+#: The seed of everything random, unless told otherwise; the heart, which imports nothing of this, has the same.
+SEED = 2026

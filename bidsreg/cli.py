@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bidsreg import __version__
+from bidsreg import SEED, __version__
 from bidsreg.errors import InputError
 from bidsreg.execution.command import exit_code
 from bidsreg.execution.options import (
@@ -150,7 +150,7 @@ def _add_method_options(group: _Group) -> None:
         help='voxel size of the finest level; coarser needs less memory and time (1)',
     )
     group.add('--sloppy', action='store_true', help='fast and bad, for tests only')
-    group.add('--random-seed', type=int, metavar='N', help='seed of everything random (2026)')
+    group.add('--random-seed', type=int, metavar='N', help=f'seed of everything random ({SEED})')
     group.add(
         '--skull-strip',
         '--skull-strip-t1w',

@@ -1,4 +1,4 @@
-"""Errors that mean something to whoever catches them: what the user gave, and processes that were killed."""
+"""Errors that mean something to whoever catches them: bad input, processes that were killed, a GPU that is full."""
 
 
 class InputError(Exception):
@@ -13,3 +13,7 @@ class ProcessKilledError(RuntimeError):
 
     The same work may succeed when less runs beside it, so a run tries it once more.
     """
+
+
+class GpuFullError(RuntimeError):
+    """The memory of a GPU does not suffice; more memory of the machine does not help."""

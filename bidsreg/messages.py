@@ -49,7 +49,10 @@ SENTENCES: dict[str, Callable[[Values], str]] = {
     ),
     'ProgramEnded': lambda v: f'{v["program"]} ended by its own rule',
     'InverseSearched': lambda v: f'{v["program"]} gives no inverse: the field was inverted',
-    'InverseMissing': lambda v: f'{v["program"]} gives no inverse, and the field has none: {v["reason"]}',
+    'InverseMissing': lambda v: (
+        f'{v["program"]} gives no inverse, and the field has none: the best approximation is up to '
+        f'{v["worst_mm"]:.3g} mm off, at {v["voxels"]} voxels'
+    ),
     'FieldFolds': lambda v: f'{v["program"]}: the deformation folds at {v["voxels"]} voxels; it is written as it is',
 }
 """What to say of an event, by its name (the class's); each takes the event's values."""

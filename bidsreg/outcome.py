@@ -9,6 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
+from bidsreg.errors import ProcessKilledError
+
 Status = Literal['done', 'already done', 'failed', 'locked', 'no pair']
 
 
@@ -92,6 +94,27 @@ def describe_signal(number: int) -> str:
     return f'{text}, {_OFTEN_MEMORY}' if number == signal.SIGKILL else text
 
 
+def killed_error(subject: str, number: int, advice: str = MEMORY_ADVICE) -> RuntimeError:
+    """Return the error for a process that a signal ended.
+
+    Parameters
+    ----------
+    subject
+        Names the process; the message begins with it.
+    number
+        The signal.
+    advice
+        Says what helps after SIGKILL; other signals have nothing to do with memory.
+
+    Returns
+    -------
+    RuntimeError
+        A :class:`~bidsreg.errors.ProcessKilledError`, after which the work is tried again, for SIGKILL alone.
+    """
+    text = f'{subject} {describe_signal(number)}'
+    return ProcessKilledError(f'{text}: {advice}') if number == signal.SIGKILL else RuntimeError(text)
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why a step failed, on its way from a crash file, a plugin or a batch system to the outcome of a pair.
@@ -167,7 +190,7 @@ class Outcome:
     def from_dict(cls, values: Mapping[str, Any]) -> Outcome:
         """Make one of what :meth:`as_dict` returned.
 
-        Files of version 0.1.0 have a sentence under ``cause`` and no ``detail``.
+        Without ``detail`` there is a sentence under ``cause``: it becomes the detail, and the status gives the cause.
 
         Raises
         ------

@@ -12,9 +12,10 @@ from typing import Any
 
 import tomli_w
 
-from bidsreg import __version__
+from bidsreg import SEED, __version__
 from bidsreg.execution.logs import new_run_uuid
 from bidsreg.execution.settings import ExecutionSettings
+from bidsreg.registration.atomic import write_text
 from bidsreg.validation import check_choices, check_not_negative, check_positive, read_fields
 
 #: What a filter file's ``null`` (entity must be absent) and ``"*"`` (entity must be there) become.
@@ -100,7 +101,7 @@ class Settings(ExecutionSettings):
     method: str = 'node-mind'
     working_resolution: float = WORKING_RESOLUTION
     sloppy: bool = False
-    random_seed: int = 2026
+    random_seed: int = SEED
     skull_strip: str = 'auto'
     bias_correction: str = 'n4'
     qc_thresholds: Path | None = None
@@ -119,7 +120,7 @@ class Settings(ExecutionSettings):
 
     @property
     def log_dir(self) -> Path:
-        """Folder with everything about this one run."""
+        """Return the folder with everything about this one run."""
         return self.output_dir / 'logs' / self.run_uuid
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,12 +130,7 @@ class Settings(ExecutionSettings):
     def to_toml(self, path: str | os.PathLike[str]) -> None:
         """Write all fields to a TOML file that ``--config-file`` reads."""
         text = f'# bidsreg {__version__}\n' + tomli_w.dumps(self.to_dict())
-        Path(path).write_text(text, encoding='utf-8')
-
-    @classmethod
-    def from_toml(cls, path: str | os.PathLike[str]) -> Settings:
-        """Read what :meth:`to_toml` wrote."""
-        return cls(**read_toml(path))
+        write_text(Path(path), text)
 
     def fingerprint(self) -> str:
         """Return a short hash of what changes results: the fields of :data:`RESULT_FIELDS` and our version."""

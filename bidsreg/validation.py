@@ -28,7 +28,7 @@ def convert(value: Any, hint: Any, *, wrap: bool = False) -> Any:
     value
         What was given.
     hint
-        ``bool``, ``int``, ``float`` (finite), ``str``, ``Path`` (made absolute), ``Any``, a tuple of one type and any
+        ``bool``, ``int``, ``float`` (finite), ``str``, ``Path`` (made absolute), a tuple of one type and any
         length, a tuple of some types, a mapping of mappings, or one of these or None.
     wrap
         Take a single value for a tuple of one.

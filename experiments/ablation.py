@@ -5,7 +5,7 @@
 
 PAIR holds fixed_T1w, moving_T2w, fixed_dseg and moving_dseg (.nii.gz), stripped of their skulls (zero background) and
 affinely aligned. Prints a Markdown row for each variant: Dice over the 32 labels of SynthSeg and SDlogJ (both as
-bidsreg.benchmark.judge defines them), folds that the solver repaired in its written field, seconds.
+bidsreg.benchmark.judge defines them), voxels that folded and that the solver repaired, seconds.
 
 The weights and patches of the presets for two people were chosen with this script on the simulated pair 03-04 at 2 mm,
 and confirmed at 1 mm by pairs.py on 01-02, 03-04 and 05-06.
@@ -51,7 +51,7 @@ VARIANTS: dict[str, Preset] = {
 
 
 def measure(pair: Path, chosen: Preset, labels: Mapping[int, str]) -> list[str]:
-    """Register a pair, judge the answer, and return the cells of its row: Dice, folds, SDlogJ, seconds."""
+    """Register a pair, judge the answer, and return the cells of its row: Dice, repaired voxels, SDlogJ, seconds."""
     fixed, moving = (Image.load(pair / f'{name}.nii.gz') for name in ('fixed_T1w', 'moving_T2w'))
     fixed_labels, moving_labels = (Image.load(pair / f'{end}_dseg.nii.gz', np.int32) for end in ('fixed', 'moving'))
     mask = stripped_brain(fixed)
@@ -61,8 +61,8 @@ def measure(pair: Path, chosen: Preset, labels: Mapping[int, str]) -> list[str]:
     found, _ = judge.evaluate(
         result.deformation, mask, fixed_labels=fixed_labels, moving_labels=moving_labels, labels=labels
     )
-    folds = f'{result.repaired}' + (f', solved {result.attempts} times' if result.attempts > 1 else '')
-    return [f'{found["dice_mean"]:.3f}', folds, f'{found["sdlogj"]:.3f}', f'{seconds:.0f}']
+    repaired = f'{result.repaired}' + (f', solved {result.attempts} times' if result.attempts > 1 else '')
+    return [f'{found["dice_mean"]:.3f}', repaired, f'{found["sdlogj"]:.3f}', f'{seconds:.0f}']
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     labels = read_label_list(args.labels)
-    print(head('variant', 'Dice', 'folds', 'SDlogJ', 'seconds'), flush=True)
+    print(head('variant', 'Dice', 'repaired voxels', 'SDlogJ', 'seconds'), flush=True)
     for name in args.only or VARIANTS:
         print(row(name, *measure(args.pair, VARIANTS[name].at_resolution(args.resolution), labels)), flush=True)
 

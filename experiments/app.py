@@ -5,7 +5,8 @@
 
 Memory is the largest sum of the unique set sizes of all processes of the run, looked at five times a second. Truth
 are tables `derivatives/truth/sub-*/anat/*_from-T1w_to-T2w_points.tsv` with the columns x, y, z (mm) in the T1w and in
-the T2w; errors are those of bidsreg.benchmark.judge. Prints Markdown.
+the T2w; errors are those of bidsreg.benchmark.judge, folds those of the QC file (any of three difference schemes, over
+the whole field). Prints Markdown.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def report(bids: Path, folder: Path, seconds: float, memory: float) -> None:
     for step, values in steps.items():
         print(row(step, f'{np.median(values):.1f}', f'{max(values):.1f}'))
     states = 'error before', 'affine', 'after (mean / 95 %, mm)'
-    print('\n' + head('pair', 'kept', 'folds', 'mean displacement, mm', *states))
+    print('\n' + head('pair', 'kept', 'folds by three schemes', 'mean displacement, mm', *states))
     print('\n'.join(pairs))
 
 

@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from common import load_nifti, new_parser
+from common import new_parser
 from scipy import ndimage as ndi
 
+from bidsreg.bids.images import load_image
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image, resample
 
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             continue
         stem = path.name.removesuffix('.gz')
         coarser = coarsen_labels if stem.endswith(LABEL_ENDINGS) else coarsen_scan
-        dtype = load_nifti(path).get_data_dtype()
+        dtype = load_image(path).get_data_dtype()
         image = coarser(Image.load(path), args.voxel)
         Image(image.data.astype(dtype), image.grid).save(target)
         print(target.relative_to(args.out), *image.grid.shape, flush=True)

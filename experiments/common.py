@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import nibabel as nib
 import numpy as np
 import psutil
 
 from bidsreg.preparation.skullstrip import nonzero_mask
+from bidsreg.programs.process import THREAD_VARIABLES
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.image import Image
 
@@ -32,8 +33,6 @@ facts = {'seconds': time.perf_counter() - began, 'cpu_seconds': used.ru_utime + 
          'peak_mb': used.ru_maxrss / 1024, 'code': os.waitstatus_to_exitcode(status)}
 json.dump(facts, open(sys.argv[1], 'w'))
 """
-#: Variables that tell a program how many threads to use.
-THREADS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS')
 
 
 def new_parser(description: str | None) -> argparse.ArgumentParser:
@@ -138,7 +137,7 @@ def _launched(
     command: Sequence[str], report: Path, stream: IO[str], *, cwd: Path | None = None, threads: int | None = None
 ) -> subprocess.Popen[bytes]:
     """Start a program by the small process that measures it."""
-    limits = {} if threads is None else dict.fromkeys(THREADS, str(threads))
+    limits = {} if threads is None else dict.fromkeys(THREAD_VARIABLES, str(threads))
     words = [sys.executable, '-S', '-c', LAUNCHER, str(report), *command]
     return subprocess.Popen(words, env=os.environ | limits, stdout=stream, stderr=subprocess.STDOUT, cwd=cwd)
 
@@ -182,11 +181,6 @@ def read_result(out: Path) -> tuple[Deformation, dict[str, Any]]:
 
 
 # ---------------------------------------------------------------------------------------------------- images, points
-def load_nifti(path: Path) -> nib.Nifti1Image:
-    """Load an image that is known to be NIfTI."""
-    return cast('nib.Nifti1Image', nib.load(path))
-
-
 def stripped_brain(image: Image) -> Image:
     """Return the mask of the brain in a skull-stripped image: the largest piece that is not zero, its holes filled."""
     inside = nonzero_mask(nib.Nifti1Image(image.data, image.grid.affine))

@@ -17,11 +17,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common import head, load_nifti, new_parser, row, run_watched, split_options
+from common import head, new_parser, row, run_watched, split_options
 from nipype.pipeline.engine.utils import topological_sort
 from nipype.pipeline.plugins.base import PluginBase
 from nipype.pipeline.plugins.tools import create_pyscript
 
+from bidsreg.bids.images import load_image
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.cli import parse_settings
 from bidsreg.execution.local import configure
@@ -68,7 +69,7 @@ def measure(bids: Path, folder: Path, options: Sequence[str]) -> dict[str, dict[
     workflow.run(plugin=(watched := WatchedPlugin()))
     found: dict[str, dict[str, Gigabytes]] = {}
     for pair in pairs:
-        shapes = ' and '.join('x'.join(map(str, load_nifti(path).shape)) for path in (pair.t1w, pair.t2w))
+        shapes = ' and '.join('x'.join(map(str, load_image(path).shape)) for path in (pair.t1w, pair.t2w))
         parts = {name.partition(f'{pair.node_name}.')[2]: seen for name, seen in watched.seen.items()}
         found[f'{pair.name}: {shapes}'] = {step: seen for step, seen in parts.items() if step}
     return found

@@ -20,10 +20,11 @@ points), most on 01, 03, 04 and 05, and on 06 only the choice of how steps are m
 11-12 were not used for tuning.
 
 Programs use masks where images show something outside of them. Within a head all of them came nearer the truth on whole
-heads with masks than on skull-stripped ones (mean error on one head: SyN .66 against .69 mm, greedy .615 against .624,
-convexAdam .55 against .59, NiftyReg 1.10 against 1.25); between people, where the images have no background, greedy
-lost 1.5 points of Dice by masks, NiftyReg 2.8; with masks SyN's overlap was .770 instead of .764, but there were folds,
-and SDlogJ rose from .32 to .44.
+heads with masks than on skull-stripped ones (mean error on head 03, this script at commits b24444d and f5a0705: SyN .66
+against .69 mm, greedy .615 against .624, convexAdam .55 against .59, NiftyReg 1.10 against 1.25); between people, where
+the images have no background, greedy lost 1.5 points of Dice by masks, NiftyReg 2.8 (commits b24444d and 99c0562); on
+03-04 SyN's overlap with masks was .770 instead of .764, but there were folds, and SDlogJ rose from .32 to .44 (commit
+20b27f4).
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ def run_all(args: argparse.Namespace) -> tuple[list[Cell], list[str]]:
 
 # ---------------------------------------------------------------------------------------------------- tables
 @dataclasses.dataclass(frozen=True)
-class Column:
+class CellColumn:
     """A column of the printed tables: a number of the cells, and how it is put together over pairs."""
 
     title: str
@@ -174,21 +175,21 @@ class Column:
         return format(float(self.over_pairs(known)), self.form) if known and len(known) == len(values) else NONE
 
 
-DICE = Column('Dice', 'dice_mean', '.4f')
-TRE = Column('TRE, mean, mm', 'tre_mean'), Column('95 %', 'tre_p95')
-FOLDS, SDLOGJ = Column('folds (sum)', 'folds', '.0f', sum), Column('SDlogJ', 'sdlogj')
+DICE = CellColumn('Dice', 'dice_mean', '.4f')
+TRE = CellColumn('TRE, mean, mm', 'tre_mean'), CellColumn('95 %', 'tre_p95')
+FOLDS, SDLOGJ = CellColumn('folds (sum)', 'folds', '.0f', sum), CellColumn('SDlogJ', 'sdlogj')
 COMMON = (
     DICE,
-    Column('HD95, mm', 'hd95_mean', '.2f'),
+    CellColumn('HD95, mm', 'hd95_mean', '.2f'),
     FOLDS,
-    Column('folds, % of the mask', 'folds_percent', '.4f'),
-    Column('NDV, %', 'ndv_percent', '.4f'),
+    CellColumn('folds, % of the mask', 'folds_percent', '.4f'),
+    CellColumn('NDV, %', 'ndv_percent', '.4f'),
     SDLOGJ,
-    Column('inverse consistency, mean, mm', 'inverse_consistency_mm'),
-    Column('99 %', 'inverse_consistency_p99_mm'),
-    Column('seconds', 'seconds', '.0f'),
-    Column('CPU seconds', 'cpu_seconds', '.0f'),
-    Column('peak MB', 'peak_mb', '.0f', max),
+    CellColumn('inverse consistency, mean, mm', 'inverse_consistency_mm'),
+    CellColumn('99 %', 'inverse_consistency_p99_mm'),
+    CellColumn('seconds', 'seconds', '.0f'),
+    CellColumn('CPU seconds', 'cpu_seconds', '.0f'),
+    CellColumn('peak MB', 'peak_mb', '.0f', max),
 )
 
 
@@ -197,7 +198,7 @@ class TaskTables:
     """The layout of the cells of one task: a title, the columns of its means, and each pair by itself."""
 
     title: str
-    columns: tuple[Column, ...]
+    columns: tuple[CellColumn, ...]
     legend: str
     entry: Callable[[Cell], str]
 
@@ -213,8 +214,8 @@ TASKS = {
         'Within a head (task intra)',
         (
             *TRE,
-            Column('worst head', 'tre_mean', over_pairs=max),
-            Column('points worse than affine, %', 'worse_percent', '.1f'),
+            CellColumn('worst head', 'tre_mean', over_pairs=max),
+            CellColumn('points worse than affine, %', 'worse_percent', '.1f'),
             *COMMON,
         ),
         'TRE mean / 95 % in mm (folds) of each head',
@@ -227,7 +228,14 @@ def gist(cell: Cell) -> str:
     """Say in one line what is in a cell."""
     if 'failed' in cell:
         return f'failed: {cell["failed"]}'
-    shown = (DICE, *TRE, FOLDS, SDLOGJ, Column('seconds', 'seconds', '.0f'), Column('peak MB', 'peak_mb', '.0f'))
+    shown = (
+        DICE,
+        *TRE,
+        FOLDS,
+        SDLOGJ,
+        CellColumn('seconds', 'seconds', '.0f'),
+        CellColumn('peak MB', 'peak_mb', '.0f'),
+    )
     return ', '.join(f'{column.title} {column.text([cell])}' for column in shown if column.key in cell)
 
 

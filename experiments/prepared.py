@@ -7,8 +7,6 @@ it is the one that fits the true points best, so that only the deformable step i
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +16,7 @@ import numpy as np
 from common import least_squares_affine, stripped_brain
 
 from bidsreg.preparation.bias import bias_field
+from bidsreg.registration.atomic import atomic_folder
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image, resample
 from bidsreg.registration.itk import write_affine
@@ -123,12 +122,6 @@ def write_images(pair: PreparedPair, end: str, image: Image, mask: Image, bias: 
 
 def make_ready(pair: PreparedPair, prepare: Prepare) -> None:
     """Prepare a pair unless its folder is there already; no folder is ever left half filled."""
-    if pair.folder.exists():
-        return
-    making = PreparedPair(pair.name, pair.task, pair.folder.with_name(f'.{pair.folder.name}.{os.getpid()}'))
-    making.folder.mkdir(parents=True)
-    try:
-        prepare(making)
-        making.folder.rename(pair.folder)
-    finally:
-        shutil.rmtree(making.folder, ignore_errors=True)
+    if not pair.folder.exists():
+        with atomic_folder(pair.folder) as making:
+            prepare(PreparedPair(pair.name, pair.task, making))

@@ -20,10 +20,11 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from common import load_nifti, new_parser
+from common import new_parser
 from scipy import ndimage as ndi
 
 from bidsreg.app.example import distortion
+from bidsreg.bids.images import load_image
 from bidsreg.registration import Image
 from bidsreg.registration.grid import apply_affine
 from bidsreg.registration.itk import read_affine
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     scan = Image.load(args.t2w)
     centre = scan.grid.to_world((np.array(scan.grid.shape) - 1) / 2)
     warped(scan, centre, args.scale).save(anat / 'sub-01_T2w.nii.gz')
-    brain = brain_points(load_nifti(mask))
+    brain = brain_points(load_image(mask))
     there = placed(apply_affine(read_affine(affine), brain), centre, args.scale)
     table = truth / 'sub-01_from-T1w_to-T2w_points.tsv'
     np.savetxt(table, np.hstack([brain, there]), fmt='%.4f', delimiter='\t', comments='', header=HEADER)

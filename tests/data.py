@@ -448,7 +448,7 @@ def write_dataset(
     """
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
-    description = {'Name': 'Synthetic heads', 'BIDSVersion': '1.10.0', 'DatasetType': 'raw'}
+    description = {'Name': 'Synthetic heads', 'BIDSVersion': '1.10.0', 'DatasetType': 'raw', 'Authors': ['A B', 'C D']}
     (root / 'dataset_description.json').write_text(json.dumps(description))
     (root / 'README').write_text('Synthetic heads for the tests of bidsreg, made by tests/data.py.\n')
     for number, (subject, sessions) in enumerate((subjects or {'01': {None: ['T1w', 'T2w']}}).items()):

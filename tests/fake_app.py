@@ -58,6 +58,7 @@ class _In(BaseInterfaceInputSpec):
     settings = traits.Any(mandatory=True, nohash=True)
     before = traits.Any()
     use_gpu = traits.Bool(False, usedefault=True)
+    device = traits.Str('cpu', usedefault=True)
 
 
 class _Out(TraitedSpec):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -47,7 +47,7 @@ def make_heads(folder: Path) -> Heads:
 class PretendedSettings(ProgramSettings):
     """One number, smaller for a quick look."""
 
-    few: ClassVar = {'depth': 1}
+    few: ClassVar[Mapping[str, Any]] = {'depth': 1}
 
     depth: int = 3
 

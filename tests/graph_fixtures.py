@@ -29,7 +29,8 @@ for name in ('warped', 'jacobian'):
 grid, still = Grid(fixed.shape, fixed.affine), np.zeros((*fixed.shape, 3), 'f4')
 for name in ('forward', 'inverse'):
     write_composite(out / f'{name}.h5', np.eye(4), still, grid, affine_first=name == 'inverse')
-history = [{'level': 4.0, 'iteration': i, 'loss': 1.0, 'similarity': 1.0, 'regularity': 0.0} for i in range(3)]
+row = {'level': 4.0, 'loss': 1.0, 'similarity': 1.0, 'regularity': 0.0, 'factor': 1.0}
+history = [{**row, 'iteration': i} for i in range(1, 4)]
 (out / 'result.json').write_text(json.dumps({'method': 'node-mind', 'loss_history': history}))
 """
 

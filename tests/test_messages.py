@@ -3,6 +3,7 @@
 import pytest
 
 from bidsreg.messages import EVIDENCE, SENTENCES, describe, explain_decision
+from bidsreg.programs.events import InverseMissing
 from bidsreg.registration.events import LevelEnded, SolvedAgain
 
 
@@ -25,6 +26,11 @@ def test_how_a_level_ended(converged, backtracks, words):
 def test_a_stiffer_attempt_says_how_much():
     text = describe(SolvedAgain(1, 12, 4.0).as_dict())
     assert text == 'attempt 1: the deformation folds at 12 voxels; solving again, 4 times as stiff'
+
+
+def test_a_field_without_an_inverse_says_how_far_off_it_is():
+    text = describe(InverseMissing('pretended', 7, 12.345).as_dict())
+    assert text.endswith('the field has none: the best approximation is up to 12.3 mm off, at 7 voxels')
 
 
 def test_an_unknown_event_is_an_error():

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bidsreg.outcome import RETRIED, SENTENCES, Cause, Failure, Outcome, describe_signal, signal_of
+from bidsreg.errors import ProcessKilledError
+from bidsreg.outcome import RETRIED, SENTENCES, Cause, Failure, Outcome, describe_signal, killed_error, signal_of
 
 
 @pytest.mark.parametrize(('returncode', 'number'), [(-9, 9), (137, 9), (-11, 11), (143, 15), (0, None), (1, None)])
@@ -19,6 +20,15 @@ def test_one_wording_of_killed():
     assert describe_signal(9) == 'was killed by signal 9, most often because memory ran out'
     assert describe_signal(11) == 'was killed by signal 11'
     assert 'killed, most often because memory ran out: ' in SENTENCES[Cause.KILLED]
+
+
+def test_the_error_for_a_process_that_was_killed():
+    killed = killed_error('reg', 9, 'buy more')
+    assert type(killed) is ProcessKilledError
+    assert str(killed) == 'reg was killed by signal 9, most often because memory ran out: buy more'
+    crashed = killed_error('reg', 11, 'buy more')
+    assert type(crashed) is RuntimeError
+    assert str(crashed) == 'reg was killed by signal 11'
 
 
 @pytest.mark.parametrize('cause', Cause)
@@ -54,13 +64,11 @@ def test_json_keeps_everything(outcome):
     ('status', 'cause'),
     [('failed', Cause.FAILED), ('locked', Cause.LOCKED), ('no pair', Cause.NO_PAIR), ('done', None)],
 )
-def test_files_of_the_first_version_had_a_sentence_for_the_cause(status, cause):
-    old = {'pair_name': 'sub-01', 'subject': '01', 'session': None, 'status': status, 'step': 'register'}
-    found = Outcome.from_dict({**old, 'cause': 'the words of then', 'crash_file': 'logs/crash.txt'})
-    assert found == Outcome(
-        'sub-01', '01', None, status, 'register', 'the words of then', Path('logs/crash.txt'), cause
-    )
-    assert found.message == 'the words of then'
+def test_a_sentence_for_the_cause_becomes_the_detail(status, cause):
+    plain = {'pair_name': 'sub-01', 'subject': '01', 'session': None, 'status': status, 'step': 'register'}
+    found = Outcome.from_dict({**plain, 'cause': 'no such weights', 'crash_file': 'logs/crash.txt'})
+    assert found == Outcome('sub-01', '01', None, status, 'register', 'no such weights', Path('logs/crash.txt'), cause)
+    assert found.message == 'no such weights'
 
 
 @pytest.mark.parametrize('values', [{}, {'status': 'done', 'cause': ''}, {'detail': '', 'cause': 'a new one'}])

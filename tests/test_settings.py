@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import pytest
 
+from bidsreg import SEED
 from bidsreg.errors import InputError
+from bidsreg.registration import register
 from bidsreg.settings import NONE, RESULT_FIELDS, Settings, read_toml
 
 
@@ -26,7 +29,11 @@ def test_toml_round_trip(tmp_path):
         run_uuid='abc',
     )
     settings.to_toml(tmp_path / 'config.toml')
-    assert Settings.from_toml(tmp_path / 'config.toml') == settings
+    assert Settings(**read_toml(tmp_path / 'config.toml')) == settings
+
+
+def test_the_heart_has_the_same_seed():
+    assert inspect.signature(register).parameters['seed'].default == make().random_seed == SEED
 
 
 def test_frozen_and_absolute():

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
+from bidsreg import SEED
 from bidsreg.interfaces.apply import Apply
 from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.bias import N4
@@ -19,7 +20,7 @@ from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes
 def init_prealign_wf(
     *,
     bias_correction: str = 'n4',
-    random_seed: int = 2026,
+    random_seed: int = SEED,
     user_mask: bool = False,
     sloppy: bool = False,
     fixed_shape: Sequence[int] = TYPICAL_SHAPE,
@@ -29,8 +30,9 @@ def init_prealign_wf(
     """Build a graph that aligns a T2w image with a T1w image by a matrix.
 
     Rigid on whole heads from several starts; the T1w's brain mask is carried to the T2w by the inverse of that, unless
-    the T2w has one of its own; the T2w's bias field is corrected inside; then an affine inside both masks. All by ANTs with mutual information, on
-    one thread and with a fixed seed, so that the same scans give the same matrix, bit for bit.
+    the T2w has one of its own; the T2w's bias field is corrected inside; then an affine inside both masks. All by ANTs
+    with mutual information, on one thread and with a fixed seed, so that the same scans give the same matrix, bit for
+    bit.
 
     Parameters
     ----------

@@ -51,7 +51,8 @@ def init_quality_wf(
         the grid of the T1w.
     result
         ``result.json`` of ``bidsreg-pair``.
-    rigid, mask_method, moving_mask_method, prealign_start, t1w_findings, t2w_findings, t1w_skull_stripped, t2w_skull_stripped, seconds
+    rigid, mask_method, moving_mask_method, prealign_start, t1w_findings, t2w_findings, t1w_skull_stripped,
+    t2w_skull_stripped, seconds
         Optional: what the other rooms know; it goes into the facts.
 
     Outputs

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
+from bidsreg import SEED
 from bidsreg.execution.devices import resolve
 from bidsreg.interfaces.apply import Apply
 from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.register import Register
 from bidsreg.programs import PROGRAMS
+from bidsreg.settings import WORKING_RESOLUTION
 from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, program_gigabytes, solver_gigabytes
 
 
@@ -19,8 +21,8 @@ def init_registration_wf(
     *,
     method: str = 'node-mind',
     device: str = 'cpu',
-    working_resolution: float = 1.0,
-    random_seed: int = 2026,
+    working_resolution: float = WORKING_RESOLUTION,
+    random_seed: int = SEED,
     sloppy: bool = False,
     omp_nthreads: int = 1,
     fixed_shape: Sequence[int] = TYPICAL_SHAPE,

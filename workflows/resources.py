@@ -57,7 +57,7 @@ MEMORY: dict[str, MemoryModel] = {
     'measure': MemoryModel(0.13, 41, 6),
     'publish': MemoryModel(0.16),
 }
-#: The model of another program, whose fields lie on the fixed image's grid.
+#: The model of another program, whose fields lie on the fixed image's grid; an assumption, no fit.
 PROGRAM = MemoryModel(0.6, 400, 50)
 
 

@@ -46,7 +46,7 @@ def check_settings(settings: Settings) -> None:
 
 
 def check_method(method: str) -> None:
-    """Raise unless the method is one of the presets or baselines."""
+    """Raise unless the method is a preset or one of the programs."""
     known = [*PRESETS, *APP_PROGRAMS]
     if method in PROGRAMS and method not in known:
         raise InputError(f'--method {method}: this one is for comparisons, and only bidsreg-pair has it.')

@@ -26,6 +26,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from bidsreg import __version__
+from bidsreg.bids.dataset import BIDS_VERSION
 
 SUBJECT = '01'
 #: (T1 ms, T2 ms, proton density) at 3 T, and for each the name of the layer it is.
@@ -301,11 +302,11 @@ def make_dataset(
     generated = [{'Name': 'bidsreg.app.example', 'Version': __version__}]
     _write_json(
         out / 'dataset_description.json',
-        {'Name': 'One simulated head', 'BIDSVersion': '1.10.0', 'DatasetType': 'raw', 'GeneratedBy': generated},
+        {'Name': 'One simulated head', 'BIDSVersion': BIDS_VERSION, 'DatasetType': 'raw', 'GeneratedBy': generated},
     )
     _write_json(
         truth.parents[1] / 'dataset_description.json',
-        {'Name': 'Truth', 'BIDSVersion': '1.10.0', 'DatasetType': 'derivative', 'GeneratedBy': generated},
+        {'Name': 'Truth', 'BIDSVersion': BIDS_VERSION, 'DatasetType': 'derivative', 'GeneratedBy': generated},
     )
     (out / '.bidsignore').write_text('*_points.tsv\n')
     (out / 'README').write_text(

@@ -20,7 +20,7 @@ from bidsreg.bids.publish import is_complete, read_qc, why_incomplete
 from bidsreg.errors import InputError
 from bidsreg.execution.checks import check_monitor
 from bidsreg.execution.command import interrupted_code
-from bidsreg.execution.crashes import any_crash, failure_of
+from bidsreg.execution.crashes import failure_of, last_crash
 from bidsreg.execution.devices import resolve
 from bidsreg.execution.logs import to_console, to_file
 from bidsreg.execution.machine import SHARE, usable_memory
@@ -67,7 +67,7 @@ def run(settings: Settings) -> int:
 def _run_group(settings: Settings) -> int:
     """Write the page of the study from what earlier runs left."""
     from bidsreg.reports.study import read_study
-    from bidsreg.reports.study_page import write_group
+    from bidsreg.reports.study_page import write_study
 
     check_study(settings)
     if settings.participant_label or settings.session_label:
@@ -76,7 +76,7 @@ def _run_group(settings: Settings) -> int:
     counts = study.summary()
     if not settings.dry_run:
         with _log_file(settings), signals_raise():
-            page = write_group(study, settings)
+            page = write_study(study, settings)
             LOGGER.info('%s: %s', page, counts)
     print(counts, flush=True)
     return 0
@@ -150,13 +150,12 @@ class AppRun:
 
     def _take_as_it_is(self) -> None:
         """Take what earlier runs left, and what they said of the pairs that are not done."""
-        logs = [path for path in (self.settings.output_dir / 'logs').glob('*') if path.is_dir()]
-        newest_first = sorted(logs, reverse=True)
+        logs = self.settings.output_dir / 'logs'
         for pair in self.plan.pairs:
             if read_qc(pair, self.settings) is not None:
                 self.outcomes.set_status(pair, 'already done')
             elif self._headers_are_sane(pair):
-                failure = any_crash(newest_first, pair.node_name) or Failure(Cause.NOT_DONE, step='run')
+                failure = last_crash(logs, pair.node_name) or Failure(Cause.NOT_DONE, step='run')
                 self.outcomes.set_failure(pair, failure)
 
     def _claim(self, pair: Pair) -> bool:
@@ -219,9 +218,9 @@ class AppRun:
 
     def _write_study(self) -> None:
         from bidsreg.reports.study import read_study
-        from bidsreg.reports.study_page import write_group
+        from bidsreg.reports.study_page import write_study
 
-        write_group(read_study(self.settings), self.settings)
+        write_study(read_study(self.settings), self.settings)
 
 
 def describe_resources(settings: Settings) -> str:

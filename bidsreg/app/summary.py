@@ -38,7 +38,7 @@ class OutcomeTable:
         return all(outcome.ok for outcome in self)
 
     def set_status(self, pair: Pair, status: Status) -> None:
-        """Note that a pair is done."""
+        """Note the status of a pair that is done, in this run or by an earlier one."""
         self._outcomes[pair.name] = Outcome(pair.name, pair.subject, pair.session, status)
 
     def set_failure(self, pair: Pair, failure: Failure, status: Status = 'failed') -> None:

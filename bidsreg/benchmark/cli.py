@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bidsreg import __version__
+from bidsreg import SEED, __version__
 from bidsreg.benchmark.methods import known_methods
 from bidsreg.benchmark.settings import CHOICES, INTER_PAIRS, BenchmarkSettings
 from bidsreg.execution.command import exit_code
@@ -73,7 +73,7 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
         metavar='N',
         help=f'how many pairs to draw (all; of a BIDS dataset with the task inter {INTER_PAIRS})',
     )
-    group.add_argument('--seed', type=int, metavar='N', help='seed of the draw (2026)')
+    group.add_argument('--seed', type=int, metavar='N', help=f'seed of the draw ({SEED})')
     group.add_argument(
         '--labels', type=Path, metavar='FILE', help='TSV with index and name of the labels (the 32 of SynthSeg)'
     )
@@ -92,7 +92,7 @@ def _add_preparation(group: argparse._ArgumentGroup) -> None:
     group.add_argument('--bias-correction', choices=CHOICES['bias_correction'], help='for all methods alike (n4)')
     group.add_argument('--prealign', choices=CHOICES['prealign'], help='none: the images are aligned already (affine)')
     add_device_option(group.add_argument, 'for methods that can use a GPU')
-    group.add_argument('--random-seed', type=int, metavar='N', help='seed of everything random but the draw (2026)')
+    group.add_argument('--random-seed', type=int, metavar='N', help=f'seed of everything random but the draw ({SEED})')
     group.add_argument('--sloppy', action='store_true', help='fast and bad, for tests only')
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import nibabel as nb
 import numpy as np
@@ -31,11 +31,6 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return value
-
-
-def load_nifti(path: PathLike) -> nb.Nifti1Image:
-    """Load an image that is known to be NIfTI; its voxels are read when they are asked for."""
-    return cast('nb.Nifti1Image', nb.load(path))
 
 
 def read_labels(path: PathLike) -> np.ndarray:

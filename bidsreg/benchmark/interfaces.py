@@ -7,8 +7,9 @@ from typing import Any
 
 from nipype.interfaces.base import File, isdefined, traits
 
-from bidsreg.benchmark.files import load_nifti, read_labels
+from bidsreg.benchmark.files import read_labels
 from bidsreg.benchmark.masks import brain_alone, filled_union
+from bidsreg.bids.images import load_image
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
 from bidsreg.interfaces.skullstrip import BrainMask
 from bidsreg.preparation.ants import new_image
@@ -41,7 +42,7 @@ class CaseMask(Step):
 
     def _compute(self, runtime: Any) -> None:
         inputs = self.inputs
-        image = load_nifti(inputs.in_file)
+        image = load_image(inputs.in_file)
         if isdefined(inputs.labels) and not isdefined(inputs.user_mask) and not stripped_already(image)[0]:
             self._results['method'] = 'union of the labels'
             self._results['out_mask'] = os.path.join(runtime.cwd, f'{stem(inputs.in_file)}_mask.nii.gz')

@@ -1,4 +1,7 @@
-"""The judge: how good is a deformation? Every number that this project reports about one is defined and computed here.
+"""The judge: how good is a deformation? The numbers of the benchmark and of the tables of methods are defined here.
+
+What a run says of its own result (``result.json``, the QC file) comes from `bidsreg.registration.metrics`: its folds
+are counted by three difference schemes over the whole field; SDlogJ and inverse consistency are computed as here.
 
 Fields are judged without the affine, on their own grids, inside the brain mask of the fixed image. Lengths are in mm,
 on grids with axes at right angles in any position.

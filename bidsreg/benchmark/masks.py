@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import nibabel as nb
 import numpy as np
 
-from bidsreg.benchmark.files import PathLike, load_nifti
+from bidsreg.benchmark.files import PathLike
+from bidsreg.bids.images import load_image
 from bidsreg.preparation.ants import new_image
 from bidsreg.preparation.grids import require_same_grid
 
@@ -50,7 +51,7 @@ def brain_alone(image: PathLike, mask: PathLike) -> nb.Nifti1Image:
     InputError
         If the mask lies on another grid.
     """
-    head, inside = load_nifti(image), load_nifti(mask)
+    head, inside = load_image(image), load_image(mask)
     require_same_grid(inside, head, what='Mask', path=str(mask), of=str(image))
     data = head.get_fdata(dtype=np.float32) * (np.asanyarray(inside.dataobj) > 0)
     return new_image(data, head)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bidsreg import __version__
+from bidsreg import SEED, __version__
 from bidsreg.benchmark.labels import read_label_list
 from bidsreg.errors import InputError
 from bidsreg.execution.settings import ExecutionSettings
@@ -70,13 +70,13 @@ class BenchmarkSettings(ExecutionSettings):
     reference: str = 'node-mind'
     task: str = 'inter'
     pairs: int | None = None
-    seed: int = 2026
+    seed: int = SEED
     labels: Path | None = None
     label_desc: str | None = None
     derivatives: tuple[Path, ...] = ()
     bias_correction: str = 'n4'
     prealign: str = 'affine'
-    random_seed: int = 2026
+    random_seed: int = SEED
     sloppy: bool = False
     skip_missing: bool = False
 

@@ -3,39 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The test of a method against the reference, over the pairs that both have done.
-
-    Attributes
-    ----------
-    method, reference : str
-        The two methods.
-    n : int
-        How many pairs both have done.
-    median_difference : float
-        Median over pairs of method minus reference.
-    p, p_holm : float
-        p of Wilcoxon's signed-rank test (two-sided), raw and corrected; NaN when there is no pair in common.
-    """
-
-    method: str
-    reference: str
-    n: int
-    median_difference: float
-    p: float
-    p_holm: float
-
-
-def compare(values: pd.DataFrame, reference: str) -> list[Comparison]:
-    """Compare every method with a reference.
+def compare(values: pd.DataFrame, reference: str) -> dict[str, float]:
+    """Compare every method with a reference, over the pairs that both have done.
 
     Parameters
     ----------
@@ -46,18 +21,15 @@ def compare(values: pd.DataFrame, reference: str) -> list[Comparison]:
 
     Returns
     -------
-    list of Comparison
-        One for each of the other columns, in their order.
+    dict
+        For each of the other columns, in their order, the p of Wilcoxon's signed-rank test (two-sided), corrected by
+        Holm; NaN when there is no pair in common.
     """
     if reference not in values:
-        return []
+        return {}
     others = [name for name in values if name != reference]
-    differences = [(values[name] - values[reference]).dropna() for name in others]
-    raw = [signed_rank(d.to_numpy()) for d in differences]
-    return [
-        Comparison(name, reference, len(d), float(d.median()) if len(d) else float('nan'), p, corrected)
-        for name, d, p, corrected in zip(others, differences, raw, holm(raw), strict=True)
-    ]
+    raw = [signed_rank((values[name] - values[reference]).dropna().to_numpy()) for name in others]
+    return dict(zip(others, holm(raw), strict=True))
 
 
 def signed_rank(differences: np.ndarray) -> float:

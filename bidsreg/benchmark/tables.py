@@ -11,7 +11,7 @@ import pandas as pd
 
 from bidsreg.benchmark.measures import DICE, FOLDS, FOLDS_PERCENT, MEASURES, TRE, Measure
 from bidsreg.benchmark.methods import AFFINE, Method
-from bidsreg.benchmark.statistics import Comparison, compare
+from bidsreg.benchmark.statistics import compare
 
 #: What the paper reports, on another dataset: a table of its numbers.
 PUBLISHED = Path(__file__).with_name('published.tsv')
@@ -56,8 +56,8 @@ def primary(results: pd.DataFrame) -> Measure:
     return TRE if results[DICE.key].isna().all() and results[TRE.key].notna().any() else DICE
 
 
-def comparisons(results: pd.DataFrame, reference: str) -> list[Comparison]:
-    """Test every method against a reference by the primary measure, over the pairs that both have done."""
+def comparisons(results: pd.DataFrame, reference: str) -> dict[str, float]:
+    """Test every method against a reference by the primary measure; see :func:`.compare`."""
     values = results.pivot(index='pair', columns='method', values=primary(results).key)
     return compare(values[list(dict.fromkeys(results['method']))], reference)
 
@@ -90,7 +90,7 @@ def paper_table(
     done = results[results['status'] == 'done']
     shown = [measure for measure in MEASURES if measure.heading and done[measure.key].notna().any()]
     groups = {method.name: OURS if method.is_ours else BASELINES for method in methods}
-    tests = {test.method: test for test in comparisons(results, reference)}
+    tests = comparisons(results, reference)
     judged_by = primary(results)
     pairs = results['pair'].nunique()
     best = _best(done, shown)
@@ -135,10 +135,10 @@ def _mean(values: pd.Series, measure: Measure) -> str:
     return f'{mean} ± {format(spread, measure.form)}' if spread else mean
 
 
-def _p(test: Comparison | None, is_reference: bool) -> str:
+def _p(p: float | None, is_reference: bool) -> str:
     if is_reference:
         return 'reference'
-    return NONE if test is None or not np.isfinite(test.p_holm) else f'{test.p_holm:.3g}'
+    return NONE if p is None or not np.isfinite(p) else f'{p:.3g}'
 
 
 def _published(shown: Iterable[Measure], width: int) -> list[tuple[TableCell, ...]]:
@@ -156,7 +156,7 @@ def _published(shown: Iterable[Measure], width: int) -> list[tuple[TableCell, ..
     return rows
 
 
-def _explain(measure: Measure, reference: str, tests: Mapping[str, Comparison], pairs: int) -> list[str]:
+def _explain(measure: Measure, reference: str, tests: Mapping[str, float], pairs: int) -> list[str]:
     lines = ['Mean ± standard deviation over pairs; bold: the best mean of these data (none where all are equal).']
     if tests:
         lines.append(

@@ -10,7 +10,7 @@ from typing import Any
 
 from bidsreg import __version__
 from bidsreg.bids.locks import lock_dataset
-from bidsreg.bids.names import PRIVATE
+from bidsreg.bids.names import DESCRIPTIONS, PRIVATE
 from bidsreg.bids.publish import clear_old, scratch_folder
 from bidsreg.bids.sidecars import dataset_links, read_json, to_json
 from bidsreg.errors import InputError
@@ -20,7 +20,13 @@ if typing.TYPE_CHECKING:
     from bidsreg.settings import Settings
 
 #: The version of BIDS that the output follows.
-BIDS_VERSION = '1.10.0'
+BIDS_VERSION = '1.11.1'
+
+#: Where this version of the program is kept; said of every dataset.
+CODE_URL = f'https://pypi.org/project/bidsreg/{__version__}/'
+
+#: What the description takes over from that of the raw dataset: whose data they are, and what may be done with them.
+FROM_RAW = ('Authors', 'License')
 
 #: Patterns that the BIDS validator passes over (transforms, QC and reports have no place in the standard yet).
 BIDSIGNORE = ('*.html', 'logs', 'figures', '*_xfm.*', '*_qc.*', 'group_*', PRIVATE)
@@ -50,6 +56,8 @@ def _dataset_files(settings: Settings, logs: Mapping[str, str]) -> dict[Path, st
     out = settings.output_dir
     texts = {
         out / 'dataset_description.json': to_json(_description(settings)),
+        out / 'descriptions.tsv': _descriptions(),
+        out / 'descriptions.json': to_json(_ABOUT_DESCRIPTIONS),
         out / '.bidsignore': '\n'.join(_ignored(settings)) + '\n',
         **{out / 'logs' / name: text for name, text in logs.items()},
     }
@@ -61,17 +69,25 @@ def _dataset_files(settings: Settings, logs: Mapping[str, str]) -> dict[Path, st
 def _description(settings: Settings) -> dict[str, Any]:
     """Describe the dataset; links of runs before this one stay."""
     out = settings.output_dir
+    raw = read_json(settings.bids_dir / 'dataset_description.json') or {}
     links = {name: _link(folder, out) for name, folder in dataset_links(settings).items()}
     old = read_json(out / 'dataset_description.json') or {}
     return {
         'Name': f'bidsreg: T1w/T2w registration of {_dataset_name(settings)}',
         'BIDSVersion': BIDS_VERSION,
         'DatasetType': 'derivative',
-        'GeneratedBy': [{'Name': 'bidsreg', 'Version': __version__}],
+        'GeneratedBy': [_generated_by()],
         'DatasetLinks': {**old.get('DatasetLinks', {}), **links},
         'SourceDatasets': [{'URL': links['raw']}],
+        **{key: raw[key] for key in FROM_RAW if raw.get(key)},
         'HowToAcknowledge': 'Please cite the works that logs/CITATION.md names.',
     }
+
+
+def _descriptions() -> str:
+    """Return the table of what each value of ``desc`` means."""
+    rows = [('desc_id', 'description'), *((f'desc-{label}', text) for label, text in DESCRIPTIONS.items())]
+    return ''.join('\t'.join(row) + '\n' for row in rows)
 
 
 def _ignored(settings: Settings) -> list[str]:
@@ -90,11 +106,30 @@ def _dataset_name(settings: Settings) -> str:
     return str(name or settings.bids_dir.name)
 
 
+def _generated_by() -> dict[str, Any]:
+    """Say what made the dataset, and in which container, which says so in its environment."""
+    made: dict[str, Any] = {'Name': 'bidsreg', 'Version': __version__, 'CodeURL': CODE_URL}
+    if tag := os.environ.get('BIDSREG_CONTAINER'):
+        made['Container'] = {'Type': 'singularity' if _in_singularity() else 'docker', 'Tag': tag}
+    return made
+
+
+def _in_singularity() -> bool:
+    return any(name in os.environ for name in ('SINGULARITY_CONTAINER', 'APPTAINER_CONTAINER'))
+
+
 def _link(folder: Path, output_dir: Path) -> str:
-    """Name a dataset relative to ours when ours lies inside it (both then move together), else absolutely."""
-    if output_dir.is_relative_to(folder):
-        return Path(os.path.relpath(folder, output_dir)).as_posix()
-    return folder.as_uri()
+    """Name a dataset relative to ours when both move together, else absolutely.
+
+    They do when ours lies inside it, and in a study: ours in its ``derivatives``, the other there or in ``sourcedata``
+    or ``rawdata``.
+    """
+    together = output_dir.is_relative_to(folder)
+    for study in output_dir.parents:
+        places = [study / 'derivatives', study / 'sourcedata', study / 'rawdata']
+        inside = any(folder.is_relative_to(place) for place in places)
+        together = together or (output_dir.is_relative_to(places[0]) and inside)
+    return Path(os.path.relpath(folder, output_dir)).as_posix() if together else folder.as_uri()
 
 
 def check_output_dataset(output_dir: Path) -> None:
@@ -124,6 +159,12 @@ def _dicts(value: Any) -> list[dict]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
+_ABOUT_DESCRIPTIONS = {
+    'Description': 'What each value of the entity desc means in the names of these files',
+    'desc_id': {'Description': 'The entity as it stands in names'},
+    'description': {'Description': 'What it means'},
+}
+
 _README = """\
 bidsreg: T1w/T2w registration
 =============================
@@ -136,6 +177,7 @@ sub-01/anat/
   sub-01_space-T2w_desc-brain_mask.nii.gz    the same on the grid of the T2w
   sub-01_space-T1w_desc-preproc_T2w.nii.gz   the T2w on the grid of the T1w
   sub-01_space-T2w_desc-preproc_T1w.nii.gz   the T1w on the grid of the T2w
+  sub-01_desc-preproc_T2w.nii.gz             the T2w as it was used, on its own grid
   sub-01_from-T2w_to-T1w_mode-image_desc-jacobian_xfm.nii.gz  Jacobian determinant of the deformation
   sub-01_from-T2w_to-T1w_mode-image_xfm.h5   brings T2w data onto the grid of the T1w (ITK composite transform)
   sub-01_from-T1w_to-T2w_mode-image_xfm.h5   brings T1w data onto the grid of the T2w

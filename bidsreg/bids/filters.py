@@ -48,7 +48,8 @@ def apply_filters(
         if not chosen:
             raise InputError(f'--bids-filter-file: no {suffix} matches all of {key!r} together.')
         dropped = [scan for scan in candidates if scan not in chosen]
-        left += [scan.left(f'--bids-filter-file: does not match {key} {_show(wanted)}') for scan in dropped]
+        reason = f'--bids-filter-file: does not match {key} {_show(wanted)}'
+        left += [scan.left(reason, filtered=True) for scan in dropped]
         scans = [scan for scan in scans if scan not in dropped]
     return scans, left
 

@@ -115,6 +115,16 @@ PRODUCTS: dict[str, Product] = {
 }
 
 
+#: What each value of ``desc`` means in the names of the products.
+DESCRIPTIONS: dict[str, str] = {
+    'preproc': 'A scan as it was used: header made sane, bias field corrected; resampled where space is in its name',
+    'brain': 'Mask of the brain',
+    'affine': 'The affine part alone of a transform',
+    'jacobian': 'Jacobian determinant of the deformation of a transform, without its affine',
+    'registration': 'Numbers about a registration, and its verdict',
+}
+
+
 def output_name(key: str, entities: Mapping[str, str]) -> Path:
     """Return the path, relative to the output folder, of one product.
 

@@ -150,7 +150,8 @@ def plan_table(plan: Plan) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns ``subject``, ``session``, ``t1w``, ``t2w``, ``decision`` and ``reason``.
+        Columns ``subject``, ``session``, ``t1w``, ``t2w``, ``decision`` (``register``, ``left out``, ``filtered`` or
+        ``no pair``) and ``reason``.
 
     """
     import pandas as pd
@@ -160,7 +161,9 @@ def plan_table(plan: Plan) -> pd.DataFrame:
     ]
     for item in plan.left_out:
         names = ('', item.path.name) if suffix_of(item.path) in OF_T2W else (item.path.name, '')
-        rows.append((item.subject, item.session or '', *names, 'left out', item.reason))
+        rows.append(
+            (item.subject, item.session or '', *names, 'filtered' if item.filtered else 'left out', item.reason)
+        )
     rows += [(item.subject, item.session or '', '', '', 'note', item.reason) for item in plan.notes]
     rows += [(subject, '', '', '', 'no pair', reason) for subject, reason in plan.subjects_without_pair.items()]
     table = pd.DataFrame(rows, columns=['subject', 'session', 't1w', 't2w', 'decision', 'reason'])

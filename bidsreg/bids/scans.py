@@ -33,12 +33,16 @@ _DERIVED = {'desc': 'desc-', 'space': 'space-', 'label': 'label-', 'segmentation
 
 @dataclass(frozen=True)
 class Left:
-    """A file that is not used, with the labels of its subject and session, and the reason."""
+    """A file that is not used, with the labels of its subject and session, and the reason.
+
+    `filtered` tells that a filter of the user is the reason.
+    """
 
     path: Path
     subject: str
     session: str | None
     reason: str
+    filtered: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,9 @@ class Scan:
         """``.nii.gz`` or ``.nii``."""
         return '.nii.gz' if self.path.name.endswith('.nii.gz') else '.nii'
 
-    def left(self, reason: str) -> Left:
+    def left(self, reason: str, filtered: bool = False) -> Left:
         """Return the scan as a file that is not used for this reason."""
-        return Left(self.path, self.subject, self.session, reason)
+        return Left(self.path, self.subject, self.session, reason, filtered)
 
     def note(self, path: Path, text: str) -> Left:
         """Return a note on another file of the scan."""

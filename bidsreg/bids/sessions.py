@@ -113,9 +113,10 @@ def _check_sidecar(scan: Scan, times: Times) -> None:
         times.notes.append(scan.note(path, f'{path.name} is not used: {reason}'))
 
 
-def natural(label: str) -> list[tuple[int, str]]:
+def natural(label: str) -> list[tuple[bool, int, str]]:
     """Return a key that sorts labels with their numbers as numbers: 2 before 10."""
-    return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', label) if part]
+    parts = [part for part in re.split(r'(\d+)', label) if part]
+    return [(False, int(part), '') if part.isdigit() else (True, 0, part) for part in parts]
 
 
 def nearest_session(moving: Scan, fixed: Sequence[Scan], all_scans: Sequence[Scan], times: Times) -> tuple[str, str]:

@@ -70,7 +70,7 @@ def bids_uri(path: Path, settings: Settings) -> str:
 def source_stamps(pair: Pair, settings: Settings) -> dict[str, list[int]]:
     """Return size (bytes) and time of change (ns) of what a pair is made from, by its BIDS URIs."""
     stamps = {}
-    for path in filter(None, (pair.t1w, pair.t2w, pair.fixed_mask)):
+    for path in filter(None, (pair.t1w, pair.t2w, pair.fixed_mask, pair.moving_mask, *pair.inversions)):
         with contextlib.suppress(OSError):  # a file that is gone has no stamp, and so differs from any that had one
             state = path.stat()
             stamps[bids_uri(path, settings)] = [state.st_size, state.st_mtime_ns]
@@ -112,6 +112,13 @@ def sidecars(pair: Pair, settings: Settings, facts: Mapping[str, Any]) -> dict[s
     return {key: {**text, **common} for key, text in texts.items()}
 
 
+#: What was done to the noise of a UNIT1, by whether its inversion images were there.
+_UNI = {
+    True: 'a UNIT1 whose ratio was formed again with both inversion images, so that its air is dark; ',
+    False: 'a UNIT1 whose air, told by its noise, was set to zero; ',
+}
+
+
 @dataclass(frozen=True)
 class _Provenance:
     """The facts that the sidecars of a pair share: names of its files, and how it was made.
@@ -124,6 +131,12 @@ class _Provenance:
         BIDS URIs of the scans, and of what the brain mask was made from.
     mask_method, bias
         Words about how the brain mask was found, and about the bias field.
+    moving_mask
+        BIDS URI of the user's own mask of the T2w; empty where there is none.
+    inversions
+        BIDS URIs of the images by which a ``UNIT1`` was cleaned.
+    uni
+        Words about the noise in the air of a ``UNIT1``; empty for another T1w.
     stripped
         For ``t1w`` and ``t2w``: only the brain is left in the scan.
     how
@@ -136,7 +149,10 @@ class _Provenance:
     raw_t2w: str
     mask_source: str
     mask_method: str
+    moving_mask: str
+    inversions: tuple[str, ...]
     bias: str
+    uni: str
     stripped: Mapping[str, bool]
     how: Mapping[str, Any]
 
@@ -151,7 +167,10 @@ class _Provenance:
             raw_t2w=bids_uri(pair.t2w, settings),
             mask_source=bids_uri(pair.fixed_mask, settings) if pair.fixed_mask else raw_t1w,
             mask_method=facts.get('mask_method') or pair.fixed_mask_reason,
+            moving_mask=bids_uri(pair.moving_mask, settings) if pair.moving_mask else '',
+            inversions=tuple(bids_uri(path, settings) for path in pair.inversions),
             bias='corrected for the bias field (N4)' if corrected else 'bias field not corrected',
+            uni=_UNI[bool(pair.inversions)] if pair.is_uni else '',
             stripped={name: bool(facts.get(f'{name}_skull_stripped', False)) for name in ('t1w', 't2w')},
             how={
                 'Method': result.get('method', settings.method),
@@ -168,25 +187,38 @@ class _Provenance:
 
 
 def _native(known: _Provenance) -> dict[str, dict[str, Any]]:
-    """Describe the T1w and the two masks."""
+    """Describe the scans on their own grids, and the two masks."""
+    same = f'header made sane, {known.bias}; no voxel was interpolated'
     return {
         't1w_preproc': {
-            'Description': f'The T1w as it was used: header made sane, {known.bias}; no voxel was interpolated',
-            'Sources': [known.raw_t1w],
+            'Description': f'The T1w as it was used: {known.uni}{same}',
+            'Sources': [known.raw_t1w, *known.inversions],
+            'SpatialReference': known.raw_t1w,
             'SkullStripped': known.stripped['t1w'],
+        },
+        't2w_preproc': {
+            'Description': f'The T2w as it was used: {same}',
+            'Sources': [known.raw_t2w],
+            'SpatialReference': known.raw_t2w,
+            'SkullStripped': known.stripped['t2w'],
         },
         't1w_mask': {
             'Description': 'Brain mask of the T1w',
             'Type': 'Brain',
             'Sources': [known.mask_source],
+            'SpatialReference': known.raw_t1w,
             'Method': known.mask_method,
         },
-        't2w_mask': {
-            'Description': 'Brain mask of the T1w brought onto the grid of the T2w by the rigid alignment',
-            'Type': 'Brain',
-            'Sources': [known.ours['t1w_mask'], known.raw_t2w],
-            'SpatialReference': known.raw_t2w,
-        },
+        't2w_mask': {**_t2w_mask(known), 'Type': 'Brain', 'SpatialReference': known.raw_t2w},
+    }
+
+
+def _t2w_mask(known: _Provenance) -> dict[str, Any]:
+    if known.moving_mask:
+        return {'Description': 'Brain mask of the T2w, given by the user', 'Sources': [known.moving_mask]}
+    return {
+        'Description': 'Brain mask of the T1w brought onto the grid of the T2w by the rigid alignment',
+        'Sources': [known.ours['t1w_mask'], known.raw_t2w],
     }
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 
 from bidsreg.errors import InputError
+from bidsreg.execution.signals import Interrupted
 
 
 def silence_network() -> None:
@@ -53,4 +54,4 @@ def exit_code(program: str, work: Callable[[], int]) -> int:
 
 def interrupted_code(error: KeyboardInterrupt) -> int:
     """Return the exit code of a command that a signal ended: 128 and its number, that of SIGINT where none is known."""
-    return 128 + getattr(error, 'number', signal.SIGINT)
+    return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ CAUSES: Mapping[str, Cause] = {
     'MemoryError': Cause.OUT_OF_MEMORY,
     '_ArrayMemoryError': Cause.OUT_OF_MEMORY,  # NumPy's
     'OutOfMemoryError': Cause.OUT_OF_MEMORY,  # PyTorch's
+    'GpuFullError': Cause.OUT_OF_MEMORY,
 }
 
 _NO_SPACE = re.compile(rf'\[Errno {errno.ENOSPC}\]')
@@ -40,7 +41,9 @@ _AFTERTHOUGHTS = (
     'During the creation of this crashfile triggered by the above exception,',
 )
 #: Names of exceptions that say nothing to a user.
-_EMPTY_NAMES = re.compile(r'^(?:[\w.]*\.)?(?:InputError|RuntimeError|ProcessKilledError|NodeExecutionError): ')
+_EMPTY_NAMES = re.compile(
+    r'^(?:[\w.]*\.)?(?:InputError|RuntimeError|ProcessKilledError|GpuFullError|NodeExecutionError): '
+)
 
 
 class FailureRecorder(_Plugin):
@@ -172,6 +175,7 @@ def crashes(folder: Path, node_name: str) -> list[Failure]:
     return found
 
 
-def any_crash(folders: Iterable[Path], node_name: str) -> Failure | None:
-    """Return the first failure of a pair in the first folder that has one."""
-    return next((items[0] for folder in folders if (items := crashes(folder, node_name))), None)
+def last_crash(logs: Path, node_name: str) -> Failure | None:
+    """Return the last failure of a pair that the logs of all runs, in folders whose names sort by time, tell of."""
+    newest_first = sorted((path for path in logs.glob('*') if path.is_dir()), reverse=True)
+    return next((found[-1] for folder in newest_first if (found := crashes(folder, node_name))), None)

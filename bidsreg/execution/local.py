@@ -1,4 +1,4 @@
-"""Run a graph with Nipype on this machine: one broken pair, or one killed process, never takes the others with it."""
+"""Run a graph with Nipype, here or by a batch system or plugin: one broken pair never takes the others with it."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class PairsMultiProcPlugin(FailureRecorder, MultiProcPlugin):
 
     def _choose_gpu(self, node: Any) -> str | None:
         """Give a step that may use any GPU the one with the fewest; it sees no other."""
-        if not self._gpus or not node.is_gpu_node() or getattr(node.inputs, 'device', None) != 'cuda':
+        if not self._gpus or not node.is_gpu_node() or node.inputs.device != 'cuda':
             return None
         gpu: str = min(self._gpus, key=self._gpus.__getitem__)
         node.inputs.environ = {**node.inputs.environ, 'CUDA_VISIBLE_DEVICES': gpu}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-#: What is left to the system and to this process.
+#: The part of the memory that may be used; the rest is for the system and for this process.
 SHARE = 0.9
 #: A limit of a control group from here on (bytes) means that there is none.
 _NO_LIMIT = 1 << 60

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg.errors import InputError
+from bidsreg.execution.machine import SHARE
+from bidsreg.execution.settings import MOST_THREADS
 
 #: Takes what ``argparse``'s ``add_argument`` takes.
 Add = Callable[..., Any]
@@ -55,14 +57,14 @@ def add_device_option(add: Add, purpose: str) -> None:
 def add_resource_options(add: Add) -> None:
     """Add the options for how much may be used at once, and by which plugin of Nipype."""
     add('--nprocs', '--nthreads', '--n-cpus', dest='nprocs', type=int, metavar='N', help='CPUs at once (all)')
-    add('--omp-nthreads', type=int, metavar='N', help='CPUs of one step (nprocs, at most 8)')
+    add('--omp-nthreads', type=int, metavar='N', help=f'CPUs of one step (nprocs, at most {MOST_THREADS})')
     add(
         '--mem',
         '--mem-mb',
         dest='mem_gb',
         type=parse_memory,
         metavar='AMOUNT',
-        help='memory at once, for example 16GB; a number without a unit is MB (90 %% of the machine)',
+        help=f'memory at once, for example 16GB; a number without a unit is MB ({100 * SHARE:.0f} %% of the machine)',
     )
     add(
         '--use-plugin',

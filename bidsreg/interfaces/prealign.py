@@ -7,6 +7,7 @@ from typing import Any
 
 from nipype.interfaces.base import File, traits
 
+from bidsreg import SEED
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 from bidsreg.preparation.prealign import prealign
 from bidsreg.registration.itk import write_affine
@@ -16,10 +17,10 @@ class _PrealignInputSpec(StepInputSpec):
     fixed = File(exists=True, mandatory=True, desc='T1w, conformed')
     moving = File(exists=True, mandatory=True, desc='T2w, conformed')
     stage = traits.Enum('rigid', 'affine', mandatory=True, desc='rigid: heads, any start; affine: inside masks')
-    fixed_mask = File(exists=True, desc='where to look in the fixed image (grown by a few mm)')
-    moving_mask = File(exists=True, desc='where to look in the moving image (grown by a few mm)')
+    fixed_mask = File(exists=True, desc='where to look in the fixed image; a little is added around it')
+    moving_mask = File(exists=True, desc='where to look in the moving image; a little is added around it')
     initial = File(exists=True, desc='ITK matrix to start from; without it several starts are tried')
-    seed = traits.Int(2026, usedefault=True, desc='seeds the random sampling')
+    seed = traits.Int(SEED, usedefault=True, desc='seeds the random sampling')
     sloppy = traits.Bool(False, usedefault=True, desc='fewer iterations, coarser voxels, for trying things out')
 
 
@@ -32,9 +33,9 @@ class Prealign(Step):
     """Align linearly by mutual information with ANTs: :func:`bidsreg.preparation.prealign.prealign` as a node.
 
     ``rigid`` searches six parameters over whole heads. Several starts (the scanner's positions, and the centres of
-    mass laid on each other, each turned by 25 degrees either way about each axis) are tried on coarse copies; the
-    scanner's own positions are left only for a clearly better one. ``affine`` refines a rigid and then twelve
-    parameters inside brain masks.
+    mass laid on each other, each with the turns of :data:`bidsreg.preparation.prealign.START_TURNS`) are tried on
+    coarse copies; the scanner's own positions are left only for a clearly better one. ``affine`` refines a rigid and
+    then twelve parameters inside brain masks, which grow by :data:`bidsreg.preparation.prealign.DILATION_MM` first.
     """
 
     input_spec = _PrealignInputSpec

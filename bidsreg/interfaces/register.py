@@ -6,18 +6,20 @@ import os
 import resource
 import shlex
 import shutil
-import signal
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from nipype.interfaces.base import CommandLine, CommandLineInputSpec, File, TraitedSpec, traits
 
-from bidsreg.errors import ProcessKilledError
-from bidsreg.outcome import MEMORY_ADVICE, describe_signal, signal_of
+from bidsreg import SEED
+from bidsreg.errors import GpuFullError, InputError
+from bidsreg.outcome import killed_error, signal_of
+from bidsreg.programs.process import LAST_LINES
 
-#: Lines of a failed program's own words that are repeated in the error.
-LAST_LINES = 15
+#: The errors that exit codes of ``bidsreg-pair`` stand for; any other one is a RuntimeError.
+ERRORS: Mapping[int, type[Exception]] = {2: InputError, 3: GpuFullError}
 
 
 class _RegisterInputSpec(CommandLineInputSpec):
@@ -36,7 +38,7 @@ class _RegisterInputSpec(CommandLineInputSpec):
         'better', 'diffeo', argstr='--keep %s', desc='diffeo: the deformation in any case, to compare methods'
     )
     device = traits.Str('cpu', usedefault=True, argstr='--device %s', desc='auto, cpu, cuda or cuda:N')
-    seed = traits.Int(2026, usedefault=True, argstr='--seed %d', desc='seeds the initial network')
+    seed = traits.Int(SEED, usedefault=True, argstr='--seed %d', desc='seeds the initial network')
     working_resolution = traits.Float(
         argstr='--working-resolution %g', desc='finest grid of the solver, mm; not for a program'
     )
@@ -103,18 +105,24 @@ def children_cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def failure(returncode: int, words: str) -> RuntimeError:
-    """Return the error for a program that failed: one of its own for one that was killed, which may be tried again."""
-    killed = signal_of(returncode) == signal.SIGKILL
-    return (ProcessKilledError if killed else RuntimeError)(explain_failure(returncode, words))
+def failure(returncode: int, words: str) -> Exception:
+    """Return the error for a program that failed; the last line of its message is the cause.
 
+    Parameters
+    ----------
+    returncode
+        Of the program, or of the shell that ran it.
+    words
+        What the program wrote; its last lines come before the cause.
 
-def explain_failure(returncode: int, words: str) -> str:
-    """Say why the program failed; the last line is the cause, before it come the program's last words."""
+    Returns
+    -------
+    Exception
+        As :func:`bidsreg.outcome.killed_error` for a signal, else that of :data:`ERRORS`.
+    """
     lines = [line.rstrip() for line in words.splitlines() if line.strip()][-LAST_LINES:]
+    text = '\n'.join([*lines, f'bidsreg-pair failed (return code {returncode}):'])
     number = signal_of(returncode)
-    if number is None:
-        cause = lines[-1] if lines else 'it said nothing'
-    else:
-        cause = f'it {describe_signal(number)}' + (f': {MEMORY_ADVICE}' if number == signal.SIGKILL else '')
-    return '\n'.join([*lines, f'bidsreg-pair failed (return code {returncode}): {cause}'])
+    if number is not None:
+        return killed_error(f'{text} it', number)
+    return ERRORS.get(returncode, RuntimeError)(f'{text} {lines[-1] if lines else "it said nothing"}')

@@ -7,7 +7,7 @@ from typing import Any
 
 from nipype.interfaces.base import File, traits
 
-from bidsreg.bids.images import load_image, volume_ml
+from bidsreg.bids.images import load_image
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 from bidsreg.preparation.ants import new_image
 from bidsreg.preparation.grids import stem
@@ -21,13 +21,11 @@ class _BrainMaskInputSpec(StepInputSpec):
     )
     user_mask = File(exists=True, desc='a brain mask on the grid of the image; it is taken, whatever the mode')
     num_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True, desc='threads of the network')
-    use_gpu = traits.Bool(False, usedefault=True, desc='run the network on the first GPU')
 
 
 class _BrainMaskOutputSpec(StepOutputSpec):
     out_mask = File(desc='brain mask, uint8, on the grid of the image')
     method = traits.Str(desc='says what was done, and why')
-    volume_ml = traits.Float(desc='volume of the mask in ml')
 
 
 class BrainMask(Step):
@@ -42,11 +40,9 @@ class BrainMask(Step):
             inputs.in_file,
             mode=inputs.mode,
             threads=inputs.num_threads,
-            gpu=inputs.use_gpu,
             **given(inputs, ['user_mask']),
         )
         image = load_image(inputs.in_file)
         self._results['method'] = method
-        self._results['volume_ml'] = volume_ml(mask, image.affine)
         self._results['out_mask'] = os.path.join(runtime.cwd, f'{stem(inputs.in_file)}_mask.nii.gz')
         new_image(mask.astype('uint8'), image).to_filename(self._results['out_mask'])

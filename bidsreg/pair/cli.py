@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -44,7 +45,7 @@ def build_parser(programs: Collection[str] = tuple(PROGRAMS)) -> argparse.Argume
         metavar=('FORWARD.h5', 'INVERSE.h5'),
         help='go on from what an earlier run found, affine and deformation',
     )
-    parser.add_argument('--method', default='node-mind', choices=[*PRESETS, *programs], help='[%(default)s]')
+    parser.add_argument('--method', default=PairRequest.method, choices=[*PRESETS, *programs], help='[%(default)s]')
     parser.add_argument('--preset-file', type=Path, metavar='FILE.toml', help='settings that differ from the method')
     parser.add_argument(
         '--set',
@@ -56,16 +57,18 @@ def build_parser(programs: Collection[str] = tuple(PROGRAMS)) -> argparse.Argume
         help='one setting, such as levels=4:40,2:30 or regularity=h1:0.5; may be repeated, and wins over the file',
     )
     parser.add_argument(
-        '--device', default='auto', help='auto, cpu, cuda or cuda:N; auto takes a GPU if there is one [auto]'
+        '--device',
+        default=PairRequest.device,
+        help='auto, cpu, cuda or cuda:N; auto takes a GPU if there is one [%(default)s]',
     )
     parser.add_argument('--threads', type=int, help='CPU threads [all]')
-    parser.add_argument('--seed', type=int, default=2026, help='of the initial network [%(default)s]')
+    parser.add_argument('--seed', type=int, default=PairRequest.seed, help='of the initial network [%(default)s]')
     parser.add_argument('--working-resolution', type=float, metavar='MM', help='finest grid worked on, mm [1.0]')
     parser.add_argument('--sloppy', action='store_true', help='few iterations at 2 mm or coarser, for testing only')
     parser.add_argument(
         '--keep',
         choices=KEEP,
-        default=KEEP[0],
+        default=PairRequest.keep,
         help='better: the affine where the deformation looks worse by evidence that was not optimised; diffeo: the '
         'deformation in any case, to compare methods by their own answers [%(default)s]',
     )
@@ -101,6 +104,8 @@ def run(request: PairRequest, programs: Mapping[str, Program] = PROGRAMS) -> dic
     """
     began = time.perf_counter()
     method = method_for(request, programs)
+    if request.out.exists() and not request.out.is_dir():
+        raise ValueError(f'{request.out} exists and is no folder; name another one')
     if request.out.exists() and not request.overwrite:
         raise ValueError(f'{request.out} exists already; name another folder or give --overwrite')
 
@@ -131,7 +136,8 @@ def main(argv: Sequence[str] | None = None, programs: Mapping[str, Program] = PR
     Returns
     -------
     int
-        0 when done, 1 when the registration failed, 2 for input that cannot be registered.
+        0 when done, 1 when the registration failed, 2 for input that cannot be registered, 3 when the memory of the GPU
+        does not suffice.
     """
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     request = PairRequest.from_arguments(build_parser(programs).parse_args(argv))
@@ -145,13 +151,20 @@ def main(argv: Sequence[str] | None = None, programs: Mapping[str, Program] = PR
         answer = run(request, programs)
     except (ValueError, OSError) as error:
         print(f'bidsreg-pair: error: {error}', file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, OSError) and error.errno == errno.ENOSPC else 2  # a full disk is no bad input
     except RegistrationError as error:
         print(f'bidsreg-pair: failed: {error}', file=sys.stderr)
-        return 1
+        return 3 if _is_full_gpu(error.__cause__) else 1
     print(
         f'{request.out}: {answer["decision"]["kept"]} kept, {answer["jacobian"]["folds"]} folds, '
         f'{answer["seconds"]["total"]:.0f} s, {answer["peak_memory_mb"]:.0f} MB',
         file=sys.stderr,
     )
     return 0
+
+
+def _is_full_gpu(error: BaseException | None) -> bool:
+    """Tell whether an error says that the memory of a GPU does not suffice."""
+    import torch
+
+    return isinstance(error, torch.cuda.OutOfMemoryError)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
 
 from bidsreg.errors import InputError
@@ -122,7 +123,8 @@ class ProgramMethod(PairMethod['ProgramResult']):
     Raises
     ------
     ValueError
-        If an option is for presets only, the program is missing or cannot use the device, or the device is not there.
+        If an option is for presets only, the program is missing, does not tell its version or cannot use the device,
+        or the device is not there.
     """
 
     def __init__(self, request: PairRequest, program: Program) -> None:
@@ -132,8 +134,16 @@ class ProgramMethod(PairMethod['ProgramResult']):
                 raise ValueError(f'{option} is for the presets only; {program.name} does not take it')
         if why := program.missing():
             raise ValueError(f'--method {program.name}: {why}')
+        self.version = self._version()
         self.device = self._device()
         self.threads = request.threads or os.cpu_count() or 1
+
+    def _version(self) -> str:
+        """Ask before the work: a program that cannot be asked would lose what it found."""
+        try:
+            return self.program.version()
+        except (OSError, subprocess.SubprocessError, PackageNotFoundError) as error:
+            raise ValueError(f'--method {self.program.name}: it does not tell its version ({error})') from error
 
     def _device(self) -> str:
         wanted = self.request.device
@@ -170,7 +180,7 @@ class ProgramMethod(PairMethod['ProgramResult']):
         return {
             'method': self.program.name,
             'settings': self.program.as_dict(self.request.sloppy),
-            'versions': package_versions() | {self.program.name: self.program.version()},
+            'versions': package_versions() | {self.program.name: self.version},
             'threads': self.threads,
             'iterations': result.iterations,
             'path_length_mm': None,

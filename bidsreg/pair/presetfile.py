@@ -121,7 +121,9 @@ def _check_range(name: str, value: Any) -> None:
         raise ValueError(f'{name}: must {"be above zero" if name in POSITIVE else "not be negative"}, not {least:g}')
 
 
-def _replaced(base: Preset, values: Mapping[str, Any], read: Callable[[Any, Any], Any], form: Any) -> Preset:
+def _replaced(
+    base: Preset, values: Mapping[str, Any], read: Callable[[Any, Any], Any], form: Callable[[Any], str]
+) -> Preset:
     known = field_types(Preset)
     new: dict[str, Any] = {}
     for name, given in values.items():

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from bidsreg import SEED
+
 KEEP = ('better', 'diffeo')
 """The choices of ``--keep``: the affine where the deformation does harm by the evidence, or always the deformation."""
 
@@ -71,7 +73,7 @@ class PairRequest:
     sloppy: bool = False
     device: str = 'auto'
     threads: int | None = None
-    seed: int = 2026
+    seed: int = SEED
     keep: str = KEEP[0]
     overwrite: bool = False
     quiet: bool = False

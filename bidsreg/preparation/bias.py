@@ -10,7 +10,7 @@ from bidsreg.errors import InputError
 from bidsreg.preparation.ants import load_ants, new_image, to_ants
 from bidsreg.preparation.grids import require_same_grid
 
-#: Voxel size (mm) to which an image is thinned out before the field is estimated.
+#: Voxel size (mm) to which an image is thinned out before the field, which is smoother by far, is estimated.
 COARSE_MM = 5.0
 #: The field is estimated as far as this (mm) around the mask; beyond, it goes on as it is at the border.
 MARGIN_MM = 8.0

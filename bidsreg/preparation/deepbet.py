@@ -6,15 +6,24 @@ deepbet's own command skips files below 100 kB and has no option for threads; th
 from __future__ import annotations
 
 import argparse
+import sys
+
+#: Exit code when nothing in the image looks like a brain.
+NO_BRAIN = 3
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Write the brain mask (uint8, on the grid of the image) of one T1w image."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+def main(argv: list[str] | None = None) -> int:
+    """Write the brain mask (uint8, on the grid of the image) of one T1w image.
+
+    Returns
+    -------
+    int
+        0 when it is written, :data:`NO_BRAIN` when there is none.
+    """
+    parser = argparse.ArgumentParser(description='Write the brain mask of one T1w image.')
     parser.add_argument('in_file', help='T1w image')
     parser.add_argument('out_file', help='mask to write')
     parser.add_argument('--threads', type=int, default=1)
-    parser.add_argument('--gpu', action='store_true', help='use the first GPU rather than the CPU')
     args = parser.parse_args(argv)
 
     from bidsreg.execution import lifeline
@@ -25,8 +34,14 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     from deepbet import BrainExtraction
 
-    BrainExtraction(no_gpu=not args.gpu).run(args.in_file, mask_path=args.out_file)
+    network = BrainExtraction(no_gpu=True)
+    try:
+        network.run(args.in_file, mask_path=args.out_file)
+    except (AssertionError, ValueError) as error:  # what deepbet raises over an empty box, or no region at all
+        print(error, file=sys.stderr)
+        return NO_BRAIN
+    return 0
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -12,6 +12,7 @@ from typing import Any
 import nibabel as nb
 import numpy as np
 
+from bidsreg import SEED
 from bidsreg.bids.images import load_image
 from bidsreg.errors import InputError
 from bidsreg.preparation.affine import rigid_matrix
@@ -19,20 +20,22 @@ from bidsreg.preparation.ants import load_ants, to_ants
 from bidsreg.preparation.grids import require_same_grid
 from bidsreg.registration.itk import read_affine, write_affine
 
-#: Voxel size (mm) of the copies on which starting positions are tried.
+#: Voxel size (mm) of the copies on which starting positions are tried: coarse, as many are tried.
 START_MM = 6.0
 #: Turns (degrees about x, y, z) that are tried from each starting position: none, nodding, tilting, looking aside.
 START_TURNS = ((0, 0, 0), (25, 0, 0), (-25, 0, 0), (0, 25, 0), (0, -25, 0), (0, 0, 25), (0, 0, -25))
-#: Points at which mutual information is sampled at each level, about: from all starts, on heads, inside masks.
+#: Points at which mutual information is sampled at each level, about: from all starts, on heads, inside masks. More
+#: points cost time, fewer make it noisy.
 SAMPLES = {'start': 8_000, 'rigid': 30_000, 'affine': 80_000}
-#: So many of the starts are followed to their optimum.
+#: So many of the starts, the likeliest, are followed to their optimum, and the scanner's own positions beside them.
 FOLLOWED = 4
-#: Another start must beat the scanner's own positions by this much mutual information (relative) to be believed.
+#: Another start must beat the scanner's own positions by this much mutual information (relative) to be believed:
+#: a smaller gain may be chance, and the scanner is most often right.
 BELIEF = 0.02
 #: The part of the fixed grid that must be in the moving field of view once the heads are aligned.
 LEAST_OVERLAP = 0.1
 #: Millimetres by which brain masks grow before mutual information is measured inside them: the brain's edge is in, but
-#: hardly any skull. With 4 mm, the scales of real thick-sliced scans came out 1 % too large along the slices.
+#: hardly any skull, whose edge would pull at the scales of the affine.
 DILATION_MM = 1.0
 
 
@@ -44,7 +47,7 @@ def prealign(
     fixed_mask: str | None = None,
     moving_mask: str | None = None,
     initial: str | None = None,
-    seed: int = 2026,
+    seed: int = SEED,
     sloppy: bool = False,
 ) -> tuple[np.ndarray, str]:
     """Align two images linearly by mutual information with ANTs: the same bits for the same images and seed.
@@ -125,7 +128,7 @@ def _grown_mask(path: str | None, image: nb.Nifti1Image, of: str) -> nb.Nifti1Im
     return nb.Nifti1Image((away <= DILATION_MM).astype('uint8'), image.affine)
 
 
-def find_start(fixed: nb.Nifti1Image, moving: nb.Nifti1Image, *, seed: int = 2026) -> tuple[np.ndarray, str]:
+def find_start(fixed: nb.Nifti1Image, moving: nb.Nifti1Image, *, seed: int = SEED) -> tuple[np.ndarray, str]:
     """Find a rigid start for two heads that may lie in any position.
 
     Parameters

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,22 +11,24 @@ import nibabel as nb
 import numpy as np
 
 from bidsreg.bids.images import load_image, volume_ml
-from bidsreg.errors import InputError, ProcessKilledError
-from bidsreg.outcome import MEMORY_ADVICE, describe_signal, signal_of
+from bidsreg.errors import InputError
+from bidsreg.outcome import MEMORY_ADVICE, killed_error
+from bidsreg.preparation.deepbet import NO_BRAIN
 from bidsreg.preparation.masks import fit_mask
 
-#: Volumes (ml) between which the non-zero part of a stripped image must lie. A head with neck has 3000 ml and more.
+#: Volumes (ml) between which the non-zero part of a stripped image must lie: wide bounds on a brain, to tell it from a
+#: whole head and from a fragment.
 PLAUSIBLE_BRAIN_ML = (300.0, 2300.0)
 #: What is smaller than this part of the bright voxels is about zero: undershoot and ringing of interpolation, noise.
 ABOUT_ZERO = 0.03
 #: The background of a stripped image is in the median smaller than this part of the bright voxels; a scan's air is not.
 QUIET = 0.005
-#: The largest part of a volume's outermost voxels that may be non-zero in a stripped image.
+#: The largest part of a volume's outermost voxels that may be non-zero in a stripped image: hardly any.
 LARGEST_RIM = 0.02
 
 
 def brain_mask(
-    path: str, *, mode: str = 'auto', user_mask: str | None = None, threads: int = 1, gpu: bool = False
+    path: str, *, mode: str = 'auto', user_mask: str | None = None, threads: int = 1
 ) -> tuple[np.ndarray, str]:
     """Find the brain in a T1w image.
 
@@ -42,8 +43,8 @@ def brain_mask(
         does the one or the other by the rule of :func:`stripped_already`.
     user_mask
         A mask of the image; it wins over the mode, after :func:`bidsreg.preparation.masks.fit_mask`.
-    threads, gpu
-        Threads of deepbet's network, and whether it runs on the first GPU.
+    threads
+        Threads of deepbet's network.
 
     Returns
     -------
@@ -67,7 +68,7 @@ def brain_mask(
             mask = nonzero_mask(image)
             method = f'voxels that are not zero, {"as asked for" if mode == "skip" else why}'
         else:
-            mask = run_deepbet(path, threads=threads, gpu=gpu)
+            mask = run_deepbet(path, threads=threads)
             method = f'deepbet, {"as asked for" if mode == "force" else why}'
     if not mask.any():
         raise InputError(
@@ -77,7 +78,7 @@ def brain_mask(
     return mask, method
 
 
-def run_deepbet(path: str, *, threads: int = 1, gpu: bool = False) -> np.ndarray:
+def run_deepbet(path: str, *, threads: int = 1) -> np.ndarray:
     """Run deepbet on an image in a process of its own, so that torch stays out of this one; bool, of its shape.
 
     Raises
@@ -85,14 +86,13 @@ def run_deepbet(path: str, *, threads: int = 1, gpu: bool = False) -> np.ndarray
     InputError
         If it sees no brain.
     ProcessKilledError
-        If it is killed.
+        If it is killed by SIGKILL.
     RuntimeError
         If it fails.
     """
     out_file = os.path.abspath('deepbet.nii.gz')
     number = str(threads)
-    command = [sys.executable, '-m', 'bidsreg.preparation.deepbet', path, out_file]
-    command += ['--threads', number] + (['--gpu'] if gpu else [])
+    command = [sys.executable, '-m', 'bidsreg.preparation.deepbet', path, out_file, '--threads', number]
     done = subprocess.run(
         command,
         env={**os.environ, 'OMP_NUM_THREADS': number, 'MKL_NUM_THREADS': number},
@@ -101,18 +101,16 @@ def run_deepbet(path: str, *, threads: int = 1, gpu: bool = False) -> np.ndarray
         errors='replace',
         check=False,
     )
-    killer = signal_of(done.returncode)
-    if killer is not None:
-        text = f'Brain extraction, which needs about 2 GB of memory, {describe_signal(killer)}: '
-        text += f'{MEMORY_ADVICE}, or give a brain mask of your own.'
-        raise (ProcessKilledError if killer == signal.SIGKILL else RuntimeError)(text)
+    if done.returncode < 0:  # there is no shell in between
+        advice = f'{MEMORY_ADVICE}, or give a brain mask of your own'
+        raise killed_error('Brain extraction', -done.returncode, advice)
+    last = (done.stderr.strip().splitlines() or ['no message'])[-1]
+    if done.returncode == NO_BRAIN:
+        raise InputError(
+            f'deepbet found no brain in {path} ({last}). '
+            'Is it a T1w image of a head? If so, give a brain mask of your own.'
+        )
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ['no message'])[-1]
-        if 'bounding box' in last or 'argmax' in last:  # deepbet's words for "nothing here looks like a brain"
-            raise InputError(
-                f'deepbet found no brain in {path} ({last}). '
-                'Is it a T1w image of a head? If so, give a brain mask of your own.'
-            )
         raise RuntimeError(f'Brain extraction failed (return code {done.returncode}).\n{done.stderr}\n{last}')
     return np.asanyarray(load_image(out_file).dataobj) > 0
 

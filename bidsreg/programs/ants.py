@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bidsreg.programs.base import Program, ProgramSettings, SimilarityText
 from bidsreg.programs.exchange import Fields, Workspace, itk_field
@@ -23,7 +23,8 @@ class SynSettings(ProgramSettings):
     bins_or_radius : int
         Bins of the histogram, or radius of the neighbourhood in voxels.
     gradient_step : float
-        ANTsPy's .2: with antsRegistration's usual .1, labels of two people overlapped 1.9 points less.
+        ANTsPy's .2: with antsRegistration's usual .1, labels of the pair 03-04 of experiments/pairs.py overlapped 1.9
+        points less (commit 20b27f4).
     update_sigma, total_sigma : float
         Variances, in voxels, of the Gaussians that smooth the update and the total field.
     iterations, shrink_factors, smoothing_sigmas : tuple of int
@@ -32,7 +33,7 @@ class SynSettings(ProgramSettings):
         A level ends when the slope of the metric over `window` iterations falls below `threshold`.
     """
 
-    few: ClassVar = {'iterations': (20, 10, 5)}
+    few: ClassVar[Mapping[str, Any]] = {'iterations': (20, 10, 5)}
 
     metric: str = 'MI'
     bins_or_radius: int = 32

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import importlib.util
-import logging
 import tempfile
 import time
 from abc import ABC, abstractmethod
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 
+from bidsreg import SEED
 from bidsreg.programs.errors import ProgramError
 from bidsreg.programs.events import FieldFolds, ProgramEnded
 from bidsreg.programs.exchange import Fields, Workspace, checked_field, inverse_of, write_pair
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from bidsreg.registration.deformation import Deformation
     from bidsreg.registration.evidence import Evidence
     from bidsreg.registration.image import Image
-
-LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,8 @@ class Program(ABC, Generic[OwnSettings]):
     uses_gpu : bool
         Whether it can work on a GPU; the others work on the CPU only.
     package, distribution : str
-        The Python package that is imported to use it, and what is installed to have that package.
+        The Python package that is imported to use it, and what is installed to have that package; empty for a program
+        that needs none.
     settings : ProgramSettings
         All that decides its result, apart from images and seed.
     sentence : str
@@ -145,13 +144,13 @@ class Program(ABC, Generic[OwnSettings]):
 
     def missing(self) -> str:
         """Say what is absent and how to get it; return an empty text when the program can be used here."""
-        if importlib.util.find_spec(self.package):
+        if not self.package or importlib.util.find_spec(self.package):
             return ''
         return f'the Python package {self.package} is not installed; pip install {self.distribution}'
 
     def version(self) -> str:
-        """Return the program's version."""
-        return importlib.metadata.version(self.distribution)
+        """Return the program's version; an empty text where it is no package and does not say it otherwise."""
+        return importlib.metadata.version(self.distribution) if self.distribution else ''
 
     def used_settings(self, sloppy: bool) -> OwnSettings:
         """Return the settings of a run; the sloppy ones have fewer iterations."""
@@ -197,7 +196,7 @@ class Program(ABC, Generic[OwnSettings]):
         moving_mask: Image | None = None,
         affine: np.ndarray | None = None,
         threads: int = 1,
-        seed: int = 2026,
+        seed: int = SEED,
         sloppy: bool = False,
         quiet: bool = True,
         device: str = 'cpu',

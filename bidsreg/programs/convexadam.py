@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -28,7 +28,7 @@ class ConvexAdamSettings(ProgramSettings):
         Iterations of Adam.
     """
 
-    few: ClassVar = {'selected_niter': 10}
+    few: ClassVar[Mapping[str, Any]] = {'selected_niter': 10}
 
     selected_niter: int = 80
 

@@ -36,12 +36,15 @@ class InverseMissing(ProgramEvent):
 
     Attributes
     ----------
-    reason : str
-        How far off the approximation is, and where.
+    voxels : int
+        Where it is off by more than the tolerance of the search.
+    worst_mm : float
+        By how much at most.
     """
 
     warning = True
-    reason: str
+    voxels: int
+    worst_mm: float
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from bidsreg import SEED
 from bidsreg.programs.errors import ProgramError
 from bidsreg.programs.events import InverseMissing, InverseSearched
 from bidsreg.registration.events import Event
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 LPS = np.array([-1, -1, 1], np.float32)
 """Factors that turn vectors from RAS+ to LPS+ and back."""
 BLANK = 0.01
-"""An image of which less than this fraction lies outside its mask has been skull-stripped."""
+"""An image of which less than this fraction lies outside its mask has been skull-stripped: a choice, not tuned."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class Workspace:
     affine: np.ndarray
     masked: bool
     threads: int = 1
-    seed: int = 2026
+    seed: int = SEED
     sloppy: bool = False
     quiet: bool = False
     device: str = 'cpu'
@@ -94,9 +95,9 @@ def write_pair(
 ) -> bool:
     """Write images, masks and affine for a program, and tell whether masks are to be used.
 
-    Every file has equal qform and sform, so that all programs see the same grid. Two people's skull-stripped brains
-    were aligned worse with masks than without, as then the programs do not see the outline; whole heads within one
-    person better. So masks are used where either image shows something outside its own.
+    Every file has equal qform and sform, so that all programs see the same grid. Masks hide the outline of a
+    skull-stripped brain and keep what surrounds a whole head out, so they are used where either image shows something
+    outside its own; experiments/pairs.py says what they are worth, and where that was measured.
 
     Parameters
     ----------
@@ -229,4 +230,4 @@ def inverse_of(
     try:
         return invert_displacement(forward, fixed.grid)[0], [InverseSearched(name)]
     except InversionError as error:
-        return error.best, [InverseMissing(name, str(error))]
+        return error.best, [InverseMissing(name, error.stuck, error.worst)]

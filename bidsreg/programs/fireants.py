@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -31,7 +31,7 @@ class FireAntsSettings(ProgramSettings):
         Standard deviations, in voxels, of the Gaussians that smooth the warp and its update.
     """
 
-    few: ClassVar = {'iterations': (20, 10, 5)}
+    few: ClassVar[Mapping[str, Any]] = {'iterations': (20, 10, 5)}
 
     loss_type: str = 'mi'
     scales: tuple[int, ...] = (4, 2, 1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bidsreg.programs.base import Program, ProgramSettings
 from bidsreg.programs.exchange import Fields, Workspace, itk_field
@@ -26,7 +26,7 @@ class GreedySettings(ProgramSettings):
         One number for each level, coarse to fine.
     """
 
-    few: ClassVar = {'iterations': (20, 10)}
+    few: ClassVar[Mapping[str, Any]] = {'iterations': (20, 10)}
 
     metric: str = 'NMI'
     iterations: tuple[int, ...] = (100, 50, 10)

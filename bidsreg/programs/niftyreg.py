@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -38,7 +39,7 @@ class F3dSettings(ProgramSettings):
         At most, on the last level.
     """
 
-    few: ClassVar = {'iterations': 10}
+    few: ClassVar[Mapping[str, Any]] = {'iterations': 10}
 
     similarity: str
     velocity: bool = False

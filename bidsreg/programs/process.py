@@ -84,7 +84,9 @@ def _end_with_parent() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def run_python(program: str, words: Sequence[str | Path], workspace: Workspace) -> None:
+def run_python(
+    program: str, words: Sequence[str | Path], workspace: Workspace, module: str = 'bidsreg.programs.registry'
+) -> None:
     """Call the method `child` of a program in a Python process of its own.
 
     The libraries in it see the threads of the workspace when they start, and what they break or keep ends with it.
@@ -97,10 +99,13 @@ def run_python(program: str, words: Sequence[str | Path], workspace: Workspace) 
         What `child` is given.
     workspace : Workspace
         As for `run_program`.
+    module : str
+        What the process imports first, since it knows only what is imported there: the module that puts the program
+        into `bidsreg.programs.PROGRAMS`. A program of one's own gives the name of its module (``__name__``).
 
     Raises
     ------
     ProgramError
         As for `run_program`.
     """
-    run_program([sys.executable, '-m', 'bidsreg.programs._child', program, *words], workspace)
+    run_program([sys.executable, '-m', 'bidsreg.programs._child', module, program, *words], workspace)

@@ -24,11 +24,11 @@ SHIFTS_MM = (5.0, 10.0, 20.0)
 TURNS_DEG = (10.0, 20.0)
 """Angles by which it is turned about each axis through the middle of the brain."""
 MOST_POINTS = 30_000
-"""Voxels of the brain that are compared, drawn at random: more change the third digit."""
+"""Voxels of the brain that are compared, drawn at random; it bounds the time."""
 BINS = 24
 """Bins of the histograms; few, as noise alone has an information of (BINS - 1)**2 / (2 * points)."""
 SIGNAL = 0.05
-"""Share of the 95th percentile in the brain: what is darker counts as empty. White matter of a T2w has 0.2 and more."""
+"""Share of the 95th percentile in the brain: what is darker counts as empty; a choice, well below any tissue."""
 WINDOW_MM = 9.0
 """Side of the cubes in which edges are correlated; at least three voxels."""
 _DIRECTIONS = {

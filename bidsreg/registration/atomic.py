@@ -84,17 +84,35 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        The hidden folder; it is removed when the context ends badly.
+        The hidden folder; it is removed when the context ends badly, and `path` is then as it was.
+
+    Raises
+    ------
+    NotADirectoryError
+        If `path` exists and is no folder; nothing is made then.
     """
+    path = path.resolve()  # where `path` is a link, the folder behind it is replaced
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f'{path} exists and is no folder')
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = hidden_name(path)
     hidden.mkdir()
     try:
         yield hidden
-        old = hidden_name(path)
-        if path.exists():
-            path.rename(old)
-        hidden.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
+        _take_place(hidden, path)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _take_place(hidden: Path, path: Path) -> None:
+    """Rename a folder to `path` and remove what was there; on failure what was there comes back."""
+    if not path.exists():
+        hidden.rename(path)
+        return
+    old = path.rename(hidden_name(path))
+    try:
+        hidden.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import textwrap
 import typing
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 from bidsreg import __version__
-from bidsreg.programs import APP_PROGRAMS
+from bidsreg.programs import APP_PROGRAMS, niftyreg
+from bidsreg.registration.presets import PRESETS
 
 if typing.TYPE_CHECKING:
-    from bidsreg.programs import Program
     from bidsreg.settings import Settings
 
-#: Works to cite, by the names that the sentences use.
+
+class MethodText(typing.NamedTuple):
+    """A part of a sentence about a method.
+
+    Attributes
+    ----------
+    phrase : str
+        Its words.
+    references : mapping
+        What they cite, in full, by a short key.
+    """
+
+    phrase: str
+    references: Mapping[str, str]
+
+
+#: Works to cite for any method, by the names that the sentences use.
 REFERENCES = {
     'ants': 'Avants BB, Tustison NJ, Song G, Cook PA, Klein A, Gee JC (2011). A reproducible evaluation of ANTs '
     'similarity metric performance in brain image registration. NeuroImage 54:2033-2044. '
     'doi:10.1016/j.neuroimage.2010.09.025',
-    'node': 'Chen RTQ, Rubanova Y, Bettencourt J, Duvenaud D (2018). Neural ordinary differential equations. '
-    'Advances in Neural Information Processing Systems 31. arXiv:1806.07366',
     'deepbet': 'Fisch L, Zumdick S, Barkhau C, et al. (2024). deepbet: Fast brain extraction of T1-weighted MRI using '
     'convolutional neural networks. Computers in Biology and Medicine 179:108845. '
     'doi:10.1016/j.compbiomed.2024.108845',
@@ -29,14 +44,86 @@ REFERENCES = {
     'bids': 'Gorgolewski KJ, Auer T, Calhoun VD, et al. (2016). The brain imaging data structure, a format for '
     'organizing and describing outputs of neuroimaging experiments. Scientific Data 3:160044. '
     'doi:10.1038/sdata.2016.44',
-    'mind': 'Heinrich MP, Jenkinson M, Bhushan M, et al. (2012). MIND: Modality independent neighbourhood descriptor '
-    'for multi-modal deformable registration. Medical Image Analysis 16:1423-1435. '
-    'doi:10.1016/j.media.2012.05.008',
     'n4': 'Tustison NJ, Avants BB, Cook PA, et al. (2010). N4ITK: improved N3 bias correction. IEEE Transactions on '
     'Medical Imaging 29:1310-1320. doi:10.1109/TMI.2010.2046908',
+}
+
+_NODE = {
+    'node': 'Chen RTQ, Rubanova Y, Bettencourt J, Duvenaud D (2018). Neural ordinary differential equations. '
+    'Advances in Neural Information Processing Systems 31. arXiv:1806.07366',
+}
+_NODEO = {
     'nodeo': 'Wu Y, Jiahao TZ, Wang J, Yushkevich PA, Hsieh MA, Gee JC (2022). NODEO: a neural ordinary differential '
     'equation based optimization framework for deformable image registration. IEEE/CVF Conference on Computer Vision '
     'and Pattern Recognition, 20804-20813. arXiv:2108.03443',
+}
+_MIND = {
+    'mind': 'Heinrich MP, Jenkinson M, Bhushan M, et al. (2012). MIND: Modality independent neighbourhood descriptor '
+    'for multi-modal deformable registration. Medical Image Analysis 16:1423-1435. '
+    'doi:10.1016/j.media.2012.05.008',
+}
+
+#: How the deformation of a preset is made, by its velocity; a paper's methods go on with "optimising".
+VELOCITY_TEXTS = {
+    'node': MethodText(
+        'A diffeomorphism was then estimated on the native images as the flow of a neural ordinary differential '
+        'equation (Chen et al. 2018; Wu et al. 2022)',
+        {**_NODE, **_NODEO},
+    ),
+    'lddmm': MethodText(
+        'A diffeomorphism was then estimated on the native images as the flow of a neural ordinary differential '
+        'equation (Chen et al. 2018; Wu et al. 2022), with a velocity of large deformation diffeomorphic metric '
+        'mapping (LDDMM; Beg et al. 2005)',
+        {
+            **_NODE,
+            **_NODEO,
+            'lddmm': 'Beg MF, Miller MI, Trouvé A, Younes L (2005). Computing large deformation metric mappings via '
+            'geodesic flows of diffeomorphisms. International Journal of Computer Vision 61:139-157.',
+        },
+    ),
+    'nodeo': MethodText(
+        'A deformation was then estimated on the native images by a neural ordinary differential equation '
+        '(Chen et al. 2018) whose state is the cloud of all voxels (NODEO; Wu et al. 2022)',
+        {**_NODE, **_NODEO},
+    ),
+}
+
+#: What a preset optimises, by its similarity.
+SIMILARITY_TEXTS = {
+    'mind': MethodText(
+        'the distance of their modality independent neighbourhood descriptors (MIND; Heinrich et al. 2012)', _MIND
+    ),
+    'mind-ssc': MethodText(
+        'the distance of their modality independent neighbourhood descriptors (MIND; Heinrich et al. 2012) in the form '
+        'of self-similarity contexts (MIND-SSC; Heinrich et al. 2013)',
+        {**_MIND, **niftyreg.SIMILARITY_TEXTS['--mindssc 1'].references},
+    ),
+    'ngf': MethodText(
+        'the agreement of their normalised gradient fields (NGF; Haber and Modersitzki 2006)',
+        {
+            'ngf': 'Haber E, Modersitzki J (2006). Intensity gradient based registration and fusion of multi-modal '
+            'images. Medical Image Computing and Computer-Assisted Intervention, LNCS 4191:726-733.',
+        },
+    ),
+    'gmi': MethodText(
+        'their global mutual information (GMI; Wells et al. 1996; Maes et al. 1997)',
+        {
+            'wells': 'Wells WM, Viola P, Atsumi H, Nakajima S, Kikinis R (1996). Multi-modal volume registration by '
+            'maximization of mutual information. Medical Image Analysis 1:35-51.',
+            'maes': 'Maes F, Collignon A, Vandermeulen D, Marchal G, Suetens P (1997). Multimodality image '
+            'registration by maximization of mutual information. IEEE Transactions on Medical Imaging 16:187-198.',
+        },
+    ),
+    'lmi': MethodText(
+        'their mutual information within cubes of voxels (LMI; Studholme et al. 2006; Guo 2019)',
+        {
+            'regional': 'Studholme C, Drapaca C, Iordanova B, Cardenas V (2006). Deformation-based mapping of volume '
+            'change from serial brain MRI in the presence of local tissue contrast change. IEEE Transactions on '
+            'Medical Imaging 25:626-639.',
+            'lmi': 'Guo CK (2019). Multi-modal image registration with unsupervised deep learning. Thesis, '
+            'Massachusetts Institute of Technology.',
+        },
+    ),
 }
 
 #: The rule that decides between affine and deformation, for every method.
@@ -73,16 +160,15 @@ def methods_text(settings: Settings) -> str:
     if settings.bias_correction == 'n4':
         used.append('n4')
         bias = 'Both scans were corrected for intensity inhomogeneity with N4 (Tustison et al. 2010).'
-    deformable, names = _deformable(settings)
-    used += names
-    known = {**REFERENCES, **(APP_PROGRAMS[settings.method].references if settings.method in APP_PROGRAMS else {})}
-    references = '\n'.join(f'- {text}' for text in sorted(known[key] for key in used))
+    deformable = _program(settings) if settings.method in APP_PROGRAMS else _preset(settings)
+    cited = {**{key: REFERENCES[key] for key in used}, **deformable.references}
+    references = '\n'.join(f'- {text}' for text in sorted(cited.values()))
     paragraph = (
         f'T2-weighted scans were registered to the T1-weighted scans of the same person with bidsreg {__version__}, '
         f'a BIDS App (Gorgolewski et al. 2016) built on Nipype{_version("nipype")} (Gorgolewski et al. 2011). '
         f'{masks}; it was carried over to the T2-weighted scan by a rigid alignment. {bias} '
         f'The scans were aligned with ANTs (ANTsPy{_version("antspyx")}; Avants et al. 2011), maximising mutual '
-        f'information: rigidly, then with an affine transform inside the brain masks. {deformable} '
+        f'information: rigidly, then with an affine transform inside the brain masks. {deformable.phrase} '
         'All transforms were composed, and every resampled image was interpolated once from its native grid.'
     )
     parts = [
@@ -95,35 +181,30 @@ def methods_text(settings: Settings) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def _deformable(settings: Settings) -> tuple[str, list[str]]:
-    """Say how the deformation was found, and whom that needs cited."""
+def _preset(settings: Settings) -> MethodText:
+    """Say how a preset found the deformation."""
     device = {'auto': '', 'cpu': ', on the CPU'}.get(settings.device, ', on a GPU')
     how = f'(method {settings.method}, working resolution {settings.working_resolution:g} mm, seed '
     how += f'{settings.random_seed}{device}{", in the fast testing mode" if settings.sloppy else ""})'
-    if settings.method in APP_PROGRAMS:
-        return _baseline(settings, APP_PROGRAMS[settings.method])
-    similarity = 'the similarity of the scans'
-    names = ['node', 'nodeo']
-    if settings.method.endswith('mind'):
-        names.append('mind')
-        similarity = 'the distance of their modality independent neighbourhood descriptors (MIND; Heinrich et al. 2012)'
+    chosen = PRESETS[settings.method]
+    made, compared = VELOCITY_TEXTS[chosen.velocity], SIMILARITY_TEXTS[chosen.similarity]
     text = (
-        'A diffeomorphism was then estimated on the native images as the flow of a neural ordinary differential '
-        f'equation (Chen et al. 2018; Wu et al. 2022), optimising {similarity} from coarse to fine {how}; '
-        f'torch{_version("torch")}, torchdiffeq{_version("torchdiffeq")}. ' + AFFINE_KEPT
+        f'{made.phrase}, optimising {compared.phrase} from coarse to fine {how}; '
+        f'torch{_version("torch")}, torchdiffeq{_version("torchdiffeq")}. {AFFINE_KEPT}'
     )
-    return text, names
+    return MethodText(text, {**made.references, **compared.references})
 
 
-def _baseline(settings: Settings, program: Program) -> tuple[str, list[str]]:
+def _program(settings: Settings) -> MethodText:
     """Say with which other program the deformation was found."""
+    program = APP_PROGRAMS[settings.method]
     number = '' if program.missing() else f', version {program.version()}'
     testing = ', in the fast testing mode' if settings.sloppy else ''
     text = (
         f'A deformation was then estimated on the native images with {program.sentence} '
         f'(method {program.name}{number}, seed {settings.random_seed}{testing}). {AFFINE_KEPT}'
     )
-    return text, list(program.references)
+    return MethodText(text, program.references)
 
 
 def _version(package: str) -> str:

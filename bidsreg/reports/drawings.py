@@ -223,7 +223,7 @@ def loss_curve(result: str | os.PathLike | dict[str, Any], out: str | os.PathLik
     ----------
     result : path or dict
         ``result.json`` of ``bidsreg-pair`` (or a QC file that holds the same), or its content: its ``loss_history``
-        is a list of ``{"level": mm, "iteration": i, "loss": x, "similarity": x, "regularity": x}``.
+        is a list of ``{"level": mm, "iteration": i, "loss": x, "similarity": x, "regularity": x, "factor": x}``.
     out : path
         SVG to write.
 
@@ -254,18 +254,18 @@ def loss_curve(result: str | os.PathLike | dict[str, Any], out: str | os.PathLik
 
 
 def _parts(history: list[dict[str, Any]]) -> list[tuple[int, str]]:
-    """Find where another level or another weight of the regularity begins: first step, and what to write above.
+    """Find where another level or another factor on the weights begins: first step, and what to write above.
 
-    The weight is named only where it changes within a level.
+    The factor is named only where it changes within a level.
     """
-    keys = [(step.get('level'), step.get('weight')) for step in history]
+    keys = [(step.get('level'), step.get('factor')) for step in history]
     starts = [k for k in range(len(keys)) if k == 0 or keys[k] != keys[k - 1]]
     often = [level for level, _ in (keys[k] for k in starts)]
     labels = []
-    for level, weight in (keys[k] for k in starts):
+    for level, factor in (keys[k] for k in starts):
         label = f'{level:g} mm' if isinstance(level, int | float) else str(level)
-        named = often.count(level) > 1 and isinstance(weight, int | float)
-        labels.append(f'{label},\nweight {weight:g}' if named else label)
+        named = often.count(level) > 1 and isinstance(factor, int | float)
+        labels.append(f'{label},\nweights x {factor:g}' if named else label)
     return list(zip(starts, labels, strict=True))
 
 

@@ -119,7 +119,7 @@ def _affine(scene: Scene, out: Path) -> Path:
 
 
 #: The pictures by their names, in the order in which they are made.
-PICTURES: Mapping[str, Picture] = {
+PICTURES: dict[str, Picture] = {
     'mask_t1w': Picture(
         'mask',
         'T1w',

@@ -12,6 +12,7 @@ from typing import Any
 
 from bidsreg.bids.names import ENTITIES
 from bidsreg.bids.sidecars import bids_uri, read_json
+from bidsreg.execution.crashes import last_crash
 from bidsreg.outcome import Outcome
 from bidsreg.qc.verdict import Threshold, Verdict, judge, read_thresholds
 from bidsreg.registration.atomic import write_text
@@ -117,7 +118,8 @@ def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Out
             outcome = None  # an earlier failure that has been mended since
         crash_file = outcome.crash_file if outcome else None
         if pair is not None and not qc and crash_file is None and name not in now:
-            crash_file = newest_crash(pair.node_name, settings.output_dir)
+            found = last_crash(settings.output_dir / 'logs', pair.node_name)
+            crash_file = found.crash_file if found else None
         records.append(
             PairRecord(
                 name=name,
@@ -221,16 +223,6 @@ def recall(subject: str, output_dir: Path) -> dict[str, Outcome]:
         }
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
-
-
-def newest_crash(node_name: str, output_dir: Path) -> Path | None:
-    """Return the last crash file in the logs that names the node of a pair; None where there is none."""
-    found = [
-        path
-        for path in output_dir.glob('logs/*/crash-*')
-        if re.search(rf'\b{re.escape(node_name)}\b', _read_text(path)[:4000])
-    ]
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _read_text(path: Path | None) -> str:

@@ -58,7 +58,7 @@ def redraw(record: PairRecord, settings: Settings) -> dict[str, str]:
 
 
 def scene_of_derivatives(record: PairRecord, settings: Settings) -> Scene:
-    """Find the files of a finished pair, and its T2w in the dataset they were made from."""
+    """Find the files of a finished pair; its T2w, where that is not among them, in the dataset they were made from."""
     out = settings.output_dir
     ours = {key: out / output_name(key, record.entities) for key in PRODUCTS if PRODUCTS[key].of == 'T2w'}
     found: dict[str, Path | None] = {
@@ -76,6 +76,8 @@ def scene_of_derivatives(record: PairRecord, settings: Settings) -> Scene:
         found.update(zip(names, (_find(uri, settings) for uri in uris), strict=False))
     else:
         LOGGER.debug('%s: what the transform was made from is not known', record.name)
+    if ours['t2w_preproc'].is_file():
+        found['moving'] = ours['t2w_preproc']
     return Scene(**{name: path for name, path in found.items() if path is not None and path.is_file()})
 
 

@@ -1,6 +1,6 @@
 """A study: a row for every pair that is done, failed or missing, read from the derivatives alone.
 
-`read_study` collects; `study_page.write_group` writes ``group_registration.tsv``, ``.json`` and ``.html``.
+`read_study` collects; `study_page.write_study` writes ``group_registration.tsv``, ``.json`` and ``.html``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from typing import Any, TypeGuard
 from bidsreg.bids.names import ENTITIES, PRODUCTS
 from bidsreg.bids.pairs import node_name
 from bidsreg.errors import InputError
+from bidsreg.execution.crashes import last_crash
 from bidsreg.qc.dictionary import read_dictionary
 from bidsreg.qc.verdict import CHECKS, STATUSES, At, Threshold, Verdict, read_thresholds
-from bidsreg.reports.record import judge_qc, natural, newest_crash, parse_name, recall
+from bidsreg.reports.record import judge_qc, natural, parse_name, recall
 
 if typing.TYPE_CHECKING:
     from bidsreg.settings import Settings
@@ -350,7 +351,7 @@ def _planned(out: Path) -> Iterator[Row]:
             yield Row(f'sub-{line.get("subject")}', 'no pair', reason)
         elif t2w and line.get('decision') == 'register':
             yield Row(_name_of(t2w), 'not done')
-        elif t2w and not reason.startswith('--bids-filter-file'):
+        elif t2w and line.get('decision') == 'left out':
             yield Row(_name_of(t2w), 'left out', reason)
 
 
@@ -362,8 +363,8 @@ def _name_of(t2w: str) -> str:
 
 def _with_crash(row: Row, out: Path) -> Row:
     """Say where the work stopped, when a run that was interrupted left a crash file."""
-    crash = newest_crash(node_name(row.name), out)
-    left = f'; an earlier run left {crash.relative_to(out).as_posix()}' if crash else ''
+    crash = last_crash(out / 'logs', node_name(row.name))
+    left = f'; an earlier run left {crash.crash_file.relative_to(out).as_posix()}' if crash and crash.crash_file else ''
     return Row(row.name, row.status, f'planned, and not done yet{left}')
 
 

@@ -45,7 +45,7 @@ SECTIONS = {
 }
 
 
-def write_group(study: Study, settings: Settings) -> Path:
+def write_study(study: Study, settings: Settings) -> Path:
     """Write ``group_registration.tsv``, ``.json`` and ``.html`` into the output folder, each by an atomic write.
 
     Returns

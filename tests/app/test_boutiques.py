@@ -146,7 +146,7 @@ def test_defaults_are_told(inputs):
         assert 'default-value' not in item
         value = getattr(settings, name, None)
         if isinstance(value, str) or (item['type'] == 'Number' and name not in ('nprocs', 'omp_nthreads')):
-            assert f'({value:g})' if isinstance(value, float) else f'({value})' in item['description'], name
+            assert (f'({value:g})' if isinstance(value, float) else f'({value})') in item['description'], name
             checked += 1
     assert checked >= 7
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 
@@ -28,9 +27,8 @@ def test_not_a_bids_folder(app, capsys, tmp_path):
 
 
 @pytest.mark.parametrize('text', ['{broken', '[]', '{"Name": "x"}'])
-def test_bad_description(app, capsys, raw, text, monkeypatch):
+def test_bad_description(raw, text):
     (raw / 'dataset_description.json').write_text(text)
-    monkeypatch.setattr(sys, 'argv', ['bidsreg'])
     settings = Settings(bids_dir=raw, output_dir=raw.parent / 'out')
     with pytest.raises(InputError, match=r'cannot be read|has no'):
         checks.check_dataset(settings)

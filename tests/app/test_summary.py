@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from bidsreg.app.summary import OutcomeTable
-from bidsreg.outcome import Cause, Failure
+from bidsreg.outcome import SENTENCES, Cause, Failure
 
 ONE, TWO, THREE = (SimpleNamespace(name=f'sub-0{k}', subject=f'0{k}', session=None) for k in (1, 2, 3))
 
@@ -22,9 +22,8 @@ def test_one_line_for_each_that_is_not_done_and_then_the_counts(capsys):
     assert capsys.readouterr().out.splitlines() == [
         '',
         'no pair: sub-04, step pairing: only T1w',
-        'failed: sub-02, step register: a process was killed, most often because memory ran out: give more memory, or '
-        'run fewer at once (--mem) (crash file: /logs/crash.txt)',
-        'locked: sub-03, step start: another run is working on it',
+        f'failed: sub-02, step register: {SENTENCES[Cause.KILLED]} (crash file: /logs/crash.txt)',
+        f'locked: sub-03, step start: {SENTENCES[Cause.LOCKED]}',
         '1 done, 1 failed, 1 locked, 1 no pair',
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -69,9 +68,7 @@ def test_a_killed_process_gets_a_second_chance(app, capsys):
 
 
 def test_stop_on_first_crash(app, capsys):
-    started = time.time()
     assert app('--stop-on-first-crash', fake={'sub-01': 'raise', 'sub-02': 'slow'}) == 1
-    assert time.time() - started < 20
     text = capsys.readouterr().out
     assert 'failed: sub-01, step work: ValueError' in text
     assert 'failed: sub-02, step run: not finished, because another step crashed' in text

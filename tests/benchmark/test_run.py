@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bidsreg.benchmark.cli import build_parser, main
+from bidsreg.benchmark.cli import main
 from bidsreg.benchmark.run import why_failed
 from bidsreg.outcome import Cause, Failure
 from bidsreg.programs import PROGRAMS
@@ -336,15 +336,6 @@ def test_nothing_is_written_into_the_dataset(bids, tmp_path, capsys):
     for out in (bids, bids / 'results', bids / 'derivatives'):
         assert main([str(bids), str(out), '--methods', 'affine', '-w', str(tmp_path / 'work')]) == 2
         assert 'lies in the dataset' in capsys.readouterr().err
-
-
-# ---------------------------------------------------------------------------------------------------- documentation
-def test_every_option_is_told():
-    page = (Path(__file__).resolve().parents[2] / 'docs' / 'benchmark.md').read_text(encoding='utf-8')
-    told = set(re.findall(r'(?<![\w-])--[a-z][a-z0-9-]+', page))
-    for action in build_parser()._actions:
-        spellings = {word for word in action.option_strings if word.startswith('--')}
-        assert not spellings or spellings & (told | {'--help', '--version'}), spellings
 
 
 # ---------------------------------------------------------------------------------------------------- for real

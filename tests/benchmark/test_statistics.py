@@ -42,9 +42,8 @@ def test_signed_rank_of_nothing_and_of_no_difference():
 
 def test_compare_takes_pairs_that_both_have_done():
     values = pd.DataFrame({'a': [1.0, 2, 3, 4], 'ref': [0.5, 1.0, np.nan, 2.0], 'b': [np.nan] * 4})
-    a, b = compare(values, 'ref')
-    assert (a.method, a.n, a.median_difference) == ('a', 3, 1.0)
-    assert a.p == a.p_holm == pytest.approx(0.25)
-    assert b.n == 0
-    assert np.isnan(b.p_holm)
-    assert compare(values, 'absent') == []
+    found = compare(values, 'ref')
+    assert list(found) == ['a', 'b']
+    assert found['a'] == pytest.approx(0.25)  # of three differences that are all above zero
+    assert np.isnan(found['b'])
+    assert compare(values, 'absent') == {}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bidsreg.bids.pairs import plan_table
 from bidsreg.cli import read_filters
 from bidsreg.errors import InputError
 from tests.planning import names, plan
@@ -40,6 +41,8 @@ def test_filter_file(tmp_path, content, pairs):
     expected = {(f'sub-01_{one}_T1w', f'sub-01_{two}_T2w'.replace('__', '_')) for one, two in pairs}
     assert set(names(found)) == expected
     assert any('--bids-filter-file' in item.reason for item in found.left_out)
+    assert all(item.filtered == ('--bids-filter-file' in item.reason) for item in found.left_out)
+    assert 'filtered' in set(plan_table(found)['decision'])
 
 
 @pytest.mark.parametrize(

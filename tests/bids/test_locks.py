@@ -12,8 +12,8 @@ _HOLD = """
 import sys, time
 from bidsreg.bids.locks import lock_pair
 from bidsreg.bids.pairs import find_pairs
-from bidsreg.settings import Settings
-settings = Settings.from_toml(sys.argv[1])
+from bidsreg.settings import Settings, read_toml
+settings = Settings(**read_toml(sys.argv[1]))
 locks = [lock_pair(pair, settings) for pair in find_pairs(settings).pairs]
 print(sum(lock is not None for lock in locks), flush=True)
 time.sleep(60)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bidsreg.bids.dataset import write_dataset_files
-from bidsreg.bids.names import PRODUCTS, figure_path, pair_outputs
+from bidsreg.bids.names import ENTITIES, PRODUCTS, figure_path, output_name, pair_outputs
 
 
 def test_names(pairs, settings):
@@ -17,6 +19,7 @@ def test_names(pairs, settings):
         't1w_preproc': f'{fixed}_desc-preproc_T1w.nii.gz',
         't1w_mask': f'{fixed}_desc-brain_mask.nii.gz',
         't2w_mask': f'{anat}_space-T2w_desc-brain_mask.nii.gz',
+        't2w_preproc': f'{anat}_desc-preproc_T2w.nii.gz',
         't2w_in_t1w': f'{anat}_space-T1w_desc-preproc_T2w.nii.gz',
         't1w_in_t2w': f'{anat}_space-T2w_desc-preproc_T1w.nii.gz',
         'jacobian': f'{anat}_from-T2w_to-T1w_mode-image_desc-jacobian_xfm.nii.gz',
@@ -63,3 +66,46 @@ def _same(file, wanted) -> bool:
     """Entities that are not asked for are not there either (pybids' get allows more)."""
     mine = {key: value for key, value in file.get_entities(metadata=False).items() if value is not None}
     return set(mine) == {key for key, value in wanted.items() if value is not None}
+
+
+def test_every_entity_comes_in_the_order_of_bids():
+    from bidsschematools.schema import load_schema
+
+    schema = load_schema()
+    order = [schema.objects.entities[key]['name'] for key in schema.rules.entities]
+    scan = dict.fromkeys(ENTITIES, '1') | {'mt': 'on', 'part': 'mag'}
+    for key, product in PRODUCTS.items():
+        labels = [part.partition('-')[0] for part in output_name(key, scan).name.split('_')[:-1]]
+        assert set(ENTITIES.values()) <= set(labels)
+        known = [label for label in labels if label in order]
+        assert known == sorted(known, key=order.index), key
+        assert product.entities['suffix'] in output_name(key, scan).name
+
+
+#: What NiBabies (io_spec_anat.json) and sMRIPrep (io_spec.json) ask a folder of derivatives for.
+NIFTI = ['.nii.gz', '.nii']
+QUERIES = {
+    't1w_preproc': {'space': None, 'desc': 'preproc', 'suffix': 'T1w', 'extension': NIFTI},
+    't2w_preproc': {'space': None, 'desc': 'preproc', 'suffix': 'T2w', 'extension': NIFTI},
+    't1w_mask': {'space': None, 'desc': 'brain', 'suffix': 'mask', 'extension': NIFTI},
+    'inverse_xfm': {'from': 'T1w', 'to': 'T2w', 'suffix': 'xfm', 'mode': 'image', 'extension': ['.h5', '.txt']},
+    'forward_xfm': {'from': 'T2w', 'to': 'T1w', 'suffix': 'xfm', 'mode': 'image', 'extension': ['.h5', '.txt']},
+    # and what anybody would ask for
+    't2w_in_t1w': {'space': 'T1w', 'suffix': 'T2w', 'extension': NIFTI},
+    't1w_in_t2w': {'space': 'T2w', 'suffix': 'T1w', 'extension': NIFTI},
+    't2w_mask': {'space': 'T2w', 'suffix': 'mask', 'extension': NIFTI},
+}
+
+
+@pytest.mark.parametrize('spec', ['derivatives', None])
+def test_the_neighbours_find_one_file_for_each_question(pairs, settings, finish, spec):
+    from bids.layout import BIDSLayout
+
+    pair = pairs['sub-01']
+    finish(pair, settings)
+    write_dataset_files(settings, {})
+    config = ['bids', spec] if spec else None
+    layout = BIDSLayout(settings.output_dir, validate=False, is_derivative=True, config=config)
+    for key, query in QUERIES.items():
+        found = layout.get(subject='01', datatype='anat', return_type='filename', **query)
+        assert found == [str(pair_outputs(pair, settings.output_dir)[key])], key

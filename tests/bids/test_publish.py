@@ -83,7 +83,7 @@ def test_failing_to_publish_leaves_no_half_file(pair, settings, monkeypatch, fin
     replaced = []
 
     def replace_some(one, two, real=os.replace):
-        if 'jacobian_T2w.nii' in str(two):
+        if 'jacobian_xfm.nii' in str(two):
             raise OSError(28, 'No space left on device')
         replaced.append(two)
         real(one, two)

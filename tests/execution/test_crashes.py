@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 from bidsreg.errors import InputError
-from bidsreg.execution.crashes import FailureRecorder, any_crash, crashes, failure_of, read_crash, read_traceback
+from bidsreg.execution.crashes import FailureRecorder, crashes, failure_of, last_crash, read_crash, read_traceback
 from bidsreg.outcome import Cause, Failure
 
 #: What Nipype writes of a program that failed.
@@ -28,6 +29,7 @@ LATE = '\n\nWhen creating this crashfile, the results file corresponding\nto the
         (PROGRAM.format('', 1), Cause.FAILED, 'RuntimeError: subprocess exited with code 1.'),
         (f'MemoryError: big{LATE}', Cause.OUT_OF_MEMORY, 'MemoryError: big'),
         ('MemoryError\n', Cause.OUT_OF_MEMORY, 'MemoryError'),
+        ('bidsreg.errors.GpuFullError: too little\n', Cause.OUT_OF_MEMORY, 'too little'),
         ('torch.OutOfMemoryError: CUDA\n', Cause.OUT_OF_MEMORY, 'torch.OutOfMemoryError: CUDA'),
         ("OSError: [Errno 28] No space left: 'a'", Cause.NO_SPACE, "OSError: [Errno 28] No space left: 'a'"),
         ('OSError: [Errno 2] No such file', Cause.FAILED, 'OSError: [Errno 2] No such file'),
@@ -89,9 +91,27 @@ def test_the_crashes_of_one_pair(tmp_path):
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / f'crash-{number}.txt').write_text(f'Node: wf.{node}\n\nValueError: {number}\n')
     assert [failure.detail for failure in crashes(tmp_path / 'new', 'pair_10')] == ['ValueError: 1']
-    first = any_crash([tmp_path / 'new', tmp_path / 'old'], 'pair_10')
-    assert first == Failure(Cause.FAILED, 'ValueError: 1', 'n4', tmp_path / 'new' / 'crash-1.txt')
-    assert any_crash([tmp_path / 'old'], 'pair_1') is None
+
+
+def test_the_last_crash_is_that_of_the_last_attempt(tmp_path):
+    """In the newest run that the pair crashed in, whatever else was written later."""
+
+    def leave(run, number, node, when):
+        path = tmp_path / run / f'crash-{number}.txt'
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'Node: wf.{node}\n\nValueError: {number}\n')
+        os.utime(path, (when, when))
+        return path
+
+    leave('20260101', 0, 'pair_10.rigid', when=9)  # as a copy of the folder may have it
+    last = leave('20260102', 1, 'pair_10.register', when=3)
+    leave('20260102', 2, 'pair_10.n4', when=2)
+    leave('20260102', 3, 'pair_1.n4', when=4)
+    leave('20260103', 4, 'pair_1.n4', when=5)
+    (tmp_path / 'CITATION.md').touch()
+    assert last_crash(tmp_path, 'pair_10') == Failure(Cause.FAILED, 'ValueError: 1', 'register', last)
+    assert last_crash(tmp_path, 'pair_2') is None
+    assert last_crash(tmp_path / 'none', 'pair_1') is None
 
 
 class Plugin:

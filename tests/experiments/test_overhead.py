@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import nibabel as nib
 import overhead
+import pytest
 from nipype.interfaces.utility import Function, IdentityInterface
 from nipype.pipeline import engine as pe
 
@@ -19,6 +22,18 @@ def test_a_dataset_of_tiny_images(tmp_path):
     assert [path.name for path in images[:2]] == ['sub-0000_T1w.nii.gz', 'sub-0000_T2w.nii.gz']
     assert len(images) == 6
     assert nib.load(images[0]).shape == (8, 8, 8)
+
+
+@pytest.mark.slow  # the app's real graph, of a process of its own
+def test_a_number_of_subjects_is_a_row(capsys):
+    overhead.main(['1'])
+    *_, titles, _, row = capsys.readouterr().out.splitlines()
+    values = dict(zip(titles.split(' | '), row.split(' | '), strict=True))
+    assert int(values['steps']) > 20
+    for title in ('index', 'index kept', 'its CPU |'):
+        assert re.fullmatch(r'\d+\.\d s, \d{2,} MB( \|)?', values[title]), title
+    for title in ('graph', 'run of empty steps'):
+        assert re.fullmatch(r'\d+\.\d s', values[title]), title
 
 
 def test_steps_keep_their_names_and_do_nothing(tmp_path):

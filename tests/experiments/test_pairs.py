@@ -106,7 +106,7 @@ def test_seconds_are_medians_of_the_repeats(datasets, tmp_path, monkeypatch):
 
 
 def test_columns_are_empty_where_a_pair_lacks_the_number():
-    column = bench.Column('t', 'x', '.1f')
+    column = bench.CellColumn('t', 'x', '.1f')
     assert column.text([{'x': 1}, {'x': 2}]) == '1.5'
     assert column.text([{'x': 1}, {}]) == '-'
     assert column.text([{'x': None}]) == column.text([{'x': float('nan')}]) == column.text([]) == '-'

@@ -4,7 +4,10 @@ import nibabel as nb
 import numpy as np
 
 from bidsreg.interfaces.apply import Apply
+from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.preparation.resample import resample
+from bidsreg.registration.itk import write_affine
+from tests import data
 
 
 def test_the_node_writes_the_image_of_the_function(rigid_pair, here):
@@ -20,3 +23,28 @@ def test_transforms_are_optional(rigid_pair, here):
     _, paths = rigid_pair
     same = nb.load(Apply(in_file=str(paths['fixed']), reference=str(paths['fixed'])).run().outputs.out_file)
     np.testing.assert_allclose(same.get_fdata(), nb.load(paths['fixed']).get_fdata(), atol=0.05)
+
+
+def test_a_voxel_lands_where_the_matrix_says(tmp_path, here):
+    """One that is bright in the moving image: the inverse matrix maps it."""
+    matrix = rigid_matrix((5, 0, -10), (4, -6, 8))
+    shape, affine = data.GRIDS['oblique-left-handed']
+    moving = np.zeros(shape, np.float32)
+    moving[20, 30, 18] = 100
+    nb.save(data.image(moving, affine), tmp_path / 'moving.nii.gz')
+    reference = data.image(np.zeros((60, 70, 60), np.float32), data.grid((60, 70, 60)))
+    nb.save(reference, tmp_path / 'reference.nii.gz')
+    write_affine(tmp_path / 'a.txt', matrix)
+    found = Apply(
+        in_file=str(tmp_path / 'moving.nii.gz'),
+        reference=str(tmp_path / 'reference.nii.gz'),
+        transforms=[str(tmp_path / 'a.txt')],
+    ).run()
+    moved = nb.load(found.outputs.out_file)
+    weights = moved.get_fdata()
+    voxel = [
+        np.average(np.arange(n), weights=weights.sum(axis=tuple({0, 1, 2} - {k}))) for k, n in enumerate(weights.shape)
+    ]
+    world = nb.affines.apply_affine(moved.affine, voxel)
+    goal = nb.affines.apply_affine(np.linalg.inv(matrix), nb.affines.apply_affine(affine, (20, 30, 18)))
+    assert np.linalg.norm(world - goal) < 0.3

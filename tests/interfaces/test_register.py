@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import sys
+import traceback
 from pathlib import Path
 
 import nibabel as nb
@@ -11,7 +12,10 @@ import numpy as np
 import pytest
 from nipype.pipeline import engine as pe
 
-from bidsreg.interfaces.register import Register, explain_failure
+from bidsreg.errors import GpuFullError, InputError, ProcessKilledError
+from bidsreg.execution.crashes import failure_of, read_traceback
+from bidsreg.interfaces.register import Register, failure
+from bidsreg.outcome import Cause
 
 FAKE = """\
 import json, os, sys
@@ -142,10 +146,38 @@ def test_a_half_made_folder_of_a_killed_run_is_in_nobodys_way(rigid_pair, fake, 
 
 
 def test_last_line_is_the_cause():
-    text = explain_failure(1, '\n'.join(f'line {k}' for k in range(100)))
+    text = str(failure(1, '\n'.join(f'line {k}' for k in range(100))))
     assert text.splitlines()[-1] == 'bidsreg-pair failed (return code 1): line 99'
     assert len(text.splitlines()) < 20
-    assert 'signal 9' in explain_failure(137, '')
+    assert str(failure(1, '')).endswith('it said nothing')
+    assert 'killed by signal 9' in str(failure(137, 'level 4 mm')).splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ('returncode', 'kind', 'cause'),
+    [
+        (1, RuntimeError, Cause.FAILED),
+        (2, InputError, Cause.BAD_INPUT),
+        (3, GpuFullError, Cause.OUT_OF_MEMORY),
+        (-9, ProcessKilledError, Cause.KILLED),
+        (137, ProcessKilledError, Cause.KILLED),  # of the shell that ran it
+        (-11, RuntimeError, Cause.FAILED),
+        (139, RuntimeError, Cause.FAILED),
+    ],
+)
+def test_the_class_of_a_failure_gives_its_cause(returncode, kind, cause):
+    error = failure(returncode, 'level 4 mm')
+    assert type(error) is kind
+    assert failure_of(error).cause is cause
+    assert ('--mem' in str(error)) == (cause is Cause.KILLED)
+
+
+@pytest.mark.parametrize(('mode', 'cause'), [('fail', Cause.BAD_INPUT), ('killed', Cause.KILLED)])
+def test_the_cause_comes_through_a_node(rigid_pair, fake, here, monkeypatch, mode, cause):
+    monkeypatch.setenv('FAKE_PAIR', mode)
+    with pytest.raises(Exception, match='bidsreg-pair failed') as caught:
+        node(rigid_pair[1], here).run()
+    assert read_traceback(''.join(traceback.format_exception(caught.value)).splitlines()).cause is cause
 
 
 def test_torch_stays_out(rigid_pair):

@@ -12,6 +12,7 @@ import torch
 from bidsreg.pair import cli
 from bidsreg.programs import PROGRAMS, ProgramError
 from bidsreg.registration import Deformation
+from bidsreg.registration.errors import RegistrationError
 from tests import data
 from tests.fake_program import Pretended
 
@@ -153,6 +154,24 @@ def test_a_program_that_fails_ends_with_1(run, heads, monkeypatch, tmp_path):
     assert (code, told) == (1, None)
     assert 'bidsreg-pair: failed: reg_f3d ended with 3: no such brain' in said
     assert not (tmp_path / 'out').exists()
+
+
+def test_a_full_gpu_and_a_full_disk_have_their_exit_codes(run, heads, monkeypatch):
+    program = Pretended(heads.displacement())
+
+    def fill_gpu(workspace):
+        raise RegistrationError('too little memory') from torch.cuda.OutOfMemoryError('CUDA out of memory')
+
+    monkeypatch.setattr(program, 'run', fill_gpu)
+    assert run(program=program)[::2] == (3, 'bidsreg-pair: failed: too little memory\n')
+
+    def fill_disk(workspace):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(program, 'run', fill_disk)
+    code, _, said = run(program=program)
+    assert code == 1
+    assert 'bidsreg-pair: error: [Errno 28] No space left on device' in said
 
 
 def test_an_unknown_method_lists_programs_too(run, capsys):

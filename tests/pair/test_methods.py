@@ -2,6 +2,8 @@
 
 import dataclasses
 import io
+import subprocess
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pytest
@@ -202,6 +204,20 @@ def test_options_of_presets_are_refused_before_any_work(run, heads, words):
     code, told, said = run(*words, program=program)
     assert (code, told, program.workspaces) == (2, None, [])
     assert f'{words[0]} is for the presets only; pretended does not take it' in said
+
+
+@pytest.mark.parametrize(
+    'error', [subprocess.CalledProcessError(3, 'pretended'), PermissionError('locked'), PackageNotFoundError('greedy')]
+)
+def test_a_program_that_does_not_tell_its_version_is_refused_before_any_work(run, heads, monkeypatch, error):
+    def version():
+        raise error
+
+    program = Pretended(heads.displacement())
+    monkeypatch.setattr(program, 'version', version)
+    code, told, said = run(program=program)
+    assert (code, told, program.workspaces) == (2, None, [])
+    assert '--method pretended: it does not tell its version' in said
 
 
 @pytest.mark.parametrize(

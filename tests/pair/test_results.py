@@ -109,6 +109,14 @@ def test_folds_are_written_and_told(run, heads):
     assert f'{told["jacobian"]["folds"]} folds' in said
 
 
+def test_a_file_in_the_place_of_the_folder_is_refused_before_any_work(tmp_path, capsys):
+    (tmp_path / 'out').write_text('mine')
+    words = [str(tmp_path / 'none.nii'), str(tmp_path / 'none.nii'), '--method', 'pretended', '--overwrite']
+    assert cli.main([*words, '--out', str(tmp_path / 'out')], {'pretended': Pretended()}) == 2
+    assert 'out exists and is no folder' in capsys.readouterr().err
+    assert (tmp_path / 'out').read_text() == 'mine'
+
+
 def test_memory_of_a_gpu_is_told_only_where_one_is_used():
     assert list(results.peak_memory_mb('cpu')) == ['peak_memory_mb']
 

@@ -1,76 +1,46 @@
-"""Matrices: written, read by others, taken apart."""
+"""Rigid matrices: the order of the turns, and what they turn around."""
 
-import nibabel as nb
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
 from bidsreg.preparation.affine import rigid_matrix
-from bidsreg.registration.itk import read_affine, write_affine
-from tests import data
-
-MATRIX = rigid_matrix((10, -20, 30), (3, -4, 5), (20, -10, 60)) @ np.diag([1.02, 0.97, 1.05, 1])
 
 
-def test_round_trip_is_exact_to_the_last_digits(tmp_path):
-    write_affine(tmp_path / 'a.txt', MATRIX)
-    np.testing.assert_allclose(read_affine(tmp_path / 'a.txt'), MATRIX, rtol=0, atol=1e-14)
+def turn(axis: int, degrees: float) -> np.ndarray:
+    """A right-handed turn about one axis, written out."""
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    matrix = np.eye(3)
+    matrix[[first, first, second, second], [first, second, first, second]] = cos, -sin, sin, cos
+    return matrix
 
 
-def test_text_is_what_itk_writes_itself(tmp_path):
-    sitk = pytest.importorskip('SimpleITK')
-    write_affine(tmp_path / 'a.txt', MATRIX)
-    transform = sitk.ReadTransform(str(tmp_path / 'a.txt'))
-    x, y, z = transform.TransformPoint((-10.0, -20.0, 30.0))  # LPS
-    np.testing.assert_allclose((-x, -y, z), (MATRIX @ [10, 20, 30, 1])[:3], atol=1e-10)
-
-    transform = sitk.AffineTransform(3)
-    transform.SetCenter((12.0, -30.0, 7.0))
-    transform.SetMatrix(np.diag([1.1, 0.9, 1.0]).ravel())
-    transform.SetTranslation((1.0, 2.0, 3.0))
-    for name in ('b.txt', 'b.mat'):
-        sitk.WriteTransform(transform, str(tmp_path / name))
-        point = (read_affine(tmp_path / name) @ [10, 20, 30, 1])[:3]
-        x, y, z = transform.TransformPoint((-10.0, -20.0, 30.0))
-        np.testing.assert_allclose(point, (-x, -y, z), atol=1e-10)
+def test_nothing_is_the_identity():
+    np.testing.assert_array_equal(rigid_matrix(), np.eye(4))
 
 
-def test_nitransforms_reads_the_same_matrix(tmp_path):
-    linear = pytest.importorskip('nitransforms.linear')
-    write_affine(tmp_path / 'a.txt', MATRIX)
-    np.testing.assert_allclose(linear.load(tmp_path / 'a.txt', fmt='itk').matrix, MATRIX, atol=1e-6)
+@pytest.mark.parametrize(('axis', 'goal'), [(0, (0, 0, 1)), (1, (1, 0, 0)), (2, (0, 1, 0))])
+def test_turns_are_right_handed(axis, goal):
+    """A quarter about one axis brings the next axis onto the one after that; about y, z onto x."""
+    degrees = [0, 0, 0]
+    degrees[axis] = 90
+    start = np.eye(3)[(axis + 1) % 3]
+    np.testing.assert_allclose(rigid_matrix(degrees)[:3, :3] @ start, goal, atol=1e-12)
 
 
-def test_ants_resamples_with_it(tmp_path, here):
-    """A voxel bright in the moving image lands where the inverse matrix says it must."""
-    from bidsreg.interfaces.apply import Apply
-
-    matrix = rigid_matrix((5, 0, -10), (4, -6, 8))
-    shape, affine = data.GRIDS['oblique-left-handed']
-    moving = np.zeros(shape, np.float32)
-    moving[20, 30, 18] = 100
-    nb.save(data.image(moving, affine), tmp_path / 'moving.nii.gz')
-    reference = data.image(np.zeros((60, 70, 60), np.float32), data.grid((60, 70, 60)))
-    nb.save(reference, tmp_path / 'reference.nii.gz')
-    write_affine(tmp_path / 'a.txt', matrix)
-    found = Apply(
-        in_file=str(tmp_path / 'moving.nii.gz'),
-        reference=str(tmp_path / 'reference.nii.gz'),
-        transforms=[str(tmp_path / 'a.txt')],
-    ).run()
-    moved = nb.load(found.outputs.out_file)
-    weights = moved.get_fdata()
-    voxel = [
-        np.average(np.arange(n), weights=weights.sum(axis=tuple({0, 1, 2} - {k}))) for k, n in enumerate(weights.shape)
-    ]
-    world = nb.affines.apply_affine(moved.affine, voxel)
-    goal = nb.affines.apply_affine(np.linalg.inv(matrix), nb.affines.apply_affine(affine, (20, 30, 18)))
-    assert np.linalg.norm(world - goal) < 0.3
+def test_about_x_then_y_then_z():
+    matrix = rigid_matrix((10, -20, 30))
+    np.testing.assert_allclose(matrix[:3, :3], turn(2, 30) @ turn(1, -20) @ turn(0, 10), atol=1e-12)
+    np.testing.assert_array_equal(matrix[:, 3], [0, 0, 0, 1])
+    np.testing.assert_array_equal(matrix[3], [0, 0, 0, 1])
 
 
-@pytest.mark.parametrize(
-    'text', ['', 'hello', '#Insight Transform File V1.0\nTransform: AffineTransform_double_3_3\nParameters: 1 2\n']
-)
-def test_other_files_are_refused(tmp_path, text):
-    (tmp_path / 'a.txt').write_text(text)
-    with pytest.raises(ValueError, match=r'a\.txt'):
-        read_affine(tmp_path / 'a.txt')
+def test_around_the_centre_and_then_along():
+    """The centre is moved by the translation alone; a point beside it is turned around it first."""
+    centre, translation, beside = np.array([20.0, -10, 60]), np.array([3.0, -4, 5]), np.array([1.0, 2, 3])
+    matrix = rigid_matrix((10, -20, 30), translation, centre)
+    np.testing.assert_allclose(matrix @ [*centre, 1], [*(centre + translation), 1], atol=1e-12)
+    goal = centre + translation + turn(2, 30) @ turn(1, -20) @ turn(0, 10) @ beside
+    np.testing.assert_allclose(matrix @ [*(centre + beside), 1], [*goal, 1], atol=1e-12)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bidsreg.errors import InputError
+from bidsreg.errors import InputError, ProcessKilledError
 from bidsreg.preparation import skullstrip
+from bidsreg.preparation.deepbet import NO_BRAIN
 from bidsreg.preparation.skullstrip import brain_mask, stripped_already
 from tests import data
 
@@ -143,17 +144,29 @@ def test_deepbet_runs_apart_and_its_failure_is_told(heads, here, monkeypatch):
     assert 'deepbet, as asked for' in method
     assert seen['command'][1:3] == ['-m', 'bidsreg.preparation.deepbet']
     assert seen['command'][-2:] == ['--threads', '3']
-    assert '--gpu' not in seen['command']
     assert seen['env']['OMP_NUM_THREADS'] == '3'
     Done.returncode = -9
-    with pytest.raises(RuntimeError, match='killed by signal 9'):
+    with pytest.raises(ProcessKilledError, match=r'killed by signal 9, .*--mem.*brain mask of your own'):
         run(heads[0])
-    Done.returncode, Done.stderr = 1, 'AssertionError: Not enough foreground to calculate bounding box'
+    Done.returncode = -11
+    with pytest.raises(RuntimeError, match=r'killed by signal 11$') as crashed:
+        run(heads[0])
+    assert not isinstance(crashed.value, ProcessKilledError)
+    Done.returncode, Done.stderr = NO_BRAIN, 'an empty box'
+    with pytest.raises(InputError, match=r'found no brain in .*an empty box'):
+        run(heads[0])
+    for code in (1, 137, 255):  # no shell is in between, so these are no signals
+        Done.returncode, Done.stderr = code, 'ImportError: no argmax in a bounding box'
+        with pytest.raises(RuntimeError, match=rf'return code {code}\)(.|\n)*no argmax in a bounding box$') as failed:
+            run(heads[0])
+        assert not isinstance(failed.value, ProcessKilledError)
+
+
+@pytest.mark.slow
+def test_deepbet_sees_no_brain_in_nothing(tmp_path, here):
+    nb.save(nb.Nifti1Image(np.zeros((40, 40, 40), np.float32), np.diag([4.0, 4, 4, 1])), tmp_path / 'T1w.nii.gz')
     with pytest.raises(InputError, match='found no brain'):
-        run(heads[0])
-    Done.stderr = 'ImportError: no torch'
-    with pytest.raises(RuntimeError, match=r'ImportError: no torch$'):
-        run(heads[0])
+        run(tmp_path / 'T1w.nii.gz', mode='force')
 
 
 @pytest.mark.slow

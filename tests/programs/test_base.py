@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bidsreg.programs import ProgramError
+from bidsreg.programs import Program, ProgramError, ProgramSettings
 from bidsreg.programs.events import FieldFolds, InverseMissing, InverseSearched, ProgramEnded
 from bidsreg.registration import Grid, Image
 from tests.fake_program import Pretended, PretendedSettings, smooth_field
@@ -50,6 +50,8 @@ def test_folds_are_counted_told_and_left(heads):
     assert np.array_equal(found.deformation.forward, field)
     ended, missing, folded = found.events
     assert isinstance(missing, InverseMissing)
+    assert missing.voxels > 10
+    assert missing.worst_mm > 1
     assert folded == FieldFolds('pretended', found.folds)
     assert (ended.warning, missing.warning, folded.warning) == (False, True, True)
     # away from the fold the inverse is as good as any
@@ -100,6 +102,16 @@ def test_bad_input_is_refused_before_any_work(heads, changed, words):
     with pytest.raises(ValueError, match=words):
         program.register(given.pop('fixed'), given.pop('moving'), **given)
     assert program.workspaces == []
+
+
+def test_a_program_without_a_package_is_there_and_has_no_version():
+    class Bare(Program[ProgramSettings]):
+        name, settings = 'bare', ProgramSettings()
+
+        def run(self, workspace):
+            """Find nothing."""
+
+    assert (Bare().missing(), Bare().version()) == ('', '')
 
 
 def test_only_a_program_that_asks_for_one_has_a_python_process():

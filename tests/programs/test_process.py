@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from bidsreg.programs import ProgramError, Workspace
-from bidsreg.programs.process import THREAD_VARIABLES, run_program
+from bidsreg.programs.process import THREAD_VARIABLES, run_program, run_python
 
 
 @pytest.fixture
@@ -48,6 +49,29 @@ def test_what_a_program_says_reaches_stderr_unless_quiet(workspace, capfd):
 def test_a_program_that_fails_says_why(workspace, words, said):
     with pytest.raises(ProgramError, match=said):
         run_program(words, workspace)
+
+
+OWN = """
+from bidsreg.programs import PROGRAMS, Program, ProgramSettings
+
+class Own(Program):
+    name, settings = 'own', ProgramSettings()
+
+    def run(self, workspace): ...
+
+    def child(self, words):
+        print('heard', *words)
+        return 4
+
+PROGRAMS['own'] = Own()
+"""
+
+
+def test_a_program_of_ones_own_has_a_python_process_too(workspace, tmp_path, monkeypatch):
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])]))
+    (tmp_path / 'of_my_own.py').write_text(OWN)
+    with pytest.raises(ProgramError, match='ended with 4: heard a b'):
+        run_python('own', ['a', Path('b')], workspace, module='of_my_own')
 
 
 def test_a_program_ends_with_the_process_that_started_it(tmp_path):

@@ -10,27 +10,8 @@ from importlib import resources
 import pytest
 
 from bidsreg.errors import InputError
-from bidsreg.qc.dictionary import read_dictionary
 from bidsreg.qc.verdict import CHECKS, judge, read_thresholds
-
-GOOD = {
-    'overlap': {'mask_dice': {'affine': 0.97}, 'brain_in_view': {'affine': 1.0}, 'brain_with_signal': 0.99},
-    'alternatives': {
-        'shift_margin': 0.4,
-        'best_shift': '5 mm to the left',
-        'turn_margin': 0.4,
-        'best_turn': '+10° about the feet-head axis',
-        'mirror_margin': 0.5,
-    },
-    'masks': {'t1w_ml': 1400.0},
-    'affine': {'rotation_total_deg': 5.0, 'scales': [1.0, 1.01, 0.99], 'shears': [0.0, 0.002, 0.0]},
-    'result': {
-        'evidence': {'before': {'mi': 0.2}, 'affine': {'mi': 0.4}},
-        'jacobian': {'sdlogj': 0.05, 'folds_percent': 0.0},
-        'displacement_mm': {'p95': 2.0},
-        'inverse_consistency_mm': {'p99': 0.05},
-    },
-}
+from tests.qc.good import GOOD
 
 
 def changed(path: str, value) -> dict:
@@ -181,14 +162,3 @@ def test_every_check_has_thresholds_and_is_explained():
     text = resources.files('bidsreg.qc').joinpath('thresholds.toml').read_text(encoding='utf-8')
     assert set(tomllib.loads(text)) == set(CHECKS)
     assert set(read_thresholds()) == set(CHECKS)
-
-
-def test_every_number_that_is_judged_is_in_the_dictionary():
-    dictionary = read_dictionary()
-
-    def leaves(facts, path=''):
-        for key, value in facts.items():
-            yield from leaves(value, f'{path}{key}.') if isinstance(value, dict) else [f'{path}{key}']
-
-    assert set(leaves(GOOD)) <= set(dictionary)
-    assert all(item['Description'] for item in dictionary.values())

@@ -1,6 +1,7 @@
 """A file or a folder appears complete or not at all."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,43 @@ def test_a_folder_takes_the_place_of_another(tmp_path):
             (folder / 'file').write_text(content)
         assert (goal / 'file').read_text() == content
         assert list(tmp_path.iterdir()) == [goal]
+
+
+def test_the_folder_behind_a_link_is_replaced(tmp_path):
+    (tmp_path / 'real').mkdir()
+    (tmp_path / 'link').symlink_to('real')
+    with atomic_folder(tmp_path / 'link') as folder:
+        (folder / 'file').touch()
+    assert (tmp_path / 'link').is_symlink()
+    assert (tmp_path / 'real' / 'file').exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['link', 'real']
+
+
+def test_a_file_is_never_taken_for_a_folder(tmp_path):
+    goal = tmp_path / 'result'
+    goal.write_text('mine')
+    with pytest.raises(NotADirectoryError, match='is no folder'), atomic_folder(goal):
+        pytest.fail('nothing is to be filled')
+    assert goal.read_text() == 'mine'
+    assert list(tmp_path.iterdir()) == [goal]
+
+
+def test_a_folder_that_cannot_take_its_name_gives_it_back(tmp_path, monkeypatch):
+    goal = tmp_path / 'result'
+    goal.mkdir()
+    (goal / 'file').write_text('old')
+    rename = Path.rename
+
+    def fail(self, target):
+        if target == goal and (self / 'file').read_text() == 'new':
+            raise OSError(5, 'Input/output error')
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, 'rename', fail)
+    with pytest.raises(OSError, match='Input/output'), atomic_folder(goal) as folder:
+        (folder / 'file').write_text('new')
+    assert (goal / 'file').read_text() == 'old'
+    assert list(tmp_path.iterdir()) == [goal]
 
 
 def test_a_folder_that_fails_leaves_the_old_one(tmp_path):

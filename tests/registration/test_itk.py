@@ -138,8 +138,42 @@ def test_affine_files(tmp_path):
     np.testing.assert_allclose(ours[:3, :3] @ point + ours[:3, 3], theirs, atol=1e-4)
 
 
+def test_an_affine_file_is_what_itk_writes_itself(tmp_path):
+    sitk = pytest.importorskip('SimpleITK')
+    matrix = data.truth(3).matrix
+    itk.write_affine(tmp_path / 'a.txt', matrix)
+    transform = sitk.ReadTransform(str(tmp_path / 'a.txt'))
+    x, y, z = transform.TransformPoint((-10.0, -20.0, 30.0))  # LPS
+    np.testing.assert_allclose((-x, -y, z), (matrix @ [10, 20, 30, 1])[:3], atol=1e-10)
+
+    transform = sitk.AffineTransform(3)
+    transform.SetCenter((12.0, -30.0, 7.0))
+    transform.SetMatrix(np.diag([1.1, 0.9, 1.0]).ravel())
+    transform.SetTranslation((1.0, 2.0, 3.0))
+    for name in ('b.txt', 'b.mat'):
+        sitk.WriteTransform(transform, str(tmp_path / name))
+        point = (itk.read_affine(tmp_path / name) @ [10, 20, 30, 1])[:3]
+        x, y, z = transform.TransformPoint((-10.0, -20.0, 30.0))
+        np.testing.assert_allclose(point, (-x, -y, z), atol=1e-10)
+
+
+def test_nitransforms_reads_the_affine(tmp_path):
+    linear = pytest.importorskip('nitransforms.linear')
+    matrix = data.truth(3).matrix
+    itk.write_affine(tmp_path / 'a.txt', matrix)
+    np.testing.assert_allclose(linear.load(tmp_path / 'a.txt', fmt='itk').matrix, matrix, atol=1e-6)
+
+
 @pytest.mark.parametrize(
-    'text', ['', 'hello', '1 2 3', '0 0 0 0\n' * 4, '#Insight Transform File V1.0\nParameters: 1 2\n']
+    'text',
+    [
+        '',
+        'hello',
+        '1 2 3',
+        '0 0 0 0\n' * 4,
+        '#Insight Transform File V1.0\nParameters: 1 2\n',
+        '#Insight Transform File V1.0\nTransform: AffineTransform_double_3_3\nParameters: 1 2\n',
+    ],
 )
 def test_bad_affine_files_name_the_file(tmp_path, text):
     path = tmp_path / 'bad.txt'

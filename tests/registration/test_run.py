@@ -115,7 +115,7 @@ def test_a_result_without_an_inverse_is_solved_again_stiffer(pair, monkeypatch):
     def fail_once(field, grid):
         tried.append(field)
         if len(tried) == 1:
-            raise InversionError('none here', np.zeros_like(field), 5)
+            raise InversionError('none here', np.zeros_like(field), 5, 1.0)
         return search(field, grid)
 
     monkeypatch.setattr(finish, 'invert_displacement', fail_once)

@@ -15,9 +15,16 @@ RESULT = {
         LevelEnded(2.0, 1.0, 30, 30, True, 1).as_dict(),
     ],
     'loss_history': [
-        {'level': level, 'iteration': i, 'loss': 1 / (i + level), 'similarity': 0.9 / (i + level), 'regularity': 0.01}
-        for level in (4, 2, 1)
-        for i in range(12)
+        {
+            'level': level,
+            'iteration': i,
+            'loss': 1 / (i + level),
+            'similarity': 0.9 / (i + level),
+            'regularity': 0.1 / (i + level),
+            'factor': 1.0,
+        }
+        for level in (4.0, 2.0, 1.0)
+        for i in range(1, 13)
     ],
     'jacobian': {
         'min': 0.81,

@@ -8,6 +8,7 @@ import pytest
 
 from bidsreg import __version__
 from bidsreg.programs import APP_PROGRAMS
+from bidsreg.registration.presets import PRESETS
 from bidsreg.reports.citation import REFERENCES, methods_text
 from bidsreg.settings import Settings
 
@@ -45,3 +46,23 @@ def test_every_program_is_cited(tmp_path, name):
     assert f'(method {name}' in ' '.join(body.split())
     for author, year in re.findall(r'([A-Z][a-z]+) et al\. (\d{4})', ' '.join(body.split())):
         assert re.search(rf'^- {author}.*\({year}\)', references, re.M), author
+
+
+NAMES = {'mind': 'MIND;', 'mind-ssc': 'MIND-SSC;', 'ngf': 'NGF;', 'lmi': 'LMI;', 'gmi': 'GMI;'}
+MAKERS = {'node': 'neural ordinary', 'lddmm': 'LDDMM; Beg et al. 2005', 'nodeo': 'NODEO; Wu et al. 2022'}
+
+
+@pytest.mark.parametrize('name', PRESETS)
+def test_every_preset_is_cited_for_what_it_does(tmp_path, name):
+    """Its similarity and its velocity are named; what is cited is in the list, and nothing else."""
+    body, references = methods_text(Settings(bids_dir=tmp_path, output_dir=tmp_path / 'out', method=name)).split(
+        '## References'
+    )
+    body = ' '.join(body.split())
+    assert f'(method {name},' in body
+    assert NAMES[PRESETS[name].similarity] in body
+    assert MAKERS[PRESETS[name].velocity] in body
+    cited = re.findall(r'([A-Z][a-z]+)(?: et al\.| and [A-Z][a-z]+)? (\d{4})', body)
+    listed = re.findall(r'^- (\w+) .*?\((\d{4})\)', references, re.M)
+    assert set(cited) == set(listed)
+    assert ('Heinrich', '2013') not in cited or PRESETS[name].similarity == 'mind-ssc'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import xml.etree.ElementTree as ET
 
@@ -10,16 +11,17 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from bidsreg.reports import canvas, slicing
-from bidsreg.reports import drawings as figures
+from bidsreg.registration import evidence
+from bidsreg.reports import canvas, drawings, slicing
 from tests import data
+from tests.heart import QUICK, solved
 from tests.reports.heads import GRIDS, rasters, scan_on
 
 
 @pytest.mark.parametrize('name', GRIDS)
 def test_flicker_on_any_grid(name, tmp_path):
     fixed, moving = scan_on(name), scan_on('oblique', 'T2w') if name != 'far' else scan_on(name, 'T2w')
-    out = figures.flicker(fixed.scan, moving.scan, fixed.mask, tmp_path / 'f.svg', 'before & <after>')
+    out = drawings.flicker(fixed.scan, moving.scan, fixed.mask, tmp_path / 'f.svg', 'before & <after>')
     root = ET.parse(out).getroot()
     assert 'width' not in root.attrib
     assert 'height' not in root.attrib
@@ -40,7 +42,7 @@ def test_mask_outline_follows_the_mask(tmp_path):
     head = scan_on('thick')
     nib.save(head.scan, tmp_path / 'scan.nii.gz')
     nib.save(head.mask, tmp_path / 'mask.nii.gz')
-    out = figures.mask_outline(tmp_path / 'scan.nii.gz', tmp_path / 'mask.nii.gz', tmp_path / 'm.svg', 'Mask')
+    out = drawings.mask_outline(tmp_path / 'scan.nii.gz', tmp_path / 'mask.nii.gz', tmp_path / 'm.svg', 'Mask')
     root = ET.parse(out).getroot()
     path = root.find('{*}defs/{*}path')
     halo, line = (use for use in root.findall('{*}use') if use.get('href') == f'#{path.get("id")}')
@@ -55,49 +57,69 @@ def test_empty_mask_constant_image_and_nan_still_make_a_picture(tmp_path):
     empty = nib.Nifti1Image(np.zeros(head.scan.shape, np.uint8), head.scan.affine)
     broken = np.asarray(head.scan.dataobj).astype(np.float32)
     broken[:5] = np.nan
-    figures.mask_outline(head.scan, empty, tmp_path / 'a.svg')
-    figures.flicker(nib.Nifti1Image(broken, head.scan.affine), empty, None, tmp_path / 'b.svg')
+    drawings.mask_outline(head.scan, empty, tmp_path / 'a.svg')
+    drawings.flicker(nib.Nifti1Image(broken, head.scan.affine), empty, None, tmp_path / 'b.svg')
     flat = nib.Nifti1Image(np.full(head.scan.shape, 7, np.int16), head.scan.affine)
-    figures.flicker(flat, flat, head.mask, tmp_path / 'c.svg')
+    drawings.flicker(flat, flat, head.mask, tmp_path / 'c.svg')
     for name in 'abc':
         ET.parse(tmp_path / f'{name}.svg')
 
 
 def test_same_picture_twice(tmp_path):
     head = scan_on('ras')
-    first = figures.mask_outline(head.scan, head.mask, tmp_path / 'a.svg').read_bytes()
-    assert figures.mask_outline(head.scan, head.mask, tmp_path / 'b.svg').read_bytes() == first
+    first = drawings.mask_outline(head.scan, head.mask, tmp_path / 'a.svg').read_bytes()
+    assert drawings.mask_outline(head.scan, head.mask, tmp_path / 'b.svg').read_bytes() == first
 
 
-HISTORY = [
-    {'level': level, 'iteration': i, 'loss': 1 / (i + level), 'similarity': 0.9 / (i + level), 'regularity': 0.01}
-    for level in (4.0, 2.0, 1.0)
-    for i in range(10)
-]
+def history_of(*stages: tuple[float, float, int]) -> list[dict[str, float]]:
+    """Rows as the solver writes them: for each stage its level (mm), factor on the weights, and iterations."""
+    return [
+        {
+            'level': level,
+            'iteration': i,
+            'loss': 1 / (i + level),
+            'similarity': 0.9 / (i + level),
+            'regularity': 0.1 / (i + level),
+            'factor': factor,
+        }
+        for level, factor, iterations in stages
+        for i in range(1, iterations + 1)
+    ]
+
+
+HISTORY = history_of((4.0, 1.0, 10), (2.0, 1.0, 10), (1.0, 1.0, 10))
 
 
 def test_loss_curve_marks_the_levels(tmp_path):
     result = tmp_path / 'result.json'
     result.write_text(json.dumps({'loss_history': HISTORY}))
-    out = figures.loss_curve(result, tmp_path / 'loss.svg')
+    out = drawings.loss_curve(result, tmp_path / 'loss.svg')
     assert out.read_text().startswith('<svg')
     assert all(f'{level} mm' in out.read_text() for level in (4, 2, 1))
-    assert figures.loss_curve({'loss_history': HISTORY}, tmp_path / 'again.svg').read_bytes() == out.read_bytes()
+    assert drawings.loss_curve({'loss_history': HISTORY}, tmp_path / 'again.svg').read_bytes() == out.read_bytes()
 
 
 @pytest.mark.parametrize('content', [{}, {'loss_history': []}, {'loss_history': [{'level': 4, 'loss': 1.0}]}])
 def test_loss_curve_of_little(content, tmp_path):
-    ET.parse(figures.loss_curve(content, tmp_path / 'loss.svg'))
+    ET.parse(drawings.loss_curve(content, tmp_path / 'loss.svg'))
 
 
-def test_loss_curve_marks_a_change_of_the_weight(tmp_path):
-    """The weight of the regularity makes the curve jump within a level: another part, no line across the jump."""
-    weights = [(2, 0.8)] * 4 + [(1, 0.8)] * 4 + [(1, 0.2)] * 4
-    history = [{'level': level, 'weight': w, 'loss': 1 / (i + 1)} for i, (level, w) in enumerate(weights)]
-    assert figures._parts(history) == [(0, '2 mm'), (4, '1 mm,\nweight 0.8'), (8, '1 mm,\nweight 0.2')]
-    assert figures._parts(HISTORY) == [(0, '4 mm'), (10, '2 mm'), (20, '1 mm')]
-    text = figures.loss_curve({'loss_history': history}, tmp_path / 'loss.svg').read_text()
-    assert 'weight 0.2' in text
+def test_loss_curve_marks_the_loosened_stage(tmp_path):
+    """Looser weights make the curve jump within a level: another part, no line across the jump."""
+    history = history_of((2.0, 1.0, 4), (1.0, 1.0, 4), (1.0, 0.0045, 4))
+    parts = [(0, '2 mm'), (4, '1 mm,\nweights x 1'), (8, '1 mm,\nweights x 0.0045')]
+    assert drawings._parts(history) == parts
+    assert drawings._parts(HISTORY) == [(0, '4 mm'), (10, '2 mm'), (20, '1 mm')]
+    text = drawings.loss_curve({'loss_history': history}, tmp_path / 'loss.svg').read_text()
+    assert 'weights x 0.0045' in text
+
+
+def test_a_solution_that_was_loosened_shows_it(monkeypatch):
+    monkeypatch.setattr(evidence, 'improves', lambda *_: True)
+    quick = dataclasses.replace(QUICK, levels=((8.0, 3),), loosened=((0.1, 2),))
+    history = solved(data.pair(seed=1, known=data.truth(1, amplitude=6.0)), quick).history
+    assert history[0].keys() == HISTORY[0].keys()
+    assert drawings._parts(history) == [(0, '8 mm,\nweights x 1'), (3, '8 mm,\nweights x 0.1')]
 
 
 def test_a_matrix_shows_what_resampling_would(tmp_path):
@@ -105,9 +127,9 @@ def test_a_matrix_shows_what_resampling_would(tmp_path):
     head = scan_on('oblique')
     there = data.truth(5, turn=(10, -6, 8), shift=(12, 7, -9), amplitude=0.0).matrix
     elsewhere = nib.Nifti1Image(np.asarray(head.scan.dataobj), there @ head.scan.affine)
-    here = figures.flicker(head.scan, head.scan, head.mask, tmp_path / 'a.svg')
-    through = figures.flicker(head.scan, elsewhere, head.mask, tmp_path / 'b.svg', matrix=there)
-    apart = figures.flicker(head.scan, elsewhere, head.mask, tmp_path / 'c.svg')
+    here = drawings.flicker(head.scan, head.scan, head.mask, tmp_path / 'a.svg')
+    through = drawings.flicker(head.scan, elsewhere, head.mask, tmp_path / 'b.svg', matrix=there)
+    apart = drawings.flicker(head.scan, elsewhere, head.mask, tmp_path / 'c.svg')
     shown = [rasters(path)[1].astype(float) for path in (here, through, apart)]
     assert np.abs(shown[0] - shown[1]).mean() < 1
     assert np.abs(shown[0] - shown[2]).mean() > 10
@@ -115,7 +137,7 @@ def test_a_matrix_shows_what_resampling_would(tmp_path):
 
 def test_lines_at_rest_and_pictures_under_the_pointer(tmp_path):
     head = scan_on('ras')
-    text = figures.flicker(head.scan, head.scan, head.mask, tmp_path / 'a.svg').read_text()
+    text = drawings.flicker(head.scan, head.scan, head.mask, tmp_path / 'a.svg').read_text()
     root = ET.fromstring(text)
     groups = {group.get('class'): group for group in root.findall('{*}g')}
     assert groups['bidsreg-lines'].find('{*}use') is not None
@@ -130,9 +152,9 @@ def test_checkerboard_of_what_agrees_has_no_squares(tmp_path):
     turned = 500 - 2 * np.asarray(head.scan.dataobj, np.float32)
     apart = head.scan.affine.copy()
     apart[0, 3] += 8
-    plain = figures.checkerboard(head.scan, head.scan, None, tmp_path / 'p.svg')
+    plain = drawings.checkerboard(head.scan, head.scan, None, tmp_path / 'p.svg')
     boards = [
-        rasters(figures.checkerboard(head.scan, nib.Nifti1Image(turned, affine), head.mask, tmp_path / f'{k}.svg'))[0]
+        rasters(drawings.checkerboard(head.scan, nib.Nifti1Image(turned, affine), head.mask, tmp_path / f'{k}.svg'))[0]
         for k, affine in enumerate((head.scan.affine, apart))
     ]
     planes = slicing.choose_planes(head.mask)
@@ -156,7 +178,7 @@ def test_fat_does_not_make_the_brain_dark(tmp_path):
     fat = nib.Nifti1Image(np.where(near, values, 5 * values.max()).astype(np.float32), head.scan.affine)
     shown = []
     for name, scan in (('plain', head.scan), ('fat', fat)):
-        path = figures.mask_outline(scan, head.mask, tmp_path / f'{name}.svg')
+        path = drawings.mask_outline(scan, head.mask, tmp_path / f'{name}.svg')
         planes = slicing.choose_planes(head.mask)
         layout = canvas.Layout.of(planes)
         (picture,) = rasters(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -13,8 +14,7 @@ from bidsreg.bids.names import sidecar
 from bidsreg.cli import parse_settings
 from bidsreg.outcome import Outcome
 from bidsreg.registration.itk import read_affine
-from bidsreg.reports import canvas, field, slicing, write_reports
-from bidsreg.reports import drawings as figures
+from bidsreg.reports import canvas, drawings, field, slicing, write_reports
 from bidsreg.reports.pictures import PICTURES, picture_path
 
 
@@ -43,7 +43,7 @@ def test_every_picture_comes_back_from_the_derivatives(finished, tmp_path):
         assert f'./{path.relative_to(finished.settings.output_dir).as_posix()}' in page
     outputs = finished.outputs
     matrix = read_affine(outputs['affine_xfm'])
-    same = figures.flicker(
+    same = drawings.flicker(
         outputs['t1w_preproc'],
         finished.pair.t2w,
         outputs['t1w_mask'],
@@ -67,6 +67,12 @@ def test_without_the_t2w_the_page_says_what_it_lacks(finished):
     there = {name for name, path in pictures_of(finished).items() if path.is_file()}
     assert there == set(PICTURES) - {'mask_t2w', 'before', 'affine'}
     assert page.count('it was lost, and cannot be drawn again without: moving') == 3
+
+
+def test_the_t2w_as_it_was_used_is_as_good(finished):
+    shutil.move(finished.pair.t2w, finished.outputs['t2w_preproc'])
+    page_of(finished, reports_only=True)
+    assert all(path.is_file() for path in pictures_of(finished).values())
 
 
 def test_a_broken_derivative_costs_its_picture_alone(finished):
@@ -94,7 +100,7 @@ def test_a_failed_pair_shows_its_scans_as_they_came(finished, tmp_path):
     (pair,) = finished.plan.pairs
     failed = Outcome(pair.name, pair.subject, None, 'failed', 'check', 'too small')
     (page,) = write_reports(finished.settings, finished.plan, [failed])
-    same = figures.flicker(pair.t1w, pair.t2w, None, tmp_path / 'same.svg', 'As the scanner placed them')
+    same = drawings.flicker(pair.t1w, pair.t2w, None, tmp_path / 'same.svg', 'As the scanner placed them')
     assert pictures_of(finished)['before'].read_bytes() == same.read_bytes()
     assert [name for name, path in pictures_of(finished).items() if path.is_file()] == ['before']
     assert 'desc-before' in page.read_text()

@@ -2,74 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import fnmatch
 import json
-import re
-import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bidsreg.bids.dataset import BIDSIGNORE
-from bidsreg.cli import main
 from bidsreg.reports.study import LEAST, ROW_STATUSES, read_study, spread
 from bidsreg.settings import Settings
 from tests import fake_study
-
-
-@pytest.fixture(scope='module')
-def written(tmp_path_factory):
-    """Derivatives of 40 subjects with pages, and their names."""
-    out = tmp_path_factory.mktemp('study') / 'out'
-    names = fake_study.write_study(out, 40)
-    fake_study.write_pages(out, names)
-    return out, names
-
-
-@pytest.fixture
-def study(written, tmp_path):
-    """A copy that a test may change."""
-    return Path(shutil.copytree(written[0], tmp_path / 'out put')), written[1]
-
-
-def group(out: Path, *options) -> int:
-    return main(['/nowhere', str(out), 'group', *map(str, options)])
-
-
-def table(out: Path) -> dict[str, dict[str, str]]:
-    with (out / 'group_registration.tsv').open(encoding='utf-8', newline='') as stream:
-        rows = list(csv.DictReader(stream, delimiter='\t', quoting=csv.QUOTE_NONE))
-    assert not any(None in row or None in row.values() for row in rows), 'the table is rectangular'
-    return {row['pair']: row for row in rows}
-
-
-def qc_file(out: Path, name: str) -> Path:
-    (path,) = out.glob(f'sub-*/**/{name}_desc-registration_qc.json')
-    return path
-
-
-class Page(HTMLParser):
-    """What a page loads, its links, its rows and its data."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.source = path.read_text(encoding='utf-8')
-        self.links, self.loads, self.places, self.text = [], [], [], ''
-        self.feed(self.source)
-        self.data = json.loads(re.search(r'type="application/json">(.*?)</script>', self.source, re.S)[1])
-
-    def handle_starttag(self, tag, attrs):
-        attrs = dict(attrs)
-        self.loads += [attrs[key] for key in ('src', 'srcset', 'data', 'poster') if key in attrs]
-        self.loads += [attrs['href']] if tag == 'link' else []
-        self.links += [attrs['href']] if tag == 'a' else []
-        self.places += [int(attrs['data-place'])] if 'data-place' in attrs else []
-
-    def handle_data(self, data):
-        self.text += data
+from tests.reports.group import Page, group, qc_file, table
 
 
 # ----------------------------------------------------------------------------------------------------------- the table
@@ -99,39 +41,6 @@ def test_every_pair_is_a_row_with_its_reason(study, capsys):
     assert rows['sub-12_ses-2']['session_id'] == 'ses-2'
     assert rows['sub-01']['session_id'] == 'n/a'
     assert rows['sub-01']['reason'] == 'n/a'
-
-
-def test_numbers_are_those_of_the_qc_files_and_all_are_described(study):
-    out, _ = study
-    group(out)
-    rows, words = table(out), json.loads((out / 'group_registration.json').read_text())
-    assert set(words) == set(rows['sub-01'])
-    assert all(word['Description'] for word in words.values())
-    facts = json.loads(qc_file(out, 'sub-02').read_text())
-    row = rows['sub-02']
-    for column, value in {
-        'overlap_mask_dice_affine': facts['overlap']['mask_dice']['affine'],
-        'evidence_diffeo_mi': facts['result']['evidence']['diffeo']['mi'],
-        'affine_scales_y': facts['affine']['scales'][1],
-        'affine_shears_yz': facts['affine']['shears'][2],
-        'images_t2w_voxel_mm_z': facts['images']['t2w']['voxel_mm'][2],
-        'seconds_per_step_masking_n4': facts['seconds_per_step']['masking']['n4'],
-        'seconds_total': facts['result']['seconds']['total'],
-        'scale': max(abs(value - 1) for value in facts['affine']['scales']),
-        'iterations': facts['result']['iterations'],
-    }.items():
-        assert float(row[column]) == value, column
-    assert row['method'] == 'node-mind'
-    assert row['t1w_skull_stripped'] == 'false'
-    assert rows['sub-07']['t2w_findings'] == 'qform and sform disagree; the sform is used'
-    assert rows['sub-21']['seconds_total'] == 'n/a'
-    assert words['displacement_mm_p95']['Units'] == 'mm'
-    assert words['affine_gain']['Units'] == '%'
-    assert words['jacobian_sdlogj']['QCFileKey'] == 'result.jacobian.sdlogj'
-    assert words['overlap_mask_dice_affine']['Thresholds'] == {'mask_dice': 'CHECK below 0.92, FAIL below 0.8'}
-    assert set(words['masks_t1w_ml']['Thresholds']) == {'brain_volume_small', 'brain_volume_large'}
-    assert not {'path_length_mm', 'loss_history', 'pair_name'} & set(words), 'what no pair has is no column'
-    assert all(any(fnmatch.fnmatch(path.name, line) for line in BIDSIGNORE) for path in out.glob('group_*'))
 
 
 def test_fences_are_tukeys():
@@ -206,7 +115,7 @@ def test_a_failure_that_was_mended_is_a_pair_like_others(study):
 def test_what_a_filter_left_out_is_not_missing(study):
     out, _ = study
     with (out / 'logs' / 'pairs.tsv').open('a') as stream:
-        stream.write('01\t\t\tsub-01_acq-fast_T2w.nii.gz\tleft out\t--bids-filter-file: does not match t2w\n')
+        stream.write('01\t\t\tsub-01_acq-fast_T2w.nii.gz\tfiltered\t--bids-filter-file: does not match t2w\n')
         stream.write('01\t\t\tsub-01_acq-odd_run-2_T2w.nii.gz\tleft out\tcannot be told apart\n')
     group(out)
     rows = table(out)
@@ -273,75 +182,3 @@ def test_labels_do_not_narrow_the_study(study, capsys):
     assert group(out, '--participant-label', '01') == 0
     assert 'do not narrow it' in capsys.readouterr().err
     assert len(table(out)) == len(names)
-
-
-# ------------------------------------------------------------------------------------------------------------ the page
-def test_the_page_has_everybody_and_loads_nothing(study):
-    out, names = study
-    group(out)
-    page = Page(out / 'group_registration.html')
-    assert [load for load in page.loads if not load.startswith('data:')] == []
-    assert not re.search(r'https?://(?!www\.w3\.org/2000/svg)|@import|url\(', page.source)
-    assert sorted(page.places) == list(range(len(names)))
-    assert [pair['name'] for pair in page.data['pairs']] == names
-    for link in page.links:
-        where, _, mark = link.partition('#')
-        if where:
-            assert (out / where).is_file()
-            assert not mark or f'id="{mark}"' in (out / where).read_text()
-        else:
-            assert f'id="{mark}"' in page.source
-    assert page.data['pairs'][names.index('sub-12_ses-2')]['href'] == 'sub-12.html#sub-12_ses-2'
-    assert 'memory <used up> & gone' in page.text, 'the text of a failure is shown, not run'
-    assert '1.5 interquartile ranges' in ' '.join(page.text.split())
-    for number in page.data['numbers']:
-        assert len(number['values']) == len(names)
-    by_title = {number['title']: number for number in page.data['numbers']}
-    assert by_title['Dice of the brain masks after the affine']['lines'] == [
-        {'status': 'CHECK', 'at': 0.92, 'way': 'below'},
-        {'status': 'FAIL', 'at': 0.8, 'way': 'below'},
-    ]
-    assert [line['at'] for line in by_title['Rotation of the affine']['lines']] == [30.0], 'never is no line'
-    assert 'seed: 2026' in page.text
-
-
-def test_the_worst_come_first(study):
-    out, names = study
-    group(out)
-    order = [names[place] for place in Page(out / 'group_registration.html').places]
-    assert set(order[:3]) == {'sub-05', 'sub-11', 'sub-21'}
-    assert set(order[7:9]) == {'sub-08', 'sub-17'}
-
-
-def test_missing_pages_and_mixed_settings_are_said(study):
-    out, names = study
-    (out / 'sub-04.html').unlink()
-    path = qc_file(out, 'sub-06')
-    path.write_text(json.dumps({**json.loads(path.read_text()), 'fingerprint': 'ffffffffffffffff'}))
-    group(out)
-    page = Page(out / 'group_registration.html')
-    assert page.data['pairs'][names.index('sub-04')]['href'] == ''
-    text = ' '.join(page.text.split())
-    assert '1 pair(s) have no subject page to open' in text
-    assert '2 different settings or versions' in text
-    assert '1 with node-mind (ffffffffffffffff)' in text
-
-
-def test_few_pairs_have_no_outliers(tmp_path, written):
-    out = tmp_path / 'few'
-    for name in ('sub-01', 'sub-02', 'sub-05'):
-        shutil.copytree(written[0] / name, out / name)
-    assert group(out) == 0
-    text = Page(out / 'group_registration.html').text
-    assert 'Too few for outliers' in text
-    assert {row['outlier_in'] for row in table(out).values()} == {'n/a'}
-
-
-def test_rewriting_leaves_nothing_behind_and_is_the_same(study):
-    out, _ = study
-    group(out)
-    first = {path.name: path.read_bytes() for path in out.glob('group_*')}
-    assert set(first) == {f'group_registration.{ending}' for ending in ('tsv', 'json', 'html')}
-    group(out)
-    assert {path.name: path.read_bytes() for path in out.glob('group_*')} == first
-    assert not list(out.glob('.group*'))

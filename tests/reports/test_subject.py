@@ -13,8 +13,7 @@ import pytest
 from bidsreg.bids.names import pair_outputs
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.outcome import Outcome
-from bidsreg.reports import drawings as figures
-from bidsreg.reports import write_reports
+from bidsreg.reports import drawings, write_reports
 from bidsreg.reports.pictures import PICTURES, picture_path
 from bidsreg.reports.record import collect
 from bidsreg.settings import Settings
@@ -53,7 +52,7 @@ def make_derivatives(settings, pair, picture):
 @pytest.fixture(scope='module')
 def picture(tmp_path_factory):
     head = data.head((20, 24, 20))
-    return figures.flicker(head.scan, head.scan, head.mask, tmp_path_factory.mktemp('f') / 'f.svg').read_text()
+    return drawings.flicker(head.scan, head.scan, head.mask, tmp_path_factory.mktemp('f') / 'f.svg').read_text()
 
 
 def make_run(folder, picture):
@@ -295,7 +294,10 @@ def test_one_bad_page_does_not_cost_the_others(run):
     assert (settings.output_dir / 'sub-02.html').is_file()
 
 
-def test_sessions_are_in_order(run):
-    settings, plan, outcomes = run
-    names = [record.name for record in collect('01', settings, plan, outcomes)]
-    assert names == sorted(names)
+def test_sessions_and_runs_are_in_order(tmp_path):
+    """In the order in which people count: run 2 comes before run 10."""
+    scans = {'2': ['T1w', 'T2w'], '1': ['T1w', 'run-10_T2w', 'run-2_T2w']}
+    root = data.write_dataset(tmp_path / 'raw', {'01': scans})
+    settings = Settings(bids_dir=root, output_dir=tmp_path / 'out')
+    names = [record.name for record in collect('01', settings, find_pairs(settings), ())]
+    assert names == ['sub-01_ses-1_run-2', 'sub-01_ses-1_run-10', 'sub-01_ses-2']

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import shlex
@@ -14,11 +15,13 @@ from nipype.pipeline.engine.utils import load_resultfile
 
 from bidsreg.outcome import Cause, Failure
 
-#: What is asked for in place of what a step declares: declared memory is right to a quarter.
+LOGGER = logging.getLogger('bidsreg')
+
+#: What a step declares is asked for times this: it is a model, and ``docs/clusters.md`` says how near it comes.
 MEMORY_FACTOR = 1.3
 #: No job gets less: Python and the libraries have to be loaded.
 LEAST_MEMORY_MB = 400
-#: Python, PyTorch and ITK take that much more address space than memory (measured after their imports: .2 to .6 GB).
+#: Address space is asked for in excess of memory by this: libraries that are loaded take more of it than of memory.
 ADDRESS_SPACE_MB = 1000
 
 
@@ -82,12 +85,12 @@ class Job:
 
     @property
     def log(self) -> Path:
-        """File of its output."""
+        """Return the file of its output."""
         return self.script.with_suffix('.out')
 
     @property
     def record(self) -> Path:
-        """File that says, as long as the job lives, that it does."""
+        """Return the file that says, as long as the job lives, that it does."""
         return self.script.with_suffix('.job')
 
     def write_record(self) -> None:
@@ -100,15 +103,16 @@ class Job:
             old.unlink(missing_ok=True)
 
     def read_result(self) -> dict[str, Any] | None:
-        """Read what the job left, as Nipype wants it: result and traceback; None when there is nothing."""
+        """Read what the job left, as Nipype wants it: result and traceback; None when nothing can be read."""
         crash = self.script.with_name(self.script.stem.replace('batchscript_pyscript_', 'crashdump_') + '.pklz')
         files = [*Path(self.node.output_dir()).glob('result_*.pklz'), *([crash] if crash.exists() else [])]
         if not files:
             return None
         try:
             found = load_resultfile(files[0])
-        except Exception as error:  # a killed job may have left half of it
-            return failed_result(Failure(Cause.INCOMPLETE, f'its result cannot be read: {error}'))
+        except Exception as error:  # half of it: the job was killed, or the file system shows the rest later
+            LOGGER.debug('%s cannot be read: %s', files[0], error)
+            return None
         if not isinstance(found, dict):
             return {'result': found, 'traceback': None}
         os.replace(files[0], files[0].with_name('crashstore.pklz'))  # must not be taken for that of the next job

@@ -21,11 +21,21 @@ SHORTEST = 2.0**-6
 
 
 class InversionError(ValueError):
-    """A displacement without an inverse at `stuck` voxels; `best`, (X, Y, Z, 3) in mm, is as near as it came."""
+    """A displacement without an inverse at `stuck` voxels.
 
-    def __init__(self, message: str, best: np.ndarray, stuck: int) -> None:
+    Attributes
+    ----------
+    best : ndarray, shape (X, Y, Z, 3)
+        mm: as near as it came.
+    stuck : int
+        Voxels where `best` is no inverse.
+    worst : float
+        How far off it is there at most, mm.
+    """
+
+    def __init__(self, message: str, best: np.ndarray, stuck: int, worst: float) -> None:
         super().__init__(message)
-        self.best, self.stuck = best, stuck
+        self.best, self.stuck, self.worst = best, stuck, worst
 
 
 def invert_displacement(
@@ -83,6 +93,7 @@ def invert_displacement(
             f'mm off; the displacement folds near them or is too rough for its grid',
             out.reshape(field.shape),
             stuck,
+            worst,
         )
     return out.reshape(field.shape), worst
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from nipype.utils.filemanip import savepkl
 
 from bidsreg.execution.batch import BATCH_PLUGINS, base, missing_programs
 from bidsreg.execution.batch.base import BatchPlugin
@@ -199,6 +201,38 @@ def test_a_lost_result_is_waited_for(plugin, node, monkeypatch):
     now = time.time()
     monkeypatch.setattr(base.time, 'time', lambda: now + 61)
     assert plugin._get_result(task)['failure'].cause is Cause.INCOMPLETE
+
+
+@pytest.fixture
+def half(node):
+    """Half of a result, which its job has left or which the file system does not show whole yet."""
+    file = Path(node.folder) / 'result_work.pklz'
+    file.parent.mkdir()
+
+    def leave() -> Path:
+        file.write_bytes(b'half')
+        return file
+
+    return leave
+
+
+def test_half_a_result_does_not_hide_the_end_of_its_job(plugin, node, half):
+    task = submit(plugin, node)
+    half()
+    plugin.end = JobEnd('X', Cause.TIME_LIMIT)
+    assert ended(plugin, task)['failure'].cause is Cause.TIME_LIMIT
+
+
+def test_half_a_result_is_waited_for(plugin, node, half, monkeypatch):
+    plugin._grace = 60.0
+    task = submit(plugin, node)
+    file = half()
+    assert ended(plugin, task) is None
+    now = time.time()
+    monkeypatch.setattr(base.time, 'time', lambda: now + 61)
+    assert plugin._get_result(task)['failure'].cause is Cause.INCOMPLETE
+    savepkl(str(file), {'result': 'whole', 'traceback': None, 'hostname': 'n1'})
+    assert plugin._get_result(task)['result'] == 'whole'
 
 
 def test_programs_that_are_not_here(monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bidsreg.execution.batch import GridEnginePlugin, PbsPlugin, SlurmPlugin, pbs, sge, slurm
-from bidsreg.execution.batch.jobs import Job, JobEnd, Request
+from bidsreg.execution.batch.jobs import Job, Request
 from bidsreg.execution.batch.programs import BatchSystemError
 from bidsreg.outcome import Cause
 
@@ -153,7 +153,3 @@ def test_how_a_job_is_submitted(job, plugin, words):
 def test_a_percent_sign_in_a_path_is_no_pattern_of_slurms(job):
     odd = Job(None, job.request, Path('/50%j/b.sh'), 'n')
     assert '/50%%j/b.out' in SlurmPlugin().command(odd, [])
-
-
-def test_an_end_that_says_nothing():
-    assert JobEnd() == JobEnd('', None, '')

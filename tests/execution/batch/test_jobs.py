@@ -62,11 +62,12 @@ def test_a_crash_that_it_left_is_read_once(job, tmp_path):
     assert job.read_result() is None  # must not be taken for that of the next job
 
 
-def test_half_a_result_is_a_failure(job, tmp_path):
-    (tmp_path / 'crashdump_7.pklz').write_bytes(b'half')
-    result = job.read_result()
-    assert result['failure'].cause is Cause.INCOMPLETE
-    assert 'its result cannot be read' in result['traceback'][-1]
+def test_half_a_result_is_none_until_all_of_it_is_there(job, tmp_path):
+    whole = gzip.compress(pickle.dumps({'result': None, 'traceback': ['ValueError: odd'], 'hostname': 'n1'}))
+    (tmp_path / 'crashdump_7.pklz').write_bytes(whole[: len(whole) // 2])
+    assert job.read_result() is None
+    (tmp_path / 'crashdump_7.pklz').write_bytes(whole)
+    assert job.read_result()['traceback'] == ['ValueError: odd']
 
 
 def test_results_of_an_earlier_job_are_removed(job, tmp_path):

@@ -66,8 +66,10 @@ def test_translations_and_zero_are_inverted_exactly():
 def test_a_fold_has_no_inverse_and_is_said():
     grid = Grid((20, 20, 20), np.diag([2.0, 2.0, 2.0, 1.0]))
     u = np.random.default_rng(0).normal(0, 6, (20, 20, 20, 3)).astype(np.float32)
-    with pytest.raises(InversionError, match=r'voxels are up to .* mm off'):
+    with pytest.raises(InversionError, match=r'voxels are up to .* mm off') as caught:
         invert_displacement(u, grid)
+    assert 0 < caught.value.stuck <= 20**3
+    assert 0.01 < caught.value.worst < 100
     with pytest.raises(InversionError, match='after 1 iterations'):
         invert_displacement(tapered(grid_named('ras')), grid_named('ras'), iterations=1, tolerance=1e-4)
 

@@ -1,0 +1,20 @@
+"""The numbers of a good pair that the verdict looks at, as a QC file has them."""
+
+GOOD = {
+    'overlap': {'mask_dice': {'affine': 0.97}, 'brain_in_view': {'affine': 1.0}, 'brain_with_signal': 0.99},
+    'alternatives': {
+        'shift_margin': 0.4,
+        'best_shift': '5 mm to the left',
+        'turn_margin': 0.4,
+        'best_turn': '+10° about the feet-head axis',
+        'mirror_margin': 0.5,
+    },
+    'masks': {'t1w_ml': 1400.0},
+    'affine': {'rotation_total_deg': 5.0, 'scales': [1.0, 1.01, 0.99], 'shears': [0.0, 0.002, 0.0]},
+    'result': {
+        'evidence': {'before': {'mi': 0.2}, 'affine': {'mi': 0.4}},
+        'jacobian': {'sdlogj': 0.05, 'folds_percent': 0.0},
+        'displacement_mm': {'p95': 2.0},
+        'inverse_consistency_mm': {'p99': 0.05},
+    },
+}

@@ -1,0 +1,28 @@
+"""The dictionary of the QC file names every number that is judged, and says what it is."""
+
+from __future__ import annotations
+
+import json
+
+from bidsreg.qc.dictionary import dictionary_text, read_dictionary
+from tests.qc.good import GOOD
+
+
+def test_the_text_is_the_dictionary():
+    assert json.loads(dictionary_text()) == read_dictionary()
+
+
+def test_an_entry_has_a_description_and_maybe_a_unit():
+    for path, item in read_dictionary().items():
+        assert {'Description'} <= set(item) <= {'Description', 'Units', 'Levels'}, path
+
+
+def test_every_number_that_is_judged_is_in_the_dictionary():
+    dictionary = read_dictionary()
+
+    def leaves(facts, path=''):
+        for key, value in facts.items():
+            yield from leaves(value, f'{path}{key}.') if isinstance(value, dict) else [f'{path}{key}']
+
+    assert set(leaves(GOOD)) <= set(dictionary)
+    assert all(item['Description'] for item in dictionary.values())
