@@ -131,7 +131,7 @@ def _add_data_options(group: _Group) -> None:
         nargs='+',
         metavar='[NAME=]DIR',
         type=_derivative,
-        help='derivatives with brain masks of your own (*_desc-brain_mask.nii.gz in the space of the T1w)',
+        help='derivatives with brain masks of your own: of fMRIPrep, NiBabies, SynthStrip, FreeSurfer (sub-*/mri)',
     )
     group.add('--skip-bids-validation', action='store_true', help='do not run the BIDS validator')
 
@@ -151,6 +151,13 @@ def _add_method_options(group: _Group) -> None:
     )
     group.add('--sloppy', action='store_true', help='fast and bad, for tests only')
     group.add('--random-seed', type=int, metavar='N', help=f'seed of everything random ({SEED})')
+    group.add(
+        '--affine-formats',
+        nargs='+',
+        metavar='NAME',
+        choices=CHOICES['affine_formats'],
+        help='write the affine alone for other programs as well: fsl (.mat), lta (FreeSurfer)',
+    )
     group.add(
         '--skull-strip',
         '--skull-strip-t1w',

@@ -26,6 +26,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     'pairing': ('session', 'subject'),
     'skull_strip': ('auto', 'force', 'skip'),
     'bias_correction': ('n4', 'none'),
+    'affine_formats': ('fsl', 'lta'),
 }
 
 #: The fields that change what comes out, and so decide whether an earlier result may be kept.
@@ -63,16 +64,18 @@ class Settings(ExecutionSettings):
     bids_database_dir
         Where pybids keeps its index between runs.
     pairing
-        ``session``: only a T1w of the T2w's own session is used; ``subject``: a session without one takes the
-        first of the subject.
+        ``session``: only a T1w of the T2w's own session is used; ``subject``: a session without one takes that of
+        the nearest.
     derivatives
-        Folders in which brain masks of the user's own are looked for.
+        Folders in which brain masks of the user's own are looked for, of the T1w and of the T2w.
     skip_bids_validation
         Do not run the BIDS validator.
     method, working_resolution, sloppy, random_seed
         What ``bidsreg-pair`` is asked to do; the resolution is in mm, and only for the methods of this package.
     skull_strip, bias_correction
         ``auto``/``force``/``skip`` and ``n4``/``none``.
+    affine_formats
+        Formats in which the affine alone is written besides ITK's: ``fsl``, ``lta`` (FreeSurfer).
     qc_thresholds
         TOML file with thresholds of the verdict that differ from the package's own.
     self_contained
@@ -104,6 +107,7 @@ class Settings(ExecutionSettings):
     random_seed: int = SEED
     skull_strip: str = 'auto'
     bias_correction: str = 'n4'
+    affine_formats: tuple[str, ...] = ()
     qc_thresholds: Path | None = None
     clean_workdir: bool = False
     reports_only: bool = False

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bidsreg import __version__
-from bidsreg.bids.names import PRODUCTS, output_name
+from bidsreg.bids.names import AFFINE_FORMATS, PRODUCTS, output_name
 from bidsreg.cli import DESCRIPTION, build_parser
 from bidsreg.programs import APP_PROGRAMS
 from bidsreg.registration.presets import PRESETS
@@ -124,6 +124,10 @@ def _outputs() -> Iterator[dict[str, Any]]:
         plain, nested = {'subject': '*'}, {'subject': '*', 'session': '*'}
         yield _output(key, product.description, f'{out}/{output_name(key, plain)}')
         yield _output(f'{key}_of_session', f'{product.description}, by session', f'{out}/{output_name(key, nested)}')
+    for name, extension in AFFINE_FORMATS.items():
+        for text, entities in (('', plain), ('_of_session', nested)):
+            path = output_name('affine_xfm', entities).with_suffix(extension)
+            yield _output(f'affine_{name}{text}', f'Affine part of the transform, {name}', f'{out}/{path}')
 
 
 def _output(name: str, text: str, template: str, optional: bool = True) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from bidsreg.app.plan import describe_empty_plan, show_plan, write_plan_table
 from bidsreg.app.summary import OutcomeTable
 from bidsreg.app.work import compute
 from bidsreg.bids.dataset import write_dataset_files
+from bidsreg.bids.earlier import describe_earlier, earlier_files
 from bidsreg.bids.headers import HeaderReport, check_header
 from bidsreg.bids.locks import PairLock, lock_pair
 from bidsreg.bids.pairs import Pair, Plan, find_pairs, plan_table
@@ -136,6 +137,10 @@ class AppRun:
         write_plan_table(table, settings)
         for row in table.itertuples(index=False):
             LOGGER.debug('sub-%s %s: %s %s (%s)', row.subject, row.decision, row.t1w, row.t2w, row.reason)
+        for note in self.plan.notes:
+            LOGGER.warning('%s', note.reason)
+        if words := describe_earlier(earlier_files(settings.output_dir), [pair.name for pair in self.plan.pairs]):
+            LOGGER.warning('%s', words)
         for subject, reason in self.plan.subjects_without_pair.items():
             self.outcomes.set_without_pair(subject, reason)
 

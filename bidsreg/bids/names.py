@@ -163,6 +163,25 @@ def pair_outputs(pair: TwoScans, output_dir: str | os.PathLike) -> dict[str, Pat
     return {key: Path(output_dir) / output_name(key, sources[product.of]) for key, product in PRODUCTS.items()}
 
 
+#: Extensions of the affine alone in the formats of other programs, by the names that ``--affine-formats`` takes.
+AFFINE_FORMATS: Mapping[str, str] = {'fsl': '.mat', 'lta': '.lta'}
+
+
+def affine_path(entities: Mapping[str, str], output_dir: str | os.PathLike, name: str) -> Path:
+    """Return where the affine of a pair is in another program's format: beside ours, with another extension.
+
+    Parameters
+    ----------
+    entities
+        The entities of the T2w (pybids' names).
+    output_dir
+        The output folder.
+    name
+        A key of :data:`AFFINE_FORMATS`.
+    """
+    return (Path(output_dir) / output_name('affine_xfm', entities)).with_suffix(AFFINE_FORMATS[name])
+
+
 def figure_path(
     entities: Mapping[str, str], output_dir: str | os.PathLike, desc: str, suffix: str = 'T2w', ext: str = '.svg'
 ) -> Path:

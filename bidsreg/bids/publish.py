@@ -18,7 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bidsreg.bids.names import PRIVATE, PRODUCTS, pair_outputs, sidecar
+from bidsreg.bids.earlier import remove_earlier
+from bidsreg.bids.names import PRIVATE, PRODUCTS, affine_path, pair_outputs, sidecar
 from bidsreg.bids.sidecars import read_json, sidecars, source_stamps, to_json
 from bidsreg.registration.atomic import write_atomic, write_text
 
@@ -35,7 +36,7 @@ def publish(
     pair: Pair,
     settings: Settings,
     facts: Mapping[str, Any],
-    figures: Mapping[Path, Path] | None = None,
+    others: Mapping[Path, Path] | None = None,
 ) -> None:
     """Put the finished files of a pair in their places, each by an atomic write, the QC file last.
 
@@ -48,8 +49,9 @@ def publish(
     facts
         Goes into the QC file as it is. The sidecars take from it, where there: ``mask_method`` (of the T1w),
         ``t1w_skull_stripped``, ``t2w_skull_stripped`` and ``result`` (what ``bidsreg-pair`` says of itself).
-    figures
-        ``{where it is to be: where it is now}``, see :func:`bidsreg.bids.names.figure_path`.
+    others
+        ``{where it is to be: where it is now}``: figures and affines of other formats, see
+        :func:`bidsreg.bids.names.figure_path` and :func:`bidsreg.bids.names.affine_path`.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def publish(
     missing = sorted(set(PRODUCTS) - {'qc'} - set(files))
     if missing:
         raise ValueError(f'{pair.name}: nothing to publish as {", ".join(missing)}')
-    copies = {goals[key]: path for key, path in files.items() if key != 'qc'} | dict(figures or {})
+    copies = {goals[key]: path for key, path in files.items() if key != 'qc'} | dict(others or {})
     goals['qc'].unlink(missing_ok=True)  # until the new one is there, the pair is not complete
     with scratch_folder(settings.output_dir, pair.name) as scratch:
         for key, text in sidecars(pair, settings, facts).items():
@@ -77,6 +79,7 @@ def publish(
             **facts,
         }
         write_text(goals['qc'], to_json(marker), scratch=scratch, durable=True)
+    remove_earlier(pair.name, settings.output_dir)
 
 
 @contextmanager
@@ -140,6 +143,9 @@ def why_incomplete(pair: Pair, settings: Settings) -> str | None:
             return f'{path.name} is missing'
         if key != 'qc' and not sidecar(path).is_file():
             return f'{sidecar(path).name} is missing'
+    for name in settings.affine_formats:
+        if not (path := affine_path(pair.entities, settings.output_dir, name)).is_file():
+            return f'{path.name} is missing'
     for key in ('t1w_preproc', 't1w_mask'):  # another T2w of this T1w may have rewritten them since
         if (read_json(sidecar(paths[key])) or {}).get('Fingerprint') != settings.fingerprint():
             return f'{paths[key].name} was rewritten with other settings'

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.base import File, traits
 
-from bidsreg.bids.names import PRODUCTS, pair_outputs
+from bidsreg.bids.images import load_image
+from bidsreg.bids.names import PRODUCTS, affine_path, pair_outputs
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
+from bidsreg.preparation.formats import write_matrix
+from bidsreg.registration.itk import read_affine
 
 #: Products that a node of the graph makes; the QC file is written from the facts.
 FILES = tuple(key for key in PRODUCTS if key != 'qc')
@@ -40,6 +44,17 @@ class PublishPair(Step):
     output_spec = _PublishPairOutputSpec
     _always_run = True
 
+    def _affines(self, files: Mapping[str, Path], cwd: str) -> dict[Path, Path]:
+        """Write the affine in the formats that were asked for; return where each goes, and where it is."""
+        pair, settings = self.inputs.pair, self.inputs.settings
+        fixed, moving = (load_image(files[key]) for key in ('t1w_preproc', 't2w_preproc'))
+        written: dict[Path, Path] = {}
+        for name in settings.affine_formats:
+            goal = affine_path(pair.entities, settings.output_dir, name)
+            written[goal] = Path(cwd) / f'affine{goal.suffix}'
+            write_matrix(written[goal], read_affine(files['affine_xfm']), fixed, moving, name)
+        return written
+
     def _compute(self, runtime: Any) -> None:
         from bidsreg.bids.publish import publish
         from bidsreg.reports.pictures import picture_path
@@ -48,5 +63,5 @@ class PublishPair(Step):
         found = map(Path, given(inputs, ['figures']).get('figures', ()))
         figures = {picture_path(pair.entities, settings.output_dir, path.stem): path for path in found}
         files = {name: Path(path) for name, path in given(inputs, FILES).items()}
-        publish(files, pair, settings, inputs.facts, figures)
+        publish(files, pair, settings, inputs.facts, figures | self._affines(files, runtime.cwd))
         self._results['out_file'] = str(pair_outputs(pair, settings.output_dir)['qc'])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import math
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from bidsreg.bids.earlier import earlier_files
 from bidsreg.bids.names import ENTITIES, PRODUCTS
 from bidsreg.bids.pairs import node_name
 from bidsreg.errors import InputError
@@ -31,6 +33,8 @@ REACH = 1.5
 """A number beyond its quartiles by more than this many interquartile ranges is an outlier (Tukey's fences)."""
 LEAST = 5
 """The fewest pairs of which quartiles are taken and outliers named."""
+
+LOGGER = logging.getLogger('bidsreg')
 
 #: The statuses of a row, and what they mean.
 ROW_STATUSES = {
@@ -274,10 +278,14 @@ def read_study(settings: Settings) -> Study:
 
 
 def _qc_files(out: Path) -> Iterator[tuple[str, Path]]:
-    """Yield name and QC file of every pair that has one."""
+    """Yield name and QC file of every pair that has one, but for those of an earlier release."""
+    earlier = earlier_files(out)
+    for name in sorted(earlier):
+        LOGGER.warning('%s: of an earlier release, and left out of the study until it is done anew', name)
     for folder in ('sub-*/anat', 'sub-*/ses-*/anat'):
         for path in out.glob(f'{folder}/*{_QC_ENDING}'):
-            yield path.name.removesuffix(_QC_ENDING), path
+            if (name := path.name.removesuffix(_QC_ENDING)) not in earlier:
+                yield name, path
 
 
 def _read_qc(
