@@ -47,6 +47,8 @@ class PublishPair(Step):
     def _affines(self, files: Mapping[str, Path], cwd: str) -> dict[Path, Path]:
         """Write the affine in the formats that were asked for; return where each goes, and where it is."""
         pair, settings = self.inputs.pair, self.inputs.settings
+        if not settings.affine_formats:
+            return {}
         fixed, moving = (load_image(files[key]) for key in ('t1w_preproc', 't2w_preproc'))
         written: dict[Path, Path] = {}
         for name in settings.affine_formats:

@@ -14,6 +14,8 @@ from bidsreg.preparation.ants import new_image
 FULL_RANGE = 4095.0
 #: The noise level is this many times the mean of the second inversion image in the air (O'Brien et al. 2014).
 NOISE_FACTOR = 6.0
+#: Voxels of room that growing and closing need around a head.
+REACH = 5
 #: Where a cube of five voxels varies by more than this part of the range, a UNIT1 shows air: there it is noise.
 NOISY = 0.12
 
@@ -78,6 +80,9 @@ def _air(ratio: np.ndarray) -> np.ndarray:
     labels, count = ndimage.label(quiet)
     if count == 0:
         return np.zeros(ratio.shape, bool)
-    largest = labels == np.bincount(labels.ravel())[1:].argmax() + 1
-    # the spread sees the edge two voxels before it comes
-    return ~ndimage.binary_fill_holes(ndimage.binary_dilation(np.pad(largest, 3), iterations=3))[3:-3, 3:-3, 3:-3]
+    largest = np.pad(labels == np.bincount(labels.ravel())[1:].argmax() + 1, REACH)
+    # the spread sees an edge two voxels before it comes, and thin parts of the head from both sides
+    cube = np.ones((3, 3, 3), bool)
+    head = ndimage.binary_closing(ndimage.binary_dilation(largest, cube, iterations=2), cube, iterations=2)
+    inner = tuple(slice(REACH, -REACH) for _ in range(3))
+    return ~ndimage.binary_fill_holes(head)[inner]
