@@ -49,7 +49,7 @@ def test_once_more_box_by_box(pair, small_card):
 
 def test_what_to_do_when_boxes_are_too_much(pair, small_card):
     small_card('none')
-    with pytest.raises(RegistrationError, match=r'too little memory even .*2\.00 GiB.*--working-resolution 1\.5'):
+    with pytest.raises(RegistrationError, match=r'too little memory even .*2\.00 GiB.*on a coarser grid'):
         solved(pair, FEW)
 
 
