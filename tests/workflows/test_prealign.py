@@ -24,3 +24,20 @@ def test_prealign(heads, tmp_path):
     assert dice(out['mask'], tmp_path / 'goal.nii.gz') > 0.95
     assert set(out['seconds']) == {'conform', 'rigid', 'moving_mask', 'n4', 'affine'}
     np.testing.assert_allclose(nb.load(out['preproc']).affine, pair.moving.affine, atol=1e-3)
+
+
+@pytest.mark.slow  # ANTs at full length
+def test_a_mask_of_the_moving_image_is_taken(heads, tmp_path):
+    goal = data.pair((40, 46, 40), 0, known=data.truth(0, turn=(3, -2, 4), shift=(3, -2, 4), amplitude=1.0)).moving_mask
+    turned = goal.as_reoriented([[0, -1], [2, 1], [1, 1]])
+    nb.save(turned, tmp_path / 'mine_mask.nii.gz')
+    out = run_room(
+        init_prealign_wf(sloppy=True, user_mask=True),
+        tmp_path,
+        fixed=heads['t1w'],
+        fixed_mask=heads['mask'],
+        moving=heads['t2w'],
+        moving_mask=str(tmp_path / 'mine_mask.nii.gz'),
+    )
+    np.testing.assert_array_equal(nb.load(out['mask']).get_fdata(), goal.get_fdata() > 0)
+    assert 'mine_mask.nii.gz, its voxels put into the order' in out['mask_method']
