@@ -67,6 +67,9 @@ HEART_LIBRARIES = frozenset({'torch', 'torchdiffeq', 'numpy', 'scipy', 'nibabel'
 #: all batch systems say, of millimetres on any grid.
 OF_NO_MODULE = frozenset(
     {
+        'tests/app/test_orientations.py',
+        'tests/app/test_places.py',
+        'tests/bids/test_skeletons.py',
         'tests/execution/batch/test_ends.py',
         'tests/experiments/test_readme.py',
         'tests/registration/test_gpu_memory.py',

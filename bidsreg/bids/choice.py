@@ -20,6 +20,9 @@ PLACES = ('chunk', 'sample')
 #: Words in a label that name images which plan other scans.
 PLANNING = re.compile(r'localizer|localiser|scout|survey', re.IGNORECASE)
 
+#: A word in a label of several: capitals, letters or digits in a row.
+WORD = re.compile(r'[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+')
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -72,6 +75,16 @@ def _planning(candidate: Candidate) -> float:
     return any(PLANNING.search(value) for value in candidate.scan.entities.values())
 
 
+def _unlike(candidate: Candidate) -> float:
+    return -len(_words(candidate.scan) & _words(candidate.moving))
+
+
+def _words(scan: Scan) -> set[str]:
+    """Return the words that the labels of a scan are made of: of ``mpragePMCon`` ``mprage``, ``PM`` and ``Con``."""
+    labels = [scan.entities[key] for key in COMPARED if key in scan.entities and key not in NUMBERS]
+    return {word for label in labels for word in WORD.findall(label) if len(word) > 1}
+
+
 def _echo(candidate: Candidate) -> float:
     return float(candidate.scan.entities.get('echo', 0))
 
@@ -122,6 +135,7 @@ RULES = (
     Rule.says(_contrast_agent, 'without contrast agent, unlike {other}'),
     Rule.says(_planning, 'no localizer, unlike {other}'),
     Rule.says(Candidate.lonely, 'named most like the T2w'),
+    Rule.says(_unlike, 'with more words of the T2w in its labels'),
     Rule.says(_echo, 'the first echo'),
     Rule.says(_run, 'the lowest run among those that fit equally well'),
 )

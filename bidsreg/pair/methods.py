@@ -91,16 +91,20 @@ class PresetMethod(PairMethod['Result']):
         check_read(self.preset, preset(request.method))
 
     def register(self, fixed: Image, moving: Image, inputs: Mapping[str, Any]) -> Result:
-        """Solve."""
+        """Solve, with all voxels in one order: the network starts from the axes of the grid."""
         import torch
 
-        from bidsreg.registration import register
+        from bidsreg.registration import Image, register
 
         if self.request.threads:
             torch.set_num_threads(self.request.threads)
         tell = teller(sys.stderr, self.request.quiet)
         seed = self.request.seed
-        return register(fixed, moving, self.preset, device=self.device, seed=seed, callback=tell, **inputs)
+        turned: dict[str, Any] = {
+            name: value.canonical() if isinstance(value, Image) else value for name, value in inputs.items()
+        }
+        fixed, moving = fixed.canonical(), moving.canonical()
+        return register(fixed, moving, self.preset, device=self.device, seed=seed, callback=tell, **turned)
 
     def facts(self, result: Result) -> dict[str, Any]:
         """Return what result.json says: the settings that were used, which are stiffer where the first ones folded."""

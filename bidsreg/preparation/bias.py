@@ -8,7 +8,7 @@ import numpy as np
 from bidsreg.bids.images import load_image
 from bidsreg.errors import InputError
 from bidsreg.preparation.ants import load_ants, new_image, to_ants
-from bidsreg.preparation.grids import require_same_grid
+from bidsreg.preparation.grids import canonical, require_same_grid
 
 #: Voxel size (mm) to which an image is thinned out before the field, which is smoother by far, is estimated.
 COARSE_MM = 5.0
@@ -22,7 +22,7 @@ def correct_bias(path: str, mask_path: str, *, sloppy: bool = False) -> nb.Nifti
     Splines 200 mm apart on the coarsest of four levels, as the fMRIPrep family has them. The field is estimated on
     the voxels of a grid of about :data:`COARSE_MM` mm around the mask (N4's own shrinking takes all axes alike, which
     leaves hardly a slice of a thick-sliced scan, and its time grows with every voxel, seen or not), on one thread, so
-    that one image always gives the same bits.
+    that one image always gives the same bits, in whatever order its voxels are stored.
 
     Parameters
     ----------
@@ -43,13 +43,16 @@ def correct_bias(path: str, mask_path: str, *, sloppy: bool = False) -> nb.Nifti
     """
     image, mask = load_image(path), load_image(mask_path)
     require_same_grid(mask, image, what='Mask', path=mask_path, of=path)
-    data = image.get_fdata(dtype=np.float32)
-    inside = np.asanyarray(mask.dataobj) > 0
+    # where the coarse grid begins depends on the order of the voxels
+    turned, where = canonical(image), canonical(mask)
+    data = turned.get_fdata(dtype=np.float32)
+    inside = np.asanyarray(where.dataobj) > 0
     if not inside.any():
         raise InputError(f'Mask {mask_path} is empty: there is no brain in {path} to correct.')
-    corrected = data / bias_field(data, inside, image.affine, sloppy=sloppy)
+    corrected = data / bias_field(data, inside, turned.affine, sloppy=sloppy)
     corrected *= data[inside].mean() / corrected[inside].mean()
-    return new_image(corrected, image)
+    back = nb.orientations.ornt_transform(nb.orientations.axcodes2ornt('RAS'), nb.io_orientation(image.affine))
+    return new_image(nb.orientations.apply_orientation(corrected, back), image)
 
 
 def bias_field(data: np.ndarray, inside: np.ndarray, affine: np.ndarray, *, sloppy: bool = False) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from bidsreg.bids.images import SAME_GRID_MM, corner_distance
 from bidsreg.errors import InputError
+from bidsreg.registration.image import PLACE_MM
 
 
 def stem(path: str | os.PathLike) -> str:
@@ -31,6 +32,18 @@ def describe_grid(image: nb.Nifti1Image) -> str:
     middle = nb.affines.apply_affine(image.affine, (np.array(image.shape[:3]) - 1) / 2)
     place = ', '.join(f'{x:.0f}' for x in middle)
     return f'{size} voxels of {zooms} mm, {"".join(nb.aff2axcodes(image.affine))}, about ({place}) mm'
+
+
+def canonical(image: nb.Nifti1Image) -> nb.Nifti1Image:
+    """Return the same voxels in the order that is closest to RAS+: none is interpolated.
+
+    The first voxel's place is rounded to :data:`~bidsreg.registration.image.PLACE_MM`: an optimiser takes the same
+    path, bit for bit, however the scan was stored.
+    """
+    turned = nb.as_closest_canonical(image)
+    affine = turned.affine.copy()
+    affine[:3, 3] = np.round(affine[:3, 3] / PLACE_MM) * PLACE_MM
+    return nb.Nifti1Image(turned.dataobj, affine)
 
 
 def require_same_grid(image: nb.Nifti1Image, reference: nb.Nifti1Image, *, what: str, path: str, of: str) -> None:

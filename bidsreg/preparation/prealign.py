@@ -17,7 +17,7 @@ from bidsreg.bids.images import load_image
 from bidsreg.errors import InputError
 from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.preparation.ants import load_ants, to_ants
-from bidsreg.preparation.grids import require_same_grid
+from bidsreg.preparation.grids import canonical, require_same_grid
 from bidsreg.registration.itk import read_affine, write_affine
 
 #: Voxel size (mm) of the copies on which starting positions are tried: coarse, as many are tried.
@@ -52,7 +52,8 @@ def prealign(
 ) -> tuple[np.ndarray, str]:
     """Align two images linearly by mutual information with ANTs: the same bits for the same images and seed.
 
-    Works in the current folder, where ANTs leaves its files.
+    It is the same matrix in whatever order the voxels are stored. Works in the current folder, where ANTs leaves its
+    files.
 
     Parameters
     ----------
@@ -83,6 +84,9 @@ def prealign(
     """
     fixed, moving = load_image(fixed_path), load_image(moving_path)
     masks = [_grown_mask(fixed_mask, fixed, fixed_path), _grown_mask(moving_mask, moving, moving_path)]
+    # which voxels are sampled depends on their order
+    fixed, moving = canonical(fixed), canonical(moving)
+    masks = [mask and canonical(mask) for mask in masks]
     if initial is not None:
         start, why = read_affine(initial), 'the matrix given'
     elif stage == 'rigid':

@@ -13,6 +13,8 @@ from scipy import ndimage as ndi
 from bidsreg.registration.grid import Grid
 
 FWHM = 2 * np.sqrt(2 * np.log(2))
+PLACE_MM = 1e-3
+"""mm: the place of a voxel is not known better, as headers hold 32 bits of that of one corner."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +81,18 @@ class Image:
         if self.grid.is_orthogonal():
             image.set_qform(self.grid.affine, code=1)
         nib.save(image, path)
+
+    def canonical(self) -> Image:
+        """Return the same voxels in the order that is closest to RAS+; none is interpolated.
+
+        The first voxel's place is rounded to `PLACE_MM`: an optimiser takes the same path, bit for bit, however the
+        scan was stored.
+        """
+        order = nib.io_orientation(self.grid.affine)
+        turned = nib.orientations.apply_orientation(self.data, order)
+        affine = self.grid.affine @ nib.orientations.inv_ornt_aff(order, self.grid.shape)
+        affine[:3, 3] = np.round(affine[:3, 3] / PLACE_MM) * PLACE_MM
+        return Image(np.ascontiguousarray(turned), Grid(turned.shape, affine))
 
     def smoothed_for(self, spacing: np.ndarray) -> Image:
         """Blur so that sampling at `spacing` mm does not alias.

@@ -48,7 +48,7 @@ def write_subject(subject: str, settings: Settings, plan: Plan, outcomes: Sequen
     records = collect(subject, settings, plan, outcomes)
     page = settings.output_dir / f'sub-{subject}.html'
     with tempfile.TemporaryDirectory(prefix='bidsreg-report-') as folder:
-        reportlets = _Reportlets(Path(folder), subject)
+        reportlets = _Reportlets(Path(folder))
         reportlets.add('files', files_section(subject, plan, records))
         for place, record in enumerate(records):
             _add_record(reportlets, f'p{place}', record, settings)
@@ -62,25 +62,26 @@ def write_subject(subject: str, settings: Settings, plan: Plan, outcomes: Sequen
                 settings.run_uuid,
                 bootstrap_file=bootstrap,
                 out_filename=str(hidden),
-                reportlets_dir=reportlets.root,
-                subject=subject,
+                reportlets_dir=reportlets.folder,
             ).generate_report()
 
         return write_atomic(page, assemble)
 
 
 class _Reportlets:
-    """A folder of HTML fragments that nireports finds by their ``desc``."""
+    """A folder of HTML fragments that nireports finds by their suffix.
 
-    def __init__(self, folder: Path, subject: str) -> None:
-        self.root, self.subject = folder / 'reportlets', subject
-        self.folder = self.root / f'sub-{subject}' / 'figures'
-        self.folder.mkdir(parents=True)
+    pybids reads every other entity wherever it first stands in the path, and folders above may be called anything.
+    """
 
-    def add(self, desc: str, text: str) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / 'reportlets'
+        self.folder.mkdir()
+
+    def add(self, suffix: str, text: str) -> None:
         """Add a fragment; an empty one is no reportlet."""
         if text.strip():
-            (self.folder / f'sub-{self.subject}_desc-{desc}_T2w.html').write_text(text, encoding='utf-8')
+            (self.folder / f'{suffix}.html').write_text(text, encoding='utf-8')
 
 
 def _add_record(reportlets: _Reportlets, prefix: str, record: PairRecord, settings: Settings) -> None:
@@ -90,21 +91,21 @@ def _add_record(reportlets: _Reportlets, prefix: str, record: PairRecord, settin
     reportlets.add(f'{prefix}numbers', numbers_section(record))
     reasons = redraw(record, settings)
     for name, picture in PICTURES.items():
-        desc = f'{prefix}{_desc(name)}'
+        suffix = f'{prefix}{_suffix(name)}'
         path = picture_path(record.entities, settings.output_dir, name)
         if record.kept == 'affine' and name in OF_A_DEFORMATION:
             if name == OF_A_DEFORMATION[0]:
-                reportlets.add(desc, note('The affine was kept: there is no deformation to show.'))
+                reportlets.add(suffix, note('The affine was kept: there is no deformation to show.'))
         elif path.is_file():
             inside = settings.self_contained
             show = _embed(path, picture) if inside else _link(path.relative_to(settings.output_dir).as_posix(), picture)
-            reportlets.add(desc, show)
+            reportlets.add(suffix, show)
         elif name in reasons:
-            reportlets.add(desc, note(f'This picture is not here: {reasons[name]}.'))
+            reportlets.add(suffix, note(f'This picture is not here: {reasons[name]}.'))
 
 
-def _desc(name: str) -> str:
-    """Return the name of a picture as the value of an entity, which has letters and digits only."""
+def _suffix(name: str) -> str:
+    """Return the name of a picture as a suffix, which has letters and digits only."""
     return name.replace('_', '')
 
 
@@ -145,7 +146,7 @@ def _bootstrap(folder: Path, subject: str, records: Sequence[PairRecord]) -> Pat
                 if record.kept == 'affine' and 'affine_kept' in reportlet:
                     reportlet |= reportlet['affine_kept']
                 reportlet.pop('affine_kept', None)
-                reportlet['bids']['desc'] = f'p{place}{reportlet["bids"]["desc"]}'
+                reportlet['bids']['suffix'] = f'p{place}{reportlet["bids"]["suffix"]}'
             sections.append(mine)
     spec['sections'] = sections
     spec['title'] = f'bidsreg: sub-{subject}'

@@ -53,6 +53,18 @@ def chosen(root, *files, **options):
         # no localizer
         (['acq-localizer_T1w', 'acq-mprage_T1w', 'T2w'], {'T2w': 'acq-mprage_T1w'}, 'no localizer'),
         (['acq-AAHScout_T1w', 'acq-mprage_T1w', 'T2w'], {'T2w': 'acq-mprage_T1w'}, 'no localizer'),
+        # two labels of several words that have some in common
+        (
+            ['acq-mpragePMCoff_T1w', 'acq-mpragePMCon_T1w', 'acq-t2tsePMCon_T2w'],
+            {'acq-t2tsePMCon_T2w': 'acq-mpragePMCon_T1w'},
+            'more words of the T2w in its labels',
+        ),
+        (
+            ['acq-mprage12mm_T1w', 'acq-mprage08mm_T1w', 'acq-space08mm_T2w'],
+            {'acq-space08mm_T2w': 'acq-mprage08mm_T1w'},
+            'more words of the T2w in its labels',
+        ),
+        (['acq-t1tirm_T1w', 'acq-mprage_T1w', 'acq-t2tse_T2w'], {'acq-t2tse_T2w': 'acq-mprage_T1w'}, 'by name'),
         # the plainest name, the lowest run and echo, the name
         (['acq-mprage_T1w', 'T1w', 'T2w'], {'T2w': 'T1w'}, 'named most like the T2w'),
         (['run-2_T1w', 'run-10_T1w', 'T2w'], {'T2w': 'run-2_T1w'}, 'the lowest run'),

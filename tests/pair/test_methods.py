@@ -5,6 +5,7 @@ import io
 import subprocess
 from importlib.metadata import PackageNotFoundError
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -60,6 +61,22 @@ def called(files, monkeypatch):
 def parsed(files, *more):
     words = [files['fixed'], files['moving'], '--out', files['out'], '--device', 'cpu', *more]
     return PairRequest.from_arguments(cli.build_parser().parse_args([str(word) for word in words]))
+
+
+@pytest.mark.parametrize('axes', ['LAS', 'PSR'])
+def test_a_preset_gets_all_voxels_in_one_order(files, called, axes):
+    names = ('fixed', 'moving', 'fixed_mask', 'moving_mask', 'fixed_lesion', 'moving_lesion')
+    options = [f'--fixed-mask={files["mask"]}', f'--moving-mask={files["mask"]}']
+    options += [f'--{side}-lesion={files[f"{side}_lesion"]}' for side in ('fixed', 'moving')]
+    expected = called(*options)
+    for path in (files[name] for name in ('fixed', 'moving', 'mask', 'fixed_lesion', 'moving_lesion')):
+        image = nib.load(path)
+        order = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(axes))
+        nib.save(nib.as_closest_canonical(image).as_reoriented(order), path)
+    found = called(*options)
+    for name in names:
+        np.testing.assert_array_equal(found[name].data, expected[name].data)
+        np.testing.assert_allclose(found[name].grid.affine, expected[name].grid.affine, atol=1e-6)
 
 
 def same(image, path):

@@ -53,6 +53,19 @@ def test_same_bits_twice(biased):
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize('axes', ['LAS', 'PSR', 'IPR'])
+def test_same_bits_in_any_order_of_the_voxels(biased, tmp_path, axes):
+    order = nb.orientations.ornt_transform(nb.io_orientation(biased[2].scan.affine), nb.orientations.axcodes2ornt(axes))
+    for name in ('scan', 'mask'):
+        image = nb.load(biased[0] / f'{name}.nii.gz').as_reoriented(order)
+        nb.save(image, tmp_path / f'{name}.nii.gz')
+    found = run(tmp_path, sloppy=True)
+    assert ''.join(nb.aff2axcodes(found.affine)) == axes
+    goal = run(biased[0], sloppy=True).as_reoriented(order)
+    np.testing.assert_allclose(found.affine, goal.affine, atol=1e-4)
+    np.testing.assert_array_equal(found.get_fdata(), goal.get_fdata())
+
+
 def test_a_mask_that_does_not_fit_is_refused(biased, tmp_path, here):
     mask = nb.load(biased[0] / 'mask.nii.gz')
     nb.save(nb.Nifti1Image(np.asanyarray(mask.dataobj)[1:], mask.affine), tmp_path / 'other.nii.gz')

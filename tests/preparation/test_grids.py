@@ -8,9 +8,9 @@ import nibabel as nb
 import numpy as np
 import pytest
 
-from bidsreg.bids.images import SAME_GRID_MM
+from bidsreg.bids.images import SAME_GRID_MM, voxel_order
 from bidsreg.errors import InputError
-from bidsreg.preparation.grids import describe_grid, require_same_grid, stem
+from bidsreg.preparation.grids import canonical, describe_grid, require_same_grid, stem
 from tests import data
 
 SHAPE = (10, 12, 8)
@@ -55,3 +55,13 @@ def test_a_grid_in_words():
     affine = nb.affines.from_matvec(np.diag([-0.8, 0.8, 1.2]), (40, -50, 60))
     image = nb.Nifti1Image(np.zeros((101, 126, 101), np.uint8), affine)
     assert describe_grid(image) == '101 x 126 x 101 voxels of 0.8 x 0.8 x 1.2 mm, LAS, about (0, 0, 120) mm'
+
+
+def test_one_order_of_the_voxels_without_a_loss():
+    shape, affine = data.GRIDS['oblique-left-handed']
+    image = data.image(np.random.default_rng(0).integers(0, 900, shape).astype(np.int16), affine)
+    turned = canonical(image)
+    assert nb.aff2axcodes(turned.affine) == ('R', 'A', 'S')
+    order = voxel_order(turned.affine, turned.shape, image.affine, image.shape)
+    np.testing.assert_array_equal(nb.orientations.apply_orientation(turned.dataobj, order), image.dataobj)
+    assert turned.get_data_dtype() == np.int16

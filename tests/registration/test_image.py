@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from bidsreg.registration import Grid, Image
+from tests import data
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,16 @@ def test_smoothing_widens_to_the_wanted_width_in_mm_whatever_the_voxels():
             mm = (np.arange(len(profile)) - len(profile) // 2) * h
             variance = (profile * mm**2).sum() / profile.sum()
             assert variance == pytest.approx((4.0**2 - h**2) / (8 * np.log(2)), rel=0.05)
+
+
+@pytest.mark.parametrize('name', ['left-handed', 'sagittal', 'oblique', 'oblique-left-handed', 'sheared'])
+def test_one_order_of_the_voxels_without_a_loss(name):
+    shape, affine = data.GRIDS[name]
+    image = Image(np.random.default_rng(0).normal(size=shape).astype(np.float32), Grid(shape, affine))
+    other = image.canonical()
+    assert ''.join(nib.aff2axcodes(other.grid.affine)) == 'RAS'
+    where = np.round(other.grid.to_voxels(image.grid.to_world(np.argwhere(np.ones(shape))))).astype(int)
+    np.testing.assert_array_equal(other.data[tuple(where.T)], image.data.ravel())
+    np.testing.assert_allclose(other.grid.corners().mean(0), image.grid.corners().mean(0), atol=1e-3)
+    again = Image(other.data, Grid(other.grid.shape, other.grid.affine.astype(np.float32))).canonical()
+    np.testing.assert_array_equal(again.grid.affine[:3, 3], other.grid.affine[:3, 3])
