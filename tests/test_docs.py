@@ -259,8 +259,8 @@ def heads(tmp_path_factory):
     for source, targets in NAMES.items():
         for target in targets:
             getattr(pair, source).to_filename(folder / f'{target}.nii.gz')
-    for name in ('affine', 'sub-01_from-T2w_to-T1w_mode-image_desc-affine_xfm'):
-        data.write_itk_affine(pair.truth.matrix, folder / f'{name}.txt')
+    for name in ('affine.txt', 'sub-01_from-T2w_to-T1w_mode-image_desc-affine_xfm.tfm'):
+        data.write_itk_affine(pair.truth.matrix, folder / name)
     found = deformation_of(pair, Image.load(folder / 'T1w.nii.gz').grid)
     for name in ('result', 'second'):
         (folder / name).mkdir()

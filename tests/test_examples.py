@@ -61,6 +61,7 @@ def test_register_two_files(pair, files, tmp_path, capsys):
     assert pair.error(found.points(pair.points[:, :3])).mean() < pair.error(pair.points[:, :3]).mean() / 2
 
 
+@pytest.mark.slow
 def test_similarity_of_ones_own(files, tmp_path, monkeypatch, capsys):
     from bidsreg.registration import SIMILARITIES
 

@@ -217,6 +217,7 @@ def launch(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_exit_codes_come_through_with_their_meaning(launch, tmp_path):
     raw = data.write_dataset(tmp_path / 'raw', images={'sub-01_T2w.nii.gz': None})  # a file of no bytes
     failed = launch(bids_dir=str(raw), skip_bids_validation=True)

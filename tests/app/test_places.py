@@ -71,7 +71,7 @@ def plain(anywhere, tmp_path):
     return plan_table(plan), relative(settings.output_dir), pages
 
 
-@pytest.mark.parametrize('place', PLACES)
+@pytest.mark.parametrize('place', [PLACES[0], *(pytest.param(place, marks=pytest.mark.slow) for place in PLACES[1:])])
 def test_the_same_plan_names_and_pages_in_any_place(anywhere, plain, place):
     settings, plan, pages = anywhere(place)
     table, names, plain_pages = plain

@@ -263,7 +263,7 @@ def test_sigkill_then_the_same_command_completes(app, capsys, raw, tmp_path):
     assert one == two
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('number', [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_asked_to_end_it_ends_and_says_so(raw, tmp_path, number):
     process = start(raw, tmp_path, {'sub-02': 'slow'})
     wait_for(lambda: marker(tmp_path, 'sub-01').exists() and 'sub-02' in begun(tmp_path / 'work'), process)
@@ -278,6 +278,7 @@ def test_asked_to_end_it_ends_and_says_so(raw, tmp_path, number):
     assert not any(alive(pid) for pid in children)
 
 
+@pytest.mark.slow
 def test_two_runs_into_one_output(app, capsys, raw, tmp_path):
     process = start(raw, tmp_path, {'sub-01': 'slow'}, '--participant-label', '01')
     try:

@@ -54,6 +54,7 @@ def test_both_sides_share_a_box():
     assert any(np.isclose(35.0, value) for value in medians(axes))  # of 17 and 53, without a method's offset
 
 
+@pytest.mark.slow
 def test_many_boxes_go_on_in_another_row():
     names = {n: f'Structure-{n:02d}' for n in range(1, 19)}
     methods = [f'm{n}' for n in range(16)]

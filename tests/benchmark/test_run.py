@@ -102,7 +102,7 @@ def test_the_solver_is_told_to_keep_its_own_answer(bench, pretender, table):
     assert np.array_equal(given.get_fdata() > 0, own.get_fdata() > 0)
 
 
-@pytest.mark.parametrize('correction', ['n4', 'none'])
+@pytest.mark.parametrize('correction', [pytest.param('n4', marks=pytest.mark.slow), 'none'])
 def test_every_method_gets_the_same_images(bench, pretender, table, correction):
     words = ('--prealign', 'none', '--pairs', '1', '--sloppy', '--nprocs', '1', '--device', 'cpu')
     assert bench('--methods', 'ants-syn', 'node-mind', '--bias-correction', correction, *words) == 0
@@ -115,6 +115,7 @@ def test_every_method_gets_the_same_images(bench, pretender, table, correction):
         assert np.allclose(given, own, rtol=1e-5) == (correction == 'none')
 
 
+@pytest.mark.slow
 def test_a_plugin_of_nipype_runs_it(bench, pretender, tmp_path, monkeypatch):
     from nipype.pipeline.plugins import LinearPlugin
 
@@ -131,6 +132,7 @@ def test_a_plugin_of_nipype_runs_it(bench, pretender, tmp_path, monkeypatch):
     assert (status[['affine', 'node-mind-inter']] == 'done').all(axis=None)
 
 
+@pytest.mark.slow
 def test_within_a_head_presets_stay_as_they_are(bench, pretender, tmp_path):
     assert bench('--methods', 'node-mind', '--task', 'intra', *QUICK) == 0
     assert set(calls(pretender)) == {'node-mind'}
@@ -161,6 +163,7 @@ def test_done_cells_are_not_run_again(bench, pretender, tmp_path):
     }  # fmt:skip
 
 
+@pytest.mark.slow
 def test_a_lost_cell_comes_back_from_the_work_folder(bench, pretender, tmp_path):
     assert bench('--methods', 'node-mind', *QUICK) == 0
     lost = tmp_path / 'out' / 'cells' / 'pair-002' / 'node-mind-inter.json'

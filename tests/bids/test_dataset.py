@@ -129,7 +129,9 @@ SHAPES = {
 
 
 @pytest.mark.skipif(not VALIDATOR.exists(), reason='bids-validator-deno is not installed')
-@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize(
+    'shape', [pytest.param(name, marks=() if name in ('sessions', 'all') else pytest.mark.slow) for name in SHAPES]
+)
 def test_output_is_valid_bids(tmp_path, finish, shape):
     raw = data.write_dataset(tmp_path / 'raw', SHAPES[shape])
     settings = Settings(bids_dir=raw, output_dir=tmp_path / 'out', work_dir=tmp_path / 'work')

@@ -13,8 +13,15 @@ PLACES = ['sub-98', 'ses-7', 'part-phase', 'acq-x', 'derivatives', 'sub-98/ses-7
           'run-3_echo-2', 'a+b/sub-01']  # fmt:skip
 
 
-@pytest.mark.parametrize('place', PLACES)
-@pytest.mark.parametrize('database', [False, True])
+@pytest.mark.parametrize(
+    ('place', 'database'),
+    [
+        *((place, False) for place in PLACES[:4]),
+        (PLACES[0], True),
+        *(pytest.param(place, False, marks=pytest.mark.slow) for place in PLACES[4:]),
+        *(pytest.param(place, True, marks=pytest.mark.slow) for place in PLACES[1:]),
+    ],
+)
 def test_folders_above_the_dataset_say_nothing(tmp_path, place, database):
     files = [
         'sub-01_T1w',

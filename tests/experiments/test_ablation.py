@@ -17,6 +17,7 @@ def test_every_variant_names_what_there_is(name):
     assert len(set(map(repr, ablation.VARIANTS.values()))) == len(ablation.VARIANTS)
 
 
+@pytest.mark.slow
 def test_a_variant_makes_a_row(datasets, capsys, monkeypatch):
     short = replace(ablation.BASE, levels=((8.0, 5),), patches=(0,))
     monkeypatch.setitem(ablation.VARIANTS, 'short', short)

@@ -79,6 +79,7 @@ def test_the_affine_is_kept_where_it_is_better_unless_asked_otherwise(run, heads
     assert np.abs(found.forward).max() > 5
 
 
+@pytest.mark.slow
 def test_keep_holds_for_our_own_methods(heads, tmp_path):
     """A preset made to do harm: little regularity, and intensities compared that are not the same."""
     words = [heads.paths['fixed'], heads.paths['moving'], '--affine', heads.paths['affine'], '--device', 'cpu', '-q']

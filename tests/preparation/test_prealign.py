@@ -29,6 +29,7 @@ def test_a_known_rigid_transform_is_found_between_odd_grids(rigid_pair, here):
     np.testing.assert_array_equal(run(paths, stage='rigid')[0], matrix)
 
 
+@pytest.mark.slow
 def test_affine_inside_masks_finds_the_scales(here, tmp_path):
     known = data.truth(5, turn=(3, 2, -4), shift=(2, -3, 2), scale=(1.04, 0.97, 1.03), amplitude=0)
     pair = data.pair((60, 72, 60), 5, known=known, bias=0.0)
@@ -50,7 +51,7 @@ def test_affine_inside_masks_finds_the_scales(here, tmp_path):
     ('turn', 'shift'),
     [
         pytest.param((35, 0, 10), (10, 60, -40), marks=pytest.mark.slow, id='nodding and far off'),
-        pytest.param((0, 0, 0), (300, -200, 150), id='another origin'),
+        pytest.param((0, 0, 0), (300, -200, 150), marks=pytest.mark.slow, id='another origin'),
         pytest.param((-5, 25, 20), (-30, 20, 25), marks=pytest.mark.slow, id='turned'),
     ],
 )
@@ -63,6 +64,7 @@ def test_heads_in_any_position_meet(turn, shift, here, tmp_path):
     assert pair.error(nb.affines.apply_affine(start, pair.points[:, :3])).mean() < 5.0, why
 
 
+@pytest.mark.slow
 def test_the_scanners_positions_are_trusted(rigid_pair, here):
     still = data.pair((44, 52, 44), 2, known=data.truth(2, turn=(1, 0, 0), shift=(0, 1, 0), amplitude=0))
     start, why = prealign.find_start(still.fixed, still.moving)

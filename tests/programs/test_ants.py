@@ -9,6 +9,7 @@ from bidsreg.registration import Deformation
 from tests.programs.comparison import inside, relative_difference
 
 
+@pytest.mark.slow
 def test_ants_field_is_what_ants_applies(heads, found):
     import ants
 

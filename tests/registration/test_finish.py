@@ -19,6 +19,7 @@ def consistency(result):
     return metrics.inverse_consistency(found.forward, found.inverse, found.grid, result.mask.data > 0)
 
 
+@pytest.mark.slow
 def test_fields_that_do_not_invert_are_written_on_a_finer_grid_and_say_so(pair, plain, monkeypatch):
     assert not any(isinstance(event, Refined | InverseInexact) for event in plain.events)
     strict = consistency(plain)['mean'] / 2

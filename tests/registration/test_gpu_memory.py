@@ -53,7 +53,7 @@ def test_what_to_do_when_boxes_are_too_much(pair, small_card):
         solved(pair, FEW)
 
 
-@pytest.mark.parametrize('size', [12, 1000])
+@pytest.mark.parametrize('size', [12, pytest.param(1000, marks=pytest.mark.slow)])
 def test_the_answer_does_not_depend_on_the_boxes(pair, monkeypatch, size):
     """Small boxes, and one box, as a GPU takes it."""
     usual = solved(pair, FEW)

@@ -98,6 +98,7 @@ def test_what_had_the_lowest_loss_comes_back_when_the_loss_has_risen(losses, ris
 TOO_LARGE = dataclasses.replace(QUICK, levels=((8.0, 60),), regularity=(('h1', 1.0),), learning_rate=0.5)
 
 
+@pytest.mark.slow
 def test_steps_that_are_too_large_for_a_stiff_problem_are_taken_back_and_made_smaller(pair, monkeypatch):
     rates = []
     step = TensorwiseAdam.step

@@ -42,6 +42,7 @@ def test_nodeo_answers_to_the_state():
     assert torch.autograd.grad(network.at(torch.zeros(()), leaf).square().sum(), leaf)[0].abs().max() > 0
 
 
+@pytest.mark.slow
 def test_nodeo_learns_a_displacement_through_its_flow():
     """All parts of the network take part: after a step of the decoder the convolutions have gradients, too."""
     network, state = made(NodeoVelocity), points(SHAPE, SPACING)
