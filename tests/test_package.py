@@ -161,7 +161,7 @@ def test_data_files_are_found_by_the_copy(run_installed):
         'print(len(read_label_list(None)), len(read_thresholds(None)))'
     )
     labels, thresholds = run_installed(sys.executable, '-c', code).split()
-    assert (int(labels), int(thresholds)) == (32, 16)
+    assert (int(labels), int(thresholds)) == (32, 17)
 
 
 @pytest.mark.slow

@@ -72,7 +72,8 @@ def find_mask(scan: Scan, others: Sequence[Scan], derivatives: Sequence[Path], r
         exact = mine == dict(scan.entities)
         if exact or _on_the_grid_of(candidate.path, scan.path):
             return UserMask(candidate.path, f'brain mask of the user {candidate.where}: {candidate.path.name}')
-        refused.append(f'{candidate.path.name} {candidate.where} is of another grid')
+        errors = check_header(candidate.path).errors
+        refused.append(f'{candidate.path.name} {candidate.where} ' + (errors[0] if errors else 'is of another grid'))
     freesurfer = _freesurfer(scan, others, derivatives)
     if freesurfer is not None:
         return UserMask(freesurfer, f'brain mask of FreeSurfer: {freesurfer.parent.parent.name}/mri/{freesurfer.name}')

@@ -130,10 +130,17 @@ def list_images(layout: BIDSLayout, suffixes: Iterable[str]) -> list[tuple[Path,
     list of (Path, dict)
         Each file, in the order of the names, with its entities (pybids' names, ``suffix`` and ``extension`` among
         them) as its name and its folders below the dataset's root say, values as they are written.
+
+    Raises
+    ------
+    InputError
+        If the index is of files outside of the dataset.
     """
     root = Path(layout.root)
     wanted = re.compile(rf'.*_({"|".join(map(re.escape, suffixes))})\.nii(\.gz)?')
     paths = [path for path in map(Path, layout.get_files(scope='self')) if path.parent.name == 'anat']
+    if any(not path.is_relative_to(root) for path in paths):
+        raise InputError(f'the index of {root} (--bids-database-dir) is of files in another place: delete it')
     found = [(path, parse_entities(path.relative_to(root))) for path in paths if wanted.fullmatch(path.name)]
     return sorted(found, key=lambda item: (str(item[0]).replace('.nii.gz', '.nii'), -len(str(item[0]))))
 

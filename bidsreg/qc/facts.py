@@ -79,9 +79,10 @@ def gather_facts(
     -------
     dict
         ``verdict`` (:func:`bidsreg.qc.verdict.judge`), ``images`` (:func:`bidsreg.qc.numbers.geometry` of each),
-        ``overlap``, ``alternatives`` and ``edge_lncc`` (the functions of these names in :mod:`bidsreg.qc.numbers`),
-        ``masks`` (volumes in ml), ``affine`` and ``rigid`` (:func:`matrix_parts`), ``result`` (the content of
-        result.json, without the paths of its inputs), and the notes (``seconds`` as ``seconds_per_step``).
+        ``overlap``, ``alternatives``, ``contrast`` and ``edge_lncc`` (the functions of these names in
+        :mod:`bidsreg.qc.numbers`), ``masks`` (volumes in ml), ``affine`` and ``rigid`` (:func:`matrix_parts`),
+        ``result`` (the content of result.json, without the paths of its inputs), and the notes (``seconds`` as
+        ``seconds_per_step``).
 
     Raises
     ------
@@ -95,6 +96,7 @@ def gather_facts(
         'images': {'t1w': numbers.geometry(fixed), 't2w': numbers.geometry(moving)},
         'overlap': numbers.overlap(fixed_mask, moving_mask, matrix, warped),
         'alternatives': numbers.alternatives(fixed, fixed_mask, warped, moving, matrix),
+        'contrast': numbers.contrast(fixed, fixed_mask, warped),
         'edge_lncc': numbers.edge_lncc(fixed, fixed_mask, moving, matrix, warped),
         'mask_method': notes.get('mask_method'),
         'moving_mask_method': notes.get('moving_mask_method'),

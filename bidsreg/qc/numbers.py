@@ -208,6 +208,30 @@ def edge_lncc(
     return {stage: found[stage] for stage in ('before', 'affine', 'registered')}
 
 
+def contrast(fixed: nb.Nifti1Image, fixed_mask: nb.Nifti1Image, warped: nb.Nifti1Image) -> float | None:
+    """Correlate the intensities of the two scans in the brain, values beyond 1 and 99 % clipped.
+
+    Parameters
+    ----------
+    fixed, fixed_mask, warped
+        The T1w, its brain mask, and the registered T2w, on one grid.
+
+    Returns
+    -------
+    float or None
+        Pearson's correlation: below zero for a T1w and a T2w, whose greys are turned over; 1 for one scan twice. None
+        where one of them is constant.
+    """
+    inside = np.asanyarray(fixed_mask.dataobj) > 0
+    clipped = []
+    for image in (fixed, warped):
+        values = image.get_fdata(dtype=np.float32)[inside].astype(float)
+        clipped.append(np.clip(values, *np.percentile(values, (1, 99))))
+    if min(values.std() for values in clipped) == 0:
+        return None
+    return _rounded(np.corrcoef(*clipped)[0, 1])
+
+
 def _local_correlation(a: np.ndarray, b: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> float | None:
     """Return the mean over the mask of Pearson's correlation in the cube around each voxel."""
     size = [2 * max(round((WINDOW_MM / step - 1) / 2), 1) + 1 for step in spacing]

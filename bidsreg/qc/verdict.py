@@ -212,6 +212,13 @@ CHECKS: dict[str, Check] = {
         'The scans agree {how} with the T2w mirrored left-right (margin {value}): one of them is '
         'flipped, or they are not of one head.',
     ),
+    'contrast': Check(
+        'Correlation of the intensities',
+        '',
+        At('contrast'),
+        'The contrasts of the two scans look alike (correlation {value}): one of them may be a copy of the other, or '
+        'have the wrong name.',
+    ),
     'affine_gain': Check(
         'Change of the mutual information by the affine',
         ' %',

@@ -31,7 +31,7 @@ NAMED = 8
 
 #: Sections of the numbers that are not judged: where in the QC file they lie.
 SECTIONS = {
-    'How well the scans agree': ('overlap', 'alternatives', 'edge_lncc', 'result.evidence'),
+    'How well the scans agree': ('overlap', 'alternatives', 'contrast', 'edge_lncc', 'result.evidence'),
     'The deformation': (
         'result.jacobian',
         'result.displacement_mm',

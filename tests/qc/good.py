@@ -9,6 +9,7 @@ GOOD = {
         'best_turn': '+10° about the feet-head axis',
         'mirror_margin': 0.5,
     },
+    'contrast': -0.4,
     'masks': {'t1w_ml': 1400.0},
     'affine': {'rotation_total_deg': 5.0, 'scales': [1.0, 1.01, 0.99], 'shears': [0.0, 0.002, 0.0]},
     'result': {

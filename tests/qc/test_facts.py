@@ -40,7 +40,7 @@ def _good(seed, **options):
 
 def _still(seed, change):
     pair = scans(seed, still=True)
-    return pair, change(pair.moving), np.eye(4)
+    return pair, change(pair.moving) if change else pair.fixed, np.eye(4)
 
 
 def _wrong_head(seed):
@@ -67,11 +67,12 @@ CASES = {
     '20 mm': (_shift_left_in, ('FAIL',), ('shift_margin',)),
     'half missing': (lambda seed: _still(seed, half), ('FAIL',), ('brain_with_signal',)),
     'noise': (lambda seed: _still(seed, noise), ('FAIL', 'CHECK'), ('shift_margin', 'turn_margin')),
+    'a copy of the T1w': (lambda seed: _still(seed, None), ('CHECK',), ('contrast',)),
     'wrong way': (_wrong_way, ('FAIL',), ('shift_margin', 'turn_margin', 'affine_gain')),
 }
 
 
-@pytest.mark.slow  # the solver on 16 pairs
+@pytest.mark.slow  # the solver on 18 pairs
 @pytest.mark.parametrize('seed', range(2))
 @pytest.mark.parametrize('name', CASES)
 def test_the_verdict_tells_bad_from_good_after_the_solver(name, seed, tmp_path):

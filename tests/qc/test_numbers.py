@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import nibabel as nb
 import numpy as np
 import pytest
 from scipy import ndimage as ndi
@@ -123,3 +124,14 @@ def test_a_flat_image_has_no_margins():
     found = numbers.alternatives(pair.fixed, pair.fixed_mask, flat, flat, np.eye(4))
     assert found['mutual_information'] == pytest.approx(0, abs=1e-6)
     assert found['shift_margin'] is None
+
+
+def test_the_contrasts_of_one_head():
+    head = data.pair(SHAPE, 2, known=data.truth(2, amplitude=0))
+    t2w = data.t2w(SHAPE, 2, noise=0.03)
+    assert numbers.contrast(head.fixed, head.fixed_mask, t2w) < 0
+    assert numbers.contrast(head.fixed, head.fixed_mask, head.fixed) == pytest.approx(1)
+    darker = nb.Nifti1Image(head.fixed.get_fdata() * 0.3 + 20, head.fixed.affine)
+    assert numbers.contrast(head.fixed, head.fixed_mask, darker) > 0.99
+    flat = nb.Nifti1Image(np.ones(head.fixed.shape, np.float32), head.fixed.affine)
+    assert numbers.contrast(head.fixed, head.fixed_mask, flat) is None

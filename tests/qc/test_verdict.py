@@ -70,6 +70,12 @@ def test_the_sentence_of_a_margin_knows_its_sign():
         assert words in judge(changed('alternatives.mirror_margin', value)).reasons[0]
 
 
+def test_scans_that_look_alike_are_to_be_checked_and_never_a_fail():
+    verdict = judge(changed('contrast', 0.99))
+    assert verdict.status == 'CHECK'
+    assert 'contrasts of the two scans look alike' in verdict.reasons[0]
+
+
 def test_a_large_turn_is_never_a_fail():
     assert judge(changed('affine.rotation_total_deg', 179.0)).status == 'CHECK'
 
