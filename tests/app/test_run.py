@@ -20,6 +20,20 @@ from tests import data, fake_app
 from tests.app_fixtures import begun, fails, pairs_of, settings_of, start, wait_for
 
 
+def test_tables_that_are_not_used_and_an_earlier_release_are_told(app, raw, tmp_path, capsys):
+    (raw / 'sub-01' / 'sub-01_scans.tsv').write_text('nonsense')
+    old = tmp_path / 'out' / 'sub-01' / 'anat' / 'sub-01_space-T1w_desc-jacobian_T2w.nii.gz'
+    old.parent.mkdir(parents=True)
+    old.touch()
+    assert app() == 0
+    said = capsys.readouterr().err
+    assert 'sub-01_scans.tsv is not used' in said
+    assert '1 pair(s) of an earlier release' in said
+    assert 'done anew' in said
+    assert not old.exists()
+    assert 'sub-01_scans.tsv is not used' in (tmp_path / 'out' / 'logs' / 'pairs.tsv').read_text()
+
+
 def test_run_and_run_again(app, capsys, raw, tmp_path):
     before = data.files_below(raw)
     assert app('--mem', '4GB') == 0

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from bidsreg.bids.names import pair_outputs, sidecar
-from bidsreg.bids.sidecars import bids_uri
+from bidsreg.bids.pairs import find_pairs
+from bidsreg.bids.sidecars import bids_uri, source_stamps
+from bidsreg.settings import Settings
+from tests import data
 
 
 def test_sidecars(pair, settings, finish):
@@ -41,3 +47,33 @@ def test_bids_uri(settings, tmp_path):
     assert bids_uri(inside.bids_dir / 'a', inside) == 'bids:raw:a'
     assert bids_uri(tmp_path / 'f p' / 'sub-01' / 'm.nii', inside) == 'bids:fp:sub-01/m.nii'
     assert bids_uri(Path('/else where/m'), inside) == 'file:///else%20where/m'
+
+
+@pytest.mark.parametrize('inversions', [(), ('inv-1_MP2RAGE', 'inv-2_MP2RAGE')])
+def test_the_sidecar_of_a_uni_image_says_what_was_done(tmp_path, finish, inversions):
+    raw = data.write_dataset(tmp_path / 'raw', {'01': {None: ['UNIT1', 'T2w', *inversions]}})
+    settings = Settings(bids_dir=raw, output_dir=tmp_path / 'out', work_dir=tmp_path / 'work')
+    (pair,) = find_pairs(settings).pairs
+    finish(pair, settings)
+    outputs = pair_outputs(pair, settings.output_dir)
+    assert outputs['t1w_preproc'].name == 'sub-01_desc-preproc_T1w.nii.gz'
+    told = json.loads(sidecar(outputs['t1w_preproc']).read_text())
+    names = [source.rpartition('/')[2] for source in told['Sources']]
+    assert names == ['sub-01_UNIT1.nii.gz', *(f'sub-01_{name}.nii.gz' for name in inversions)]
+    assert 'a UNIT1 whose' in told['Description']
+    assert ('both inversion images' in told['Description']) == bool(inversions)
+    assert told['SpatialReference'] == 'bids:raw:sub-01/anat/sub-01_UNIT1.nii.gz'
+
+
+def test_the_sidecar_of_a_mask_names_the_users_own(tmp_path, finish):
+    raw = data.write_dataset(tmp_path / 'raw')
+    mask = raw / 'sub-01/anat/sub-01_space-T2w_desc-brain_mask.nii.gz'
+    shutil.copy(raw / 'sub-01/anat/sub-01_T2w.nii.gz', mask)
+    settings = Settings(bids_dir=raw, output_dir=tmp_path / 'out', work_dir=tmp_path / 'work')
+    (pair,) = find_pairs(settings).pairs
+    finish(pair, settings)
+    told = json.loads(sidecar(pair_outputs(pair, settings.output_dir)['t2w_mask']).read_text())
+    assert told['Sources'] == [f'bids:raw:sub-01/anat/{mask.name}']
+    assert 'given by the user' in told['Description']
+    stamps = source_stamps(pair, settings)
+    assert f'bids:raw:sub-01/anat/{mask.name}' in stamps
