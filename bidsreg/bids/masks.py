@@ -11,8 +11,8 @@ from bidsreg.bids.images import voxel_order
 from bidsreg.bids.names import ENTITIES, output_name
 from bidsreg.bids.scans import EXTENSIONS, Scan, parse_entities
 
-#: Suffixes of masks; ``brainmask`` is fMRIPrep's of before BIDS derivatives.
-SUFFIXES = ('mask', 'brainmask')
+#: The suffix of fMRIPrep's brain masks of before BIDS derivatives.
+OLD_SUFFIX = 'brainmask'
 #: Values of ``desc`` and of ``label`` that mean the brain.
 OF_THE_BRAIN = ('brain', 'synthstrip')
 #: Values of ``space`` that mean the T1w's own grid.
@@ -103,7 +103,7 @@ def _places(scan: Scan, folder: Path) -> list[Path]:
 
 
 def _is_brain_mask(entities: Mapping[str, str]) -> bool:
-    if entities.get('suffix') == 'brainmask':
+    if entities.get('suffix') == OLD_SUFFIX:
         return True
     words = [entities[key] for key in ('desc', 'label') if key in entities]
     return entities.get('suffix') == 'mask' and bool(words) and all(word in OF_THE_BRAIN for word in words)
