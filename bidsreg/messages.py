@@ -28,6 +28,7 @@ SENTENCES: dict[str, Callable[[Values], str]] = {
         f'(similarity {v["similarity"]:.6f}, regularity {v["regularity"]:.6f})  {v["seconds_left"]:.0f} s left here'
     ),
     'StartFitted': lambda v: f'start: fitted to {v["error"]:.2f} mm of {v["displacement"]:.2f} mm in the mean',
+    'NotRecorded': lambda v: f'{v["level"]:g} mm: iterations could not be recorded as a CUDA graph ({v["reason"]})',
     'LevelSkipped': lambda v: f'{v["level"]:g} mm: left out, no voxel has its whole neighbourhood in the field of view',
     'LevelEnded': _level_ended,
     'Backtracked': lambda v: (

@@ -9,7 +9,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
@@ -303,9 +303,10 @@ def judged(
     """Return the mask on the field's grid, and the evidence before, after the affine and after the deformation."""
     from bidsreg.registration import evidence
     from bidsreg.registration.image import Image
+    from bidsreg.registration.numerics.compute import ON_CPU
 
     inside = np.ones(fixed.grid.shape, bool) if fixed_mask is None else fixed_mask.data > 0
     mask = Image(inside, fixed.grid)
     pair = fixed.standardised(inside), moving.standardised(None if moving_mask is None else moving_mask.data > 0)
-    judge = evidence.Judge(*pair, found.affine, mask, threads)
+    judge = evidence.Judge(*pair, found.affine, mask, replace(ON_CPU, threads=threads))
     return mask, {'before': judge.before, 'affine': judge.after_affine, 'diffeo': judge(found.forward)}

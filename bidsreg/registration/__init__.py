@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from bidsreg.registration.regularity import REGULARISERS, Regulariser
     from bidsreg.registration.run import Result, register
     from bidsreg.registration.similarity import SIMILARITIES, Similarity
-    from bidsreg.registration.velocity import VELOCITIES, EulerianVelocity, FlowPath, LagrangianVelocity, Velocity
+    from bidsreg.registration.velocity import (
+        VELOCITIES,
+        EulerianVelocity,
+        FlowPath,
+        LagrangianVelocity,
+        StartPoints,
+        Velocity,
+    )
 
 _HOMES = {
     'deformation': ('Deformation',),
@@ -37,7 +44,7 @@ _HOMES = {
     'run': ('Result', 'register'),
     'regularity': ('REGULARISERS', 'Regulariser'),
     'similarity': ('SIMILARITIES', 'Similarity'),
-    'velocity': ('VELOCITIES', 'EulerianVelocity', 'FlowPath', 'LagrangianVelocity', 'Velocity'),
+    'velocity': ('VELOCITIES', 'EulerianVelocity', 'FlowPath', 'LagrangianVelocity', 'StartPoints', 'Velocity'),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -61,6 +68,7 @@ __all__ = [
     'Regulariser',
     'Result',
     'Similarity',
+    'StartPoints',
     'Velocity',
     'preset',
     'register',

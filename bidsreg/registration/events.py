@@ -73,6 +73,22 @@ class StartFitted(Event):
 
 
 @dataclass(frozen=True)
+class NotRecorded(Event):
+    """A GPU could not record the iterations of a level, and was told each operation of each: the same, but slower.
+
+    Attributes
+    ----------
+    level : float
+        Image spacing in mm.
+    reason : str
+        What torch said.
+    """
+
+    level: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class LevelSkipped(Event):
     """A level was left out: no voxel of it has its whole neighbourhood in the field of view.
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy import ndimage as ndi
 
 from bidsreg.registration.image import Image
 from bidsreg.registration.numerics import information, separable
 from bidsreg.registration.numerics.boxes import Box, boxes
+from bidsreg.registration.numerics.compute import ON_CPU, Compute
 from bidsreg.registration.numerics.edges import axis_filters
 from bidsreg.registration.numerics.positions import mapped_voxels
 from bidsreg.registration.numerics.sampling import Sampler
 from bidsreg.registration.numerics.threads import in_threads
+from bidsreg.registration.numerics.volumes import percentiles
 from bidsreg.registration.similarity import descriptors
+from bidsreg.registration.volume import Volume
 
 Tensor = torch.Tensor
 
@@ -133,8 +137,8 @@ def _filters(n: int, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return np.pad(blur, ((MARGIN, MARGIN), (0, 0)), mode='symmetric'), *axis_filters(n, spacing)
 
 
-def tiles(brain: np.ndarray, spacing: np.ndarray) -> list[JudgedTile]:
-    """Cut a grid into boxes that fit the processor's cache.
+def tiles(brain: np.ndarray, spacing: np.ndarray, compute: Compute = ON_CPU) -> list[JudgedTile]:
+    """Cut a grid into boxes that fit the processor's cache, or leave it whole for a GPU.
 
     Parameters
     ----------
@@ -142,6 +146,8 @@ def tiles(brain: np.ndarray, spacing: np.ndarray) -> list[JudgedTile]:
         Where to judge.
     spacing : ndarray, shape (3,)
         Size of the voxels in mm.
+    compute : Compute
+        Where to work.
 
     Returns
     -------
@@ -151,11 +157,16 @@ def tiles(brain: np.ndarray, spacing: np.ndarray) -> list[JudgedTile]:
     filters = [_filters(n, float(size)) for n, size in zip(brain.shape, spacing, strict=True)]
     deep = np.zeros_like(brain)
     deep[(slice(MARGIN, -MARGIN),) * 3] = True
-    return [_tile(box, brain, deep, filters) for box in boxes(brain)]
+    size = None if compute.small_boxes else max(brain.shape)
+    return [_tile(box, brain, deep, filters, compute.device) for box in boxes(brain, size)]
 
 
 def _tile(
-    box: Box, brain: np.ndarray, deep: np.ndarray, filters: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    box: Box,
+    brain: np.ndarray,
+    deep: np.ndarray,
+    filters: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    device: torch.device,
 ) -> JudgedTile:
     wide: list[slice] = []
     core: list[slice] = []
@@ -166,13 +177,13 @@ def _tile(
         reach = slice(int(used[0]), int(used[-1]) + 1)
         wide.append(reach)
         core.append(slice(b.start - reach.start, b.stop - reach.start))
-        along.append([torch.as_tensor(row[:, reach], dtype=torch.float32) for row in rows])
+        along.append([torch.as_tensor(row[:, reach], dtype=torch.float32, device=device) for row in rows])
     blur, smooth, slope = zip(*along, strict=True)
     return JudgedTile(
         wide=(wide[0], wide[1], wide[2]),
         core=(core[0], core[1], core[2]),
-        brain=torch.as_tensor(np.flatnonzero(brain[box])),
-        deep=torch.as_tensor(deep[box][brain[box]]),
+        brain=torch.as_tensor(np.flatnonzero(brain[box]), device=device),
+        deep=torch.as_tensor(deep[box][brain[box]], device=device),
         blur=blur,
         slopes=tuple(tuple(slope[a] if a == axis else smooth[a] for a in range(3)) for axis in range(3)),
     )
@@ -181,11 +192,12 @@ def _tile(
 class Source:
     """An image to look at, whose border value goes on beyond its field of view."""
 
-    def __init__(self, image: Image) -> None:
-        self.sampler = Sampler(torch.as_tensor(image.data, dtype=torch.float32)[None])
+    def __init__(self, image: Volume) -> None:
+        self.device = image.data.device
+        self.sampler = Sampler(image.data[None])
         self.to_voxels = np.linalg.inv(image.grid.affine)
         # positions are good to a thousandth of a voxel: one on the border is not outside
-        self.last = torch.tensor(image.grid.shape, dtype=torch.float32)[:, None] - 1 + 1e-3
+        self.last = torch.tensor(image.grid.shape, dtype=torch.float32, device=self.device)[:, None] - 1 + 1e-3
 
     def view(self, tile: JudgedTile, to_world: np.ndarray, turn: np.ndarray, displacement: Tensor | None) -> View:
         """Look at a tile.
@@ -198,13 +210,13 @@ class Source:
             Voxels of the judged grid to the image's world.
         turn : ndarray, shape (3, 3)
             Displacements to the image's world.
-        displacement : Tensor, shape (X, Y, Z, 3), or None
+        displacement : Tensor, shape (3, X, Y, Z), or None
             In mm, of every voxel of the judged grid.
         """
-        at = mapped_voxels(self.to_voxels @ to_world, tile.wide)
+        at = mapped_voxels(self.to_voxels @ to_world, tile.wide, self.device)
         if displacement is not None:
-            turned = displacement[tile.wide] @ torch.as_tensor((self.to_voxels[:3, :3] @ turn).T, dtype=torch.float32)
-            at += turned.movedim(-1, 0)
+            matrix = torch.as_tensor(self.to_voxels[:3, :3] @ turn, dtype=torch.float32, device=self.device)
+            at += torch.einsum('ij,jxyz->ixyz', matrix, displacement[(slice(None), *tile.wide)])
         volume = self.sampler.values(at)[None]
         here = at[(slice(None), *tile.core)].flatten(1).index_select(1, tile.brain)
         blurred = separable.apply(volume, tile.blur)
@@ -234,14 +246,14 @@ class Judge:
 
     Parameters
     ----------
-    fixed, moving : Image
+    fixed, moving : Image or Volume
         On their own grids.
     affine : ndarray, shape (4, 4)
         Fixed world to moving world.
-    mask : Image
+    mask : Image or Volume
         Brain mask on the grid that displacements come on: the grid to measure on.
-    threads : int
-        Boxes looked at at a time.
+    compute : Compute
+        Where to work.
 
     Raises
     ------
@@ -249,36 +261,46 @@ class Judge:
         If the mask is empty, or none of it lies in the moving field of view after the affine.
     """
 
-    def __init__(self, fixed: Image, moving: Image, affine: np.ndarray, mask: Image, threads: int = 1) -> None:
-        around = boxes(mask.data, max(mask.data.shape))
+    def __init__(
+        self,
+        fixed: Image | Volume,
+        moving: Image | Volume,
+        affine: np.ndarray,
+        mask: Image | Volume,
+        compute: Compute = ON_CPU,
+    ) -> None:
+        marked = mask.data > 0
+        brain = marked if isinstance(marked, np.ndarray) else marked.cpu().numpy()
+        around = boxes(brain, max(brain.shape))
         if not around:
             raise ValueError('the brain mask is empty: there is nothing to judge the alignment by')
         start = np.array([max(b.start - RIM, 0) for b in around[0]])
         stop = np.minimum([b.stop + RIM for b in around[0]], mask.grid.shape)
         self.box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-        self.grid = mask.grid.cropped(start, stop)
-        self.tiles = tiles(mask.data[self.box] > 0, self.grid.spacing)
+        self.grid, self.compute = mask.grid.cropped(start, stop), compute
+        self.tiles = tiles(brain[self.box], self.grid.spacing, compute)
         self.deep = torch.cat([tile.deep for tile in self.tiles])
-        self.threads, self.affine, self.moving = threads, affine, Source(moving)
-        self._keep(self._look(Source(_in_zeros(fixed)), np.eye(4)))
+        self.affine, self.moving = affine, Source(Volume.of(moving, compute.device))
+        self._keep(self._look(Source(_in_zeros(Volume.of(fixed, compute.device))), np.eye(4)))
         before = self._look(self.moving, np.eye(4))
         # far-off headers must not leave nothing to measure on
-        self.before = self._measure(before) if np.mean([v.seen.float().mean() for v in before]) > 0.5 else None
+        seen = np.mean([float(view.seen.float().mean()) for view in before])
+        self.before = self._measure(before) if seen > 0.5 else None
         self.after_affine = self._measure(self._look(self.moving, affine))
 
     def _look(self, source: Source, matrix: np.ndarray, displacement: Tensor | None = None) -> list[View]:
         """Look at every tile of an image, to whose world a matrix takes the (displaced) world of the grid."""
         to_world = matrix @ self.grid.affine
         return in_threads(
-            lambda tile: source.view(tile, to_world, matrix[:3, :3], displacement), self.tiles, self.threads
+            lambda tile: source.view(tile, to_world, matrix[:3, :3], displacement), self.tiles, self.compute.at_a_time
         )
 
     def _keep(self, views: list[View]) -> None:
         """Keep what is compared of the fixed image."""
         floor = descriptors.floor_of(torch.cat([v.variance for v in views]), self.deep)
         self.mind = [view.mind(floor) for view in views]
-        self.bins = information.to_bins(_joined(view.values for view in views))
-        self.edges = _joined(view.edges for view in views)
+        self.bins = _bins(torch.cat([view.values for view in views]))
+        self.edges = torch.cat([view.edges for view in views])
 
     def _measure(self, views: list[View]) -> Evidence:
         """Compare an image with the fixed one, where both are seen."""
@@ -291,33 +313,40 @@ class Judge:
         distances = in_threads(
             lambda part: float(((part[0].mind(floor) - part[1]).square_().mean(0) * part[2]).sum()),
             list(parts),
-            self.threads,
+            self.compute.at_a_time,
         )
-        inside = seen.numpy()
-        mi, nmi = information.binned_information(
-            self.bins[inside], information.to_bins(_joined(view.values for view in views)[inside])
-        )
-        edges = _joined(view.edges for view in views)
+        there = _bins(torch.cat([view.values for view in views])[seen])
+        joint = torch.bincount(self.bins[seen] * information.BINS + there, minlength=information.BINS**2)
+        mi, nmi = information.of_counts(joint.view(information.BINS, -1).cpu().numpy())
+        edges = torch.stack([self.edges, torch.cat([view.edges for view in views])])[:, seen]
         return Evidence(
             mind_heldout=float(np.sum(distances) / counted.sum().item()),
             mi=mi,
             nmi=nmi,
-            edge_correlation=float(np.corrcoef(self.edges[inside], edges[inside])[0, 1]),
+            edge_correlation=float(torch.corrcoef(edges.double())[0, 1]),
         )
 
+    def under(self, displacement: Tensor) -> Evidence:
+        """Return the evidence under a displacement (3, X, Y, Z) in mm on the mask's grid, followed by the affine."""
+        return self._measure(self._look(self.moving, self.affine, displacement[(slice(None), *self.box)]))
+
     def __call__(self, forward: np.ndarray) -> Evidence:
-        """Return the evidence under a displacement (X, Y, Z, 3) in mm on the mask's grid, followed by the affine."""
-        displacement = torch.as_tensor(forward[self.box], dtype=torch.float32)
-        return self._measure(self._look(self.moving, self.affine, displacement))
+        """Return the same for a displacement in the computer's memory, (X, Y, Z, 3)."""
+        displacement = torch.as_tensor(np.moveaxis(forward, -1, 0), dtype=torch.float32, device=self.compute.device)
+        return self.under(displacement)
 
 
-def _joined(parts: Iterable[Tensor]) -> np.ndarray:
-    return torch.cat(list(parts)).numpy()
+def _bins(values: Tensor) -> Tensor:
+    """Return the bin of each value, as `information.to_bins` does."""
+    low, high = percentiles(values, (0.5, 99.5))
+    inner = torch.linspace(low, high, information.BINS + 1, dtype=torch.float64)[1:-1].to(values.device)
+    return torch.bucketize(values.double(), inner, right=True)
 
 
-def _in_zeros(image: Image) -> Image:
+def _in_zeros(image: Volume) -> Volume:
     """Put a voxel of zeros around it, so that zero is what goes on beyond its field of view."""
-    return Image(np.pad(image.data, 1), image.grid.cropped(np.full(3, -1), np.array(image.grid.shape) + 1))
+    around = image.grid.cropped(np.full(3, -1), np.array(image.grid.shape) + 1)
+    return Volume(F.pad(image.data, (1,) * 6), around)
 
 
 def decide(affine: Evidence, diffeo: Evidence) -> Decision:

@@ -8,20 +8,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from bidsreg.registration import metrics
 from bidsreg.registration.events import Event, InverseInexact, Refined, Repaired
 from bidsreg.registration.flow import Eulerian, Solver, chunks, integrate
 from bidsreg.registration.grid import Grid
-from bidsreg.registration.image import Image, resample
+from bidsreg.registration.image import Image
 from bidsreg.registration.numerics import separable
 from bidsreg.registration.numerics.compute import Compute
 from bidsreg.registration.numerics.distance import distance_to
+from bidsreg.registration.numerics.folds import count_folds, folded
 from bidsreg.registration.numerics.inversion import InversionError, invert_displacement
 from bidsreg.registration.numerics.positions import voxel_indices
+from bidsreg.registration.numerics.sampling import Sampler
 from bidsreg.registration.numerics.threads import in_threads
+from bidsreg.registration.numerics.volumes import percentiles
 from bidsreg.registration.presets import Preset
 from bidsreg.registration.problem import Problem
-from bidsreg.registration.velocity import Velocity
+from bidsreg.registration.velocity import StartPoints, Velocity
+from bidsreg.registration.volume import Volume
 
 Tensor = torch.Tensor
 
@@ -69,13 +72,13 @@ class FieldWriter:
         self.grid, self.refined = problem.field, False
         self._repairs: list[tuple[Tensor, separable.Matrices]] = []
 
-    def mask(self) -> Image:
+    def mask(self) -> Volume:
         """Return where images are compared (the fixed mask, grown by `reach`) on the grid of the written fields."""
-        return Image(resample(self.problem.fixed_mask, self.grid, order=0) > 0, self.grid)
+        return Volume(self.problem.fixed_mask.resampled(self.grid, order=0), self.grid).binary()
 
     @torch.no_grad()
-    def displacement(self, backward: bool = False) -> np.ndarray:
-        """Return the world displacement (X, Y, Z, 3) in mm, or its inverse's.
+    def displacement(self, backward: bool = False) -> Tensor:
+        """Return the world displacement (3, X, Y, Z) in mm, or its inverse's.
 
         Particles flow on a grid twice as fine as the velocity's, or as fine as a refined field's, in smaller steps than
         during the optimisation; their displacement is smooth on that scale: cubic interpolation takes it to the field.
@@ -92,13 +95,19 @@ class FieldWriter:
             dense = coarse.covering(finest)
             local = self._particles(dense, backward)
         else:
-            dense, local = coarse, self.velocity.path(coarse, self.solver, self.preset).displacement
-        full = separable.apply(local, separable.between(self.grid, dense, like))[0].permute(1, 2, 3, 0)
-        along = zip(separable.positions(self.grid, dense), dense.shape, strict=True)
-        x, y, z = [(at > 0) & (at < n - 1) for at, n in along]
-        inside = (x[:, None, None] & y[:, None] & z)[..., None]
-        world = np.ascontiguousarray(full.cpu().numpy() @ coarse.directions.T.astype(np.float32) * inside)
-        return invert_displacement(world, self.grid)[0] if backward and not self.velocity.eulerian else world
+            start = StartPoints.of(coarse, self.compute.device)
+            dense, local = coarse, self.velocity.path(start, self.solver, self.preset).displacement
+        matrices = separable.weights_between(self.grid, dense)
+        for positions, n, weights in zip(separable.positions(self.grid, dense), dense.shape, matrices, strict=True):
+            # nothing moves on the border and beyond it
+            weights[(positions <= 0) | (positions >= n - 1)] = 0
+        turn = torch.as_tensor(coarse.directions, dtype=torch.float32, device=self.compute.device)
+        full = separable.apply(local, separable.to_tensors(matrices, like))
+        world = torch.einsum('ij,kjxyz->kixyz', turn, full)[0]
+        if backward and not self.velocity.eulerian:
+            inverse, _ = invert_displacement(on_host(world), self.grid)
+            return from_host(inverse, self.compute.device)
+        return world
 
     def _particles(self, dense: Grid, backward: bool) -> Tensor:
         """Return the displacement in mm along the axes, (1, 3, X, Y, Z), of particles on a grid of their own."""
@@ -119,13 +128,13 @@ class FieldWriter:
         return ((end - start) * unit)[None]
 
     @torch.no_grad()
-    def repair(self, forward: np.ndarray, sigma: float) -> int:
+    def repair(self, forward: Tensor, sigma: float) -> int:
         """Smooth the velocity by a Gaussian of `sigma` mm about folded voxels and where they go; return how many."""
-        folded = metrics.folded(forward, self.grid)
-        grid, voxels = self.problem.velocity, np.argwhere(folded)
+        where_folded = folded(forward, self.grid)
+        grid, voxels = self.problem.velocity, where_folded.nonzero().cpu().numpy()
         world = self.grid.to_world(voxels)
         marks = np.zeros(grid.shape)
-        for points in (world, world + forward[folded]):
+        for points in (world, world + forward[:, where_folded].T.cpu().numpy()):
             at = np.clip(np.round(grid.to_voxels(points)).astype(int), 0, np.array(grid.shape) - 1)
             marks[tuple(at.T)] = 1
         away = distance_to(marks, grid.spacing)
@@ -135,32 +144,32 @@ class FieldWriter:
         self._repairs.append((where, separable.to_tensors(matrices, where)))
         return len(voxels)
 
-    def unfold(self, forward: np.ndarray) -> tuple[np.ndarray, int, int]:
+    def unfold(self, forward: Tensor) -> tuple[Tensor, int, int]:
         """Smooth the velocity about folds until there are none.
 
         Returns
         -------
-        forward : ndarray, shape (X, Y, Z, 3)
+        forward : Tensor, shape (3, X, Y, Z)
             The field then, in mm.
         folds, repaired : int
             How many voxels still fold, and how many did at most.
         """
         repaired = 0
-        folds = metrics.count_folds(forward, self.grid)
+        folds = count_folds(forward, self.grid)
         for sigma in REPAIRS if self.velocity.eulerian else ():
             if folds == 0:
                 break
             repaired = max(repaired, self.repair(forward, sigma))
             forward = self.displacement()
-            folds = metrics.count_folds(forward, self.grid)
+            folds = count_folds(forward, self.grid)
         return forward, folds, repaired
 
-    def inverse(self) -> tuple[np.ndarray, int]:
-        """Return the field of the inverse (X, Y, Z, 3) in mm, and at how many voxels there is none."""
+    def inverse(self) -> tuple[Tensor, int]:
+        """Return the field of the inverse (3, X, Y, Z) in mm, and at how many voxels there is none."""
         try:
             return self.displacement(backward=True), 0
         except InversionError as error:
-            return error.best, error.stuck
+            return from_host(error.best, self.compute.device), error.stuck
 
     def refine(self) -> bool:
         """Halve the voxels of the written fields along the axes where they are large; return whether there were any."""
@@ -194,7 +203,7 @@ class WrittenFields:
 
 
 def finish(
-    writer: FieldWriter, forward: np.ndarray, folds: int, repaired: int, record: Callable[[Event], None]
+    writer: FieldWriter, forward: Tensor, folds: int, repaired: int, record: Callable[[Event], None]
 ) -> WrittenFields:
     """Invert a field, and write both with finer voxels for as long as the inverse leads beside.
 
@@ -202,7 +211,7 @@ def finish(
     ----------
     writer : FieldWriter
         Of the velocity.
-    forward : ndarray, shape (X, Y, Z, 3)
+    forward : Tensor, shape (3, X, Y, Z)
         Its field in mm.
     folds, repaired : int
         As `FieldWriter.unfold` returned them.
@@ -223,15 +232,41 @@ def finish(
         repaired = max(repaired, more)
     if repaired and folds == 0:
         record(Repaired(repaired))
-    return WrittenFields(forward, inverse, mask, max(folds, stuck), repaired)
+    image = mask.image()
+    compared = Image(image.data > 0, image.grid)
+    return WrittenFields(on_host(forward), on_host(inverse), compared, max(folds, stuck), repaired)
 
 
-def inconsistency(forward: np.ndarray, inverse: np.ndarray, mask: Image) -> dict[str, float]:
-    """Return how far in mm the inverse leads beside over some voxels of the brain; nothing where it is near enough."""
-    some = np.zeros_like(mask.data, dtype=bool)
-    some[::EVERY, ::EVERY, ::EVERY] = mask.data[::EVERY, ::EVERY, ::EVERY]
-    if not some.any():
+@torch.no_grad()
+def inconsistency(forward: Tensor, inverse: Tensor, mask: Volume) -> dict[str, float]:
+    """Return how far in mm the inverse leads beside over some voxels of the brain; nothing where it is near enough.
+
+    Parameters
+    ----------
+    forward, inverse : Tensor, shape (3, X, Y, Z)
+        Displacements in mm on the grid of `mask`.
+    mask : Volume
+        Where the brain is.
+    """
+    some = (mask.data[::EVERY, ::EVERY, ::EVERY] > 0).nonzero().T * EVERY
+    if not some.shape[1]:
         return {}
-    off = metrics.inverse_consistency(forward, inverse, mask.grid, some)
-    near = all(off[key] <= most for key, most in CONSISTENT.items())
+    to_voxels = torch.as_tensor(np.linalg.inv(mask.grid.affine[:3, :3]), dtype=torch.float32, device=forward.device)
+    moved = forward[(slice(None), *some)]
+    there = some.float() + to_voxels @ moved
+    back = Sampler(inverse).values(there[:, :, None, None])[:, :, 0, 0]
+    error = (moved + back).norm(dim=0)
+    p95, p99, most = percentiles(error, (95, 99, 100))
+    off = {'mean': float(error.mean(dtype=torch.float64)), 'p95': p95, 'p99': p99, 'max': most}
+    near = all(off[key] <= limit for key, limit in CONSISTENT.items())
     return {} if near else off
+
+
+def on_host(field: Tensor) -> np.ndarray:
+    """Return a field (3, X, Y, Z) as an array (X, Y, Z, 3) in the computer's memory."""
+    return field.permute(1, 2, 3, 0).contiguous().cpu().numpy()
+
+
+def from_host(field: np.ndarray, device: torch.device) -> Tensor:
+    """Return a field (X, Y, Z, 3) as a tensor (3, X, Y, Z) on a device."""
+    return torch.from_numpy(field).to(device).permute(3, 0, 1, 2).contiguous()

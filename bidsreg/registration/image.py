@@ -13,6 +13,8 @@ from scipy import ndimage as ndi
 from bidsreg.registration.grid import Grid
 
 FWHM = 2 * np.sqrt(2 * np.log(2))
+LEAST_SIGMA = 0.1
+"""Voxels: a narrower Gaussian would change nothing."""
 PLACE_MM = 1e-3
 """mm: the place of a voxel is not known better, as headers hold 32 bits of that of one corner."""
 
@@ -99,9 +101,8 @@ class Image:
 
         The full width at half maximum grows, along each axis, from the image's own voxel size to `spacing`.
         """
-        have, want = self.grid.spacing, np.maximum(np.asarray(spacing, dtype=float), self.grid.spacing)
-        sigma = np.sqrt(want**2 - have**2) / FWHM / have
-        if sigma.max() < 0.1:
+        sigma = smoothing_sigma(self.grid, spacing)
+        if sigma is None:
             return self
         return Image(ndi.gaussian_filter(self.data, sigma, mode='nearest', truncate=3), self.grid)
 
@@ -118,6 +119,26 @@ class Image:
         if not high > low:
             raise ValueError('the image is constant inside the mask: there is nothing to align')
         return Image(((self.data - low) / (high - low)).astype(np.float32), self.grid)
+
+
+def smoothing_sigma(grid: Grid, spacing: np.ndarray) -> np.ndarray | None:
+    """Return the Gaussian that blurs an image for a coarser grid, or None where that is next to nothing.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of the image.
+    spacing : ndarray, shape (3,)
+        Voxel size in mm of the coarser grid, along the image's own axes.
+
+    Returns
+    -------
+    ndarray, shape (3,)
+        Standard deviations in voxels of `grid`: the full width at half maximum grows from its voxel size to `spacing`.
+    """
+    have, want = grid.spacing, np.maximum(np.asarray(spacing, dtype=float), grid.spacing)
+    sigma = np.sqrt(want**2 - have**2) / FWHM / have
+    return None if sigma.max() < LEAST_SIGMA else sigma
 
 
 def resample(image: Image, grid: Grid, order: int = 1) -> np.ndarray:

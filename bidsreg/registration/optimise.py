@@ -19,21 +19,23 @@ from bidsreg.registration.events import (
     LevelSkipped,
     Listener,
     LooseningRejected,
+    NotRecorded,
     Progress,
     StartFitted,
     ignore,
 )
 from bidsreg.registration.evidence import Evidence
 from bidsreg.registration.finish import FieldWriter
-from bidsreg.registration.flow import Solver
+from bidsreg.registration.flow import STEPS, Solver
 from bidsreg.registration.numerics.compute import Compute
+from bidsreg.registration.numerics.graphs import recorded
 from bidsreg.registration.numerics.optimiser import TensorwiseAdam
 from bidsreg.registration.presets import FIT_ITERATIONS, Preset
 from bidsreg.registration.problem import COARSER, STILL, Problem, margin
 from bidsreg.registration.regularity import REGULARISERS
 from bidsreg.registration.similarity import SIMILARITIES
 from bidsreg.registration.similarity.dataterm import DataTerm
-from bidsreg.registration.velocity import VELOCITIES, FlowPath
+from bidsreg.registration.velocity import VELOCITIES, FlowPath, StartPoints
 
 Tensor = torch.Tensor
 
@@ -119,7 +121,7 @@ class Optimisation:
         self.step_scale = 1.0
         self.optimiser = self._new_optimiser()
         self.regularisers = [(REGULARISERS[name], weight) for name, weight in chosen.regularity]
-        self.everywhere = any(regulariser.needs_displacement for regulariser, _ in self.regularisers)
+        self.everywhere = not self.velocity.eulerian or any(r.needs_displacement for r, _ in self.regularisers)
         self.history: list[dict[str, float]] = []
         self.events: list[Event] = []
 
@@ -142,16 +144,22 @@ class Optimisation:
         finest = min(spacing for spacing, _ in self.preset.levels)
         return self.preset.learning_rate * (np.clip(2 - 2 * done, LAST_RATE, 1.0) if level == finest else 1.0)
 
-    def path(self, coarser: int = 0, needed: Tensor | None = None) -> FlowPath:
-        """Return the flow as it is now, on the velocity's grid with lengths halved `coarser` times.
+    @property
+    def recordable(self) -> bool:
+        """Whether an iteration is the same work every time, and a GPU can repeat it by itself."""
+        return self.compute.device.type == 'cuda' and self.solver.method in STEPS and not self.solver.adjoint
 
-        With flat indices of `needed` points only these need to flow.
-        """
-        return self.velocity.path(self.problem.velocity_grid(coarser), self.solver, self.preset, coarser, needed)
+    def start(self, coarser: int = 0, needed: Tensor | None = None) -> StartPoints:
+        """Return the points of the velocity's grid with lengths halved `coarser` times, or only those `needed`."""
+        return StartPoints.of(self.problem.velocity_grid(coarser), self.compute.device, needed)
 
-    def losses(self, term: DataTerm, factor: float, coarser: int) -> tuple[Tensor, Tensor]:
+    def path(self, start: StartPoints, coarser: int = 0) -> FlowPath:
+        """Return the flow as it is now, from points of the velocity's grid with lengths halved `coarser` times."""
+        return self.velocity.path(start, self.solver, self.preset, coarser)
+
+    def losses(self, term: DataTerm, start: StartPoints, factor: float, coarser: int) -> tuple[Tensor, Tensor]:
         """Return dissimilarity and weighted regularity now."""
-        path = self.path(coarser, None if self.everywhere else term.needed)
+        path = self.path(start, coarser)
         energy = path.displacement.new_zeros(())
         for regulariser, weight in self.regularisers:
             energy = energy + weight * regulariser(path)
@@ -177,15 +185,15 @@ class Optimisation:
         world = metrics.displacement_at(start.forward, start.grid, grid.to_world(index.reshape(-1, 3)))
         along = np.moveaxis((world @ grid.directions).reshape(*grid.shape, 3), -1, 0)[None]
         target = torch.as_tensor(along.astype(np.float32), device=self.compute.device)
-        optimiser = TensorwiseAdam(self.velocity.parameters(), FIT_RATE)
+        optimiser, points = TensorwiseAdam(self.velocity.parameters(), FIT_RATE), self.start()
         for i in range(FIT_ITERATIONS):
             optimiser.lr = FIT_RATE * (1 - i / FIT_ITERATIONS)
             optimiser.zero_grad()
-            off = self.path().displacement - target
+            off = self.path(points).displacement - target
             off.square().mean().backward()
             optimiser.step()
         with torch.no_grad():
-            off, size = (self.path().displacement - target).norm(dim=1), target.norm(dim=1)
+            off, size = (self.path(points).displacement - target).norm(dim=1), target.norm(dim=1)
         far = size > 0.1 * size.max()
         self.record(StartFitted(off[far].mean().item(), size[far].mean().item()))
 
@@ -203,55 +211,88 @@ class _StageRun:
 
     def __init__(self, optimisation: Optimisation, stage: Stage, term: DataTerm, coarser: int) -> None:
         self.optimisation, self.stage, self.term, self.coarser = optimisation, stage, term, coarser
-        self.kept: list[Tensor] = []
+        self.start = optimisation.start(coarser, None if optimisation.everywhere else term.needed)
+        device = optimisation.compute.device
+        self.values = torch.zeros(stage.iterations, 2, device=device)
+        self.row = torch.zeros(1, dtype=torch.long, device=device)
         self.means: list[float] = []
         self.lowest = LowestLoss(optimisation.optimiser)
+        self.evaluate, self.step = self._evaluate, optimisation.optimiser.step
         self.began = time.perf_counter()
 
     def iterate(self) -> None:
         """Iterate, and add to the optimisation's history and events."""
         planned, converged = self.stage.iterations, False
+        if self.optimisation.recordable:
+            self._record()
         for i in range(1, planned + 1):
             look = i % CHECK_EVERY == 0 or i == planned
-            risen = self._step(i, look)
+            risen = self._iteration(i, look)
             if look:
                 self._report(i)
-                converged = not risen and self._flat()
+                converged = not risen and self._flat(i)
             if converged:
                 break
-        values = torch.stack(self.kept).cpu().tolist()
+        self.optimisation.optimiser.zero_grad()
         spacing, factor = self.stage.spacing, self.stage.factor
         self.optimisation.history += [
-            {'level': spacing, 'iteration': i, 'loss': s + r, 'similarity': s, 'regularity': r, 'factor': factor}
-            for i, (s, r) in enumerate(values, 1)
+            {'level': spacing, 'iteration': k, 'loss': s + r, 'similarity': s, 'regularity': r, 'factor': factor}
+            for k, (s, r) in enumerate(self.values[:i].tolist(), 1)
         ]
-        self.optimisation.record(LevelEnded(spacing, factor, len(values), planned, converged, self.lowest.backtracks))
+        self.optimisation.record(LevelEnded(spacing, factor, i, planned, converged, self.lowest.backtracks))
 
-    def _step(self, i: int, look: bool) -> bool:
+    def _record(self) -> None:
+        """Let the GPU repeat iterations by itself, if it can."""
+        try:
+            self.evaluate, self.step = recorded(self._evaluate), self._rehearsed_step
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            self.optimisation.record(NotRecorded(self.stage.spacing, str(error).splitlines()[0]))
+        self.row.zero_()
+
+    def _rehearsed_step(self) -> None:
+        """Take a step, and let the GPU repeat the next ones by itself: gradients stay where they are."""
+        optimiser = self.optimisation.optimiser
+        optimiser.step()
+        move = recorded(optimiser.move, rehearsed=True)
+
+        def step() -> None:
+            optimiser.prepare()
+            move()
+
+        self.step = step
+
+    def _evaluate(self) -> None:
+        """Write the losses into their row, and their gradients to the parameters."""
+        self.optimisation.optimiser.zero_grad()
+        unlike, rough = self.optimisation.losses(self.term, self.start, self.stage.factor, self.coarser)
+        (unlike + rough).backward()
+        self.values.index_copy_(0, self.row, torch.stack([unlike.detach(), rough.detach()])[None])
+        self.row.add_(1)
+
+    def _iteration(self, i: int, look: bool) -> bool:
         """Take one step, or go back where the loss has risen; return whether it had."""
         optimisation, optimiser = self.optimisation, self.optimisation.optimiser
         optimiser.lr = optimisation.step_scale * optimisation.rate(self.stage.spacing, (i - 1) / self.stage.iterations)
-        optimiser.zero_grad()
-        unlike, rough = optimisation.losses(self.term, self.stage.factor, self.coarser)
-        (unlike + rough).backward()
-        self.kept.append(torch.stack([unlike.detach(), rough.detach()]))
-        if (look or i == 1) and self.lowest.backtrack(loss := self.kept[-1].sum().item()):
+        self.evaluate()
+        if (look or i == 1) and self.lowest.backtrack(loss := self.values[i - 1].sum().item()):
             optimisation.step_scale /= SLOWER
             optimisation.record(Backtracked(self.stage.spacing, i, loss, self.lowest.loss, optimisation.step_scale))
             return True
-        optimiser.step()
+        self.step()
         return False
 
     def _report(self, i: int) -> None:
         planned = self.stage.iterations
         left = (time.perf_counter() - self.began) / i * (planned - i)
-        similarity, regularity = self.kept[-1].tolist()
+        similarity, regularity = self.values[i - 1].tolist()
         loss = similarity + regularity
         self.optimisation.listener(Progress(self.stage.spacing, i, planned, loss, similarity, regularity, left))
 
-    def _flat(self) -> bool:
+    def _flat(self, i: int) -> bool:
         """Tell whether the mean loss since the last look has fallen by less than the preset's tolerance."""
-        self.means.append(torch.stack(self.kept[-CHECK_EVERY:]).sum(1).mean().item())
+        self.means.append(self.values[max(i - CHECK_EVERY, 0) : i].sum(1).mean().item())
         if len(self.means) < 2:
             return False
         before, now = self.means[-2:]
@@ -296,8 +337,8 @@ class LowestLoss:
 
 
 def loosen(
-    optimisation: Optimisation, writer: FieldWriter, judge: evidence.Judge, forward: np.ndarray
-) -> tuple[np.ndarray, Evidence]:
+    optimisation: Optimisation, writer: FieldWriter, judge: evidence.Judge, forward: Tensor
+) -> tuple[Tensor, Evidence]:
     """Go on with less and less regularity for as long as held-out evidence improves.
 
     Parameters
@@ -308,17 +349,17 @@ def loosen(
         Of its velocity.
     judge : Judge
         Of the pair.
-    forward : ndarray, shape (X, Y, Z, 3)
+    forward : Tensor, shape (3, X, Y, Z)
         The stiff answer, in mm.
 
     Returns
     -------
-    forward : ndarray, shape (X, Y, Z, 3)
+    forward : Tensor, shape (3, X, Y, Z)
         The answer that is kept, to which the velocity belongs.
     found : Evidence
         Under it.
     """
-    found = judge(forward)
+    found = judge.under(forward)
     # where the stiff answer lost evidence already, a looser one would fit what is not there
     if min(evidence.gains(judge.after_affine, found).values()) <= -evidence.TOLERANCE:
         return forward, found
@@ -326,7 +367,7 @@ def loosen(
         stiff = copy.deepcopy(optimisation.velocity.state_dict())
         optimisation.run(stage)
         looser = writer.displacement()
-        now = judge(looser)
+        now = judge.under(looser)
         if not evidence.improves(found, now):
             optimisation.velocity.load_state_dict(stiff)
             optimisation.record(LooseningRejected(stage.factor))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from bidsreg.registration.grid import Grid, apply_affine
-from bidsreg.registration.image import Image, resample
-from bidsreg.registration.numerics.distance import dilated
+from bidsreg.registration.image import Image
+from bidsreg.registration.numerics.compute import ON_CPU, Compute
 from bidsreg.registration.numerics.threads import in_threads
 from bidsreg.registration.presets import Preset
 from bidsreg.registration.similarity.base import Similarity
+from bidsreg.registration.volume import Volume
 
 LEAST_MARGIN, SMOOTHING_MARGIN, REACH_MARGIN = 8.0, 1.75, 5.0
 """The velocity fades to zero over so many mm around the brain at least: a length, a number of standard deviations of
@@ -31,15 +33,15 @@ LEAST_OVERLAP = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A pair made ready: intensities scaled, everything cropped to the brain.
+    """A pair made ready: on the device it is worked on, intensities scaled, everything cropped to the brain.
 
     Attributes
     ----------
-    fixed, moving : Image
+    fixed, moving : Volume
         Scaled to about [0, 1] within their masks.
-    fixed_mask, moving_mask : Image
+    fixed_mask, moving_mask : Volume
         Where to compare, grown by the preset's `reach`; `moving_mask` is None for everywhere.
-    fixed_lesion, moving_lesion : Image or None
+    fixed_lesion, moving_lesion : Volume or None
         Where nothing may be compared.
     affine : ndarray, shape (4, 4)
         Fixed world to moving world, mm, RAS+.
@@ -53,36 +55,38 @@ class Problem:
         Where the written fields live: the finest grid, covering `velocity`.
     """
 
-    fixed: Image
-    moving: Image
-    fixed_mask: Image
-    moving_mask: Image | None
-    fixed_lesion: Image | None
-    moving_lesion: Image | None
+    fixed: Volume
+    moving: Volume
+    fixed_mask: Volume
+    moving_mask: Volume | None
+    fixed_lesion: Volume | None
+    moving_lesion: Volume | None
     affine: np.ndarray
     resolution: float
     brain: Grid
     velocity: Grid
     field: Grid
 
-    @property
+    @cached_property
     def volume(self) -> float:
         """Return the volume in which images are compared (the fixed mask, grown by `reach`), in mm^3."""
-        return float(self.fixed_mask.data.sum() * abs(np.linalg.det(self.fixed_mask.grid.affine[:3, :3])))
+        return float(
+            self.fixed_mask.data.sum(dtype=torch.float64) * abs(np.linalg.det(self.fixed_mask.grid.affine[:3, :3]))
+        )
 
     def velocity_grid(self, coarser: int) -> Grid:
         """Return `velocity` with every length halved `coarser` times, corners kept."""
         x, y, z = ((n - 1) // 2**coarser + 1 for n in self.velocity.shape)
         return Grid((x, y, z), self.velocity.affine @ np.diag([2.0**coarser] * 3 + [1.0]))
 
-    def moving_counts(self, spacing: float, similarity: Similarity) -> Image | None:
-        """Return an image above 0.5 where the moving image may be compared at `spacing` mm; None if everywhere."""
+    def moving_counts(self, spacing: float, similarity: Similarity) -> Volume | None:
+        """Return a volume above 0.5 where the moving image may be compared at `spacing` mm; None if everywhere."""
         if self.moving_lesion is None:
             return self.moving_mask
-        valid = _dilated(self.moving_lesion, similarity.support * spacing).data < 0.5
+        valid = self.moving_lesion.dilated(similarity.support * spacing).data < 0.5
         if self.moving_mask is not None:
             valid &= self.moving_mask.data > 0.5
-        return Image(valid.astype(np.float32), self.moving.grid)
+        return Volume(valid.float(), self.moving.grid)
 
 
 def prepare(
@@ -94,8 +98,9 @@ def prepare(
     affine: np.ndarray,
     fixed_lesion: Image | None = None,
     moving_lesion: Image | None = None,
+    compute: Compute = ON_CPU,
 ) -> Problem:
-    """Check the input, crop it to the brain and lay out the grids.
+    """Check the input, crop it to the brain and lay out the grids; everything on the device of `compute`.
 
     Raises
     ------
@@ -107,23 +112,29 @@ def prepare(
     check_mask('moving', moving, moving_mask)
     check_mask('fixed lesion', fixed, fixed_lesion)
     check_mask('moving lesion', moving, moving_lesion)
-    mask = _binary(fixed_mask) if fixed_mask else _everywhere(fixed)
-    check_overlap(mask, moving_mask or _everywhere(moving), affine)
+
+    def here(image: Image | None) -> Volume | None:
+        return None if image is None else Volume.of(image, compute.device).binary()
+
+    scans = Volume.of(fixed, compute.device), Volume.of(moving, compute.device)
+    mask, near_mask = here(fixed_mask) or _everywhere(scans[0]), here(moving_mask)
+    check_overlap(mask, near_mask or _everywhere(scans[1]), affine)
     finest = fixed.grid.orthogonalised().coarsened(min(h for h, _ in chosen.levels))
     brain, velocity, field = lay_out(finest, mask, chosen.velocity_spacing, margin(chosen), chosen.reach)
     world = velocity.corners()
     there = apply_affine(affine, world)
-    near_mask = _binary(_cropped(moving_mask, there)) if moving_mask else None
+    near_mask = near_mask and _cropped(near_mask, there)
     mask = _cropped(mask, world)
     wider = [(mask, chosen.reach if fixed_mask else 0.0), *([(near_mask, chosen.reach)] if near_mask else [])]
-    fixed_region, *moving_region = in_threads(lambda region: _dilated(*region), wider, torch.get_num_threads())
+    fixed_region, *moving_region = in_threads(lambda region: region[0].dilated(region[1]), wider, compute.at_a_time)
+    lesions = here(fixed_lesion), here(moving_lesion)
     return Problem(
-        fixed=_standardised('fixed', _cropped(fixed, world), mask),
-        moving=_standardised('moving', _cropped(moving, there), near_mask),
+        fixed=_standardised('fixed', _cropped(scans[0], world), mask),
+        moving=_standardised('moving', _cropped(scans[1], there), near_mask),
         fixed_mask=fixed_region,
         moving_mask=moving_region[0] if moving_region else None,
-        fixed_lesion=_binary(_cropped(fixed_lesion, world)) if fixed_lesion else None,
-        moving_lesion=_binary(_cropped(moving_lesion, there)) if moving_lesion else None,
+        fixed_lesion=lesions[0] and _cropped(lesions[0], world),
+        moving_lesion=lesions[1] and _cropped(lesions[1], there),
         affine=affine,
         resolution=chosen.image_resolution,
         brain=brain,
@@ -151,7 +162,7 @@ def check_mask(name: str, image: Image, mask: Image | None) -> None:
         raise ValueError(f'the {name} mask is empty')
 
 
-def check_overlap(mask: Image, moving_mask: Image, affine: np.ndarray) -> None:
+def check_overlap(mask: Image | Volume, moving_mask: Image | Volume, affine: np.ndarray) -> None:
     """Refuse an affine that leaves less than `LEAST_OVERLAP` of the fixed mask in the moving image or its mask.
 
     Raises
@@ -159,9 +170,10 @@ def check_overlap(mask: Image, moving_mask: Image, affine: np.ndarray) -> None:
     ValueError
         If it does.
     """
+    here, there = Volume.of(mask), Volume.of(moving_mask)
     moved = Grid(mask.grid.shape, affine @ mask.grid.affine)
-    met = (mask.data > 0) & (resample(_binary(moving_mask), moved, order=0) > 0)
-    if met.sum() < LEAST_OVERLAP * (mask.data > 0).sum():
+    met = (here.data > 0) & (there.binary().resampled(moved, order=0) > 0)
+    if met.sum() < LEAST_OVERLAP * (here.data > 0).sum():
         raise ValueError(
             'less than a tenth of the fixed mask lies inside the moving image (or its mask); '
             'is the affine the right way round?'
@@ -169,7 +181,7 @@ def check_overlap(mask: Image, moving_mask: Image, affine: np.ndarray) -> None:
 
 
 def lay_out(
-    finest: Grid, mask: Image, velocity_spacing: float, around: float, beyond: float
+    finest: Grid, mask: Volume, velocity_spacing: float, around: float, beyond: float
 ) -> tuple[Grid, Grid, Grid]:
     """Lay out the grids of a registration.
 
@@ -177,7 +189,7 @@ def lay_out(
     ----------
     finest : Grid
         The finest grid that images are compared on.
-    mask : Image
+    mask : Volume
         The brain.
     velocity_spacing : float
         In mm, of the velocity's grid.
@@ -189,7 +201,7 @@ def lay_out(
     brain, velocity, field : Grid
         The brain's box on the finest grid, the velocity's grid, and the finest grid over that.
     """
-    at = finest.to_voxels(mask.grid.to_world(np.argwhere(mask.data > 0)))
+    at = finest.to_voxels(mask.grid.to_world(_ends(mask.data > 0)))
     low, high = np.floor(at.min(0) + 1e-3), np.ceil(at.max(0) - 1e-3) + 1
     reach, room = (np.ceil(mm / finest.spacing) for mm in (beyond, around))
     velocity = finest.cropped(low - room, high + room).covering(np.full(3, velocity_spacing))
@@ -201,30 +213,30 @@ def lay_out(
     return finest.cropped(low - reach, high + reach), velocity, field
 
 
-def _everywhere(image: Image) -> Image:
-    return Image(np.ones(image.grid.shape, np.float32), image.grid)
+def _everywhere(volume: Volume) -> Volume:
+    return Volume(torch.ones_like(volume.data), volume.grid)
 
 
-def _binary(mask: Image) -> Image:
-    return Image((mask.data > 0).astype(np.float32), mask.grid)
+def _ends(marked: torch.Tensor) -> np.ndarray:
+    """Return the first and the last marked voxel of each row along the third axis, (N, 3): none lies further out."""
+    rows = marked.any(2)
+    first = marked.byte().argmax(2)
+    last = marked.shape[2] - 1 - marked.flip(2).byte().argmax(2)
+    index = rows.nonzero()
+    return torch.cat([torch.cat([index, end[rows][:, None]], 1) for end in (first, last)]).cpu().numpy()
 
 
-def _dilated(mask: Image, mm: float) -> Image:
-    return Image(dilated(mask.data, mm, mask.grid.spacing), mask.grid)
+def _cropped(volume: Volume, points: np.ndarray) -> Volume:
+    """Return the part of a volume around world points, with `CROP_MM` more."""
+    voxels = volume.grid.to_voxels(points)
+    reach = np.ceil(CROP_MM / volume.grid.spacing)
+    start = np.clip(np.floor(voxels.min(0)) - reach, 0, np.array(volume.grid.shape) - 2).astype(int)
+    stop = np.clip(np.ceil(voxels.max(0)) + reach + 1, start + 2, volume.grid.shape).astype(int)
+    return volume.cropped(start, stop)
 
 
-def _cropped(image: Image, points: np.ndarray) -> Image:
-    """Return the part of an image around world points, with `CROP_MM` more."""
-    voxels = image.grid.to_voxels(points)
-    reach = np.ceil(CROP_MM / image.grid.spacing)
-    start = np.clip(np.floor(voxels.min(0)) - reach, 0, np.array(image.grid.shape) - 2).astype(int)
-    stop = np.clip(np.ceil(voxels.max(0)) + reach + 1, start + 2, image.grid.shape).astype(int)
-    cut = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    return Image(np.ascontiguousarray(image.data[cut]), image.grid.cropped(start, stop))
-
-
-def _standardised(name: str, image: Image, mask: Image | None) -> Image:
+def _standardised(name: str, volume: Volume, mask: Volume | None) -> Volume:
     try:
-        return image.standardised(None if mask is None else mask.data > 0)
+        return volume.standardised(mask)
     except ValueError as error:
         raise ValueError(f'{name}: {error}') from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -128,12 +129,28 @@ def register(
     """
     chosen = preset(method) if isinstance(method, str) else method
     affine = _start_affine(chosen, affine, start)
-    problem = prepare(fixed, moving, chosen, fixed_mask, moving_mask, affine, fixed_lesion, moving_lesion)
+    with one_thread_an_operation() as threads, exact_convolutions():
+        compute = Compute(torch.device(device), threads)
+        scans = fixed, moving, chosen, fixed_mask, moving_mask, affine, fixed_lesion, moving_lesion
+        try:
+            problem = prepare(*scans, compute)
+        except torch.cuda.OutOfMemoryError as error:
+            raise _too_little_memory(str(error).splitlines()[0]) from error
+        return _solved_without_folds(problem, chosen, compute, seed, callback, start)
+
+
+def exact_convolutions() -> AbstractContextManager[None]:
+    """Let a GPU convolve in single precision, in an order that does not change: by default it rounds to 10 bits."""
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+
+
+def _solved_without_folds(
+    problem: Problem, chosen: Preset, compute: Compute, seed: int, callback: Listener, start: Deformation | None
+) -> Result:
+    """Solve, and again with more regularity while the deformation folds."""
     before: tuple[Event, ...] = ()
     for attempt in range(1, ATTEMPTS + 1):
-        with one_thread_an_operation() as threads:
-            compute = Compute(torch.device(device), threads)
-            result = _solve_in_memory(problem, chosen, compute, seed, callback, start)
+        result = _solve_in_memory(problem, chosen, compute, seed, callback, start)
         if result.folds == 0:
             return replace(result, attempts=attempt, events=(*before, *result.events))
         if attempt < ATTEMPTS:
@@ -174,11 +191,15 @@ def _solve_in_memory(
     try:
         result = _solve(problem, chosen, replace(compute, boxed=True), seed, listener, start)
     except torch.cuda.OutOfMemoryError as error:
-        raise RegistrationError(
-            f'the GPU has too little memory even when it works box by box ({short.reason}): let nothing else use it, '
-            'or work on a coarser grid, or on the CPU'
-        ) from error
+        raise _too_little_memory(short.reason) from error
     return replace(result, events=(short, *result.events))
+
+
+def _too_little_memory(reason: str) -> RegistrationError:
+    return RegistrationError(
+        f'the GPU has too little memory even when it works box by box ({reason}): let nothing else use it, '
+        'or work on a coarser grid, or on the CPU'
+    )
 
 
 def _solve(
@@ -194,14 +215,14 @@ def _solve(
     if not optimisation.history:
         raise ValueError('the field of view is too thin: no voxel of the mask has its whole neighbourhood in it')
     writer = FieldWriter(optimisation.velocity, problem, optimisation.solver, chosen, compute)
-    judge = evidence.Judge(problem.fixed, problem.moving, problem.affine, writer.mask(), compute.threads)
+    judge = evidence.Judge(problem.fixed, problem.moving, problem.affine, writer.mask(), compute)
     forward = writer.displacement()
     found: Evidence | None = None
     if chosen.loosened:
         forward, found = loosen(optimisation, writer, judge, forward)
     forward, folds, repaired = writer.unfold(forward)
     if found is None or repaired:
-        found = judge(forward)
+        found = judge.under(forward)
     solved = time.perf_counter()
     fields = finish(writer, forward, folds, repaired, optimisation.record)
     return Result(

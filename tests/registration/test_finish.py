@@ -8,9 +8,11 @@ import torch
 
 from bidsreg.registration import finish, metrics
 from bidsreg.registration.events import InverseInexact, Refined, Repaired
+from bidsreg.registration.grid import Grid
 from bidsreg.registration.numerics.compute import Compute
 from bidsreg.registration.optimise import Optimisation, Stage
 from bidsreg.registration.problem import prepare
+from bidsreg.registration.volume import Volume
 from tests.heart import QUICK, loaded, solved
 
 
@@ -58,27 +60,43 @@ def test_folds_are_repaired_where_they_are(pair):
     optimisation = Optimisation(problem, quick, compute, 1)
     optimisation.run(Stage(8.0, 5, 1))
     writer = finish.FieldWriter(optimisation.velocity, problem, optimisation.solver, quick, compute)
-    smooth = writer.displacement()
+    smooth = finish.on_host(writer.displacement())
     sharp(optimisation)
-    folded = writer.displacement()
-    before = metrics.count_folds(folded, problem.field)
+    field = writer.displacement()
+    before = metrics.count_folds(finish.on_host(field), problem.field)
     assert before > 0
     for sigma in finish.REPAIRS:
-        writer.repair(folded, sigma)
-        folded = writer.displacement()
+        writer.repair(field, sigma)
+        field = writer.displacement()
+    folded = finish.on_host(field)
     assert metrics.count_folds(folded, problem.field) < before
     # far from the folds nothing changed, and the inverse is that of the repaired flow
     far = np.linalg.norm(folded - smooth, axis=-1) < 1e-3
     assert far.mean() > 0.3
-    inverse = writer.displacement(backward=True)
-    mask = writer.mask().data
+    inverse = finish.on_host(writer.displacement(backward=True))
+    mask = writer.mask().data.numpy() > 0
     assert metrics.inverse_consistency(folded, inverse, problem.field, mask)['p95'] < 0.5
+
+
+def test_inconsistency_is_that_of_the_plain_measure(monkeypatch):
+    rng = np.random.default_rng(3)
+    grid = Grid((12, 10, 9), np.array([[0, -1.5, 0.2, 4], [1.3, 0, 0, -3], [0, 0.3, 1.9, 8], [0, 0, 0, 1]]))
+    forward, inverse = (np.pad(rng.normal(size=(8, 6, 5, 3)), ((2, 2),) * 3 + ((0, 0),)) for _ in range(2))
+    fields = [torch.as_tensor(np.moveaxis(f, -1, 0).copy(), dtype=torch.float32) for f in (forward, inverse)]
+    brain = np.zeros(grid.shape, bool)
+    brain[:: finish.EVERY, :: finish.EVERY, :: finish.EVERY] = True
+    mask = Volume(torch.from_numpy(brain).float(), grid)
+    found = finish.inconsistency(*fields, mask)
+    assert found == pytest.approx(metrics.inverse_consistency(forward, inverse, grid, brain), rel=1e-4)
+    monkeypatch.setattr(finish, 'CONSISTENT', {'mean': 9.0, 'p99': 9.0})
+    assert finish.inconsistency(*fields, mask) == {}
+    assert finish.inconsistency(*fields, Volume(torch.zeros(grid.shape), grid)) == {}
 
 
 def test_a_result_that_folded_says_how_much_was_repaired(pair, monkeypatch):
     counts = iter([7, 0])
-    monkeypatch.setattr(finish.metrics, 'count_folds', lambda *_: next(counts))
-    monkeypatch.setattr(finish.metrics, 'folded', lambda field, _: np.linalg.norm(field, axis=-1) > 0.9 * field.max())
+    monkeypatch.setattr(finish, 'count_folds', lambda *_: next(counts))
+    monkeypatch.setattr(finish, 'folded', lambda field, _: field.norm(dim=0) > 0.9 * field.max())
     result = solved(pair, dataclasses.replace(QUICK, levels=((8.0, 5),)))
     assert (result.attempts, result.folds) == (1, 0)
     assert result.repaired > 0

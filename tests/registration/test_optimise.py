@@ -47,7 +47,7 @@ def test_points_that_no_compared_voxel_depends_on_need_not_flow(pair, similarity
     answers = []
     for needed in (None, term.needed):
         optimisation.optimiser.zero_grad()
-        loss = term(optimisation.path(0, needed).displacement)
+        loss = term(optimisation.path(optimisation.start(0, needed)).displacement)
         loss.backward()
         answers.append((loss.item(), optimisation.velocity.network.detail.grad.clone()))
     (whole, slope), (part, same_slope) = answers

@@ -44,8 +44,10 @@ def test_lesions_are_left_out_with_what_looks_at_them(pair):
     lesion[tuple(np.array(moving.grid.shape) // 2)] = 1
     problem = prepared(pair, moving_lesion=Image(lesion, moving.grid))
     counts = problem.moving_counts(4.0, _Support())
-    out = counts.grid.to_world(np.argwhere(counts.data < 0.5))
-    far = np.linalg.norm(out - problem.moving_lesion.grid.to_world(np.argwhere(problem.moving_lesion.data > 0)), axis=1)
+    out = counts.grid.to_world(np.argwhere(counts.data.numpy() < 0.5))
+    far = np.linalg.norm(
+        out - problem.moving_lesion.grid.to_world(np.argwhere(problem.moving_lesion.data.numpy() > 0)), axis=1
+    )
     assert 0 < far.max() <= _Support.support * 4.0 + 1e-3
     assert len(out) > 1
 

@@ -97,14 +97,14 @@ def test_both_solvers_lower_the_loss(pair, solver):
 def test_a_result_that_still_folds_is_solved_again_stiffer_and_then_refused(pair, monkeypatch):
     monkeypatch.setattr(finish, 'REPAIRS', ())
     counts = iter([7, 0])
-    monkeypatch.setattr(metrics, 'count_folds', lambda *_: next(counts))
+    monkeypatch.setattr(finish, 'count_folds', lambda *_: next(counts))
     quick = dataclasses.replace(QUICK, levels=((8.0, 5),))
     result = solved(pair, quick)
     assert result.attempts == 2
     assert result.preset.regularity == (('h1', 4 * quick.regularity[0][1]),)
     assert SolvedAgain(1, 7, 4.0) in result.events
     assert SolvedAgain.warning
-    monkeypatch.setattr(metrics, 'count_folds', lambda *_: 3)
+    monkeypatch.setattr(finish, 'count_folds', lambda *_: 3)
     with pytest.raises(FoldedError, match='still folds at 3'):
         solved(pair, quick)
 

@@ -34,3 +34,7 @@ class Compute:
     def small_boxes(self) -> bool:
         """Whether volumes are cut into boxes that fit a processor's cache."""
         return self.boxed or self.device.type == 'cpu'
+
+
+ON_CPU = Compute(torch.device('cpu'))
+"""One thread of the CPU."""

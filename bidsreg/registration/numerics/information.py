@@ -36,7 +36,12 @@ def to_bins(values: np.ndarray, bins: int = BINS) -> np.ndarray:
 
 def binned_information(a: np.ndarray, b: np.ndarray, bins: int = BINS) -> tuple[float, float]:
     """Return `information_of_values` of values that are bins already (`to_bins`)."""
-    p = np.bincount(a * bins + b, minlength=bins**2).reshape(bins, bins) / a.size
+    return of_counts(np.bincount(a * bins + b, minlength=bins**2).reshape(bins, bins))
+
+
+def of_counts(joint: np.ndarray) -> tuple[float, float]:
+    """Return `information_of_values` from a joint histogram of counts, (bins, bins)."""
+    p = joint / joint.sum()
 
     def entropy(q: np.ndarray) -> float:
         q = q[q > 0]

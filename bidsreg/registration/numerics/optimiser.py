@@ -40,6 +40,7 @@ class TensorwiseAdam:
         self.momenta = [torch.zeros_like(p) for p in self.parameters]
         self.squares = [p.new_zeros(()) for p in self.parameters]
         self.seen = [0] * len(self.parameters)
+        self.scales = self.parameters[0].new_ones(len(self.parameters), 2)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -56,17 +57,34 @@ class TensorwiseAdam:
         for p, momentum, value in zip(self.parameters, self.momenta, then.parameters, strict=True):
             p.copy_(value)
             momentum.zero_()
-        self.squares, self.seen = [s.clone() for s in then.squares], [*then.seen]
+        for square, value in zip(self.squares, then.squares, strict=True):
+            square.copy_(value)
+        self.seen = [*then.seen]
 
-    @torch.no_grad()
     def step(self) -> None:
         """Take one step with every tensor that has a gradient."""
+        self.prepare()
+        self.move()
+
+    def prepare(self) -> None:
+        """Count a step, and set the scales that it takes: numbers that `move` finds where it works."""
         first, second = self.betas
-        for i, (p, momentum, square) in enumerate(zip(self.parameters, self.momenta, self.squares, strict=True)):
+        rows = []
+        for i, p in enumerate(self.parameters):
+            self.seen[i] += p.grad is not None
+            n = max(self.seen[i], 1)
+            rows.append((1 - second**n, self.lr / (1 - first**n)))
+        self.scales.copy_(torch.tensor(rows), non_blocking=True)
+
+    @torch.no_grad()
+    def move(self) -> None:
+        """Take the step that was prepared: the same operations on the same memory every time."""
+        first, second = self.betas
+        each = zip(self.parameters, self.momenta, self.squares, self.scales, strict=True)
+        for p, momentum, square, (share, rate) in each:
             if p.grad is None:
                 continue
-            self.seen[i] += 1
             momentum.lerp_(p.grad, 1 - first)
             square.lerp_(p.grad.square().mean(), 1 - second)
-            size = (square / (1 - second ** self.seen[i])).sqrt_().clamp_min_(1e-30)
-            p.sub_(momentum / size * (self.lr / (1 - first ** self.seen[i])))
+            size = (square / share).sqrt_().clamp_min_(1e-30)
+            p.sub_(momentum / size * rate)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy import ndimage as ndi
 
 from bidsreg.registration.grid import Grid
-from bidsreg.registration.image import Image, resample
-from bidsreg.registration.numerics import separable
+from bidsreg.registration.image import Image
+from bidsreg.registration.numerics import separable, volumes
 from bidsreg.registration.numerics.boxes import Box, boxes, whole
 from bidsreg.registration.numerics.compute import Compute
 from bidsreg.registration.numerics.positions import mapped_voxels
 from bidsreg.registration.numerics.sampling import Sampler
 from bidsreg.registration.numerics.threads import in_threads
 from bidsreg.registration.similarity.base import Similarity
+from bidsreg.registration.volume import Volume
 
 if TYPE_CHECKING:
     from bidsreg.registration.problem import Problem
@@ -45,13 +45,13 @@ class DataTerm:
 
     Parameters
     ----------
-    fixed : ndarray, shape (X, Y, Z)
+    fixed : ndarray or Tensor, shape (X, Y, Z)
         The fixed image on the level's grid.
-    weight : ndarray, shape (X, Y, Z)
+    weight : ndarray or Tensor, shape (X, Y, Z)
         Where to compare, 0 or 1; at least `support` voxels from the border.
-    moving : Image
+    moving : Image or Volume
         Smoothed for the level, on its own grid (on the level's grid for a feature-based similarity).
-    counts : Image or None
+    counts : Image, Volume or None
         Above 0.5 where the moving image may be compared, on the same grid.
     to_moving : ndarray, shape (4, 4)
         Voxels of the level to voxels of `moving`, without displacement.
@@ -67,10 +67,10 @@ class DataTerm:
 
     def __init__(
         self,
-        fixed: np.ndarray,
-        weight: np.ndarray,
-        moving: Image,
-        counts: Image | None,
+        fixed: np.ndarray | Tensor,
+        weight: np.ndarray | Tensor,
+        moving: Image | Volume,
+        counts: Image | Volume | None,
         to_moving: np.ndarray,
         turn: np.ndarray,
         interpolation: list[np.ndarray],
@@ -80,7 +80,8 @@ class DataTerm:
         self.similarity, self.compute = similarity, compute
         self.turn = self._tensor(turn)
         level, shown = self._tensor(fixed)[None, None], self._tensor(moving.data)[None, None]
-        inner = similarity.core(self._tensor(weight)[None, None])
+        compared = self._tensor(weight)
+        inner = similarity.core(compared[None, None])
         positions = mapped_voxels(to_moving, whole(fixed.shape), compute.device)
         similarity.calibrate(level, Sampler(shown[0]).values(positions)[None], inner)
         features = similarity.features(level)
@@ -92,7 +93,7 @@ class DataTerm:
         self.lowest = self._tensor(reach)[:, None, None, None]
         self.highest = self._tensor(np.array(moving.data.shape) - 1 - reach)[:, None, None, None]
         size = None if compute.small_boxes else max(weight.shape)
-        self.needed = self._needed(weight > 0, interpolation)
+        self.needed = self._needed(compared > 0, interpolation)
         self.tiles = [
             self._tile(box, features, inner, positions, interpolation)
             for box in boxes(inner[0, 0].cpu().numpy(), size, similarity.block)
@@ -110,26 +111,25 @@ class DataTerm:
         """Return the data term with images at `spacing` mm and the velocity's grid `coarser` times halved."""
         level = _padded(problem.brain.coarsened(spacing), similarity.support, similarity.block)
 
-        def compared() -> np.ndarray:
-            inside = resample(problem.fixed_mask, level, order=0) > 0
-            across = np.ones((3, 3, 3))
-            return inside & ndi.binary_erosion(_valid(problem, level), across, iterations=similarity.support or 1)
+        def compared() -> Tensor:
+            inside = problem.fixed_mask.resampled(level, order=0) > 0
+            return (inside & volumes.eroded(_valid(problem, level), similarity.support or 1)).float()
 
         pieces: list[Callable[[], Any]] = [
-            lambda: resample(problem.fixed.smoothed_for(np.maximum(level.spacing, problem.resolution)), level),
+            lambda: problem.fixed.smoothed_for(np.maximum(level.spacing, problem.resolution)).resampled(level),
             compared,
             lambda: problem.moving.smoothed_for(np.full(3, max(spacing, problem.resolution))),
             lambda: problem.moving_counts(spacing, similarity),
         ]
-        fixed, weight, moving, counts = in_threads(lambda piece: piece(), pieces, compute.threads)
+        fixed, weight, moving, counts = in_threads(lambda piece: piece(), pieces, compute.at_a_time)
         if similarity.feature_based:
             onto = Grid(level.shape, problem.affine @ level.affine)
-            moving = Image(resample(moving, onto), onto)
-            counts = None if counts is None else Image(resample(counts, onto), onto)
+            moving = Volume(moving.resampled(onto), onto)
+            counts = None if counts is None else Volume(counts.resampled(onto), onto)
         to_voxels = np.linalg.inv(moving.grid.affine) @ problem.affine
         return cls(
             fixed=fixed,
-            weight=weight.astype(np.float32),
+            weight=weight,
             moving=moving,
             counts=counts,
             to_moving=to_voxels @ level.affine,
@@ -139,14 +139,15 @@ class DataTerm:
             compute=compute,
         )
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32, device=self.compute.device)
+    def _tensor(self, values: np.ndarray | Tensor) -> Tensor:
+        given = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
+        return given.to(self.compute.device, torch.float32).contiguous()
 
-    def _needed(self, compared: np.ndarray, interpolation: list[np.ndarray]) -> Tensor:
+    def _needed(self, compared: Tensor, interpolation: list[np.ndarray]) -> Tensor:
         """Return flat indices of the points of the displacement's grid on which compared voxels depend, ascending."""
-        seen = ndi.maximum_filter(compared, 2 * self.margin + 1)
+        seen = volumes.grown(compared, self.margin).float()
         taps = tuple(self._tensor(weights != 0) for weights in interpolation)
-        return separable.apply_transposed(self._tensor(seen)[None, None], taps).flatten().nonzero()[:, 0]
+        return separable.apply_transposed(seen[None, None], taps).flatten().nonzero()[:, 0]
 
     def _tile(
         self, box: Box, features: Tensor, weight: Tensor, positions: Tensor, interpolation: list[np.ndarray]
@@ -245,12 +246,12 @@ def _slope(function: Callable[[Tensor], Tensor], totals: Tensor) -> tuple[Tensor
         return value.detach(), torch.autograd.grad(value, leaf)[0]
 
 
-def _valid(problem: Problem, level: Grid) -> np.ndarray:
-    """Return the voxels of a level that the fixed image shows, lesions left out."""
-    seen = np.ones(problem.fixed.grid.shape, np.float32)
+def _valid(problem: Problem, level: Grid) -> Tensor:
+    """Return the voxels of a level that the fixed image shows, lesions left out; bool."""
+    seen = torch.ones_like(problem.fixed.data)
     if problem.fixed_lesion is not None:
         seen -= problem.fixed_lesion.data
-    return resample(Image(seen, problem.fixed.grid), level) > 0.99
+    return Volume(seen, problem.fixed.grid).resampled(level) > 0.99
 
 
 def _padded(grid: Grid, support: int, block: int) -> Grid:

@@ -6,13 +6,13 @@ points, :mod:`.gridpoints` plain parameters; :mod:`.smoothing` is what they shar
 
 from __future__ import annotations
 
-from bidsreg.registration.velocity.base import EulerianVelocity, FlowPath, LagrangianVelocity, Velocity
+from bidsreg.registration.velocity.base import EulerianVelocity, FlowPath, LagrangianVelocity, StartPoints, Velocity
 from bidsreg.registration.velocity.gridpoints import GridVelocity
 from bidsreg.registration.velocity.lddmm import LddmmVelocity
 from bidsreg.registration.velocity.network import NodeVelocity
 from bidsreg.registration.velocity.nodeo import AveragingNodeoVelocity, NodeoVelocity
 
-__all__ = ['VELOCITIES', 'EulerianVelocity', 'FlowPath', 'LagrangianVelocity', 'Velocity']
+__all__ = ['VELOCITIES', 'EulerianVelocity', 'FlowPath', 'LagrangianVelocity', 'StartPoints', 'Velocity']
 
 VELOCITIES: dict[str, type[Velocity]] = {
     'node': NodeVelocity,

@@ -60,6 +60,48 @@ def time_mean(values: Tensor) -> Tensor:
     return values[0] if len(values) == 1 else torch.trapezoid(values, dx=1 / (len(values) - 1))
 
 
+@dataclass(frozen=True, eq=False)
+class StartPoints:
+    """Where the points that flow begin: at the points of a grid, made once for many flows.
+
+    Attributes
+    ----------
+    grid : Grid
+        The grid, whose points are all meant or some of them.
+    spacing : Tensor, shape (3,)
+        Its voxel size in mm.
+    voxels : Tensor, shape (3, x, y, z)
+        Voxel indices of the points that flow.
+    needed : Tensor, shape (N,), or None
+        Flat indices of these points, where not all of them flow.
+    """
+
+    grid: Grid
+    spacing: Tensor
+    voxels: Tensor
+    needed: Tensor | None = None
+
+    @classmethod
+    def of(cls, grid: Grid, device: torch.device | str = 'cpu', needed: Tensor | None = None) -> StartPoints:
+        """Return the points of a grid, or those of them whose flat indices are `needed`."""
+        voxels = voxel_indices(grid.shape, device)
+        if needed is not None:
+            voxels = voxels.flatten(1)[:, needed, None, None]
+        return cls(grid, torch.as_tensor(grid.spacing, dtype=torch.float32, device=device), voxels, needed)
+
+    @property
+    def unit(self) -> Tensor:
+        """Return the spacing as a tensor of shape (3, 1, 1, 1)."""
+        return self.spacing[:, None, None, None]
+
+    def on_grid(self, values: Tensor) -> Tensor:
+        """Return values (3, x, y, z) of the points on the whole grid, (1, 3, X, Y, Z); zero where none flows."""
+        if self.needed is not None:
+            whole = values.new_zeros(3, math.prod(self.grid.shape))
+            values = whole.index_copy(1, self.needed, values[:, :, 0, 0])
+        return values.view(1, 3, *self.grid.shape)
+
+
 class Velocity(nn.Module, ABC):
     """What moves the points. A member of the family states what differs.
 
@@ -93,24 +135,20 @@ class Velocity(nn.Module, ABC):
         super().__init__()
 
     @abstractmethod
-    def path(
-        self, grid: Grid, solver: Solver, preset: Preset, coarser: int = 0, needed: Tensor | None = None
-    ) -> FlowPath:
-        """Let the points of a grid flow for one unit of time, differentiable by the parameters.
+    def path(self, start: StartPoints, solver: Solver, preset: Preset, coarser: int = 0) -> FlowPath:
+        """Let points flow for one unit of time, differentiable by the parameters.
 
         Parameters
         ----------
-        grid : Grid
-            The velocity's grid with every length halved `coarser` times.
+        start : StartPoints
+            Points of the velocity's grid with every length halved `coarser` times. Where the velocity allows it, only
+            the needed ones flow, and the displacement of the others is zero.
         solver : Solver
             How to integrate.
         preset : Preset
             Passed on to the path.
         coarser : int
             How often the grid was halved; always 0 for one that is not Eulerian.
-        needed : Tensor, shape (N,), optional
-            Flat indices of the points whose displacement is asked for; where the velocity allows it only these flow,
-            and the displacement of the others is zero.
         """
 
     def path_length(self, spacing: Tensor, preset: Preset) -> Tensor:
@@ -138,20 +176,11 @@ class EulerianVelocity(Velocity):
         On the velocity's grid, or on one with lengths halved `coarser` times. They vanish at the border.
         """
 
-    def path(
-        self, grid: Grid, solver: Solver, preset: Preset, coarser: int = 0, needed: Tensor | None = None
-    ) -> FlowPath:
-        """Let particles that start at the grid's points flow through the field; see `Velocity.path`."""
+    def path(self, start: StartPoints, solver: Solver, preset: Preset, coarser: int = 0) -> FlowPath:
+        """Let particles flow through the field; see `Velocity.path`."""
         velocity = self(coarser)
-        spacing = velocity.new_tensor(grid.spacing)
-        unit = spacing[:, None, None, None]
-        start = voxel_indices(grid.shape, velocity.device)
-        if needed is not None:
-            start = start.flatten(1)[:, needed, None, None]
-        moved = (flow(velocity / unit, start, solver) - start) * unit
-        if needed is not None:
-            moved = velocity.new_zeros(3, math.prod(grid.shape)).index_copy(1, needed, moved[:, :, 0, 0])
-        return FlowPath(velocity, moved.view(1, 3, *grid.shape), spacing, preset)
+        moved = (flow(velocity / start.unit, start.voxels, solver) - start.voxels) * start.unit
+        return FlowPath(velocity, start.on_grid(moved), start.spacing, preset)
 
 
 class LagrangianVelocity(Velocity):
@@ -176,23 +205,19 @@ class LagrangianVelocity(Velocity):
             In mm per unit of time along the grid's axes; zero for the points at the border.
         """
 
-    def path(
-        self, grid: Grid, solver: Solver, preset: Preset, coarser: int = 0, needed: Tensor | None = None
-    ) -> FlowPath:
+    def path(self, start: StartPoints, solver: Solver, preset: Preset, coarser: int = 0) -> FlowPath:
         """Let the whole cloud flow, since every point depends on all; see `Velocity.path`.
 
         Raises
         ------
         ValueError
-            If the solver asks for gradients by the adjoint equation.
+            If the solver asks for gradients by the adjoint equation, or only some points are to flow.
         """
         if solver.adjoint:
             raise ValueError('adjoint: the cloud of points has gradients through the steps of its solver alone')
-        some = next(self.parameters())
-        spacing = torch.as_tensor(grid.spacing, dtype=torch.float32, device=some.device)
-        start = voxel_indices(grid.shape, some.device)
-        middle = (torch.tensor(grid.shape, device=some.device) - 1).reshape(3, 1, 1, 1) / 2
-        cloud = ((start - middle) * spacing[:, None, None, None])[None]
+        if start.needed is not None:
+            raise ValueError('a cloud of points flows as a whole: every point depends on all')
+        cloud = self.cloud(start)
         seen: list[Tensor] = []
 
         def rate(t: Tensor, state: Tensor) -> Tensor:
@@ -200,4 +225,10 @@ class LagrangianVelocity(Velocity):
             return seen[-1]
 
         end = integrate(rate, cloud, solver)
-        return FlowPath(torch.cat(seen), end - cloud, spacing, preset)
+        return FlowPath(torch.cat(seen), end - cloud, start.spacing, preset)
+
+    @staticmethod
+    def cloud(start: StartPoints) -> Tensor:
+        """Return the points (1, 3, X, Y, Z) in mm along the grid's axes from its centre."""
+        middle = start.voxels[:, -1:, -1:, -1:] / 2
+        return ((start.voxels - middle) * start.unit)[None]

@@ -56,31 +56,33 @@ class LatentNetwork(nn.Module):
             }
         )
         self.head = nn.Conv3d(channels, 3, 1, bias=False)
+        self._finer: dict[int, separable.Matrices] = {}
 
     def forward(self, coarser: int = 0) -> Tensor:
         """Return the output on its grid, or on one `coarser` times halved; (knots, 3, X, Y, Z)."""
         hidden = self.latents[-1]
         for s in range(len(self.sizes) - 1, 0, -1):
             if s < len(self.sizes) - 1:
-                hidden = _upsampled(hidden, self.sizes[s]) + self.latents[s - 1]
+                hidden = separable.apply(hidden, self._onto(s)) + self.latents[s - 1]
             if str(s) in self.convolutions:
                 hidden = hidden + self.convolutions[str(s)](torch.tanh(hidden))
             if s == coarser:
                 return self._components(hidden)
-        return _upsampled(self._components(hidden), self.sizes[0]) + self.detail
+        return separable.apply(self._components(hidden), self._onto(0)) + self.detail
+
+    def _onto(self, scale: int) -> separable.Matrices:
+        """Return the linear interpolation onto a scale from the next coarser one, corners kept."""
+        if scale not in self._finer:
+            matrices = [
+                separable.linear_weights(np.linspace(0, old - 1, new), old)
+                for new, old in zip(self.sizes[scale], self.sizes[scale + 1], strict=True)
+            ]
+            self._finer[scale] = separable.to_tensors(matrices, self.detail)
+        return self._finer[scale]
 
     def _components(self, hidden: Tensor) -> Tensor:
         """Apply the head at every point; as a product of matrices several times faster than as a convolution."""
         return (self.head.weight.flatten(1) @ hidden.flatten(2)).unflatten(2, hidden.shape[2:])
-
-
-def _upsampled(latent: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Interpolate linearly to a grid about twice as fine, corners kept."""
-    matrices = [
-        separable.linear_weights(np.linspace(0, old - 1, new), old)
-        for old, new in zip(latent.shape[2:], size, strict=True)
-    ]
-    return separable.apply(latent, separable.to_tensors(matrices, latent))
 
 
 class NodeVelocity(EulerianVelocity):

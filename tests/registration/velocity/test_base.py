@@ -9,7 +9,7 @@ import torch
 
 from bidsreg.registration import Grid
 from bidsreg.registration.flow import Solver
-from bidsreg.registration.velocity import VELOCITIES
+from bidsreg.registration.velocity import VELOCITIES, StartPoints
 from bidsreg.registration.velocity.gridpoints import GridVelocity
 from bidsreg.registration.velocity.lddmm import LddmmVelocity
 from tests.velocities import PRESET, SHAPE, SPACING, made, points, shaken, values
@@ -84,4 +84,7 @@ def test_velocity_on_a_halved_grid_is_nearly_the_same(kind):
 def test_a_cloud_has_no_adjoint_gradient_and_says_so(kind):
     grid = Grid(SHAPE, np.diag([*SPACING, 1.0]))
     with pytest.raises(ValueError, match='adjoint'):
-        made(kind).path(grid, Solver(adjoint=True), PRESET)
+        made(kind).path(StartPoints.of(grid), Solver(adjoint=True), PRESET)
+    some = StartPoints.of(grid, needed=torch.arange(3))
+    with pytest.raises(ValueError, match='as a whole'):
+        made(kind).path(some, Solver(), PRESET)
