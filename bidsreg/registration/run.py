@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -129,7 +129,7 @@ def register(
     """
     chosen = preset(method) if isinstance(method, str) else method
     affine = _start_affine(chosen, affine, start)
-    with one_thread_an_operation() as threads, exact_convolutions():
+    with one_thread_an_operation() as threads, exact_convolutions(), current(torch.device(device)):
         compute = Compute(torch.device(device), threads)
         scans = fixed, moving, chosen, fixed_mask, moving_mask, affine, fixed_lesion, moving_lesion
         try:
@@ -137,6 +137,11 @@ def register(
         except torch.cuda.OutOfMemoryError as error:
             raise _too_little_memory(str(error).splitlines()[0]) from error
         return _solved_without_folds(problem, chosen, compute, seed, callback, start)
+
+
+def current(device: torch.device) -> AbstractContextManager[object]:
+    """Let a GPU be the one that is meant where none is named; nothing for a CPU."""
+    return torch.cuda.device(device) if device.type == 'cuda' else nullcontext()
 
 
 def exact_convolutions() -> AbstractContextManager[None]:
