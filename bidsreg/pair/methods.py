@@ -240,7 +240,8 @@ def check_names(chosen: Preset) -> None:
         'regularity': REGULARISERS,
         'solver': SOLVERS,
     }
-    named = [('similarity', chosen.similarity), ('velocity', chosen.velocity), ('solver', chosen.solver)]
+    named = [('similarity', name) for name, _ in chosen.similarities]
+    named += [('velocity', chosen.velocity), ('solver', chosen.solver)]
     for field, name in [*named, *(('regularity', name) for name, _ in chosen.regularity)]:
         if name not in known[field]:
             raise ValueError(f"{field}: there is no '{name}'; known are {', '.join(known[field])}")

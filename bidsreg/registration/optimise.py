@@ -34,7 +34,7 @@ from bidsreg.registration.presets import FIT_ITERATIONS, Preset
 from bidsreg.registration.problem import COARSER, STILL, Problem, margin
 from bidsreg.registration.regularity import REGULARISERS
 from bidsreg.registration.similarity import SIMILARITIES
-from bidsreg.registration.similarity.dataterm import DataTerm
+from bidsreg.registration.similarity.level import WeightedTerms
 from bidsreg.registration.velocity import VELOCITIES, FlowPath, StartPoints
 
 Tensor = torch.Tensor
@@ -157,7 +157,7 @@ class Optimisation:
         """Return the flow as it is now, from points of the velocity's grid with lengths halved `coarser` times."""
         return self.velocity.path(start, self.solver, self.preset, coarser)
 
-    def losses(self, term: DataTerm, start: StartPoints, factor: float, coarser: int) -> tuple[Tensor, Tensor]:
+    def losses(self, term: WeightedTerms, start: StartPoints, factor: float, coarser: int) -> tuple[Tensor, Tensor]:
         """Return dissimilarity and weighted regularity now."""
         path = self.path(start, coarser)
         energy = path.displacement.new_zeros(())
@@ -168,9 +168,9 @@ class Optimisation:
     def run(self, stage: Stage) -> None:
         """Iterate on one image grid until the loss does not fall any more, or all iterations are done."""
         coarser = self.coarser(stage.spacing)
-        similarity = SIMILARITIES[self.preset.similarity](stage.patch)
-        term = DataTerm.at(self.problem, stage.spacing, coarser, similarity, self.compute)
-        if not term.tiles:
+        compared = [(SIMILARITIES[name](stage.patch), weight) for name, weight in self.preset.similarities]
+        term = WeightedTerms.at(self.problem, stage.spacing, coarser, compared, self.compute)
+        if term.empty:
             self.record(LevelSkipped(stage.spacing))
             return
         if stage.factor != 1:
@@ -209,7 +209,7 @@ class Optimisation:
 class _StageRun:
     """The iterations of one stage."""
 
-    def __init__(self, optimisation: Optimisation, stage: Stage, term: DataTerm, coarser: int) -> None:
+    def __init__(self, optimisation: Optimisation, stage: Stage, term: WeightedTerms, coarser: int) -> None:
         self.optimisation, self.stage, self.term, self.coarser = optimisation, stage, term, coarser
         self.start = optimisation.start(coarser, None if optimisation.everywhere else term.needed)
         device = optimisation.compute.device
@@ -233,6 +233,8 @@ class _StageRun:
                 converged = not risen and self._flat(i)
             if converged:
                 break
+        # what a GPU has recorded holds memory, and a cycle of references would keep it
+        del self.evaluate, self.step
         self.optimisation.optimiser.zero_grad()
         spacing, factor = self.stage.spacing, self.stage.factor
         self.optimisation.history += [

@@ -22,6 +22,8 @@ class Preset:
         What the user calls it.
     similarity, velocity : str
         Keys of the registries in :mod:`.similarity` and :mod:`.velocity`.
+    beside : tuple of (str, float)
+        Further similarities, each with its weight, that are added to `similarity` (whose weight is 1).
     regularity : tuple of (str, float)
         Regularisers (keys of the registry in :mod:`.regularity`) with their weights. Each is an integral over space
         in mm^3, divided by the volume in which images are compared (the fixed mask, grown by `reach`), so a weight
@@ -68,6 +70,7 @@ class Preset:
 
     name: str
     similarity: str = 'mind'
+    beside: tuple[tuple[str, float], ...] = ()
     velocity: str = 'node'
     regularity: tuple[tuple[str, float], ...] = (('bending', 1000.0),)
     solver: str = 'rk4'
@@ -93,6 +96,11 @@ class Preset:
             raise ValueError(
                 f'{self.name}: at most {MOST_ITERATIONS} iterations in all, not {self.levels} and {self.loosened}'
             )
+
+    @property
+    def similarities(self) -> tuple[tuple[str, float], ...]:
+        """What is compared, each with its weight."""
+        return ((self.similarity, 1.0), *self.beside)
 
     @property
     def iterations(self) -> int:
@@ -178,9 +186,9 @@ PRESETS: dict[str, Preset] = {
             **NODEO,
             **MILD,
         ),
-        _variant(WITHIN, 'node-ngf', 5.0, similarity='ngf'),
-        _variant(WITHIN, 'node-lmi', 5.0, similarity='lmi'),
-        _variant(WITHIN, 'node-gmi', 10.0, similarity='gmi'),
+        _variant(WITHIN, 'node-ngf', 5.0, similarity='ngf', beside=()),
+        _variant(WITHIN, 'node-lmi', 5.0, similarity='lmi', beside=()),
+        _variant(WITHIN, 'node-gmi', 10.0, similarity='gmi', beside=()),
         BETWEEN,
         _variant(
             BETWEEN,
@@ -204,9 +212,9 @@ PRESETS: dict[str, Preset] = {
             velocity_smoothing=2.0,
             **NODEO,
         ),
-        _variant(BETWEEN, 'node-ngf', 5.0, similarity='ngf'),
-        _variant(BETWEEN, 'node-lmi', 5.0, similarity='lmi'),
-        _variant(BETWEEN, 'node-gmi', 10.0, similarity='gmi'),
+        _variant(BETWEEN, 'node-ngf', 5.0, similarity='ngf', beside=()),
+        _variant(BETWEEN, 'node-lmi', 5.0, similarity='lmi', beside=()),
+        _variant(BETWEEN, 'node-gmi', 10.0, similarity='gmi', beside=()),
     )
 }
 """The methods by name: for two scans of one head, and with the suffix ``-inter`` for the heads of two people."""

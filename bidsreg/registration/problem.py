@@ -13,7 +13,6 @@ from bidsreg.registration.image import Image
 from bidsreg.registration.numerics.compute import ON_CPU, Compute
 from bidsreg.registration.numerics.threads import in_threads
 from bidsreg.registration.presets import Preset
-from bidsreg.registration.similarity.base import Similarity
 from bidsreg.registration.volume import Volume
 
 LEAST_MARGIN, SMOOTHING_MARGIN, REACH_MARGIN = 8.0, 1.75, 5.0
@@ -79,11 +78,14 @@ class Problem:
         x, y, z = ((n - 1) // 2**coarser + 1 for n in self.velocity.shape)
         return Grid((x, y, z), self.velocity.affine @ np.diag([2.0**coarser] * 3 + [1.0]))
 
-    def moving_counts(self, spacing: float, similarity: Similarity) -> Volume | None:
-        """Return a volume above 0.5 where the moving image may be compared at `spacing` mm; None if everywhere."""
+    def moving_counts(self, spacing: float, support: int) -> Volume | None:
+        """Return a volume above 0.5 where the moving image may be compared; None if everywhere.
+
+        Lesions are left out with all whose surroundings, `support` voxels of `spacing` mm, touch them.
+        """
         if self.moving_lesion is None:
             return self.moving_mask
-        valid = self.moving_lesion.dilated(similarity.support * spacing).data < 0.5
+        valid = self.moving_lesion.dilated(support * spacing).data < 0.5
         if self.moving_mask is not None:
             valid &= self.moving_mask.data > 0.5
         return Volume(valid.float(), self.moving.grid)

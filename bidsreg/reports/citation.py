@@ -98,6 +98,13 @@ SIMILARITY_TEXTS = {
         'of self-similarity contexts (MIND-SSC; Heinrich et al. 2013)',
         {**_MIND, **niftyreg.SIMILARITY_TEXTS['--mindssc 1'].references},
     ),
+    'lncc': MethodText(
+        'their local correlation (Cachier et al. 2003)',
+        {
+            'lncc': 'Cachier P, Bardinet E, Dormont D, Pennec X, Ayache N (2003). Iconic feature based nonrigid '
+            'registration: the PASHA algorithm. Computer Vision and Image Understanding 89:272-298.',
+        },
+    ),
     'ngf': MethodText(
         'the agreement of their normalised gradient fields (NGF; Haber and Modersitzki 2006)',
         {
@@ -187,12 +194,14 @@ def _preset(settings: Settings) -> MethodText:
     how = f'(method {settings.method}, working resolution {settings.working_resolution:g} mm, seed '
     how += f'{settings.random_seed}{device}{", in the fast testing mode" if settings.sloppy else ""})'
     chosen = PRESETS[settings.method]
-    made, compared = VELOCITY_TEXTS[chosen.velocity], SIMILARITY_TEXTS[chosen.similarity]
+    made = VELOCITY_TEXTS[chosen.velocity]
+    compared = [SIMILARITY_TEXTS[name] for name, _ in chosen.similarities]
     text = (
-        f'{made.phrase}, optimising {compared.phrase} from coarse to fine {how}; '
+        f'{made.phrase}, optimising {" and ".join(each.phrase for each in compared)} from coarse to fine {how}; '
         f'torch{_version("torch")}, torchdiffeq{_version("torchdiffeq")}. {AFFINE_KEPT}'
     )
-    return MethodText(text, {**made.references, **compared.references})
+    references = {key: words for each in (made, *compared) for key, words in each.references.items()}
+    return MethodText(text, references)
 
 
 def _program(settings: Settings) -> MethodText:

@@ -14,7 +14,7 @@ from bidsreg.registration.numerics.optimiser import TensorwiseAdam
 from bidsreg.registration.optimise import LowestLoss, Optimisation, Stage
 from bidsreg.registration.problem import prepare
 from bidsreg.registration.similarity import SIMILARITIES
-from bidsreg.registration.similarity.dataterm import DataTerm
+from bidsreg.registration.similarity.level import WeightedTerms
 from tests.heart import QUICK, before_and_after, loaded, solved
 
 CPU = Compute(torch.device('cpu'))
@@ -42,7 +42,7 @@ def test_points_that_no_compared_voxel_depends_on_need_not_flow(pair, similarity
     optimisation = begun(pair, quick)
     problem = optimisation.problem
     optimisation.run(Stage(8.0, 5, 1))
-    term = DataTerm.at(problem, 4.0, 0, SIMILARITIES[similarity](), CPU)
+    term = WeightedTerms.at(problem, 4.0, 0, [(SIMILARITIES[similarity](), 1.0)], CPU)
     assert len(term.needed) < 0.9 * np.prod(problem.velocity.shape)
     answers = []
     for needed in (None, term.needed):

@@ -39,23 +39,17 @@ def test_the_grids_cover_the_brain(name):
 
 def test_lesions_are_left_out_with_what_looks_at_them(pair):
     moving = loaded(pair.moving)
-    assert prepared(pair).moving_counts(4.0, _Support()) is None
+    assert prepared(pair).moving_counts(4.0, 2) is None
     lesion = np.zeros_like(moving.data)
     lesion[tuple(np.array(moving.grid.shape) // 2)] = 1
     problem = prepared(pair, moving_lesion=Image(lesion, moving.grid))
-    counts = problem.moving_counts(4.0, _Support())
+    counts = problem.moving_counts(4.0, 2)
     out = counts.grid.to_world(np.argwhere(counts.data.numpy() < 0.5))
     far = np.linalg.norm(
         out - problem.moving_lesion.grid.to_world(np.argwhere(problem.moving_lesion.data.numpy() > 0)), axis=1
     )
-    assert 0 < far.max() <= _Support.support * 4.0 + 1e-3
+    assert 0 < far.max() <= 2 * 4.0 + 1e-3
     assert len(out) > 1
-
-
-class _Support:
-    """All that is asked of a similarity here."""
-
-    support = 2
 
 
 @pytest.mark.parametrize(

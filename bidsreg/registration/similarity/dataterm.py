@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image
 from bidsreg.registration.numerics import separable, volumes
 from bidsreg.registration.numerics.boxes import Box, boxes, whole
@@ -19,9 +18,6 @@ from bidsreg.registration.numerics.sampling import Sampler
 from bidsreg.registration.numerics.threads import in_threads
 from bidsreg.registration.similarity.base import Similarity
 from bidsreg.registration.volume import Volume
-
-if TYPE_CHECKING:
-    from bidsreg.registration.problem import Problem
 
 Tensor = torch.Tensor
 
@@ -98,46 +94,6 @@ class DataTerm:
             self._tile(box, features, inner, positions, interpolation)
             for box in boxes(inner[0, 0].cpu().numpy(), size, similarity.block)
         ]
-
-    @classmethod
-    def at(
-        cls,
-        problem: Problem,
-        spacing: float,
-        coarser: int,
-        similarity: Similarity,
-        compute: Compute,
-    ) -> DataTerm:
-        """Return the data term with images at `spacing` mm and the velocity's grid `coarser` times halved."""
-        level = _padded(problem.brain.coarsened(spacing), similarity.support, similarity.block)
-
-        def compared() -> Tensor:
-            inside = problem.fixed_mask.resampled(level, order=0) > 0
-            return (inside & volumes.eroded(_valid(problem, level), similarity.support or 1)).float()
-
-        pieces: list[Callable[[], Any]] = [
-            lambda: problem.fixed.smoothed_for(np.maximum(level.spacing, problem.resolution)).resampled(level),
-            compared,
-            lambda: problem.moving.smoothed_for(np.full(3, max(spacing, problem.resolution))),
-            lambda: problem.moving_counts(spacing, similarity),
-        ]
-        fixed, weight, moving, counts = in_threads(lambda piece: piece(), pieces, compute.at_a_time)
-        if similarity.feature_based:
-            onto = Grid(level.shape, problem.affine @ level.affine)
-            moving = Volume(moving.resampled(onto), onto)
-            counts = None if counts is None else Volume(counts.resampled(onto), onto)
-        to_voxels = np.linalg.inv(moving.grid.affine) @ problem.affine
-        return cls(
-            fixed=fixed,
-            weight=weight,
-            moving=moving,
-            counts=counts,
-            to_moving=to_voxels @ level.affine,
-            turn=to_voxels[:3, :3] @ problem.velocity.directions,
-            interpolation=separable.weights_between(level, problem.velocity_grid(coarser)),
-            similarity=similarity,
-            compute=compute,
-        )
 
     def _tensor(self, values: np.ndarray | Tensor) -> Tensor:
         given = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
@@ -244,17 +200,3 @@ def _slope(function: Callable[[Tensor], Tensor], totals: Tensor) -> tuple[Tensor
         leaf = totals.detach().requires_grad_()
         value = function(leaf)
         return value.detach(), torch.autograd.grad(value, leaf)[0]
-
-
-def _valid(problem: Problem, level: Grid) -> Tensor:
-    """Return the voxels of a level that the fixed image shows, lesions left out; bool."""
-    seen = torch.ones_like(problem.fixed.data)
-    if problem.fixed_lesion is not None:
-        seen -= problem.fixed_lesion.data
-    return Volume(seen, problem.fixed.grid).resampled(level) > 0.99
-
-
-def _padded(grid: Grid, support: int, block: int) -> Grid:
-    """Return the grid with `support` voxels around it, and so many more that whole blocks fit."""
-    size = np.array(grid.shape)
-    return grid.cropped(np.full(3, -support), -(-size // block) * block + support)

@@ -12,7 +12,7 @@ from bidsreg.registration.numerics.graphs import recorded
 from bidsreg.registration.optimise import Optimisation, Stage, _StageRun
 from bidsreg.registration.problem import prepare
 from bidsreg.registration.similarity import SIMILARITIES
-from bidsreg.registration.similarity.dataterm import DataTerm
+from bidsreg.registration.similarity.level import WeightedTerms
 from tests.heart import QUICK, loaded
 
 WAITING = {'_local_scalar_dense', 'nonzero', 'is_nonzero', 'masked_select', 'unique', '_unique2', 'equal'}
@@ -47,9 +47,9 @@ def stage_run(pair, chosen, device):
     problem = prepare(*images, compute=compute)
     optimisation = Optimisation(problem, chosen, compute, 1)
     spacing, iterations = chosen.levels[0]
-    similarity = SIMILARITIES[chosen.similarity](1)
+    similarities = [(SIMILARITIES[name](1), weight) for name, weight in chosen.similarities]
     coarser = optimisation.coarser(spacing)
-    term = DataTerm.at(problem, spacing, coarser, similarity, compute)
+    term = WeightedTerms.at(problem, spacing, coarser, similarities, compute)
     return _StageRun(optimisation, Stage(spacing, iterations, 1), term, coarser)
 
 
