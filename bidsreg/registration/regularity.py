@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
+from bidsreg.registration.numerics.threads import spare_threads
 from bidsreg.registration.velocity.base import FlowPath, time_mean
 from bidsreg.registration.velocity.lddmm import squared_norms
 
@@ -66,6 +69,37 @@ def jacobians(displacement: Tensor, spacing: Tensor) -> Tensor:
     return xx * (yy * zz - yz * zy) - xy * (yx * zz - yz * zx) + xz * (yx * zy - yy * zx)
 
 
+Energy = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+"""From fields (K, 3, X, Y, Z), the voxel size and threads to a sum for each of them, and its gradient."""
+
+
+def _on_cpu(path: FlowPath) -> bool:
+    """Tell whether a kernel can do it, which knows first derivatives alone."""
+    return path.velocity.device.type == 'cpu' and path.velocity.dtype == torch.float32
+
+
+def _compiled_integral(path: FlowPath, energy: Energy) -> Tensor:
+    """Return the integral over space, mean over time, of an energy that a kernel computes with its gradient."""
+    sums = _Energy.apply(path.velocity, path.spacing, energy)
+    return time_mean(sums) * path.spacing.prod()
+
+
+class _Energy(torch.autograd.Function):
+    """Takes the gradient in the forward pass, in which the kernel has all at hand."""
+
+    @staticmethod
+    def forward(ctx: Any, field: Tensor, spacing: Tensor, energy: Energy) -> Tensor:
+        values = field.detach().contiguous()
+        sums, gradient = energy(values.numpy(), spacing.numpy().astype(np.float64), spare_threads(values.numel()))
+        ctx.save_for_backward(torch.from_numpy(gradient))
+        return torch.from_numpy(sums)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return upstream[:, None, None, None, None] * gradient, None, None
+
+
 class Regulariser(ABC):
     """What makes a deformation costly. A member of the family is a function of a path, with a few words about itself.
 
@@ -98,6 +132,10 @@ class GradientEnergy(Regulariser):
 
     def __call__(self, path: FlowPath) -> Tensor:
         """See `Regulariser`."""
+        if _on_cpu(path):
+            from bidsreg.registration.numerics.kernels.regularity import gradient_energy
+
+            return _compiled_integral(path, gradient_energy)
         return path.integral(gradient(path.velocity, path.spacing).square().sum((1, 2)))
 
 
@@ -134,6 +172,10 @@ class Divergence(Regulariser):
 
     def __call__(self, path: FlowPath) -> Tensor:
         """See `Regulariser`."""
+        if _on_cpu(path):
+            from bidsreg.registration.numerics.kernels.regularity import divergence_energy
+
+            return _compiled_integral(path, divergence_energy)
         return path.integral(torch.einsum('kiixyz->kxyz', gradient(path.velocity, path.spacing)).square())
 
 

@@ -208,3 +208,16 @@ def test_gradient_by_finite_differences(name):
     about = noise(2, 3, 4, 3, 4) * (2.0 if name in ('jacobian', 'volume') else 1.0)  # the rough field is folded, too
     assert name != 'jacobian' or value(name, about) > 0
     assert torch.autograd.gradcheck(lambda field: REGULARISERS[name](path(field)), about.requires_grad_(), atol=1e-4)
+
+
+@pytest.mark.parametrize('name', ['h1', 'divergence', 'h1-displacement'])
+def test_single_precision_on_a_cpu_is_compiled_to_the_same(name):
+    field = noise(2, 3, 5, 6, 4)
+    answers = []
+    for kind in (torch.float64, torch.float32):
+        leaf = field.to(kind, copy=True).requires_grad_()
+        energy = REGULARISERS[name](path(leaf))
+        (3 * energy).backward()
+        answers.append((energy.detach().double(), leaf.grad.double()))
+    for double, single in zip(*answers, strict=True):
+        torch.testing.assert_close(single, double, rtol=1e-5, atol=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,16 @@ import numpy as np
 import torch
 
 from bidsreg.registration.grid import Grid
-from bidsreg.registration.numerics.threads import threads_given_back
+from bidsreg.registration.numerics.threads import spare_threads, threads_given_back
 
 Tensor = torch.Tensor
 Matrices = tuple[Tensor, ...]
+
+BANDED_FROM = 200_000
+"""Values from which on it gains to look for narrow bands in matrices."""
+NARROW = 8
+"""How many times wider than its band a matrix has to be, so that products of whole matrices are slower. Measured with
+one thread on Gaussians of 0.65 and 2 voxels and on interpolations, linear and cubic, of 40 to 170 voxels."""
 
 
 def apply(volume: Tensor, matrices: Matrices) -> Tensor:
@@ -34,6 +41,16 @@ class _Separable(torch.autograd.Function):
 
 
 def _product(volume: Tensor, matrices: Matrices) -> Tensor:
+    if volume.device.type == 'cpu' and volume.dtype == torch.float32:
+        values = volume.shape[:2].numel() * math.prod(len(m) for m in matrices)
+        if max(values, volume.numel()) >= BANDED_FROM:
+            from bidsreg.registration.numerics.kernels.separable import Band, product
+
+            narrow = [Band.of(m.numpy()) for m in matrices]
+            if all(NARROW * len(band.taps) <= band.size for band in narrow):
+                folded = np.ascontiguousarray(volume.detach().flatten(0, 1).numpy())
+                out = product(folded, narrow, spare_threads(values))
+                return torch.from_numpy(out).unflatten(0, volume.shape[:2])
     x, y, z = matrices
     knots, components, *old = volume.shape
     fields, planes = knots * components, knots * components * len(x)

@@ -56,6 +56,11 @@ def one_thread_an_operation() -> Iterator[int]:
         torch.set_num_threads(before)
 
 
+def spare_threads(size: int) -> int:
+    """Return how many threads may work on `size` values here: those that torch gave up, if the values are many."""
+    return _GIVEN_UP.get() if size >= LARGE else 1
+
+
 @contextmanager
 def threads_given_back(size: int) -> Iterator[None]:
     """Let torch split operations on `size` values after all, if they are many, inside of `one_thread_an_operation`.
@@ -64,7 +69,7 @@ def threads_given_back(size: int) -> Iterator[None]:
     products of matrices; not for plain products, convolutions and sums over everything. In the threads of `in_threads`
     nothing is given back.
     """
-    threads = _GIVEN_UP.get() if size >= LARGE else 1
+    threads = spare_threads(size)
     if threads == 1:
         yield
         return

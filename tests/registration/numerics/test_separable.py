@@ -32,3 +32,19 @@ def test_separable_apply_is_three_matrix_products():
         torch.as_tensor(volume), separable.to_tensors(matrices, torch.zeros((), dtype=torch.float64))
     )
     np.testing.assert_allclose(ours.numpy(), np.einsum('kcxyz,ax,by,dz->kcabd', volume, *matrices))
+
+
+def test_large_volumes_and_narrow_bands_give_the_same_and_the_same_gradient(monkeypatch):
+    volume = torch.randn(1, 2, 40, 48, 41, generator=torch.Generator().manual_seed(0))
+    matrices = separable.to_tensors(
+        [separable.cubic_weights(np.arange(0, n - 1, 0.5), n) for n in volume.shape[2:]], volume
+    )
+    answers = []
+    for least in (1, 1 << 60):
+        monkeypatch.setattr(separable, 'BANDED_FROM', least)
+        leaf = volume.clone().requires_grad_()
+        out = separable.apply(leaf, matrices)
+        out.square().sum().backward()
+        answers.append((out.detach(), leaf.grad))
+    for banded, whole in zip(*answers, strict=True):
+        torch.testing.assert_close(banded, whole, atol=1e-4, rtol=1e-5)
