@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bidsreg.registration.events import Event, InverseInexact, Refined, Repaired
-from bidsreg.registration.flow import Eulerian, Solver, chunks, integrate
+from bidsreg.registration.flow import Solver, carried
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image
 from bidsreg.registration.numerics import separable
@@ -19,7 +19,6 @@ from bidsreg.registration.numerics.folds import count_folds, folded
 from bidsreg.registration.numerics.inversion import InversionError, invert_displacement
 from bidsreg.registration.numerics.positions import voxel_indices
 from bidsreg.registration.numerics.sampling import Sampler
-from bidsreg.registration.numerics.threads import in_threads
 from bidsreg.registration.numerics.volumes import percentiles
 from bidsreg.registration.presets import Preset
 from bidsreg.registration.problem import Problem
@@ -116,15 +115,9 @@ class FieldWriter:
             velocity = velocity + where * (separable.apply(velocity, smoothing) - velocity)
         velocity = separable.apply(velocity, separable.between(dense, self.problem.velocity, velocity))
         unit = torch.as_tensor(dense.spacing, dtype=torch.float32, device=self.compute.device)[:, None, None, None]
-        rate = Eulerian(velocity / unit)
         solver = replace(self.solver, steps=FINAL_STEPS * self.solver.steps, adjoint=False)
         start = voxel_indices(dense.shape, self.compute.device)
-
-        def end_of(particles: Tensor) -> Tensor:
-            with torch.no_grad():
-                return integrate(rate, particles, solver, backward)
-
-        end = torch.cat(in_threads(end_of, chunks(start), self.compute.at_a_time), 1)
+        end = carried(velocity / unit, start, solver, backward, self.compute.at_a_time)
         return ((end - start) * unit)[None]
 
     @torch.no_grad()

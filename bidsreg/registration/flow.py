@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torchdiffeq import odeint, odeint_adjoint
 from torchdiffeq._impl.odeint import SOLVERS as TORCHDIFFEQ_SOLVERS
 
 from bidsreg.registration.numerics.sampling import interpolate
+from bidsreg.registration.numerics.threads import in_threads, spare_threads
+
+if TYPE_CHECKING:
+    from bidsreg.registration.numerics.kernels.flow import Carrier
 
 Tensor = torch.Tensor
 Rate = Callable[[Tensor, Tensor], Tensor]
@@ -144,13 +149,6 @@ def _in_steps(rate: Rate, start: Tensor, solver: Solver, backward: bool) -> Tens
     return phi
 
 
-def chunks(start: Tensor) -> list[Tensor]:
-    """Return particles (3, X, Y, Z) in slabs along the first axis; all together on a GPU."""
-    if start.device.type != 'cpu':
-        return [start]
-    return list(start.split(max(1, CHUNK // (start.shape[2] * start.shape[3])), 1))
-
-
 def flow(velocity: Tensor, start: Tensor, solver: Solver) -> Tensor:
     """Return where a velocity field takes particles, differentiable by the field.
 
@@ -167,4 +165,59 @@ def flow(velocity: Tensor, start: Tensor, solver: Solver) -> Tensor:
     -------
     Tensor, shape (3, x, y, z)
     """
+    if _is_compiled(velocity, solver):
+        return _Compiled.apply(velocity, start, solver)
     return integrate(Eulerian(velocity), start, solver, parameters=[velocity])
+
+
+@torch.no_grad()
+def carried(velocity: Tensor, start: Tensor, solver: Solver, backward: bool = False, threads: int = 1) -> Tensor:
+    """Return the same as `flow` without gradients, for many particles; `backward` flows from t = 1 to t = 0."""
+    if _is_compiled(velocity, solver):
+        return _forward(velocity, start, solver, backward, threads)[0]
+    rate = Eulerian(velocity)
+
+    def end_of(particles: Tensor) -> Tensor:
+        with torch.no_grad():
+            return integrate(rate, particles, solver, backward)
+
+    return torch.cat(in_threads(end_of, _chunks(start), threads), 1)
+
+
+def _chunks(start: Tensor) -> list[Tensor]:
+    """Return particles (3, X, Y, Z) in slabs along the first axis; all together on a GPU."""
+    if start.device.type != 'cpu':
+        return [start]
+    return list(start.split(max(1, CHUNK // (start.shape[2] * start.shape[3])), 1))
+
+
+def _is_compiled(velocity: Tensor, solver: Solver) -> bool:
+    """Tell whether a kernel does it: on a CPU, in single precision, the methods of `STEPS` with exact gradients."""
+    on_cpu = velocity.device.type == 'cpu' and velocity.dtype == torch.float32
+    return on_cpu and solver.method in STEPS and not solver.adjoint
+
+
+def _forward(
+    velocity: Tensor, start: Tensor, solver: Solver, backward: bool, threads: int
+) -> tuple[Tensor, Carrier, np.ndarray]:
+    """Return where particles end, what took them there, and which planes they met."""
+    from bidsreg.registration.numerics.kernels.flow import Carrier
+
+    carrier = Carrier(velocity.detach().numpy(), solver.method, solver.steps, backward, threads)
+    end, reach = carrier.forward(start.detach().flatten(1).contiguous().numpy())
+    return torch.from_numpy(end).view(start.shape), carrier, reach
+
+
+class _Compiled(torch.autograd.Function):
+    """Differentiable by the velocity alone."""
+
+    @staticmethod
+    def forward(ctx: Any, velocity: Tensor, start: Tensor, solver: Solver) -> Tensor:
+        end, ctx.carrier, ctx.reach = _forward(velocity, start, solver, False, spare_threads(start.numel()))
+        ctx.save_for_backward(start)
+        return end
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
+        start, by_end = (t.flatten(1).contiguous().numpy() for t in (*ctx.saved_tensors, upstream))
+        return torch.from_numpy(ctx.carrier.by_velocity(start, by_end, ctx.reach)), None, None

@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.linalg import expm
 
-from bidsreg.registration.flow import ADAPTIVE, FIXED, SOLVERS, Eulerian, Solver, flow, integrate
+from bidsreg.registration import flow as flow_module
+from bidsreg.registration.flow import ADAPTIVE, FIXED, SOLVERS, Eulerian, Solver, carried, flow, integrate
 
 GENERATOR = np.array([[0.1, -0.6, 0.2], [0.5, -0.1, 0.3], [-0.2, 0.1, 0.15]])
 
@@ -103,3 +104,14 @@ def test_unknown_solvers_and_no_steps_are_refused():
         Solver('rk5')
     with pytest.raises(ValueError, match='at least one step'):
         Solver('rk4', 0)
+
+
+@pytest.mark.parametrize('backward', [False, True])
+@pytest.mark.parametrize('solver', [Solver('midpoint', 2), Solver('heun3', 2)])
+def test_many_particles_flow_as_few_do(solver, backward, monkeypatch):
+    monkeypatch.setattr(flow_module, 'CHUNK', 20)
+    generator = torch.Generator().manual_seed(0)
+    velocity = torch.randn(2, 3, 6, 5, 4, generator=generator)
+    start = 4 * torch.rand(3, 5, 4, 3, generator=generator)
+    wanted = integrate(Eulerian(velocity.double()), start.double(), solver, backward)
+    torch.testing.assert_close(carried(velocity, start, solver, backward).double(), wanted, atol=1e-5, rtol=0)

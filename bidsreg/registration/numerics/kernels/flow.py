@@ -1,0 +1,417 @@
+"""Particles through a velocity field by an explicit Runge-Kutta method with fixed steps, and the adjoint of that.
+
+A particle passes through all steps at once, with its slopes in registers. References: `flow.Eulerian` integrated by
+torchdiffeq, and torch's gradient of that by the velocity.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bidsreg.registration.numerics.kernels.cells import cell, spread, strides, value, value_and_slopes
+from bidsreg.registration.numerics.kernels.compiling import kernel, part
+from bidsreg.registration.numerics.threads import in_threads
+
+f32 = np.float32
+
+CHUNK = 64
+"""Particles that take a step together: what they need stays in the nearest cache."""
+PARTS = 16
+"""Into how many parts particles are divided, each with a gradient of its own, however many threads there are: the last
+bits of the gradient depend on it."""
+
+
+@dataclass(frozen=True)
+class Tableau:
+    """An explicit Runge-Kutta method (Butcher 1963).
+
+    Attributes
+    ----------
+    slopes : tuple of tuple of float
+        For each of its S evaluations, the weights of those before it: where it takes place.
+    weights : tuple of float
+        Of the evaluations, in a step.
+    times : tuple of float
+        When they take place, in steps from its begin.
+    """
+
+    slopes: tuple[tuple[float, ...], ...]
+    weights: tuple[float, ...]
+    times: tuple[float, ...]
+
+    def packed(self) -> np.ndarray:
+        """Return slopes and weights as the rows of one array (S + 1, S)."""
+        out = np.zeros((len(self.weights) + 1, len(self.weights)), np.float32)
+        for i, row in enumerate((*self.slopes, self.weights)):
+            out[i, : len(row)] = row
+        return out
+
+
+TABLEAUS: dict[str, Tableau] = {
+    'euler': Tableau(((),), (1.0,), (0.0,)),
+    'midpoint': Tableau(((), (0.5,)), (0.0, 1.0), (0.0, 0.5)),
+    # Kutta's 3/8 rule, as in torchdiffeq
+    'rk4': Tableau(
+        ((), (1 / 3,), (-1 / 3, 1.0), (1.0, -1.0, 1.0)), (1 / 8, 3 / 8, 3 / 8, 1 / 8), (0.0, 1 / 3, 2 / 3, 1.0)
+    ),
+}
+"""The methods by the names of torchdiffeq."""
+
+
+class Carrier:
+    """Lets particles flow for one unit of time.
+
+    Parameters
+    ----------
+    velocity : ndarray, shape (K, 3, X, Y, Z), float32
+        At K moments spread evenly over [0, 1], linear in between, in voxels per unit of time.
+    method : str
+        A key of `TABLEAUS`.
+    steps : int
+        How many.
+    backward : bool
+        From t = 1 to t = 0.
+    threads : int
+        How many work; results do not depend on it.
+    """
+
+    def __init__(self, velocity: np.ndarray, method: str, steps: int, backward: bool = False, threads: int = 1) -> None:
+        self.knots, _, x, y, z = velocity.shape
+        self.shape = (x, y, z)
+        # a fourth component, so that those of a voxel share a line of the cache
+        self.velocity = np.zeros((self.knots, x, y, z, 4), np.float32)
+        self.velocity[..., :3] = np.moveaxis(velocity, 1, -1)
+        chosen = TABLEAUS[method]
+        self.tableau = chosen.packed()
+        self.step: Any = np.float32((-1 if backward else 1) / steps)
+        self.moments = self._moments(np.array(chosen.times), steps, backward)
+        self.threads = threads
+
+    def _moments(self, times: np.ndarray, steps: int, backward: bool) -> np.ndarray:
+        """Return the knot before each evaluation, and the weight of the next one, (steps, S, 2)."""
+        times = (np.arange(steps)[:, None] + times) / steps
+        at = (1 - times if backward else times) * (self.knots - 1)
+        before = np.clip(np.floor(at), 0, max(self.knots - 2, 0))
+        return np.stack([before, np.clip(at - before, 0, 1)], -1).astype(np.float32)
+
+    def forward(self, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where particles end that start at voxels (3, N), and which planes along x each part of them meets.
+
+        Returns
+        -------
+        end : ndarray, shape (3, N), float32
+        reach : ndarray, shape (P, 2)
+            First plane and one past the last, for `by_velocity`.
+        """
+        end = np.empty_like(start)
+
+        x, y, z = self.shape
+
+        def carry(some: slice) -> tuple[int, int]:
+            return _carry(
+                self.velocity.ravel(),
+                x,
+                y,
+                z,
+                start,
+                end,
+                self.tableau,
+                self.moments,
+                self.step,
+                some.start,
+                some.stop,
+            )
+
+        return end, np.array(in_threads(carry, _parts(start.shape[1]), self.threads))
+
+    def by_velocity(self, start: np.ndarray, upstream: np.ndarray, reach: np.ndarray) -> np.ndarray:
+        """Return the gradient of upstream . end by the velocity: exact, through every step.
+
+        Parameters
+        ----------
+        start, upstream : ndarray, shape (3, N), float32
+            Where particles start, and the gradient by where they end.
+        reach : ndarray, shape (P, 2)
+            As `forward` returned it.
+
+        Returns
+        -------
+        ndarray, shape (K, 3, X, Y, Z), float32
+        """
+        x, y, z = self.shape
+
+        def back(item: tuple[slice, np.ndarray]) -> np.ndarray:
+            some, (low, high) = item
+            out = np.zeros((self.knots, high - low, y, z, 4), np.float32)
+            _carry_back(
+                self.velocity.ravel(),
+                x,
+                y,
+                z,
+                start,
+                upstream,
+                self.tableau,
+                self.moments,
+                self.step,
+                some.start,
+                some.stop,
+                low,
+                high - low,
+                out.ravel(),
+            )
+            return out
+
+        slabs = in_threads(back, list(zip(_parts(start.shape[1]), reach, strict=True)), self.threads)
+        gradient = np.empty((self.knots, 3, *self.shape), np.float32)
+
+        def add(plane: int) -> None:
+            total = np.zeros((self.knots, y, z, 4), np.float32)
+            for slab, (low, high) in zip(slabs, reach, strict=True):
+                if low <= plane < high:
+                    total += slab[:, plane - low]
+            gradient[:, :, plane] = np.moveaxis(total[..., :3], -1, 1)
+
+        in_threads(add, range(self.shape[0]), self.threads)
+        return gradient
+
+
+def _parts(n: int) -> list[slice]:
+    edges = [n * i // PARTS for i in range(PARTS + 1)]
+    return [slice(a, b) for a, b in itertools.pairwise(edges) if b > a]
+
+
+@part
+def _place(p: np.ndarray, slopes: np.ndarray, row: np.ndarray, i: int, h: float, q: np.ndarray, count: int) -> None:
+    """Set where evaluation i of a step takes place, q = p + h (row . slopes before it); all (3, count)."""
+    for axis in range(3):
+        for n in range(count):
+            q[axis, n] = p[axis, n]
+        for j in range(i):
+            w = h * row[j]
+            if w != 0:
+                for n in range(count):
+                    q[axis, n] += w * slopes[j, axis, n]
+
+
+@part
+def _evaluate(
+    v: np.ndarray, x: int, y: int, z: int, q: np.ndarray, knot: int, between: float, k: np.ndarray, count: int
+) -> tuple[int, int]:
+    """Set k to the velocity at q, both (3, count); return the first and the last plane along x of the cells met."""
+    sx, sy, sz = strides(x, y, z, 4)
+    first, one_knot = np.uint64(knot * x * y * z * 4), np.uint64(x * y * z * 4)
+    low, high = x, 0
+    for n in range(count):
+        cx, wx = cell(q[0, n], x)
+        cy, wy = cell(q[1, n], y)
+        cz, wz = cell(q[2, n], z)
+        low, high = min(low, cx), max(high, cx)
+        at = np.uint64(((cx * y + cy) * z + cz) * 4) + first
+        for c in range(3):
+            k[c, n] = value(v, at + np.uint64(c), sx, sy, sz, wx, wy, wz)
+            if between > 0:
+                k[c, n] += between * (value(v, at + np.uint64(c) + one_knot, sx, sy, sz, wx, wy, wz) - k[c, n])
+    return low, high
+
+
+@kernel('UniTuple(i8, 2)(f4[::1], i8, i8, i8, f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, :, ::1], f4, i8, i8)')
+def _carry(
+    v: np.ndarray,
+    x: int,
+    y: int,
+    z: int,
+    start: np.ndarray,
+    end: np.ndarray,
+    tableau: np.ndarray,
+    moments: np.ndarray,
+    h: float,
+    first: int,
+    last: int,
+) -> tuple[int, int]:
+    """Carry particles first to last; return the first plane along x of all cells that were met, and one past the last.
+
+    v is flat, (K, X, Y, Z, 4); start and end (3, N).
+    """
+    steps, stages = moments.shape[0], moments.shape[1]
+    p, q = np.empty((3, CHUNK), np.float32), np.empty((3, CHUNK), np.float32)
+    slopes = np.empty((stages, 3, CHUNK), np.float32)
+    low, high = x, 0
+    for a in range(first, last, CHUNK):
+        count = min(CHUNK, last - a)
+        for axis in range(3):
+            for n in range(count):
+                p[axis, n] = start[axis, a + n]
+        for step in range(steps):
+            for i in range(stages):
+                _place(p, slopes, tableau[i], i, h, q, count)
+                knot, between = int(moments[step, i, 0]), moments[step, i, 1]
+                near, far = _evaluate(v, x, y, z, q, knot, between, slopes[i], count)
+                low, high = min(low, near), max(high, far)
+            _place(p, slopes, tableau[stages], stages, h, p, count)
+        for axis in range(3):
+            for n in range(count):
+                end[axis, a + n] = p[axis, n]
+    return low, min(high + 2, x)
+
+
+@part
+def _evaluate_back(
+    v: np.ndarray,
+    x: int,
+    y: int,
+    z: int,
+    q: np.ndarray,
+    knot: int,
+    between: float,
+    k: np.ndarray,
+    change: np.ndarray,
+    cells: np.ndarray,
+    weights: np.ndarray,
+    low: int,
+    count: int,
+) -> None:
+    """Do as `_evaluate`, and keep what the adjoint needs.
+
+    Those are the changes of the velocity with the position, (9, count); the cells, (count), as flat indices of a part
+    of the volume that begins at plane `low`; and the weights of their upper corners, (3, count).
+    """
+    sx, sy, sz = strides(x, y, z, 4)
+    first, one_knot = np.uint64(knot * x * y * z * 4), np.uint64(x * y * z * 4)
+    for n in range(count):
+        cx, wx = cell(q[0, n], x)
+        cy, wy = cell(q[1, n], y)
+        cz, wz = cell(q[2, n], z)
+        cells[n] = np.uint64((((cx - low) * y + cy) * z + cz) * 4)
+        weights[0, n], weights[1, n], weights[2, n] = wx, wy, wz
+        at = np.uint64(((cx * y + cy) * z + cz) * 4) + first
+        for c in range(3):
+            here, gx, gy, gz = value_and_slopes(v, at + np.uint64(c), sx, sy, sz, wx, wy, wz)
+            if between > 0:
+                there, tx, ty, tz = value_and_slopes(v, at + np.uint64(c) + one_knot, sx, sy, sz, wx, wy, wz)
+                here, gx = here + between * (there - here), gx + between * (tx - gx)
+                gy, gz = gy + between * (ty - gy), gz + between * (tz - gz)
+            k[c, n], change[3 * c, n], change[3 * c + 1, n], change[3 * c + 2, n] = here, gx, gy, gz
+
+
+@part
+def _spread(
+    out: np.ndarray,
+    y: int,
+    z: int,
+    planes: int,
+    cells: np.ndarray,
+    weights: np.ndarray,
+    knot: int,
+    between: float,
+    b: np.ndarray,
+    count: int,
+) -> None:
+    """Add b, (3, count), to the gradient where the velocity was evaluated."""
+    sx, sy, sz = strides(planes, y, z, 4)
+    first, one_knot = np.uint64(knot * planes * y * z * 4), np.uint64(planes * y * z * 4)
+    for n in range(count):
+        wx, wy, wz = weights[0, n], weights[1, n], weights[2, n]
+        at = cells[n] + first
+        for c in range(3):
+            amount = b[c, n]
+            if between > 0:
+                spread(out, at + np.uint64(c) + one_knot, sx, sy, sz, wx, wy, wz, between * amount)
+                amount -= between * amount
+            spread(out, at + np.uint64(c), sx, sy, sz, wx, wy, wz, amount)
+
+
+@part
+def _pull(
+    u: np.ndarray,
+    pull: np.ndarray,
+    tableau: np.ndarray,
+    i: int,
+    h: float,
+    change: np.ndarray,
+    b: np.ndarray,
+    count: int,
+) -> None:
+    """Set b to the gradient by the slope of evaluation i, and pull[i] to that by its place; both (3, count)."""
+    stages = len(pull)
+    w = h * tableau[stages, i]
+    for axis in range(3):
+        for n in range(count):
+            b[axis, n] = w * u[axis, n]
+        for j in range(i + 1, stages):
+            w_j = h * tableau[j, i]
+            if w_j != 0:
+                for n in range(count):
+                    b[axis, n] += w_j * pull[j, axis, n]
+    for axis in range(3):
+        for n in range(count):
+            pull[i, axis, n] = change[axis, n] * b[0, n] + change[3 + axis, n] * b[1, n] + change[6 + axis, n] * b[2, n]
+
+
+@kernel('void(f4[::1], i8, i8, i8, f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, :, ::1], f4, i8, i8, i8, i8, f4[::1])')
+def _carry_back(
+    v: np.ndarray,
+    x: int,
+    y: int,
+    z: int,
+    start: np.ndarray,
+    upstream: np.ndarray,
+    tableau: np.ndarray,
+    moments: np.ndarray,
+    h: float,
+    first: int,
+    last: int,
+    low: int,
+    planes: int,
+    out: np.ndarray,
+) -> None:
+    """Add the gradient of particles first to last to planes low to low + planes of it.
+
+    v is flat, (K, X, Y, Z, 4), and so is out, (K, planes, Y, Z, 4); start and upstream (3, N). The steps are done once
+    more, with the change of every slope with the position; then their adjoints, the last one first.
+    """
+    steps, stages = moments.shape[0], moments.shape[1]
+    p, q = np.empty((3, CHUNK), np.float32), np.empty((3, CHUNK), np.float32)
+    u, b = np.empty((3, CHUNK), np.float32), np.empty((3, CHUNK), np.float32)
+    slopes = np.empty((stages, 3, CHUNK), np.float32)
+    pull = np.empty((stages, 3, CHUNK), np.float32)
+    change = np.empty((steps, stages, 9, CHUNK), np.float32)
+    weights = np.empty((steps, stages, 3, CHUNK), np.float32)
+    cells = np.empty((steps, stages, CHUNK), np.uint64)
+    for a in range(first, last, CHUNK):
+        count = min(CHUNK, last - a)
+        for axis in range(3):
+            for n in range(count):
+                p[axis, n], u[axis, n] = start[axis, a + n], upstream[axis, a + n]
+        for step in range(steps):
+            for i in range(stages):
+                _place(p, slopes, tableau[i], i, h, q, count)
+                knot, between = int(moments[step, i, 0]), moments[step, i, 1]
+                _evaluate_back(
+                    v,
+                    x,
+                    y,
+                    z,
+                    q,
+                    knot,
+                    between,
+                    slopes[i],
+                    change[step, i],
+                    cells[step, i],
+                    weights[step, i],
+                    low,
+                    count,
+                )
+            _place(p, slopes, tableau[stages], stages, h, p, count)
+        for step in range(steps - 1, -1, -1):
+            for i in range(stages - 1, -1, -1):
+                _pull(u, pull, tableau, i, h, change[step, i], b, count)
+                knot, between = int(moments[step, i, 0]), moments[step, i, 1]
+                _spread(out, y, z, planes, cells[step, i], weights[step, i], knot, between, b, count)
+            for i in range(stages):
+                for axis in range(3):
+                    for n in range(count):
+                        u[axis, n] += pull[i, axis, n]
