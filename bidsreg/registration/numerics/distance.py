@@ -22,8 +22,3 @@ def distance_to(marked: np.ndarray, spacing: np.ndarray) -> np.ndarray:
         In mm; zero where marked.
     """
     return ndi.distance_transform_edt(marked == 0, sampling=spacing)
-
-
-def dilated(mask: np.ndarray, mm: float, spacing: np.ndarray) -> np.ndarray:
-    """Return where a mask (X, Y, Z) lies within `mm` mm, as float32 of 0 and 1."""
-    return (distance_to(mask, spacing) <= mm).astype(np.float32)

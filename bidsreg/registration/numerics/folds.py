@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bidsreg.registration import metrics
 from bidsreg.registration.grid import Grid
+from bidsreg.registration.numerics.threads import spare_threads
 
 Tensor = torch.Tensor
 
@@ -27,7 +27,10 @@ def folded(field: Tensor, grid: Grid) -> Tensor:
         The same as `metrics.folded`.
     """
     if field.device.type == 'cpu':
-        return torch.from_numpy(metrics.folded(field.permute(1, 2, 3, 0).numpy(), grid))
+        from bidsreg.registration.numerics.kernels.folds import folded
+
+        axes = grid.affine[:3, :3].astype(np.float32)
+        return torch.from_numpy(folded(field.contiguous().numpy(), axes, spare_threads(field.numel())))
     return _folded_by_torch(field, grid)
 
 

@@ -1,7 +1,8 @@
-"""Operations on whole volumes, where they are: by SciPy in a computer's memory, by torch on a GPU."""
+"""Operations on whole volumes, where they are: by compiled kernels in a computer's memory, by torch on a GPU."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage as ndi
 
-from bidsreg.registration.numerics import distance, separable
+from bidsreg.registration.numerics import separable
 from bidsreg.registration.numerics.sampling import Sampler
+from bidsreg.registration.numerics.threads import spare_threads
 
 Tensor = torch.Tensor
 
@@ -61,10 +63,10 @@ def resampled(volume: Tensor, matrix: np.ndarray, shape: tuple[int, ...], order:
         Of the grid's shape.
     """
     if volume.device.type == 'cpu':
-        out = ndi.affine_transform(
-            volume.numpy(), matrix[:3, :3], matrix[:3, 3], output_shape=tuple(shape), order=order, mode='constant'
-        )
-        return torch.from_numpy(out)
+        from bidsreg.registration.numerics.kernels.volumes import resampled
+
+        threads = spare_threads(math.prod(shape))
+        return torch.from_numpy(resampled(volume.contiguous().numpy(), matrix, shape, order, threads))
     return _resampled_by_torch(volume, matrix, shape, order)
 
 
@@ -101,7 +103,9 @@ def blurred(volume: Tensor, sigma: np.ndarray) -> Tensor:
 def dilated(mask: Tensor, mm: float, spacing: np.ndarray) -> Tensor:
     """Return where a mask (X, Y, Z) lies within `mm` mm, as float32 of 0 and 1; `spacing` is that of the voxels."""
     if mask.device.type == 'cpu':
-        return torch.from_numpy(distance.dilated(mask.numpy(), mm, spacing))
+        from bidsreg.registration.numerics.kernels.volumes import within
+
+        return torch.from_numpy(within(mask.numpy() > 0, mm, spacing, spare_threads(mask.numel())))
     return _dilated_by_torch(mask, mm, spacing)
 
 
