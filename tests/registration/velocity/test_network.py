@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from bidsreg.registration.presets import preset
-from bidsreg.registration.velocity.network import LatentNetwork, NodeVelocity
+from bidsreg.registration.velocity.network import LatentNetwork, NodeVelocity, convolved
 
 
 def test_network_starts_at_rest_vanishes_at_the_border_and_repeats():
@@ -36,3 +36,16 @@ def test_moments_of_time_share_a_network_and_have_latents_of_their_own():
     assert out.shape == (3, 3, 9, 9, 9)
     assert out[0].abs().max() == 0
     assert out[1].abs().max() > 0
+
+
+def test_convolutions_are_the_same_in_both_precisions():
+    generator = torch.Generator().manual_seed(0)
+    volumes, weight = torch.randn(2, 3, 4, 5, 3, generator=generator), torch.randn(2, 3, 3, 3, 3, generator=generator)
+    answers = []
+    for kind in (torch.float64, torch.float32):
+        given, by = (t.to(kind, copy=True).requires_grad_() for t in (volumes, weight))
+        out = convolved(given, by)
+        out.square().sum().backward()
+        answers.append([t.detach().double() for t in (out, given.grad, by.grad)])
+    for double, single in zip(*answers, strict=True):
+        torch.testing.assert_close(single, double, atol=1e-3, rtol=1e-5)
