@@ -7,6 +7,8 @@ from typing import ClassVar
 
 import torch
 
+from bidsreg.registration.similarity.descriptors import Step
+
 Tensor = torch.Tensor
 
 
@@ -30,6 +32,12 @@ class Similarity(ABC):
     feature_margin : int
         Voxels by which the features of the fixed image reach beyond the voxels that are compared; at most `support`.
 
+    steps : tuple of Step
+        Of those that compare patch descriptors of the warped image: what these are made of, and their `floor`. On a CPU
+        `compiled` takes their sums and gradient then. None otherwise.
+    floor : float
+        Smallest local variance of such descriptors, in squared intensity units.
+
     Parameters
     ----------
     radius : int
@@ -41,6 +49,8 @@ class Similarity(ABC):
     passes: ClassVar[int] = 1
     feature_based: ClassVar[bool] = False
     feature_margin: ClassVar[int] = 0
+    steps: ClassVar[tuple[Step, ...]] = ()
+    floor: float = 0.0
 
     def __init__(self, radius: int = 1) -> None:
         self.radius = radius

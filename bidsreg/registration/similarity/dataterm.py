@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from bidsreg.registration.numerics.sampling import Sampler
 from bidsreg.registration.numerics.threads import in_threads
 from bidsreg.registration.similarity.base import Similarity
 from bidsreg.registration.volume import Volume
+
+if TYPE_CHECKING:
+    from bidsreg.registration.similarity.compiled import CompiledBox
 
 Tensor = torch.Tensor
 
@@ -90,10 +93,19 @@ class DataTerm:
         self.highest = self._tensor(np.array(moving.data.shape) - 1 - reach)[:, None, None, None]
         size = None if compute.small_boxes else max(weight.shape)
         self.needed = self._needed(compared > 0, interpolation)
-        self.tiles = [
+        tiles = [
             self._tile(box, features, inner, positions, interpolation)
             for box in boxes(inner[0, 0].cpu().numpy(), size, similarity.block)
         ]
+        self.tiles: Sequence[Tile | CompiledBox] = tiles
+        self.sums_and_gradient: Callable[[Any, Tensor, Tensor | None], tuple[Tensor, Tensor]] = self._by_torch
+        if similarity.steps and compute.device.type == 'cpu':
+            # here, since it imports numba
+            from bidsreg.registration.similarity.compiled import CompiledTerm
+
+            compiled = CompiledTerm(similarity, shown, counts, self.lowest, self.highest)
+            self.tiles = [compiled.box(tile) for tile in tiles]
+            self.sums_and_gradient = compiled.sums_and_gradient
 
     def _tensor(self, values: np.ndarray | Tensor) -> Tensor:
         given = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
@@ -141,7 +153,7 @@ class DataTerm:
         at = self._placed(tile, displacement)
         return self.similarity.sums(tile.features, self.moving.values(at)[None], self._weight(tile, at))
 
-    def _gradient(self, tile: Tile, displacement: Tensor, upstream: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _by_torch(self, tile: Tile, displacement: Tensor, upstream: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return a tile's sums, and the gradient of the first (or of `upstream` times them) by the displacement."""
         at = self._placed(tile, displacement)
         warped, slopes = self.moving(at)
@@ -165,7 +177,9 @@ class DataTerm:
                 in_threads(lambda tile: self._sums(tile, turned), self.tiles, self.compute.at_a_time)
             ).sum(0)
             value, upstream = _slope(self.similarity.value, totals)
-        done = in_threads(lambda tile: self._gradient(tile, turned, upstream), self.tiles, self.compute.at_a_time)
+        done = in_threads(
+            lambda tile: self.sums_and_gradient(tile, turned, upstream), self.tiles, self.compute.at_a_time
+        )
         if upstream is None:
             totals = torch.stack([sums for sums, _ in done]).sum(0)
             value, slope = _slope(self.similarity.value, totals)

@@ -5,12 +5,33 @@ Heinrich et al. 2012, Medical Image Analysis 16:1423-1435.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 Tensor = torch.Tensor
+
+
+Offset = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A difference of two voxels whose square, summed over a patch, is the distance of two channels of a descriptor.
+
+    Attributes
+    ----------
+    far, near : tuple of int
+        Where the two voxels lie, of which the second one's value is subtracted.
+    places : two tuples of int
+        From a voxel to the steps that are its two channels.
+    """
+
+    far: Offset
+    near: Offset
+    places: tuple[Offset, Offset]
 
 
 def _along(volume: Tensor, axis: int, start: int, stop: int | None) -> Tensor:
@@ -24,10 +45,10 @@ def binomial(volume: Tensor, radius: int = 1) -> Tensor:
     The patch of MIND: a Gaussian of 0.7 voxels for radius 1, the voxel alone for radius 0. Each spatial axis gets twice
     the radius shorter.
     """
-    return _binomial_sums(volume, radius) / _scale(radius)
+    return _binomial_sums(volume, radius) / sum_of_weights(radius)
 
 
-def _scale(radius: int) -> int:
+def sum_of_weights(radius: int) -> int:
     """Return the sum of the weights of `_binomial_sums`."""
     return 64**radius
 
@@ -118,7 +139,7 @@ def mind_mismatch(
         sums = _binomial_sums(step.square(), radius)
         for start, channel in zip((1, 0), pair.unbind(), strict=True):
             channel.copy_(sums.narrow(axis, start, core[axis]))
-    mismatch, by_distance = _compare(channels, features, weight, _scale(radius) * floor)
+    mismatch, by_distance = _compare(channels, features, weight, sum_of_weights(radius) * floor)
     return mismatch, _gather_back(by_distance, steps, image.shape, radius)
 
 
@@ -209,6 +230,30 @@ PLANES = ((0, 1), (0, 2), (1, 2))
 
 Cut = tuple[slice, slice, slice]
 _FIRST, _LAST, _INNER, _ALL = slice(0, -1), slice(1, None), slice(1, -1), slice(None)
+
+
+def _unit(*axes: int) -> Offset:
+    """Return the offset of one voxel along each of some axes."""
+    x, y, z = (int(axis in axes) for axis in range(3))
+    return x, y, z
+
+
+def _back(offset: Offset) -> Offset:
+    return -offset[0], -offset[1], -offset[2]
+
+
+HERE = (0, 0, 0)
+MIND_STEPS = tuple(Step(_unit(a), HERE, (HERE, _back(_unit(a)))) for a in range(3))
+"""What `patch_distances` takes: each axis forward, seen from both of its ends."""
+SSC_STEPS = tuple(
+    step
+    for a, b in PLANES
+    for step in (
+        Step(_unit(a, b), HERE, (_back(_unit(a)), _back(_unit(b)))),
+        Step(_unit(b), _unit(a), (HERE, _back(_unit(a, b)))),
+    )
+)
+"""What `ssc_distances` takes: both diagonals of each plane's unit squares, seen from the two other corners."""
 
 
 def _cut(plane: tuple[int, int], starts: tuple[int, int], across: slice) -> Cut:
@@ -320,7 +365,7 @@ def ssc_mismatch(
         sums = _binomial_sums(step.square(), radius)
         for place, channel in zip(places, pair.unbind(), strict=True):
             channel.copy_(sums[place])
-    mismatch, by_distance = _compare(channels, features, weight, _scale(radius) * floor)
+    mismatch, by_distance = _compare(channels, features, weight, sum_of_weights(radius) * floor)
     gradient = torch.zeros_like(image)
     for (far, near, places), step, pair in zip(DIAGONALS, steps, by_distance.split(2), strict=True):
         spread = step.new_zeros([n + 2 * radius for n in step.shape])

@@ -24,6 +24,8 @@ class _OfPatches(Similarity):
 class Mind(_OfPatches):
     """Sum of squared differences of MIND, recomputed on the warped image, mean over the six channels; in [0, 1]."""
 
+    steps = descriptors.MIND_STEPS
+
     def calibrate(self, fixed: Tensor, warped: Tensor, weight: Tensor) -> None:
         """Take the floor of the local variance from the moving image."""
         self.floor = descriptors.variance_floor(warped, weight, radius=self.radius)
@@ -76,6 +78,8 @@ class MindSsc(_OfPatches):
 
     Heinrich et al. 2013, MICCAI, LNCS 8149:187-194.
     """
+
+    steps = descriptors.SSC_STEPS
 
     def calibrate(self, fixed: Tensor, warped: Tensor, weight: Tensor) -> None:
         """Take the floor of the local variance from the moving image."""

@@ -23,9 +23,10 @@ import pickle
 import platform
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 from numba.core.caching import NullCache
@@ -49,27 +50,45 @@ OPTIONS: dict[str, Any] = {
 }
 """Of every kernel."""
 
-Function = TypeVar('Function', bound=Callable[..., Any])
+Function = Callable[..., Any]
+LOCK = threading.RLock()
 
 
-def kernel(*signatures: str) -> Callable[[Function], Function]:
-    """Compile a function for arguments of given types when its module is imported, or take what was compiled before.
+class Kernel:
+    """A compiled function; it is compiled, or its code is read, when it is first called.
 
     Parameters
     ----------
-    *signatures : str
-        As numba writes them, such as ``'void(f4[::1], i8)'``. Other arguments are an error.
+    function : callable
+        What to compile.
+    signatures : sequence of str
+        For which types of arguments, as numba writes them. Others are an error: nothing is compiled unasked.
     """
 
-    def compiled(function: Function) -> Function:
-        dispatcher = numba.njit(**OPTIONS)(function)
-        dispatcher._cache = _KernelCache(function)
-        for signature in signatures:
-            dispatcher.compile(signature)
+    def __init__(self, function: Function, signatures: Sequence[str]) -> None:
+        functools.update_wrapper(self, function)
+        self.function, self.signatures = function, signatures
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run the compiled function; arguments by position."""
+        return self.compiled(*arguments)
+
+    @functools.cached_property
+    def compiled(self) -> Callable[..., Any]:
+        """Return numba's dispatcher."""
+        dispatcher = numba.njit(**OPTIONS)(self.function)
+        dispatcher._cache = _KernelCache(self.function)
+        # else every thread of the first call would compile
+        with LOCK:
+            for signature in self.signatures:
+                dispatcher.compile(signature)
         dispatcher.disable_compile()
         return dispatcher
 
-    return compiled
+
+def kernel(*signatures: str) -> Callable[[Function], Kernel]:
+    """Make a function a `Kernel` for arguments of given types, such as ``'void(f4[::1], i8)'``."""
+    return lambda function: Kernel(function, signatures)
 
 
 def part(function: Function) -> Function:

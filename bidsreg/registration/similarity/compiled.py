@@ -1,0 +1,244 @@
+"""The data term of patch descriptors on a CPU: one box of the level at a time, by compiled kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy import ndimage as ndi
+
+from bidsreg.registration.image import Image
+from bidsreg.registration.numerics.boxes import Box
+from bidsreg.registration.numerics.kernels import banded, patches, trilinear
+from bidsreg.registration.numerics.separable import Matrices
+from bidsreg.registration.similarity import descriptors
+from bidsreg.registration.similarity.base import Similarity
+
+if TYPE_CHECKING:
+    from bidsreg.registration.similarity.dataterm import Tile
+
+Tensor = torch.Tensor
+
+GAP = 8
+"""Voxels that need not be worked between two runs, and are, since a new run costs as much."""
+LONGEST = 256
+"""Voxels of a run: what is worked at a time stays in the first cache."""
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Interpolation along three axes; see :mod:`.banded`."""
+
+    firsts: tuple[np.ndarray, ...]
+    taps: tuple[np.ndarray, ...]
+
+
+def bands(matrices: Matrices) -> Bands:
+    """Return what three matrices (new length, old length) have beside zeros."""
+    made = [_band(matrix.numpy()) for matrix in matrices]
+    return Bands(tuple(first for first, _ in made), tuple(taps for _, taps in made))
+
+
+def _band(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    used = matrix != 0
+    first = used.argmax(1)
+    width = int((matrix.shape[1] - used[:, ::-1].argmax(1) - first).max())
+    first = np.minimum(first, matrix.shape[1] - width)
+    taps = np.take_along_axis(matrix, first[:, None] + np.arange(width), 1)
+    return first.astype(np.int64), np.ascontiguousarray(taps, dtype=np.float32)
+
+
+def runs(wanted: np.ndarray) -> np.ndarray:
+    """Return first index and number (R, 2) of stretches of a flat mask, short gaps closed, none above `LONGEST`."""
+    at = np.flatnonzero(wanted)
+    if not len(at):
+        return np.zeros((0, 2), np.int64)
+    ends = np.flatnonzero(np.diff(at) > GAP)
+    starts = at[np.r_[0, ends + 1]]
+    stops = at[np.r_[ends, len(at) - 1]] + 1
+    return np.array(
+        [
+            (part, min(LONGEST, stop - part))
+            for start, stop in zip(starts, stops, strict=True)
+            for part in range(start, stop, LONGEST)
+        ],
+        np.int64,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledBox:
+    """A box of the level's grid as kernels want it: flat, with the voxels around it that descriptors look at.
+
+    Attributes
+    ----------
+    coarse : three slices
+        Which part of the displacement's grid it depends on.
+    bands : Bands
+        Interpolation of that part.
+    shape : tuple of int
+        Voxels, with those around.
+    at : ndarray, shape (3, X * Y * Z)
+        Undisplaced positions in voxels of the moving volume.
+    needed, compared : ndarray, shapes (R, 2) and (Q, 3)
+        Runs of voxels to sample and to compare; a run to compare has its place in the next two between the others.
+    features, weight : ndarray, shapes (C, P) and (P,)
+        Of the voxels to compare, one run after another.
+    """
+
+    coarse: Box
+    bands: Bands
+    shape: tuple[int, int, int]
+    at: np.ndarray
+    needed: np.ndarray
+    compared: np.ndarray
+    features: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def of(cls, tile: Tile, support: int) -> CompiledBox:
+        """Take over a tile of the torch version; its positions reach `support` voxels beyond what is compared."""
+        x, y, z = tile.at.shape[1:]
+        around = [(support, support)] * 3
+        weights = np.pad(tile.weight[0, 0].numpy(), around)
+        core = weights > 0
+        needed, compared = (runs(mask.ravel()) for mask in (ndi.maximum_filter(core, 2 * support + 1), core))
+        packed = np.r_[0, compared[:, 1].cumsum()]
+        index = np.concatenate([np.arange(a, a + n) for a, n in compared])
+        margin = y * z + z + 1
+        return cls(
+            coarse=tile.coarse,
+            bands=bands(tile.matrices),
+            shape=(x, y, z),
+            at=np.ascontiguousarray(tile.at.numpy().reshape(3, -1)),
+            needed=needed + np.array([margin, 0]),
+            compared=np.stack([compared[:, 0] + margin, packed[:-1], compared[:, 1]], 1),
+            features=np.stack([np.pad(channel, around).ravel()[index] for channel in tile.features[0].numpy()]),
+            weight=weights.ravel()[index],
+        )
+
+    @property
+    def plane(self) -> int:
+        """Return the number of voxels in a plane of constant x."""
+        return self.shape[1] * self.shape[2]
+
+    @property
+    def margin(self) -> int:
+        """Return the values before and behind the box's voxels in flat volumes: as far as any neighbour lies."""
+        return self.plane + self.shape[2] + 1
+
+    @property
+    def room(self) -> int:
+        """Return the length of flat volumes."""
+        return self.shape[0] * self.plane + 2 * self.margin
+
+    def offsets(self, steps: object) -> np.ndarray:
+        """Return how far away in flat volumes neighbours (..., 3) in voxels lie."""
+        return np.asarray(steps, np.int64) @ np.array([self.plane, self.shape[2], 1])
+
+
+class Scratch:
+    """The memory in which one thread works on boxes; allocated once, since fresh memory costs page faults.
+
+    Every array keeps its meaning from box to box: what an earlier box left in it is finite.
+    """
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, np.ndarray] = {}
+
+    def __call__(self, name: str, *shape: int, dtype: type = np.float32) -> np.ndarray:
+        """Return an array by its name; what is in it is left over."""
+        size = int(np.prod(shape))
+        if name not in self.arrays or self.arrays[name].size < size:
+            self.arrays[name] = np.zeros(size, dtype)
+        return self.arrays[name][:size].reshape(shape)
+
+
+class CompiledTerm:
+    """Sums and gradients of boxes for a similarity with `steps`, as `DataTerm` takes them by torch.
+
+    Parameters
+    ----------
+    similarity : Similarity
+        Calibrated.
+    moving : Tensor, shape (1, 1, X, Y, Z)
+        The moving volume.
+    counts : Image or None
+        Above 0.5 where it may be compared, on the same grid.
+    lowest, highest : Tensor, shape (3, 1, 1, 1)
+        Between which positions a voxel counts.
+    """
+
+    def __init__(
+        self, similarity: Similarity, moving: Tensor, counts: Image | None, lowest: Tensor, highest: Tensor
+    ) -> None:
+        self.support = similarity.support
+        self.steps, self.radius = similarity.steps, similarity.radius
+        self.floor = np.float32(similarity.floor * descriptors.sum_of_weights(similarity.radius))
+        self.moving, self.shape = moving.numpy().ravel(), np.array(moving.shape[2:])
+        self.counts = np.zeros(0, np.uint8) if counts is None else (counts.data > 0.5).astype(np.uint8).ravel()
+        self.lowest, self.highest = (edge.numpy().reshape(3, 1) for edge in (lowest, highest))
+        self.idle: list[Scratch] = []
+
+    def box(self, tile: Tile) -> CompiledBox:
+        """Take over a tile of the torch version."""
+        return CompiledBox.of(tile, self.support)
+
+    def sums_and_gradient(self, box: CompiledBox, displacement: Tensor, upstream: None = None) -> tuple[Tensor, Tensor]:
+        """Return a box's sums (2,), and the gradient of the first by its part of the displacement, (3, a, b, c).
+
+        Parameters
+        ----------
+        box : CompiledBox
+        displacement : Tensor, shape (1, 3, CX, CY, CZ)
+            In voxels of the moving volume.
+        """
+        scratch = self.idle.pop() if self.idle else Scratch()
+        coarse = tuple(part.stop - part.start for part in box.coarse)
+        corner = np.array([part.start for part in box.coarse])
+        lines = scratch('lines', coarse[1], box.shape[2])
+        planes = scratch('planes', coarse[0], *box.shape[1:])
+        at, slopes = scratch('at', 3, box.room), scratch('slopes', 3, box.room)
+        image, gradient = scratch('image', box.room), scratch('gradient', box.room)
+        ways = box.bands.firsts, box.bands.taps
+        banded.place(displacement[0].numpy(), corner, *ways, lines, planes, box.at, box.margin, at)
+        corners, cells = scratch('corners', 11, LONGEST), scratch('cells', LONGEST, dtype=np.int32)
+        trilinear.sample(at, self.moving, self.shape, box.needed, image, slopes, corners, cells)
+        weight = scratch('weight', box.weight.size)
+        seen = trilinear.weigh(at, self.lowest, self.highest, self.counts, self.shape, box.compared, box.weight, weight)
+        mismatch = self._mismatch(box, image, weight, scratch, gradient)
+        by_coarse = np.empty((3, *coarse), np.float32)
+        product = scratch('product', box.plane)
+        banded.collect(gradient, slopes, box.margin, *ways, product, lines, planes, by_coarse)
+        self.idle.append(scratch)
+        return torch.tensor([mismatch, seen], dtype=torch.float32), torch.from_numpy(by_coarse)
+
+    def _mismatch(
+        self, box: CompiledBox, image: np.ndarray, weight: np.ndarray, scratch: Scratch, gradient: np.ndarray
+    ) -> float:
+        """Compare a box's sampled image with its features; the gradient by the image is written."""
+        count, row = len(self.steps), box.shape[2]
+        first, last = box.compared[0], box.compared[-1]
+        return patches.mismatch(
+            image,
+            box.offsets([step.far for step in self.steps]),
+            box.offsets([step.near for step in self.steps]),
+            box.offsets([step.places for step in self.steps]),
+            self.radius,
+            row,
+            box.plane,
+            first[0],
+            last[0] + last[2],
+            self.floor,
+            box.features,
+            weight,
+            box.compared,
+            scratch('distances', count, box.room),
+            scratch('by_distance', count, box.room),
+            scratch('smoothed', box.room),
+            scratch('strips', 3, patches.CHUNK + 2 * row + 2),
+            scratch('rows', 2 * count + 5, LONGEST),
+            gradient,
+        )
