@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from bidsreg.registration.similarity.descriptors import Step
+from bidsreg.registration.similarity.descriptors import PatchStep
 
 Tensor = torch.Tensor
 
@@ -32,7 +32,7 @@ class Similarity(ABC):
     feature_margin : int
         Voxels by which the features of the fixed image reach beyond the voxels that are compared; at most `support`.
 
-    steps : tuple of Step
+    steps : tuple of PatchStep
         Of those that compare patch descriptors of the warped image: what these are made of, and their `floor`. On a CPU
         `compiled` takes their sums and gradient then. None otherwise.
     floor : float
@@ -49,7 +49,7 @@ class Similarity(ABC):
     passes: ClassVar[int] = 1
     feature_based: ClassVar[bool] = False
     feature_margin: ClassVar[int] = 0
-    steps: ClassVar[tuple[Step, ...]] = ()
+    steps: ClassVar[tuple[PatchStep, ...]] = ()
     floor: float = 0.0
 
     def __init__(self, radius: int = 1) -> None:

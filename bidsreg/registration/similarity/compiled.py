@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 
 Tensor = torch.Tensor
 
-GAP = 8
-"""Voxels that need not be worked between two runs, and are, since a new run costs as much."""
-LONGEST = 256
+UNIT = 32
+"""Runs have multiples of so many voxels, which are worked at a time with AVX2: one beyond costs as much as eight. So
+shorter gaps are worked as well."""
+LONGEST = 8 * UNIT
 """Voxels of a run: what is worked at a time stays in the first cache."""
 
 
@@ -31,33 +33,35 @@ LONGEST = 256
 class Bands:
     """Interpolation along three axes; see :mod:`.banded`."""
 
-    firsts: tuple[np.ndarray, ...]
+    neighbours: tuple[np.ndarray, ...]
     taps: tuple[np.ndarray, ...]
 
 
 def bands(matrices: Matrices) -> Bands:
     """Return what three matrices (new length, old length) have beside zeros."""
     made = [_band(matrix.numpy()) for matrix in matrices]
-    return Bands(tuple(first for first, _ in made), tuple(taps for _, taps in made))
+    return Bands(tuple(neighbours for neighbours, _ in made), tuple(taps for _, taps in made))
 
 
 def _band(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     used = matrix != 0
-    first = used.argmax(1)
-    width = int((matrix.shape[1] - used[:, ::-1].argmax(1) - first).max())
-    first = np.minimum(first, matrix.shape[1] - width)
-    taps = np.take_along_axis(matrix, first[:, None] + np.arange(width), 1)
-    return first.astype(np.int64), np.ascontiguousarray(taps, dtype=np.float32)
+    first, beyond = used.argmax(1), matrix.shape[1] - used[:, ::-1].argmax(1)
+    width = -(-int((beyond - first)[used.any(1)].max()) // 4) * 4
+    padded = np.pad(matrix, ((0, 0), (0, width)))
+    neighbours = first[:, None] + np.arange(width)
+    taps = np.take_along_axis(padded, neighbours, 1)
+    return np.minimum(neighbours, matrix.shape[1] - 1).astype(np.uint64), np.ascontiguousarray(taps, np.float32)
 
 
 def runs(wanted: np.ndarray) -> np.ndarray:
-    """Return first index and number (R, 2) of stretches of a flat mask, short gaps closed, none above `LONGEST`."""
+    """Return first index and number (R, 2) of stretches of a flat mask, rounded up to whole `UNIT`."""
     at = np.flatnonzero(wanted)
     if not len(at):
         return np.zeros((0, 2), np.int64)
-    ends = np.flatnonzero(np.diff(at) > GAP)
+    ends = np.flatnonzero(np.diff(at) > UNIT)
     starts = at[np.r_[0, ends + 1]]
-    stops = at[np.r_[ends, len(at) - 1]] + 1
+    lengths = at[np.r_[ends, len(at) - 1]] + 1 - starts
+    stops = starts + -(-lengths // UNIT) * UNIT
     return np.array(
         [
             (part, min(LONGEST, stop - part))
@@ -76,8 +80,8 @@ class CompiledBox:
     ----------
     coarse : three slices
         Which part of the displacement's grid it depends on.
-    bands : Bands
-        Interpolation of that part.
+    bands, adjoint : Bands
+        Interpolation of that part, and its adjoint.
     shape : tuple of int
         Voxels, with those around.
     at : ndarray, shape (3, X * Y * Z)
@@ -85,11 +89,12 @@ class CompiledBox:
     needed, compared : ndarray, shapes (R, 2) and (Q, 3)
         Runs of voxels to sample and to compare; a run to compare has its place in the next two between the others.
     features, weight : ndarray, shapes (C, P) and (P,)
-        Of the voxels to compare, one run after another.
+        Of the voxels to compare, one run after another; features in 16 bits.
     """
 
     coarse: Box
     bands: Bands
+    adjoint: Bands
     shape: tuple[int, int, int]
     at: np.ndarray
     needed: np.ndarray
@@ -102,22 +107,29 @@ class CompiledBox:
         """Take over a tile of the torch version; its positions reach `support` voxels beyond what is compared."""
         x, y, z = tile.at.shape[1:]
         around = [(support, support)] * 3
-        weights = np.pad(tile.weight[0, 0].numpy(), around)
-        core = weights > 0
-        needed, compared = (runs(mask.ravel()) for mask in (ndi.maximum_filter(core, 2 * support + 1), core))
+        inside = np.pad(tile.weight[0, 0].numpy() > 0, around)
+        needed, compared = (runs(mask.ravel()) for mask in (ndi.maximum_filter(inside, 2 * support + 1), inside))
         packed = np.r_[0, compared[:, 1].cumsum()]
         index = np.concatenate([np.arange(a, a + n) for a, n in compared])
-        margin = y * z + z + 1
-        return cls(
+        # the last run may reach beyond the box
+        weight, *features = (
+            np.pad(np.pad(volume, around).ravel(), (0, UNIT))[index]
+            for volume in (tile.weight[0, 0].numpy(), *tile.features[0].numpy())
+        )
+        box = cls(
             coarse=tile.coarse,
             bands=bands(tile.matrices),
+            adjoint=bands(tuple(matrix.T for matrix in tile.matrices)),
             shape=(x, y, z),
             at=np.ascontiguousarray(tile.at.numpy().reshape(3, -1)),
-            needed=needed + np.array([margin, 0]),
-            compared=np.stack([compared[:, 0] + margin, packed[:-1], compared[:, 1]], 1),
-            features=np.stack([np.pad(channel, around).ravel()[index] for channel in tile.features[0].numpy()]),
-            weight=weights.ravel()[index],
+            needed=needed,
+            compared=np.stack([compared[:, 0], packed[:-1], compared[:, 1]], 1),
+            features=np.rint(np.stack(features) * patches.WHOLE).astype(np.uint16),
+            weight=weight,
         )
+        needed[:, 0] += box.margin
+        box.compared[:, 0] += box.margin
+        return box
 
     @property
     def plane(self) -> int:
@@ -127,16 +139,16 @@ class CompiledBox:
     @property
     def margin(self) -> int:
         """Return the values before and behind the box's voxels in flat volumes: as far as any neighbour lies."""
-        return self.plane + self.shape[2] + 1
+        return self.plane + self.shape[2] + UNIT
 
     @property
     def room(self) -> int:
         """Return the length of flat volumes."""
         return self.shape[0] * self.plane + 2 * self.margin
 
-    def offsets(self, steps: object) -> np.ndarray:
+    def offsets(self, neighbours: np.ndarray) -> np.ndarray:
         """Return how far away in flat volumes neighbours (..., 3) in voxels lie."""
-        return np.asarray(steps, np.int64) @ np.array([self.plane, self.shape[2], 1])
+        return neighbours @ np.array([self.plane, self.shape[2], 1])
 
 
 class Scratch:
@@ -150,7 +162,7 @@ class Scratch:
 
     def __call__(self, name: str, *shape: int, dtype: type = np.float32) -> np.ndarray:
         """Return an array by its name; what is in it is left over."""
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         if name not in self.arrays or self.arrays[name].size < size:
             self.arrays[name] = np.zeros(size, dtype)
         return self.arrays[name][:size].reshape(shape)
@@ -175,7 +187,10 @@ class CompiledTerm:
         self, similarity: Similarity, moving: Tensor, counts: Image | None, lowest: Tensor, highest: Tensor
     ) -> None:
         self.support = similarity.support
-        self.steps, self.radius = similarity.steps, similarity.radius
+        self.radius = similarity.radius
+        self.far = np.array([step.far for step in similarity.steps])
+        self.near = np.array([step.near for step in similarity.steps])
+        self.places = np.array([step.places for step in similarity.steps])
         self.floor = np.float32(similarity.floor * descriptors.sum_of_weights(similarity.radius))
         self.moving, self.shape = moving.numpy().ravel(), np.array(moving.shape[2:])
         self.counts = np.zeros(0, np.uint8) if counts is None else (counts.data > 0.5).astype(np.uint8).ravel()
@@ -186,7 +201,9 @@ class CompiledTerm:
         """Take over a tile of the torch version."""
         return CompiledBox.of(tile, self.support)
 
-    def sums_and_gradient(self, box: CompiledBox, displacement: Tensor, upstream: None = None) -> tuple[Tensor, Tensor]:
+    def sums_and_gradient(
+        self, box: CompiledBox, displacement: Tensor, upstream: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return a box's sums (2,), and the gradient of the first by its part of the displacement, (3, a, b, c).
 
         Parameters
@@ -194,24 +211,31 @@ class CompiledTerm:
         box : CompiledBox
         displacement : Tensor, shape (1, 3, CX, CY, CZ)
             In voxels of the moving volume.
+        upstream : None
+            As these similarities have one pass.
         """
         scratch = self.idle.pop() if self.idle else Scratch()
         coarse = tuple(part.stop - part.start for part in box.coarse)
         corner = np.array([part.start for part in box.coarse])
         lines = scratch('lines', coarse[1], box.shape[2])
-        planes = scratch('planes', coarse[0], *box.shape[1:])
+        planes = scratch('planes', coarse[0], box.plane)
         at, slopes = scratch('at', 3, box.room), scratch('slopes', 3, box.room)
         image, gradient = scratch('image', box.room), scratch('gradient', box.room)
-        ways = box.bands.firsts, box.bands.taps
-        banded.place(displacement[0].numpy(), corner, *ways, lines, planes, box.at, box.margin, at)
+        banded.place(
+            displacement[0].numpy(), corner, box.bands.neighbours, box.bands.taps, lines, planes, box.at, box.margin, at
+        )
         corners, cells = scratch('corners', 11, LONGEST), scratch('cells', LONGEST, dtype=np.int32)
         trilinear.sample(at, self.moving, self.shape, box.needed, image, slopes, corners, cells)
         weight = scratch('weight', box.weight.size)
-        seen = trilinear.weigh(at, self.lowest, self.highest, self.counts, self.shape, box.compared, box.weight, weight)
+        edges = self.lowest, self.highest
+        seen = trilinear.weigh(at, *edges, self.counts, self.shape, box.compared, box.weight, weight, cells)
         mismatch = self._mismatch(box, image, weight, scratch, gradient)
         by_coarse = np.empty((3, *coarse), np.float32)
-        product = scratch('product', box.plane)
-        banded.collect(gradient, slopes, box.margin, *ways, product, lines, planes, by_coarse)
+        product, plane = scratch('product', box.shape[0], box.plane), scratch('plane', box.plane)
+        line, back = scratch('line', box.shape[2]), (box.adjoint.neighbours, box.adjoint.taps)
+        banded.collect(
+            gradient, slopes, box.margin, *back, product, plane, plane.reshape(box.shape[1:]), line, by_coarse
+        )
         self.idle.append(scratch)
         return torch.tensor([mismatch, seen], dtype=torch.float32), torch.from_numpy(by_coarse)
 
@@ -219,13 +243,13 @@ class CompiledTerm:
         self, box: CompiledBox, image: np.ndarray, weight: np.ndarray, scratch: Scratch, gradient: np.ndarray
     ) -> float:
         """Compare a box's sampled image with its features; the gradient by the image is written."""
-        count, row = len(self.steps), box.shape[2]
+        count, row = len(self.far), box.shape[2]
         first, last = box.compared[0], box.compared[-1]
         return patches.mismatch(
             image,
-            box.offsets([step.far for step in self.steps]),
-            box.offsets([step.near for step in self.steps]),
-            box.offsets([step.places for step in self.steps]),
+            box.offsets(self.far),
+            box.offsets(self.near),
+            box.offsets(self.places),
             self.radius,
             row,
             box.plane,

@@ -97,7 +97,7 @@ class DataTerm:
             self._tile(box, features, inner, positions, interpolation)
             for box in boxes(inner[0, 0].cpu().numpy(), size, similarity.block)
         ]
-        self.tiles: Sequence[Tile | CompiledBox] = tiles
+        self.tiles: Sequence[Any] = tiles
         self.sums_and_gradient: Callable[[Any, Tensor, Tensor | None], tuple[Tensor, Tensor]] = self._by_torch
         if similarity.steps and compute.device.type == 'cpu':
             # here, since it imports numba

@@ -18,7 +18,7 @@ Offset = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Step:
+class PatchStep:
     """A difference of two voxels whose square, summed over a patch, is the distance of two channels of a descriptor.
 
     Attributes
@@ -243,14 +243,14 @@ def _back(offset: Offset) -> Offset:
 
 
 HERE = (0, 0, 0)
-MIND_STEPS = tuple(Step(_unit(a), HERE, (HERE, _back(_unit(a)))) for a in range(3))
+MIND_STEPS = tuple(PatchStep(_unit(a), HERE, (HERE, _back(_unit(a)))) for a in range(3))
 """What `patch_distances` takes: each axis forward, seen from both of its ends."""
 SSC_STEPS = tuple(
     step
     for a, b in PLANES
     for step in (
-        Step(_unit(a, b), HERE, (_back(_unit(a)), _back(_unit(b)))),
-        Step(_unit(b), _unit(a), (HERE, _back(_unit(a, b)))),
+        PatchStep(_unit(a, b), HERE, (_back(_unit(a)), _back(_unit(b)))),
+        PatchStep(_unit(b), _unit(a), (HERE, _back(_unit(a, b)))),
     )
 )
 """What `ssc_distances` takes: both diagonals of each plane's unit squares, seen from the two other corners."""

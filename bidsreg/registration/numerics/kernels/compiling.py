@@ -42,6 +42,7 @@ FOLDER_VARIABLE = 'BIDSREG_KERNELS'
 OPTIONS: dict[str, Any] = {
     # other threads of Python go on meanwhile
     'nogil': True,
+    '_nrt': False,
     # division by zero gives inf, as in torch, without a branch that would stop vectorisation
     'error_model': 'numpy',
     # sums in vector lanes and fused multiply-adds: rounded otherwise than in torch, but always alike, since what a
@@ -72,6 +73,10 @@ class Kernel:
     def __call__(self, *arguments: Any) -> Any:
         """Run the compiled function; arguments by position."""
         return self.compiled(*arguments)
+
+    def compile(self) -> None:
+        """Compile it now, or read its code."""
+        self.compiled  # noqa: B018, made once
 
     @functools.cached_property
     def compiled(self) -> Callable[..., Any]:

@@ -1,7 +1,7 @@
 """Small convolutions of few channels, and their gradients. Reference: `torch.nn.functional.conv3d`.
 
 Volumes have a border of zeros, so that a plane with its neighbours is one stretch of memory, whatever the shift; what
-is computed on the border itself is not looked at. C is the number of channels that go in, D that of those that come out.
+is computed on the border itself is not looked at. C is the number of channels that go in, D of those that come out.
 """
 
 from __future__ import annotations

@@ -15,10 +15,12 @@ from bidsreg.registration.numerics.kernels.compiling import kernel, part
 f32 = np.float32
 CHUNK = 2048
 """Values that are smoothed at a time: they stay in the first cache."""
+WHOLE = 65535
+"""What 1 is in descriptors that are kept in 16 bits: as floats they would be most of what is read from memory."""
 
 
 @kernel(
-    'f8(f4[::1], i8[::1], i8[::1], i8[:,::1], i8, i8, i8, i8, i8, f4, f4[:,::1], f4[::1], i8[:,::1], '
+    'f8(f4[::1], i8[::1], i8[::1], i8[:,::1], i8, i8, i8, i8, i8, f4, u2[:,::1], f4[::1], i8[:,::1], '
     'f4[:,::1], f4[:,::1], f4[::1], f4[:,::1], f4[:,::1], f4[::1])'
 )
 def mismatch(
@@ -46,8 +48,8 @@ def mismatch(
         The range of `image` in which there are voxels to compare.
     floor : float32
         Smallest variance, times the sum of binomial weights.
-    features : float32, shape (2K, P)
-        Descriptors to compare with, of the voxels of the runs one after another.
+    features : uint16, shape (2K, P)
+        `WHOLE` times the descriptors to compare with, of the voxels of the runs one after another.
     weight : float32, shape (P,)
     runs : int64, shape (R, 3)
         First voxel of each run, the first of its features, and their number, at most n.
@@ -196,7 +198,7 @@ def _attract(distance, inverse, feature, pull, error):
     """Add the squared difference of a channel's features to `error`; `pull` is half its gradient by -d / v."""
     for i in range(error.size):
         descriptor = _decay(distance[i] * inverse[i])
-        difference = descriptor - feature[i]
+        difference = descriptor - f32(1 / WHOLE) * f32(feature[i])
         error[i] += difference * difference
         pull[i] = descriptor * difference
 

@@ -56,17 +56,18 @@ def _find_cells(x, y, z, shape, cells, upper):
 
 @part
 def _add_axis(position, size, step, cells, upper):
-    last, highest = f32(size - 1), i32(max(size - 2, 0))
+    """Add one axis's part of the index; `upper` is how far above the lower corner a position lies."""
+    last, highest = f32(size - 1), f32(max(size - 2, 0))
     for i in range(position.size):
         p = position[i]
         # comparisons that leave NaN as it is: it must reach the loss
         p = f32(0) if p < f32(0) else p
         p = last if p > last else p
         # the index of NaN must lie in the volume all the same; truncation is floor from 0 on
-        lower = i32(p if p >= f32(0) else f32(0))
+        lower = np.floor(p if p >= f32(0) else f32(0))
         lower = highest if lower > highest else lower
-        cells[i] += step * lower
-        upper[i] = p - f32(lower)
+        cells[i] += step * i32(lower)
+        upper[i] = p - lower
 
 
 @part
@@ -90,40 +91,42 @@ def _fetch_corners(volume, cells, shape, corners):
 
 @part
 def _blend(corners, values, by_x, by_y, by_z):
-    """Blend corners by the weights in rows 8 to 10 of `corners`."""
-    # first along z, into the rows of the lower corners; then their rise along z, into those of the upper ones
-    weight = corners[10]
-    for pair in range(4):
-        low, high = corners[2 * pair], corners[2 * pair + 1]
-        for i in range(values.size):
-            rise = high[i] - low[i]
-            low[i] = low[i] + weight[i] * rise
-            high[i] = rise
-    e00, e01, e10, e11 = corners[0], corners[2], corners[4], corners[6]
-    _across(e00, e01, e10, e11, corners[9], corners[8], values, by_x, by_y)
-    _bilinear(corners[1], corners[3], corners[5], corners[7], corners[9], corners[8], by_z)
+    """Blend corners, one axis after another; the weights of the upper ones are rows 8 (x) to 10 (z) of `corners`."""
+    x, y, z = corners[8], corners[9], corners[10]
+    for low in range(0, 8, 2):
+        # leaves values in rows 0, 2, 4, 6 and the slopes along z in the others
+        _fold(corners[low], corners[low + 1], z)
+    for low in (0, 4, 1, 5):
+        _fold(corners[low], corners[low + 2], y)
+    _lerp(corners[0], corners[4], x, values)
+    _difference(corners[0], corners[4], by_x)
+    _lerp(corners[2], corners[6], x, by_y)
+    _lerp(corners[1], corners[5], x, by_z)
 
 
 @part
-def _across(e00, e01, e10, e11, wy, wx, values, by_x, by_y):
-    """Values and slopes in a plane of constant z from its four edges, ``e`` by x and y."""
-    for i in range(values.size):
-        rise0, rise1 = e01[i] - e00[i], e11[i] - e10[i]
-        f0, f1 = e00[i] + wy[i] * rise0, e10[i] + wy[i] * rise1
-        by_x[i] = f1 - f0
-        values[i] = f0 + wx[i] * (f1 - f0)
-        by_y[i] = rise0 + wx[i] * (rise1 - rise0)
+def _fold(low, high, weight):
+    """Interpolate between two rows into the first one, and leave their difference in the second one."""
+    for i in range(low.size):
+        rise = high[i] - low[i]
+        low[i] += weight[i] * rise
+        high[i] = rise
 
 
 @part
-def _bilinear(r00, r01, r10, r11, wy, wx, out):
+def _lerp(low, high, weight, out):
     for i in range(out.size):
-        r0, r1 = r00[i] + wy[i] * (r01[i] - r00[i]), r10[i] + wy[i] * (r11[i] - r10[i])
-        out[i] = r0 + wx[i] * (r1 - r0)
+        out[i] = low[i] + weight[i] * (high[i] - low[i])
 
 
-@kernel('f8(f4[:,::1], f4[:,::1], f4[:,::1], u1[::1], i8[::1], i8[:,::1], f4[::1], f4[::1])')
-def weigh(at, lowest, highest, counts, shape, runs, weight, out):
+@part
+def _difference(low, high, out):
+    for i in range(out.size):
+        out[i] = high[i] - low[i]
+
+
+@kernel('f8(f4[:,::1], f4[:,::1], f4[:,::1], u1[::1], i8[::1], i8[:,::1], f4[::1], f4[::1], i4[::1])')
+def weigh(at, lowest, highest, counts, shape, runs, weight, out, cells):
     """Multiply weights by whether the voxels are seen where they lie: `DataTerm._weight`; returns the sum.
 
     Parameters
@@ -139,27 +142,56 @@ def weigh(at, lowest, highest, counts, shape, runs, weight, out):
     runs : int64, shape (R, 3)
         First position of each run, the first of its weights, and their number.
     weight, out : float32, shape (P,)
+        Given and returned.
+    cells : int32, shape (n,)
+        Scratch.
     """
     total = 0.0
+    along_x, along_y = i32(shape[1] * shape[2]), i32(shape[2])
     for run in range(runs.shape[0]):
         start, packed, count = runs[run]
         x, y, z = at[0, start : start + count], at[1, start : start + count], at[2, start : start + count]
         given, now = weight[packed : packed + count], out[packed : packed + count]
-        for i in range(count):
-            beside = (x[i] < lowest[0, 0]) | (x[i] > highest[0, 0]) | (y[i] < lowest[1, 0])
-            beside |= (y[i] > highest[1, 0]) | (z[i] < lowest[2, 0]) | (z[i] > highest[2, 0])
-            now[i] = f32(0) if beside else given[i]
+        _copy(given, now)
+        _keep_between(x, lowest[0, 0], highest[0, 0], now)
+        _keep_between(y, lowest[1, 0], highest[1, 0], now)
+        _keep_between(z, lowest[2, 0], highest[2, 0], now)
         if counts.size:
+            cells[:count] = 0
+            _add_nearest(x, shape[0], along_x, cells)
+            _add_nearest(y, shape[1], along_y, cells)
+            _add_nearest(z, shape[2], i32(1), cells)
             for i in range(count):
-                o = (_nearest(x[i], shape[0]) * shape[1] + _nearest(y[i], shape[1])) * shape[2]
-                now[i] *= f32(counts[o + _nearest(z[i], shape[2])])
-        for i in range(count):
-            total += now[i]
+                now[i] *= f32(counts[np.uint64(cells[i])])
+        total += _sum(now)
     return total
 
 
 @part
-def _nearest(position, size):
-    p = position + f32(0.5)
-    p = min(p, f32(size - 1))
-    return np.int64(p if p >= f32(0) else f32(0))
+def _keep_between(position, low, high, weight):
+    for i in range(weight.size):
+        kept = weight[i] if position[i] >= low else f32(0)
+        weight[i] = kept if position[i] <= high else f32(0)
+
+
+@part
+def _copy(row, to):
+    for i in range(to.size):
+        to[i] = row[i]
+
+
+@part
+def _sum(row):
+    total = f32(0)
+    for i in range(row.size):
+        total += row[i]
+    return np.float64(total)
+
+
+@part
+def _add_nearest(position, size, step, cells):
+    last = f32(size - 1)
+    for i in range(position.size):
+        p = position[i] + f32(0.5)
+        p = last if p > last else p
+        cells[i] += step * i32(p if p >= f32(0) else f32(0))
