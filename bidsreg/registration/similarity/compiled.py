@@ -16,6 +16,7 @@ from bidsreg.registration.numerics.kernels import banded, patches, trilinear
 from bidsreg.registration.numerics.separable import Matrices
 from bidsreg.registration.similarity import descriptors
 from bidsreg.registration.similarity.base import Similarity
+from bidsreg.registration.volume import Volume
 
 if TYPE_CHECKING:
     from bidsreg.registration.similarity.dataterm import Tile
@@ -177,14 +178,14 @@ class CompiledTerm:
         Calibrated.
     moving : Tensor, shape (1, 1, X, Y, Z)
         The moving volume.
-    counts : Image or None
+    counts : Image, Volume or None
         Above 0.5 where it may be compared, on the same grid.
     lowest, highest : Tensor, shape (3, 1, 1, 1)
         Between which positions a voxel counts.
     """
 
     def __init__(
-        self, similarity: Similarity, moving: Tensor, counts: Image | None, lowest: Tensor, highest: Tensor
+        self, similarity: Similarity, moving: Tensor, counts: Image | Volume | None, lowest: Tensor, highest: Tensor
     ) -> None:
         self.support = similarity.support
         self.radius = similarity.radius
@@ -193,7 +194,9 @@ class CompiledTerm:
         self.places = np.array([step.places for step in similarity.steps])
         self.floor = np.float32(similarity.floor * descriptors.sum_of_weights(similarity.radius))
         self.moving, self.shape = moving.numpy().ravel(), np.array(moving.shape[2:])
-        self.counts = np.zeros(0, np.uint8) if counts is None else (counts.data > 0.5).astype(np.uint8).ravel()
+        self.counts = (
+            np.zeros(0, np.uint8) if counts is None else (np.asarray(counts.data) > 0.5).astype(np.uint8).ravel()
+        )
         self.lowest, self.highest = (edge.numpy().reshape(3, 1) for edge in (lowest, highest))
         self.idle: list[Scratch] = []
 

@@ -20,7 +20,7 @@ from bidsreg.registration.similarity.base import Similarity
 from bidsreg.registration.volume import Volume
 
 if TYPE_CHECKING:
-    from bidsreg.registration.similarity.compiled import CompiledBox
+    pass
 
 Tensor = torch.Tensor
 

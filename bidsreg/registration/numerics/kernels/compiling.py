@@ -64,11 +64,13 @@ class Kernel:
         What to compile.
     signatures : sequence of str
         For which types of arguments, as numba writes them. Others are an error: nothing is compiled unasked.
+    allocates : bool
+        Whether it makes arrays of its own, for which references have to be counted.
     """
 
-    def __init__(self, function: Function, signatures: Sequence[str]) -> None:
+    def __init__(self, function: Function, signatures: Sequence[str], allocates: bool = False) -> None:
         functools.update_wrapper(self, function)
-        self.function, self.signatures = function, signatures
+        self.function, self.signatures, self.allocates = function, signatures, allocates
 
     def __call__(self, *arguments: Any) -> Any:
         """Run the compiled function; arguments by position."""
@@ -81,7 +83,7 @@ class Kernel:
     @functools.cached_property
     def compiled(self) -> Callable[..., Any]:
         """Return numba's dispatcher."""
-        dispatcher = numba.njit(**OPTIONS)(self.function)
+        dispatcher = numba.njit(**(OPTIONS | {'_nrt': self.allocates}))(self.function)
         dispatcher._cache = _KernelCache(self.function)
         # else every thread of the first call would compile
         with LOCK:
@@ -91,9 +93,9 @@ class Kernel:
         return dispatcher
 
 
-def kernel(*signatures: str) -> Callable[[Function], Kernel]:
+def kernel(*signatures: str, allocates: bool = False) -> Callable[[Function], Kernel]:
     """Make a function a `Kernel` for arguments of given types, such as ``'void(f4[::1], i8)'``."""
-    return lambda function: Kernel(function, signatures)
+    return lambda function: Kernel(function, signatures, allocates)
 
 
 def part(function: Function) -> Function:

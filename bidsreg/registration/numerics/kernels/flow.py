@@ -218,7 +218,10 @@ def _evaluate(
     return low, high
 
 
-@kernel('UniTuple(i8, 2)(f4[::1], i8, i8, i8, f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, :, ::1], f4, i8, i8)')
+@kernel(
+    'UniTuple(i8, 2)(f4[::1], i8, i8, i8, f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, :, ::1], f4, i8, i8)',
+    allocates=True,
+)
 def _carry(
     v: np.ndarray,
     x: int,
@@ -351,7 +354,10 @@ def _pull(
             pull[i, axis, n] = change[axis, n] * b[0, n] + change[3 + axis, n] * b[1, n] + change[6 + axis, n] * b[2, n]
 
 
-@kernel('void(f4[::1], i8, i8, i8, f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, :, ::1], f4, i8, i8, i8, i8, f4[::1])')
+@kernel(
+    'void(f4[::1], i8, i8, i8, f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, :, ::1], f4, i8, i8, i8, i8, f4[::1])',
+    allocates=True,
+)
 def _carry_back(
     v: np.ndarray,
     x: int,

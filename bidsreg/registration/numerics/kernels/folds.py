@@ -43,7 +43,7 @@ def _determinant(
     return a0 * (b1 * c2 - b2 * c1) - a1 * (b0 * c2 - b2 * c0) + a2 * (b0 * c1 - b1 * c0)
 
 
-@kernel('void(f4[:, :, :, ::1], f4[:, ::1], i8, i8, b1[:, :, ::1])')
+@kernel('void(f4[:, :, :, ::1], f4[:, ::1], i8, i8, b1[:, :, ::1])', allocates=True)
 def _folded(u: np.ndarray, axes: np.ndarray, first: int, last: int, out: np.ndarray) -> None:
     """Fill planes first to last of out. At a border that has no neighbour on a side, the other difference serves."""
     _, nx, ny, nz = u.shape

@@ -84,7 +84,7 @@ def _gradient_slab(u: np.ndarray, scales: np.ndarray, first: int, last: int, out
     return total
 
 
-@kernel('f8(f4[:, :, :, ::1], f4[::1], i8, i8, f4[:, :, :, ::1])')
+@kernel('f8(f4[:, :, :, ::1], f4[::1], i8, i8, f4[:, :, :, ::1])', allocates=True)
 def _divergence_slab(u: np.ndarray, scales: np.ndarray, first: int, last: int, out: np.ndarray) -> float:
     """Return the energy of planes first to last; `out` is the gradient there. Both (3, X, Y, Z)."""
     _, nx, ny, nz = u.shape

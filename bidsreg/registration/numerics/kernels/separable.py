@@ -129,7 +129,10 @@ def _combine(
         tap, at = tap + 2, next_row + by
 
 
-@kernel('void(f4[::1], i8, i8, i8[::1], f4[:, ::1], i8[::1], f4[:, ::1], i8[::1], f4[:, ::1], i8, i8, f4[::1])')
+@kernel(
+    'void(f4[::1], i8, i8, i8[::1], f4[:, ::1], i8[::1], f4[:, ::1], i8[::1], f4[:, ::1], i8, i8, f4[::1])',
+    allocates=True,
+)
 def _product(
     volume: np.ndarray,
     ny: int,

@@ -148,7 +148,7 @@ def _along_x(marked: np.ndarray, size: float, first: int, last: int, out: np.nda
                 out[x, y, z] = mm * mm
 
 
-@kernel('void(f8[:, :, ::1], f8, f8, i8, i8, f8, i8, i8, f4[:, :, ::1])')
+@kernel('void(f8[:, :, ::1], f8, f8, i8, i8, f8, i8, i8, f4[:, :, ::1])', allocates=True)
 def _within(
     along: np.ndarray,
     size_y: float,
