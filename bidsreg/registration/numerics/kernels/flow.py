@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bidsreg.registration.numerics.kernels.cells import cell, spread, strides, value, value_and_slopes
+from bidsreg.registration.numerics.kernels.cells import spread, strides, value, value_and_slopes
 from bidsreg.registration.numerics.kernels.compiling import kernel, part
 from bidsreg.registration.numerics.threads import in_threads
 
@@ -198,24 +198,47 @@ def _place(p: np.ndarray, slopes: np.ndarray, row: np.ndarray, i: int, h: float,
 
 
 @part
+def _find_cells(q: np.ndarray, x: int, y: int, z: int, lower: np.ndarray, upper: np.ndarray, count: int) -> None:
+    """Set the lower corners of the cells of q, and the weights of the upper ones; all (3, count)."""
+    for axis, size in enumerate((x, y, z)):
+        last, highest = f32(size - 1), np.int32(max(size - 2, 0))
+        for n in range(count):
+            # as comparisons, which are false for NaN: no index ever leaves the volume
+            inside = q[axis, n] if q[axis, n] > f32(0) else f32(0)
+            inside = inside if inside < last else last
+            corner = min(np.int32(inside), highest)
+            lower[axis, n], upper[axis, n] = corner, inside - f32(corner)
+
+
+@part
 def _evaluate(
-    v: np.ndarray, x: int, y: int, z: int, q: np.ndarray, knot: int, between: float, k: np.ndarray, count: int
+    v: np.ndarray,
+    x: int,
+    y: int,
+    z: int,
+    q: np.ndarray,
+    knot: int,
+    between: float,
+    k: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    count: int,
 ) -> tuple[int, int]:
     """Set k to the velocity at q, both (3, count); return the first and the last plane along x of the cells met."""
     sx, sy, sz = strides(x, y, z, 4)
     first, one_knot = np.uint64(knot * x * y * z * 4), np.uint64(x * y * z * 4)
-    low, high = x, 0
+    _find_cells(q, x, y, z, lower, upper, count)
+    low, high = np.int32(x), np.int32(0)
     for n in range(count):
-        cx, wx = cell(q[0, n], x)
-        cy, wy = cell(q[1, n], y)
-        cz, wz = cell(q[2, n], z)
-        low, high = min(low, cx), max(high, cx)
-        at = np.uint64(((cx * y + cy) * z + cz) * 4) + first
+        low, high = min(low, lower[0, n]), max(high, lower[0, n])
+        wx, wy, wz = upper[0, n], upper[1, n], upper[2, n]
+        row = np.uint64(lower[1, n]) * np.uint64(z) + np.uint64(lower[2, n])
+        at = (np.uint64(lower[0, n]) * np.uint64(y * z) + row) * np.uint64(4) + first
         for c in range(3):
             k[c, n] = value(v, at + np.uint64(c), sx, sy, sz, wx, wy, wz)
             if between > 0:
                 k[c, n] += between * (value(v, at + np.uint64(c) + one_knot, sx, sy, sz, wx, wy, wz) - k[c, n])
-    return low, high
+    return int(low), int(high)
 
 
 @kernel(
@@ -242,6 +265,7 @@ def _carry(
     steps, stages = moments.shape[0], moments.shape[1]
     p, q = np.empty((3, CHUNK), np.float32), np.empty((3, CHUNK), np.float32)
     slopes = np.empty((stages, 3, CHUNK), np.float32)
+    lower, upper = np.empty((3, CHUNK), np.int32), np.empty((3, CHUNK), np.float32)
     low, high = x, 0
     for a in range(first, last, CHUNK):
         count = min(CHUNK, last - a)
@@ -252,7 +276,7 @@ def _carry(
             for i in range(stages):
                 _place(p, slopes, tableau[i], i, h, q, count)
                 knot, between = int(moments[step, i, 0]), moments[step, i, 1]
-                near, far = _evaluate(v, x, y, z, q, knot, between, slopes[i], count)
+                near, far = _evaluate(v, x, y, z, q, knot, between, slopes[i], lower, upper, count)
                 low, high = min(low, near), max(high, far)
             _place(p, slopes, tableau[stages], stages, h, p, count)
         for axis in range(3):
@@ -275,6 +299,7 @@ def _evaluate_back(
     cells: np.ndarray,
     weights: np.ndarray,
     low: int,
+    lower: np.ndarray,
     count: int,
 ) -> None:
     """Do as `_evaluate`, and keep what the adjoint needs.
@@ -284,13 +309,12 @@ def _evaluate_back(
     """
     sx, sy, sz = strides(x, y, z, 4)
     first, one_knot = np.uint64(knot * x * y * z * 4), np.uint64(x * y * z * 4)
+    _find_cells(q, x, y, z, lower, weights, count)
     for n in range(count):
-        cx, wx = cell(q[0, n], x)
-        cy, wy = cell(q[1, n], y)
-        cz, wz = cell(q[2, n], z)
-        cells[n] = np.uint64((((cx - low) * y + cy) * z + cz) * 4)
-        weights[0, n], weights[1, n], weights[2, n] = wx, wy, wz
-        at = np.uint64(((cx * y + cy) * z + cz) * 4) + first
+        wx, wy, wz = weights[0, n], weights[1, n], weights[2, n]
+        row, along = np.uint64(lower[1, n]) * np.uint64(z) + np.uint64(lower[2, n]), np.uint64(y * z)
+        cells[n] = (np.uint64(lower[0, n] - low) * along + row) * np.uint64(4)
+        at = (np.uint64(lower[0, n]) * along + row) * np.uint64(4) + first
         for c in range(3):
             here, gx, gy, gz = value_and_slopes(v, at + np.uint64(c), sx, sy, sz, wx, wy, wz)
             if between > 0:
@@ -386,7 +410,7 @@ def _carry_back(
     pull = np.empty((stages, 3, CHUNK), np.float32)
     change = np.empty((steps, stages, 9, CHUNK), np.float32)
     weights = np.empty((steps, stages, 3, CHUNK), np.float32)
-    cells = np.empty((steps, stages, CHUNK), np.uint64)
+    cells, lower = np.empty((steps, stages, CHUNK), np.uint64), np.empty((3, CHUNK), np.int32)
     for a in range(first, last, CHUNK):
         count = min(CHUNK, last - a)
         for axis in range(3):
@@ -409,6 +433,7 @@ def _carry_back(
                     cells[step, i],
                     weights[step, i],
                     low,
+                    lower,
                     count,
                 )
             _place(p, slopes, tableau[stages], stages, h, p, count)
