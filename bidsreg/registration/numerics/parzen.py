@@ -54,9 +54,37 @@ def bin_positions(values: Tensor, between: Range, bins: int) -> Tensor:
     bins : int
         How many, at least 4.
     """
-    low, high = between
-    scale = (bins - 3) / max(high - low, 1e-6)
+    low, scale = bins_per_intensity(between, bins)
     return (1 + (values - low) * scale).clamp(1, bins - 2)
+
+
+def bins_per_intensity(between: Range, bins: int) -> tuple[float, float]:
+    """Return the intensity that lies at bin 1, and how many bins an intensity is wide; see `bin_positions`."""
+    low, high = between
+    return low, (bins - 3) / max(high - low, 1e-6)
+
+
+def dense_windows(position: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """Return the cubic B-spline around each position as a row of all bins, and its derivative by the position.
+
+    Histograms are products of such matrices: on a GPU much faster than adding voxels to bins, and in one order.
+
+    Parameters
+    ----------
+    position : Tensor, shape (N,)
+        In [1, `bins` - 2].
+    bins : int
+        How many bins there are.
+
+    Returns
+    -------
+    weights, slopes : Tensor, shape (N, bins)
+    """
+    away = position[:, None] - torch.arange(bins, device=position.device)
+    near, rest = away.abs(), (2 - away.abs()).clamp_min(0)
+    weights = torch.where(near < 1, 2 / 3 - near.square() + near**3 / 2, rest**3 / 6)
+    slopes = torch.where(near < 1, away * (1.5 * near - 2), -0.5 * rest.square() * away.sign())
+    return weights, slopes
 
 
 def cubic_windows(position: Tensor, bins: int) -> tuple[Tensor, Tensor]:

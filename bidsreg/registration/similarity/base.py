@@ -103,15 +103,23 @@ class Similarity(ABC):
         Tensor, shape (S,)
         """
 
-    def sums_and_gradient(
-        self, features: Tensor, warped: Tensor, weight: Tensor, upstream: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the sums, and the gradient by `warped` of the first (or of ``upstream @ sums``), without a graph."""
+    def sums_and_gradient(self, features: Tensor, warped: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sums, and the gradient of the first by `warped`, without a graph: all of a single pass."""
         with torch.enable_grad():
             leaf = warped.detach().requires_grad_()
             sums = self.sums(features, leaf, weight)
-            gradient = torch.autograd.grad(sums[0] if upstream is None else upstream @ sums, leaf)[0]
+            gradient = torch.autograd.grad(sums[0], leaf)[0]
         return sums.detach(), gradient
+
+    def gradient(self, features: Tensor, warped: Tensor, weight: Tensor, upstream: Tensor) -> Tensor:
+        """Return the gradient of ``upstream @ sums`` by `warped`, without a graph: the second of two passes."""
+        with torch.enable_grad():
+            leaf = warped.detach().requires_grad_()
+            return torch.autograd.grad(upstream @ self.sums(features, leaf, weight), leaf)[0]
+
+    def totals(self, features: Tensor, warped: Tensor, weight: Tensor) -> Tensor:
+        """Return `sums` where no gradient is wanted: the first of two passes."""
+        return self.sums(features, warped, weight)
 
     def value(self, sums: Tensor) -> Tensor:
         """Return the dissimilarity, low when alike, from the sums over all boxes, (S,) to a scalar."""

@@ -98,7 +98,7 @@ class DataTerm:
             for box in boxes(inner[0, 0].cpu().numpy(), size, similarity.block)
         ]
         self.tiles: Sequence[Any] = tiles
-        self.sums_and_gradient: Callable[[Any, Tensor, Tensor | None], tuple[Tensor, Tensor]] = self._by_torch
+        self.sums_and_gradient: Callable[[Any, Tensor, Tensor | None], tuple[Tensor | None, Tensor]] = self._by_torch
         if similarity.steps and compute.device.type == 'cpu':
             # here, since it imports numba
             from bidsreg.registration.similarity.compiled import CompiledTerm
@@ -151,14 +151,17 @@ class DataTerm:
 
     def _sums(self, tile: Tile, displacement: Tensor) -> Tensor:
         at = self._placed(tile, displacement)
-        return self.similarity.sums(tile.features, self.moving.values(at)[None], self._weight(tile, at))
+        return self.similarity.totals(tile.features, self.moving.values(at)[None], self._weight(tile, at))
 
-    def _by_torch(self, tile: Tile, displacement: Tensor, upstream: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return a tile's sums, and the gradient of the first (or of `upstream` times them) by the displacement."""
+    def _by_torch(self, tile: Tile, displacement: Tensor, upstream: Tensor | None) -> tuple[Tensor | None, Tensor]:
+        """Return a tile's sums and the first one's gradient by the displacement, or that of `upstream` @ sums alone."""
         at = self._placed(tile, displacement)
         warped, slopes = self.moving(at)
-        weight = self._weight(tile, at)
-        sums, by_warped = self.similarity.sums_and_gradient(tile.features, warped[None], weight, upstream)
+        parts = tile.features, warped[None], self._weight(tile, at)
+        if upstream is None:
+            sums, by_warped = self.similarity.sums_and_gradient(*parts)
+        else:
+            sums, by_warped = None, self.similarity.gradient(*parts, upstream)
         by_position = slopes[0].mul_(by_warped[0, 0])
         for slope, by_channel in zip(slopes[1:], by_warped[0, 1:], strict=True):
             by_position.addcmul_(slope, by_channel)
@@ -181,7 +184,7 @@ class DataTerm:
             lambda tile: self.sums_and_gradient(tile, turned, upstream), self.tiles, self.compute.at_a_time
         )
         if upstream is None:
-            totals = torch.stack([sums for sums, _ in done]).sum(0)
+            totals = torch.stack([sums for sums, _ in done if sums is not None]).sum(0)
             value, slope = _slope(self.similarity.value, totals)
         for tile, (_, part) in zip(self.tiles, done, strict=True):
             gradient[0][(slice(None), *tile.coarse)] += part

@@ -40,9 +40,7 @@ class Mind(_OfPatches):
         difference = descriptors.mind(warped, floor=self.floor, radius=self.radius) - features
         return weighted_sums(difference.square().mean(1, keepdim=True), weight)
 
-    def sums_and_gradient(
-        self, features: Tensor, warped: Tensor, weight: Tensor, upstream: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def sums_and_gradient(self, features: Tensor, warped: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return the same by a gradient written out, in half the time; `sums` is what tests compare it with."""
         parts = warped[0, 0], features[0], weight[0, 0]
         mismatch, gradient = descriptors.mind_mismatch(*parts, self.floor, self.radius)
@@ -95,9 +93,7 @@ class MindSsc(_OfPatches):
         difference = descriptors.mind_ssc(warped, self.floor, self.radius) - features
         return weighted_sums(difference.square().mean(1, keepdim=True), weight)
 
-    def sums_and_gradient(
-        self, features: Tensor, warped: Tensor, weight: Tensor, upstream: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def sums_and_gradient(self, features: Tensor, warped: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return the same by a gradient written out, in less time; `sums` is what tests compare it with."""
         parts = warped[0, 0], features[0], weight[0, 0]
         mismatch, gradient = descriptors.ssc_mismatch(*parts, self.floor, self.radius)

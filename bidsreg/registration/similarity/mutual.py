@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from bidsreg.registration.numerics import parzen
@@ -51,6 +52,51 @@ class GlobalMutualInformation(Similarity):
         """Return the joint histogram, row by row: rows are the bins of the fixed image."""
         return self.histograms(features, self.core(warped), weight).flatten()
 
+    def totals(self, features: Tensor, warped: Tensor, weight: Tensor) -> Tensor:
+        """Return the same by compiled kernels on a CPU, as a product of matrices on a GPU."""
+        moving = self.core(warped)
+        if warped.device.type == 'cpu':
+            from bidsreg.registration.numerics.kernels.histogram import joint_histogram
+
+            joint = joint_histogram(*_flat(features, moving, weight), *self._scales(), self.bins)
+            return torch.from_numpy(joint).to(warped.dtype).flatten()
+        return self._dense_totals(features, moving, weight)
+
+    def _dense_totals(self, fixed: Tensor, moving: Tensor, weight: Tensor) -> Tensor:
+        rows, _ = self._fixed_windows(fixed)
+        columns, _ = self._moving_windows(moving)
+        return ((rows * weight.flatten()[:, None]).T @ columns).flatten()
+
+    def gradient(self, features: Tensor, warped: Tensor, weight: Tensor, upstream: Tensor) -> Tensor:
+        """Return the gradient of ``upstream @ sums`` as `totals` works; `sums` is what tests compare it with."""
+        moving = self.core(warped)
+        if warped.device.type == 'cpu':
+            from bidsreg.registration.numerics.kernels.histogram import derivative
+
+            slope = derivative(
+                *_flat(features, moving, weight), *self._scales(), upstream.view(self.bins, -1).double().numpy()
+            )
+            return torch.from_numpy(slope).to(warped.dtype).view(warped.shape)
+        return self._dense_gradient(features, moving, weight, upstream).view(warped.shape)
+
+    def _dense_gradient(self, fixed: Tensor, moving: Tensor, weight: Tensor, upstream: Tensor) -> Tensor:
+        rows, _ = self._fixed_windows(fixed)
+        _, slopes = self._moving_windows(moving)
+        low, high = self.moving_range
+        counted = ((moving >= low) & (moving <= high)).flatten() * weight.flatten()
+        scale = parzen.bins_per_intensity(self.moving_range, self.bins)[1]
+        return ((rows @ upstream.view(self.bins, -1)) * slopes).sum(1) * counted * scale
+
+    def _fixed_windows(self, fixed: Tensor) -> tuple[Tensor, Tensor]:
+        return parzen.dense_windows(parzen.bin_positions(fixed.flatten(), self.fixed_range, self.bins), self.bins)
+
+    def _moving_windows(self, moving: Tensor) -> tuple[Tensor, Tensor]:
+        return parzen.dense_windows(parzen.bin_positions(moving.flatten(), self.moving_range, self.bins), self.bins)
+
+    def _scales(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        fixed, moving = (parzen.bins_per_intensity(r, self.bins) for r in (self.fixed_range, self.moving_range))
+        return fixed, moving
+
     def value(self, sums: Tensor) -> Tensor:
         """Return minus the mutual information in nats, from the joint histogram of all boxes, (bins^2,) to a scalar."""
         return -parzen.mutual_information(sums.view(self.bins, self.bins))
@@ -79,6 +125,10 @@ class LocalMutualInformation(GlobalMutualInformation):
             count = count * (count >= self.block**3 / 10)
         return torch.stack([-(parzen.mutual_information(joint) * count).sum(), count.sum()])
 
+    def totals(self, features: Tensor, warped: Tensor, weight: Tensor) -> Tensor:
+        """Return `sums`."""
+        return self.sums(features, warped, weight)
+
     def value(self, sums: Tensor) -> Tensor:
         """Return the mean over cubes, from the two sums over all boxes, (2,) to a scalar."""
         return Similarity.value(self, sums)
@@ -89,3 +139,9 @@ class LocalMutualInformation(GlobalMutualInformation):
         x, y, z = (-(-n // self.block) for n in weight.shape[-3:])
         group = (along[0][:, None, None] * y + along[1][:, None]) * z + along[2]
         return group.flatten(), x * y * z
+
+
+def _flat(fixed: Tensor, moving: Tensor, weight: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return volumes as flat arrays of 32 bits."""
+    one, other, third = (volume.detach().flatten().float().numpy() for volume in (fixed, moving, weight))
+    return one, other, third

@@ -4,9 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from scipy.interpolate import BSpline
 
 from bidsreg.registration.numerics import information
+from bidsreg.registration.similarity import SIMILARITIES
 from tests.comparisons import Comparison, smooth_noise
 
 
@@ -72,3 +74,18 @@ def test_gmi_is_close_to_the_information_of_a_plain_histogram(heads):
     shifted = np.roll(moving, 3, 0)
     fall = plain - information.information_of_values(fixed[mask], shifted[mask])[0]
     assert ours + Comparison('gmi', fixed, shifted, mask).value().item() == pytest.approx(fall, rel=0.2)
+
+
+def test_products_of_matrices_as_a_gpu_takes_them_give_the_same():
+    similarity = SIMILARITIES['gmi']()
+    rng = torch.Generator().manual_seed(3)
+    fixed, warped = (torch.rand((1, 1, 6, 5, 7), generator=rng, dtype=torch.float64) for _ in range(2))
+    weight = (torch.rand(fixed.shape, generator=rng, dtype=torch.float64) > 0.3).double()
+    similarity.fixed_range, similarity.moving_range = (0.1, 0.95), (0.05, 0.9)
+    leaf = warped.clone().requires_grad_()
+    sums = similarity.sums(fixed, leaf, weight)
+    torch.testing.assert_close(similarity._dense_totals(fixed, warped, weight), sums.detach())
+    upstream = torch.randn(sums.shape, generator=rng, dtype=torch.float64)
+    (wanted,) = torch.autograd.grad(upstream @ sums, leaf)
+    found = similarity._dense_gradient(fixed, warped, weight, upstream)
+    torch.testing.assert_close(found.view(warped.shape), wanted)
