@@ -240,7 +240,7 @@ def check_names(chosen: Preset) -> None:
         'regularity': REGULARISERS,
         'solver': SOLVERS,
     }
-    named = [('similarity', name) for name, _ in chosen.similarities]
+    named = [('similarity', name) for name, _, _ in chosen.similarities]
     named += [('velocity', chosen.velocity), ('solver', chosen.solver)]
     for field, name in [*named, *(('regularity', name) for name, _ in chosen.regularity)]:
         if name not in known[field]:

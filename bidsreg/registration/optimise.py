@@ -168,8 +168,11 @@ class Optimisation:
     def run(self, stage: Stage) -> None:
         """Iterate on one image grid until the loss does not fall any more, or all iterations are done."""
         coarser = self.coarser(stage.spacing)
-        compared = [(SIMILARITIES[name](stage.patch), weight) for name, weight in self.preset.similarities]
-        term = WeightedTerms.at(self.problem, stage.spacing, coarser, compared, self.compute)
+        compared = [
+            (SIMILARITIES[name](stage.patch), weight, max(stage.spacing, finest))
+            for name, weight, finest in self.preset.similarities
+        ]
+        term = WeightedTerms.at(self.problem, coarser, compared, self.compute)
         if term.empty:
             self.record(LevelSkipped(stage.spacing))
             return

@@ -24,6 +24,8 @@ class Preset:
         Keys of the registries in :mod:`.similarity` and :mod:`.velocity`.
     beside : tuple of (str, float)
         Further similarities, each with its weight, that are added to `similarity` (whose weight is 1).
+    beside_spacing : float
+        mm: those further similarities look at no finer image grid than this.
     regularity : tuple of (str, float)
         Regularisers (keys of the registry in :mod:`.regularity`) with their weights. Each is an integral over space
         in mm^3, divided by the volume in which images are compared (the fixed mask, grown by `reach`), so a weight
@@ -71,6 +73,7 @@ class Preset:
     name: str
     similarity: str = 'mind'
     beside: tuple[tuple[str, float], ...] = ()
+    beside_spacing: float = 0.0
     velocity: str = 'node'
     regularity: tuple[tuple[str, float], ...] = (('bending', 1000.0),)
     solver: str = 'rk4'
@@ -98,9 +101,9 @@ class Preset:
             )
 
     @property
-    def similarities(self) -> tuple[tuple[str, float], ...]:
-        """What is compared, each with its weight."""
-        return ((self.similarity, 1.0), *self.beside)
+    def similarities(self) -> tuple[tuple[str, float, float], ...]:
+        """What is compared, each with its weight, and on which image grid (mm) at the finest."""
+        return ((self.similarity, 1.0, 0.0), *((name, weight, self.beside_spacing) for name, weight in self.beside))
 
     @property
     def iterations(self) -> int:

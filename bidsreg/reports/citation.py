@@ -195,7 +195,7 @@ def _preset(settings: Settings) -> MethodText:
     how += f'{settings.random_seed}{device}{", in the fast testing mode" if settings.sloppy else ""})'
     chosen = PRESETS[settings.method]
     made = VELOCITY_TEXTS[chosen.velocity]
-    compared = [SIMILARITY_TEXTS[name] for name, _ in chosen.similarities]
+    compared = [SIMILARITY_TEXTS[name] for name, _, _ in chosen.similarities]
     text = (
         f'{made.phrase}, optimising {" and ".join(each.phrase for each in compared)} from coarse to fine {how}; '
         f'torch{_version("torch")}, torchdiffeq{_version("torchdiffeq")}. {AFFINE_KEPT}'

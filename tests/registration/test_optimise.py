@@ -42,7 +42,7 @@ def test_points_that_no_compared_voxel_depends_on_need_not_flow(pair, similarity
     optimisation = begun(pair, quick)
     problem = optimisation.problem
     optimisation.run(Stage(8.0, 5, 1))
-    term = WeightedTerms.at(problem, 4.0, 0, [(SIMILARITIES[similarity](), 1.0)], CPU)
+    term = WeightedTerms.at(problem, 0, [(SIMILARITIES[similarity](), 1.0, 4.0)], CPU)
     assert len(term.needed) < 0.9 * np.prod(problem.velocity.shape)
     answers = []
     for needed in (None, term.needed):

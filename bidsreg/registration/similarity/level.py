@@ -101,18 +101,22 @@ class WeightedTerms:
     def at(
         cls,
         problem: Problem,
-        spacing: float,
         coarser: int,
-        similarities: Sequence[tuple[Similarity, float]],
+        similarities: Sequence[tuple[Similarity, float, float]],
         compute: Compute,
     ) -> WeightedTerms:
-        """Return the sum with images at `spacing` mm and the velocity's grid `coarser` times halved."""
-        support = max(similarity.support for similarity, _ in similarities)
-        block = max(similarity.block for similarity, _ in similarities)
-        images = LevelImages.of(problem, spacing, support, block, compute)
+        """Return the sum of similarities, each with its weight and image spacing (mm).
+
+        The velocity's grid is `coarser` times halved. Images are made once for all similarities of a spacing.
+        """
+        images: dict[float, LevelImages] = {}
+        for spacing in {spacing for _, _, spacing in similarities}:
+            alike = [similarity for similarity, _, here in similarities if here == spacing]
+            support, block = max(each.support for each in alike), max(each.block for each in alike)
+            images[spacing] = LevelImages.of(problem, spacing, support, block, compute)
         made = [
-            (_data_term(problem, images.trimmed(similarity.support), coarser, similarity, compute), weight)
-            for similarity, weight in similarities
+            (_data_term(problem, images[spacing].trimmed(similarity.support), coarser, similarity, compute), weight)
+            for similarity, weight, spacing in similarities
         ]
         return cls(made)
 

@@ -47,9 +47,9 @@ def stage_run(pair, chosen, device):
     problem = prepare(*images, compute=compute)
     optimisation = Optimisation(problem, chosen, compute, 1)
     spacing, iterations = chosen.levels[0]
-    similarities = [(SIMILARITIES[name](1), weight) for name, weight in chosen.similarities]
+    similarities = [(SIMILARITIES[name](1), weight, max(spacing, least)) for name, weight, least in chosen.similarities]
     coarser = optimisation.coarser(spacing)
-    term = WeightedTerms.at(problem, spacing, coarser, similarities, compute)
+    term = WeightedTerms.at(problem, coarser, similarities, compute)
     return _StageRun(optimisation, Stage(spacing, iterations, 1), term, coarser)
 
 

@@ -18,8 +18,12 @@ def problem(pair):
 
 
 def test_the_sum_is_that_of_its_parts(problem):
-    parts = [(SIMILARITIES['mind-ssc'](0), 1.0), (SIMILARITIES['gmi'](), 0.1), (SIMILARITIES['lncc'](), 0.2)]
-    whole = WeightedTerms.at(problem, 8.0, 0, parts, ON_CPU)
+    parts = [
+        (SIMILARITIES['mind-ssc'](0), 1.0, 8.0),
+        (SIMILARITIES['gmi'](), 0.1, 12.0),
+        (SIMILARITIES['lncc'](), 0.2, 8.0),
+    ]
+    whole = WeightedTerms.at(problem, 0, parts, ON_CPU)
     assert not whole.empty
     rng = torch.Generator().manual_seed(1)
     leaf = torch.randn((1, 3, *problem.velocity.shape), generator=rng).requires_grad_()
@@ -50,4 +54,4 @@ def test_images_for_a_smaller_support_are_the_inner_part(problem):
 def test_nothing_to_compare_is_empty(problem):
     nothing = torch.zeros_like(problem.fixed_mask.data)
     problem.fixed_mask.data.copy_(nothing)
-    assert WeightedTerms.at(problem, 8.0, 0, [(SIMILARITIES['mind'](), 1.0)], ON_CPU).empty
+    assert WeightedTerms.at(problem, 0, [(SIMILARITIES['mind'](), 1.0, 8.0)], ON_CPU).empty
