@@ -18,14 +18,14 @@ def whole(shape: tuple[int, ...]) -> Box:
     return x, y, z
 
 
-def boxes(weight: np.ndarray, size: int | None = None, block: int = 1) -> list[Box]:
+def boxes(weight: np.ndarray, size: int | tuple[int, ...] | None = None, block: int = 1) -> list[Box]:
     """Return boxes that together hold every compared voxel once.
 
     Parameters
     ----------
     weight : ndarray, shape (X, Y, Z)
         Above zero where voxels are compared.
-    size : int, optional
+    size : int or three int, optional
         Largest number of voxels along a side, rounded up to whole blocks. Default: `BOX_SIZE`.
     block : int
         Boxes begin and end at multiples of this.
@@ -35,10 +35,10 @@ def boxes(weight: np.ndarray, size: int | None = None, block: int = 1) -> list[B
     list of three slices
         Drawn in around the compared voxels.
     """
-    size = BOX_SIZE if size is None else size
+    sizes = np.broadcast_to(BOX_SIZE if size is None else size, 3)
     found = []
     for part in itertools.product(
-        *[_even(int(a), int(b), size, block) for a, b in zip(*_bounds(weight > 0), strict=True)]
+        *[_even(int(a), int(b), int(n), block) for a, b, n in zip(*_bounds(weight > 0), sizes, strict=True)]
     ):
         corner = [p.start for p in part]
         inside = weight[part] > 0

@@ -32,6 +32,11 @@ def mapped_voxels(matrix: np.ndarray, box: Box, device: torch.device | str = 'cp
     -------
     Tensor, shape (3, x, y, z), float32
     """
+    return added_axes(*mapped_axes(matrix, box, device))
+
+
+def mapped_axes(matrix: np.ndarray, box: Box, device: torch.device | str = 'cpu') -> tuple[Tensor, Tensor, Tensor]:
+    """Return what each axis of a box adds to `mapped_voxels`: float32, shapes (3, x), (3, y) and (3, z)."""
     x, y, z = (
         torch.as_tensor(
             np.ascontiguousarray(matrix[:3, axis, None] * np.arange(b.start, b.stop) + matrix[:3, 3:] / 3),
@@ -40,4 +45,9 @@ def mapped_voxels(matrix: np.ndarray, box: Box, device: torch.device | str = 'cp
         )
         for axis, b in enumerate(box)
     )
+    return x, y, z
+
+
+def added_axes(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    """Add what each axis contributes at every voxel of a box, (3, x, y, z)."""
     return x[:, :, None, None] + y[:, None, :, None] + z[:, None, None, :]

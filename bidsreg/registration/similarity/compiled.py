@@ -12,7 +12,7 @@ from scipy import ndimage as ndi
 
 from bidsreg.registration.image import Image
 from bidsreg.registration.numerics.boxes import Box
-from bidsreg.registration.numerics.kernels import banded, patches, trilinear
+from bidsreg.registration.numerics.kernels import patches, warping
 from bidsreg.registration.numerics.separable import Matrices
 from bidsreg.registration.similarity import descriptors
 from bidsreg.registration.similarity.base import Similarity
@@ -26,13 +26,13 @@ Tensor = torch.Tensor
 UNIT = 32
 """Runs have multiples of so many voxels, which are worked at a time with AVX2: one beyond costs as much as eight. So
 shorter gaps are worked as well."""
-LONGEST = 8 * UNIT
+LONGEST = 4 * UNIT
 """Voxels of a run: what is worked at a time stays in the first cache."""
 
 
 @dataclass(frozen=True)
 class Bands:
-    """Interpolation along three axes; see :mod:`.banded`."""
+    """Interpolation along three axes; see :mod:`.warping`."""
 
     neighbours: tuple[np.ndarray, ...]
     taps: tuple[np.ndarray, ...]
@@ -68,8 +68,7 @@ def runs(wanted: np.ndarray) -> np.ndarray:
             (part, min(LONGEST, stop - part))
             for start, stop in zip(starts, stops, strict=True)
             for part in range(start, stop, LONGEST)
-        ],
-        np.int64,
+        ]
     )
 
 
@@ -85,8 +84,8 @@ class CompiledBox:
         Interpolation of that part, and its adjoint.
     shape : tuple of int
         Voxels, with those around.
-    at : ndarray, shape (3, X * Y * Z)
-        Undisplaced positions in voxels of the moving volume.
+    axes : three ndarray, shapes (3, X), (3, Y) and (3, Z)
+        What each axis adds to the undisplaced positions in voxels of the moving volume.
     needed, compared : ndarray, shapes (R, 2) and (Q, 3)
         Runs of voxels to sample and to compare; a run to compare has its place in the next two between the others.
     features, weight : ndarray, shapes (C, P) and (P,)
@@ -97,7 +96,7 @@ class CompiledBox:
     bands: Bands
     adjoint: Bands
     shape: tuple[int, int, int]
-    at: np.ndarray
+    axes: tuple[np.ndarray, ...]
     needed: np.ndarray
     compared: np.ndarray
     features: np.ndarray
@@ -106,31 +105,35 @@ class CompiledBox:
     @classmethod
     def of(cls, tile: Tile, support: int) -> CompiledBox:
         """Take over a tile of the torch version; its positions reach `support` voxels beyond what is compared."""
-        x, y, z = tile.at.shape[1:]
-        around = [(support, support)] * 3
-        inside = np.pad(tile.weight[0, 0].numpy() > 0, around)
-        needed, compared = (runs(mask.ravel()) for mask in (ndi.maximum_filter(inside, 2 * support + 1), inside))
-        packed = np.r_[0, compared[:, 1].cumsum()]
+        x, y, z = (axis.shape[1] for axis in tile.axes)
+        plane, around = y * z, [(support, support)] * 3
+
+        def apart(volume: np.ndarray) -> np.ndarray:
+            """Pad to the box, and put its planes so far apart that no run has voxels of two of them."""
+            return np.pad(np.pad(volume, around).reshape(x, plane), ((0, 0), (0, UNIT)))
+
+        inside = apart(tile.weight[0, 0].numpy() > 0)
+        seen = ndi.maximum_filter(inside[:, :plane].reshape(x, y, z), 2 * support + 1)
+        needed, compared = runs(np.pad(seen.reshape(x, plane), ((0, 0), (0, UNIT))).ravel()), runs(inside.ravel())
         index = np.concatenate([np.arange(a, a + n) for a, n in compared])
-        # the last run may reach beyond the box
         weight, *features = (
-            np.pad(np.pad(volume, around).ravel(), (0, UNIT))[index]
-            for volume in (tile.weight[0, 0].numpy(), *tile.features[0].numpy())
+            apart(volume).ravel()[index] for volume in (tile.weight[0, 0].numpy(), *tile.features[0].numpy())
         )
-        box = cls(
+        packed = np.r_[0, compared[:, 1].cumsum()[:-1]]
+        margin = plane + z + UNIT
+        for found in (needed, compared):
+            found[:, 0] += margin - found[:, 0] // (plane + UNIT) * UNIT
+        return cls(
             coarse=tile.coarse,
             bands=bands(tile.matrices),
             adjoint=bands(tuple(matrix.T for matrix in tile.matrices)),
             shape=(x, y, z),
-            at=np.ascontiguousarray(tile.at.numpy().reshape(3, -1)),
+            axes=tuple(axis.numpy() for axis in tile.axes),
             needed=needed,
-            compared=np.stack([compared[:, 0], packed[:-1], compared[:, 1]], 1),
+            compared=np.stack([compared[:, 0], packed, compared[:, 1]], 1),
             features=np.rint(np.stack(features) * patches.WHOLE).astype(np.uint16),
             weight=weight,
         )
-        needed[:, 0] += box.margin
-        box.compared[:, 0] += box.margin
-        return box
 
     @property
     def plane(self) -> int:
@@ -139,7 +142,7 @@ class CompiledBox:
 
     @property
     def margin(self) -> int:
-        """Return the values before and behind the box's voxels in flat volumes: as far as any neighbour lies."""
+        """Return the values before and behind the box's voxels in flat volumes: as far as neighbours and runs reach."""
         return self.plane + self.shape[2] + UNIT
 
     @property
@@ -218,28 +221,50 @@ class CompiledTerm:
             As these similarities have one pass.
         """
         scratch = self.idle.pop() if self.idle else Scratch()
-        coarse = tuple(part.stop - part.start for part in box.coarse)
-        corner = np.array([part.start for part in box.coarse])
-        lines = scratch('lines', coarse[1], box.shape[2])
-        planes = scratch('planes', coarse[0], box.plane)
-        at, slopes = scratch('at', 3, box.room), scratch('slopes', 3, box.room)
-        image, gradient = scratch('image', box.room), scratch('gradient', box.room)
-        banded.place(
-            displacement[0].numpy(), corner, box.bands.neighbours, box.bands.taps, lines, planes, box.at, box.margin, at
+        a, b, c = (part.stop - part.start for part in box.coarse)
+        x, y, z = box.shape
+        image, slopes = scratch('image', box.room), scratch('slopes', 3, box.room)
+        weight, gradient = scratch('weight', box.weight.size), scratch('gradient', box.room)
+        seen = warping.warp(
+            displacement[0].numpy(),
+            np.array([part.start for part in box.coarse]),
+            box.bands.neighbours,
+            box.bands.taps,
+            box.axes,
+            self.moving,
+            self.shape,
+            self.counts,
+            self.lowest,
+            self.highest,
+            box.margin,
+            box.needed,
+            box.compared,
+            box.weight,
+            scratch('lines', b, z),
+            scratch('planes', 3, a, y * z),
+            scratch('at', 3, y * z + LONGEST),
+            scratch('corners', 11, LONGEST),
+            scratch('cells', LONGEST, dtype=np.int32),
+            image,
+            slopes,
+            weight,
         )
-        corners, cells = scratch('corners', 11, LONGEST), scratch('cells', LONGEST, dtype=np.int32)
-        trilinear.sample(at, self.moving, self.shape, box.needed, image, slopes, corners, cells)
-        weight = scratch('weight', box.weight.size)
-        edges = self.lowest, self.highest
-        seen = trilinear.weigh(at, *edges, self.counts, self.shape, box.compared, box.weight, weight, cells)
         mismatch = self._mismatch(box, image, weight, scratch, gradient)
-        by_coarse = np.empty((3, *coarse), np.float32)
-        product, plane = scratch('product', box.shape[0], box.plane), scratch('plane', box.plane)
-        line, back = scratch('line', box.shape[2]), (box.adjoint.neighbours, box.adjoint.taps)
-        banded.collect(
-            gradient, slopes, box.margin, *back, product, plane, plane.reshape(box.shape[1:]), line, by_coarse
+        by_coarse, planes = np.empty((3, a, b, c), np.float32), scratch('planes back', a, y, z)
+        warping.collect(
+            gradient,
+            slopes,
+            box.margin,
+            box.adjoint.neighbours,
+            box.adjoint.taps,
+            scratch('products', x, warping.STRIP),
+            planes.reshape(a, y * z),
+            planes,
+            scratch('line', z),
+            by_coarse,
         )
-        self.idle.append(scratch)
+        if math.isfinite(mismatch):
+            self.idle.append(scratch)
         return torch.tensor([mismatch, seen], dtype=torch.float32), torch.from_numpy(by_coarse)
 
     def _mismatch(
@@ -247,6 +272,8 @@ class CompiledTerm:
     ) -> float:
         """Compare a box's sampled image with its features; the gradient by the image is written."""
         count, row = len(self.far), box.shape[2]
+        # for radius 0 distances are taken from the image
+        room = box.room if self.radius else 0
         first, last = box.compared[0], box.compared[-1]
         return patches.mismatch(
             image,
@@ -262,10 +289,10 @@ class CompiledTerm:
             box.features,
             weight,
             box.compared,
-            scratch('distances', count, box.room),
-            scratch('by_distance', count, box.room),
-            scratch('smoothed', box.room),
+            scratch('distances', count, room),
+            scratch('by_distance', count, room),
+            scratch('smoothed', room),
             scratch('strips', 3, patches.CHUNK + 2 * row + 2),
-            scratch('rows', 2 * count + 5, LONGEST),
+            scratch('rows', 4 * count + 5, LONGEST),
             gradient,
         )

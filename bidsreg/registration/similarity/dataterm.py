@@ -13,7 +13,7 @@ from bidsreg.registration.image import Image
 from bidsreg.registration.numerics import separable, volumes
 from bidsreg.registration.numerics.boxes import Box, boxes, whole
 from bidsreg.registration.numerics.compute import Compute
-from bidsreg.registration.numerics.positions import mapped_voxels
+from bidsreg.registration.numerics.positions import added_axes, mapped_axes
 from bidsreg.registration.numerics.sampling import Sampler
 from bidsreg.registration.numerics.threads import in_threads
 from bidsreg.registration.similarity.base import Similarity
@@ -31,8 +31,8 @@ class Tile:
 
     features: Tensor
     weight: Tensor
-    at: Tensor
-    """Undisplaced positions in voxels of the moving volume, (3, x, y, z)."""
+    axes: tuple[Tensor, ...]
+    """What each axis adds to the undisplaced positions in voxels of the moving volume, (3, x), (3, y) and (3, z)."""
     coarse: Box
     """Which part of the displacement's grid it depends on."""
     matrices: separable.Matrices
@@ -81,8 +81,8 @@ class DataTerm:
         level, shown = self._tensor(fixed)[None, None], self._tensor(moving.data)[None, None]
         compared = self._tensor(weight)
         inner = similarity.core(compared[None, None])
-        positions = mapped_voxels(to_moving, whole(fixed.shape), compute.device)
-        similarity.calibrate(level, Sampler(shown[0]).values(positions)[None], inner)
+        axes = mapped_axes(to_moving, whole(fixed.shape), compute.device)
+        similarity.calibrate(level, Sampler(shown[0]).values(added_axes(*axes))[None], inner)
         features = similarity.features(level)
         self.margin = 0 if similarity.feature_based else similarity.support
         self.moving = Sampler(similarity.moving_features(shown)[0])
@@ -94,7 +94,7 @@ class DataTerm:
         size = None if compute.small_boxes else max(weight.shape)
         self.needed = self._needed(compared > 0, interpolation)
         tiles = [
-            self._tile(box, features, inner, positions, interpolation)
+            self._tile(box, features, inner, axes, interpolation)
             for box in boxes(inner[0, 0].cpu().numpy(), size, similarity.block)
         ]
         self.tiles: Sequence[Any] = tiles
@@ -118,7 +118,7 @@ class DataTerm:
         return separable.apply_transposed(seen[None, None], taps).flatten().nonzero()[:, 0]
 
     def _tile(
-        self, box: Box, features: Tensor, weight: Tensor, positions: Tensor, interpolation: list[np.ndarray]
+        self, box: Box, features: Tensor, weight: Tensor, axes: tuple[Tensor, ...], interpolation: list[np.ndarray]
     ) -> Tile:
         """Cut out what belongs to a box of compared voxels."""
         s, m, more = self.similarity.support, self.margin, 2 * self.similarity.feature_margin
@@ -131,7 +131,7 @@ class DataTerm:
         return Tile(
             features=features[(*every, *known)].contiguous(),
             weight=weight[(*every, *box)].contiguous(),
-            at=positions[(slice(None), *wide)].contiguous(),
+            axes=tuple(along[:, part].contiguous() for along, part in zip(axes, wide, strict=True)),
             coarse=coarse,
             matrices=tuple(self._tensor(r[:, c]) for r, c in zip(rows, coarse, strict=True)),
         )
@@ -147,7 +147,7 @@ class DataTerm:
 
     def _placed(self, tile: Tile, displacement: Tensor) -> Tensor:
         """Return positions in the moving volume of a tile's voxels, displaced, (3, x, y, z)."""
-        return separable.apply(displacement[(..., *tile.coarse)], tile.matrices)[0].add_(tile.at)
+        return separable.apply(displacement[(..., *tile.coarse)], tile.matrices)[0].add_(added_axes(*tile.axes))
 
     def _sums(self, tile: Tile, displacement: Tensor) -> Tensor:
         at = self._placed(tile, displacement)

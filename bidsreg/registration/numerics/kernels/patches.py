@@ -53,31 +53,46 @@ def mismatch(
     weight : float32, shape (P,)
     runs : int64, shape (R, 3)
         First voxel of each run, the first of its features, and their number, at most n.
-    distances, by_distance : float32, shape (K, N)
+    distances, by_distance : float32, shape (K, N), or (K, 0) for radius 0
         Scratch.
-    smoothed : float32, shape (N,)
+    smoothed : float32, shape (N,), or (0,) for radius 0
         Scratch.
     strips : float32, shape (3, CHUNK + 2 * row + 2)
         Scratch.
-    rows : float32, shape (2K + 5, n)
+    rows : float32, shape (4K + 5, n)
         Scratch.
     gradient : float32, shape (N,)
         By the image; overwritten.
     """
+    gradient[:] = f32(0)
+    by_distance[:] = f32(0)
     # distances are needed from the foremost place of the first voxel on
     first = begin - (plane + row)
-    for k in range(far.size):
-        if radius:
+    if radius:
+        for k in range(far.size):
             _smoothed_squares(image, far[k], near[k], row, first - plane, end + plane, strips, smoothed)
             _binomial(smoothed, first, end, plane, distances[k, first:end])
-        else:
-            _square(image, far[k], near[k], first, end, distances[k, first:end])
-    by_distance[:] = f32(0)
-    total = _compare(distances, places, floor, features, weight, runs, rows, by_distance)
-    gradient[:] = f32(0)
-    for k in range(far.size):
-        _pull_back(image, far[k], near[k], radius, row, plane, first, end, by_distance[k], smoothed, strips, gradient)
-    return total
+    total = 0.0
+    share = f32(1) / f32(2 * far.size)
+    for run in range(runs.shape[0]):
+        start, packed, count = runs[run]
+        for c in range(2 * far.size):
+            at = start + places[c // 2, c % 2]
+            if radius:
+                _copy(distances[c // 2, at : at + count], rows[c, :count])
+            else:
+                _square(image, far[c // 2], near[c // 2], at, at + count, rows[c])
+        total += _compare(rows, far.size, floor, features, weight, packed, count)
+        for c in range(2 * far.size):
+            at = start + places[c // 2, c % 2]
+            if radius:
+                _add(rows[c], by_distance[c // 2, at : at + count])
+            else:
+                _pull(image, far[c // 2], near[c // 2], at, rows[c, :count], rows[2 * far.size], gradient)
+    if radius:
+        for k in range(far.size):
+            _pull_smoothed(image, far[k], near[k], row, plane, first, end, by_distance[k], smoothed, strips, gradient)
+    return total * share
 
 
 @part
@@ -109,28 +124,28 @@ def _smoothed_squares(image, far, near, row, begin, end, strips, out):
 
 
 @part
-def _pull_back(image, far, near, radius, row, plane, first, end, by_distance, smoothed, strips, gradient):
-    """Go from the gradient by a step's distances, not zero in [first, end), to that by the image.
+def _pull_smoothed(image, far, near, row, plane, first, end, by_distance, smoothed, strips, gradient):
+    """Go from the gradient by the distances of patches, not zero in [first, end), to that by the image.
 
     The filter is symmetric, and so its own adjoint.
     """
     reach = row + 1
-    around = radius * (plane + reach)
-    begin, end = first - around, end + around
-    if radius:
-        _binomial(by_distance, begin - reach, end + reach, plane, smoothed[begin - reach :])
-    for start in range(begin, end, CHUNK):
-        stop = min(start + CHUNK, end)
-        count = stop - start
-        if radius:
-            _binomial(smoothed, start - reach + 1, stop + reach - 1, 1, strips[0, 1:])
-            _binomial(strips[0], reach, count + reach, row, strips[1])
-            by_square = strips[1, :count]
-        else:
-            by_square = by_distance[start:stop]
-        _times_step(image, far, near, start, by_square, strips[2])
-        _add(strips[2], gradient[start + far : stop + far])
-        _subtract(strips[2], gradient[start + near : stop + near])
+    begin, stop = first - plane - reach, end + plane + reach
+    _binomial(by_distance, begin - reach, stop + reach, plane, smoothed[begin - reach :])
+    for start in range(begin, stop, CHUNK):
+        count = min(CHUNK, stop - start)
+        _binomial(smoothed, start - reach + 1, start + count + reach - 1, 1, strips[0, 1:])
+        _binomial(strips[0], reach, count + reach, row, strips[1])
+        _pull(image, far, near, start, strips[1, :count], strips[2], gradient)
+
+
+@part
+def _pull(image, far, near, start, by_square, product, gradient):
+    """Add what a range of squared steps gives to the gradient by the image."""
+    count = by_square.size
+    _times_step(image, far, near, start, by_square, product)
+    _add(product, gradient[start + far : start + far + count])
+    _subtract(product, gradient[start + near : start + near + count])
 
 
 @part
@@ -153,34 +168,29 @@ def _subtract(row, to):
 
 
 @part
-def _compare(distances, places, floor, features, weight, runs, rows, by_distance):
-    """Compare distances with features: `descriptors._compare`; adds to `by_distance`."""
-    channels = 2 * places.shape[0]
+def _compare(rows, steps, floor, features, weight, packed, count):
+    """Compare distances with features: `descriptors._compare`, but for the mean over channels in what is returned.
+
+    The first rows hold distances, and their gradient afterwards.
+    """
+    channels, weights = 2 * steps, weight[packed : packed + count]
     share = f32(1) / f32(channels)
-    total = 0.0
-    for run in range(runs.shape[0]):
-        start, packed, count = runs[run]
-        inverse, force, free = rows[channels, :count], rows[channels + 1, :count], rows[channels + 2, :count]
-        error, shared = rows[channels + 3, :count], rows[channels + 4, :count]
-        weights = weight[packed : packed + count]
-        inverse[:] = f32(0)
-        for c in range(channels):
-            begin = start + places[c // 2, c % 2]
-            _add(distances[c // 2, begin : begin + count], inverse)
-        _invert(inverse, weights, floor, share, force, free)
-        error[:] = f32(0)
-        shared[:] = f32(0)
-        for c in range(channels):
-            begin = start + places[c // 2, c % 2]
-            distance = distances[c // 2, begin : begin + count]
-            _attract(distance, inverse, features[c, packed : packed + count], rows[c], error)
-            _share(distance, inverse, rows[c], shared)
-        total += _dot(error, weights)
-        _scale(free, shared)
-        for c in range(channels):
-            begin = start + places[c // 2, c % 2]
-            _resolve(shared, rows[c], force, by_distance[c // 2, begin : begin + count])
-    return total * share
+    inverse, force, free = rows[channels, :count], rows[channels + 1, :count], rows[channels + 2, :count]
+    error, shared = rows[channels + 3, :count], rows[channels + 4, :count]
+    pulls = rows[channels + 5 :]
+    inverse[:] = f32(0)
+    for c in range(channels):
+        _add(rows[c], inverse)
+    _invert(inverse, weights, floor, share, force, free)
+    error[:] = f32(0)
+    shared[:] = f32(0)
+    for c in range(channels):
+        _attract(rows[c], inverse, features[c, packed : packed + count], pulls[c], error)
+        _share(rows[c], inverse, pulls[c], shared)
+    _scale(free, shared)
+    for c in range(channels):
+        _resolve(shared, pulls[c], force, rows[c])
+    return _dot(error, weights)
 
 
 @part
@@ -218,8 +228,14 @@ def _scale(factor, row):
 
 @part
 def _resolve(shared, pull, force, by_distance):
-    for i in range(by_distance.size):
-        by_distance[i] += (shared[i] - pull[i]) * force[i]
+    for i in range(shared.size):
+        by_distance[i] = (shared[i] - pull[i]) * force[i]
+
+
+@part
+def _copy(row, to):
+    for i in range(to.size):
+        to[i] = row[i]
 
 
 @part
