@@ -11,6 +11,10 @@ Box = tuple[slice, slice, slice]
 BOX_SIZE = 56
 """Voxels along the sides of a box on a CPU, at most: larger ones leave the cache, smaller ones keep threads waiting."""
 
+COLUMN = (24, 24, 256)
+"""The same for compiled kernels, which hold less at a time: long where memory is contiguous. 56 x 56 x 56 and
+24 x 24 x 64 took a fifth more time by experiments/kernels.py on pair 07-08."""
+
 
 def whole(shape: tuple[int, ...]) -> Box:
     """Return the box of a whole volume."""

@@ -50,4 +50,4 @@ def mapped_axes(matrix: np.ndarray, box: Box, device: torch.device | str = 'cpu'
 
 def added_axes(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """Add what each axis contributes at every voxel of a box, (3, x, y, z)."""
-    return x[:, :, None, None] + y[:, None, :, None] + z[:, None, None, :]
+    return x[:, :, None, None] + (y[:, None, :, None] + z[:, None, None, :])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -45,10 +45,10 @@ class Similarity(ABC):
     """
 
     support: int = 0
-    block: ClassVar[int] = 1
-    passes: ClassVar[int] = 1
-    feature_based: ClassVar[bool] = False
-    feature_margin: ClassVar[int] = 0
+    block: int = 1
+    passes: int = 1
+    feature_based: bool = False
+    feature_margin: int = 0
     steps: ClassVar[tuple[PatchStep, ...]] = ()
     floor: float = 0.0
 
@@ -112,14 +112,22 @@ class Similarity(ABC):
         return sums.detach(), gradient
 
     def gradient(self, features: Tensor, warped: Tensor, weight: Tensor, upstream: Tensor) -> Tensor:
-        """Return the gradient of ``upstream @ sums`` by `warped`, without a graph: the second of two passes."""
+        """Return the gradient of ``upstream @ sums`` by `warped`, without a graph."""
         with torch.enable_grad():
             leaf = warped.detach().requires_grad_()
             return torch.autograd.grad(upstream @ self.sums(features, leaf, weight), leaf)[0]
 
     def totals(self, features: Tensor, warped: Tensor, weight: Tensor) -> Tensor:
-        """Return `sums` where no gradient is wanted: the first of two passes."""
+        """Return `sums` where no gradient is wanted."""
         return self.sums(features, warped, weight)
+
+    def first_pass(self, features: Tensor, warped: Tensor, weight: Tensor) -> tuple[Tensor, Any]:
+        """Return the sums, and whatever is to be given back to `second_pass`."""
+        return self.totals(features, warped, weight), None
+
+    def second_pass(self, features: Tensor, warped: Tensor, weight: Tensor, upstream: Tensor, kept: Any) -> Tensor:
+        """Return the gradient of ``upstream @ sums`` by `warped`; `kept` is what the first pass returned."""
+        return self.gradient(features, warped, weight, upstream)
 
     def value(self, sums: Tensor) -> Tensor:
         """Return the dissimilarity, low when alike, from the sums over all boxes, (S,) to a scalar."""

@@ -207,9 +207,7 @@ class CompiledTerm:
         """Take over a tile of the torch version."""
         return CompiledBox.of(tile, self.support)
 
-    def sums_and_gradient(
-        self, box: CompiledBox, displacement: Tensor, upstream: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def sums_and_gradient(self, box: CompiledBox, displacement: Tensor) -> tuple[Tensor, Tensor]:
         """Return a box's sums (2,), and the gradient of the first by its part of the displacement, (3, a, b, c).
 
         Parameters
@@ -217,8 +215,6 @@ class CompiledTerm:
         box : CompiledBox
         displacement : Tensor, shape (1, 3, CX, CY, CZ)
             In voxels of the moving volume.
-        upstream : None
-            As these similarities have one pass.
         """
         scratch = self.idle.pop() if self.idle else Scratch()
         a, b, c = (part.stop - part.start for part in box.coarse)
@@ -242,6 +238,7 @@ class CompiledTerm:
             box.weight,
             scratch('lines', b, z),
             scratch('planes', 3, a, y * z),
+            scratch('across', 4, y * z),
             scratch('at', 3, y * z + LONGEST),
             scratch('corners', 11, LONGEST),
             scratch('cells', LONGEST, dtype=np.int32),

@@ -11,7 +11,7 @@ import torch
 
 from bidsreg.registration.image import Image
 from bidsreg.registration.numerics import separable, volumes
-from bidsreg.registration.numerics.boxes import Box, boxes, whole
+from bidsreg.registration.numerics.boxes import COLUMN, Box, boxes, whole
 from bidsreg.registration.numerics.compute import Compute
 from bidsreg.registration.numerics.positions import added_axes, mapped_axes
 from bidsreg.registration.numerics.sampling import Sampler
@@ -37,6 +37,18 @@ class Tile:
     """Which part of the displacement's grid it depends on."""
     matrices: separable.Matrices
     """Interpolation of that part at the box's voxels."""
+
+
+@dataclass(frozen=True, eq=False)
+class FirstPass:
+    """What the first of two passes leaves for the second."""
+
+    tile: Tile
+    warped: Tensor
+    slopes: list[Tensor]
+    weight: Tensor
+    kept: Any
+    """What the similarity wants to be given back."""
 
 
 class DataTerm:
@@ -91,21 +103,22 @@ class DataTerm:
         reach = self.margin * np.abs(to_moving[:3, :3]).sum(1)
         self.lowest = self._tensor(reach)[:, None, None, None]
         self.highest = self._tensor(np.array(moving.data.shape) - 1 - reach)[:, None, None, None]
-        size = None if compute.small_boxes else max(weight.shape)
+        compiled = bool(similarity.steps) and compute.device.type == 'cpu'
+        size = COLUMN if compiled else None if compute.small_boxes else max(weight.shape)
         self.needed = self._needed(compared > 0, interpolation)
         tiles = [
             self._tile(box, features, inner, axes, interpolation)
             for box in boxes(inner[0, 0].cpu().numpy(), size, similarity.block)
         ]
         self.tiles: Sequence[Any] = tiles
-        self.sums_and_gradient: Callable[[Any, Tensor, Tensor | None], tuple[Tensor | None, Tensor]] = self._by_torch
-        if similarity.steps and compute.device.type == 'cpu':
+        self.sums_and_gradient: Callable[[Any, Tensor], tuple[Tensor, Tensor]] = self._by_torch
+        if compiled:
             # here, since it imports numba
             from bidsreg.registration.similarity.compiled import CompiledTerm
 
-            compiled = CompiledTerm(similarity, shown, counts, self.lowest, self.highest)
-            self.tiles = [compiled.box(tile) for tile in tiles]
-            self.sums_and_gradient = compiled.sums_and_gradient
+            kernels = CompiledTerm(similarity, shown, counts, self.lowest, self.highest)
+            self.tiles = [kernels.box(tile) for tile in tiles]
+            self.sums_and_gradient = kernels.sums_and_gradient
 
     def _tensor(self, values: np.ndarray | Tensor) -> Tensor:
         given = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
@@ -149,23 +162,33 @@ class DataTerm:
         """Return positions in the moving volume of a tile's voxels, displaced, (3, x, y, z)."""
         return separable.apply(displacement[(..., *tile.coarse)], tile.matrices)[0].add_(added_axes(*tile.axes))
 
-    def _sums(self, tile: Tile, displacement: Tensor) -> Tensor:
-        at = self._placed(tile, displacement)
-        return self.similarity.totals(tile.features, self.moving.values(at)[None], self._weight(tile, at))
-
-    def _by_torch(self, tile: Tile, displacement: Tensor, upstream: Tensor | None) -> tuple[Tensor | None, Tensor]:
-        """Return a tile's sums and the first one's gradient by the displacement, or that of `upstream` @ sums alone."""
+    def _by_torch(self, tile: Tile, displacement: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a tile's sums, and the gradient of the first by the displacement."""
         at = self._placed(tile, displacement)
         warped, slopes = self.moving(at)
-        parts = tile.features, warped[None], self._weight(tile, at)
-        if upstream is None:
-            sums, by_warped = self.similarity.sums_and_gradient(*parts)
-        else:
-            sums, by_warped = None, self.similarity.gradient(*parts, upstream)
+        sums, by_warped = self.similarity.sums_and_gradient(tile.features, warped[None], self._weight(tile, at))
+        return sums, self._back(tile, slopes, by_warped)
+
+    def _back(self, tile: Tile, slopes: list[Tensor], by_warped: Tensor) -> Tensor:
+        """Return the gradient by the displacement from that by the warped image, whose slopes are overwritten."""
         by_position = slopes[0].mul_(by_warped[0, 0])
         for slope, by_channel in zip(slopes[1:], by_warped[0, 1:], strict=True):
             by_position.addcmul_(slope, by_channel)
-        return sums, separable.apply_transposed(by_position[None], tile.matrices)[0]
+        return separable.apply_transposed(by_position[None], tile.matrices)[0]
+
+    def _first(self, tile: Tile, displacement: Tensor) -> tuple[Tensor, FirstPass]:
+        """Return a tile's sums, and what the second pass needs of the first."""
+        at = self._placed(tile, displacement)
+        warped, slopes = self.moving(at)
+        weight = self._weight(tile, at)
+        sums, kept = self.similarity.first_pass(tile.features, warped[None], weight)
+        return sums, FirstPass(tile, warped[None], slopes, weight, kept)
+
+    def _second(self, first: FirstPass, upstream: Tensor) -> Tensor:
+        """Return the gradient of `upstream` @ sums by the displacement."""
+        tile = first.tile
+        by_warped = self.similarity.second_pass(tile.features, first.warped, first.weight, upstream, first.kept)
+        return self._back(tile, first.slopes, by_warped)
 
     @torch.no_grad()
     def value_and_gradient(self, displacement: Tensor) -> tuple[Tensor, Tensor]:
@@ -174,22 +197,24 @@ class DataTerm:
         if not self.tiles:
             return displacement.new_zeros(()), gradient
         turned = torch.einsum('ij,kjxyz->kixyz', self.turn, displacement)
-        upstream = None
-        if self.similarity.passes == 2:
-            totals = torch.stack(
-                in_threads(lambda tile: self._sums(tile, turned), self.tiles, self.compute.at_a_time)
-            ).sum(0)
-            value, upstream = _slope(self.similarity.value, totals)
-        done = in_threads(
-            lambda tile: self.sums_and_gradient(tile, turned, upstream), self.tiles, self.compute.at_a_time
-        )
-        if upstream is None:
-            totals = torch.stack([sums for sums, _ in done if sums is not None]).sum(0)
-            value, slope = _slope(self.similarity.value, totals)
-        for tile, (_, part) in zip(self.tiles, done, strict=True):
+        passes = self._in_one_pass if self.similarity.passes == 1 else self._in_two_passes
+        value, parts = passes(turned)
+        for tile, part in zip(self.tiles, parts, strict=True):
             gradient[0][(slice(None), *tile.coarse)] += part
-        gradient = torch.einsum('ij,kixyz->kjxyz', self.turn, gradient)
-        return value, gradient if upstream is not None else gradient * slope[0]
+        return value, torch.einsum('ij,kixyz->kjxyz', self.turn, gradient)
+
+    def _in_one_pass(self, turned: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the value, and the gradient of each tile."""
+        done = in_threads(lambda tile: self.sums_and_gradient(tile, turned), self.tiles, self.compute.at_a_time)
+        value, slope = _slope(self.similarity.value, torch.stack([sums for sums, _ in done]).sum(0))
+        return value, [part * slope[0] for _, part in done]
+
+    def _in_two_passes(self, turned: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the same where the gradient needs the totals: what the first pass samples is kept for the second."""
+        done = in_threads(lambda tile: self._first(tile, turned), self.tiles, self.compute.at_a_time)
+        value, upstream = _slope(self.similarity.value, torch.stack([sums for sums, _ in done]).sum(0))
+        firsts = [first for _, first in done]
+        return value, in_threads(lambda first: self._second(first, upstream), firsts, self.compute.at_a_time)
 
     def __call__(self, displacement: Tensor) -> Tensor:
         """Return the dissimilarity as a node of the graph; displacement in mm along the velocity grid's axes."""

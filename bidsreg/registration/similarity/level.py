@@ -14,6 +14,7 @@ from bidsreg.registration.numerics import separable, volumes
 from bidsreg.registration.numerics.compute import Compute
 from bidsreg.registration.numerics.threads import in_threads
 from bidsreg.registration.similarity.base import Similarity
+from bidsreg.registration.similarity.combined import CombinedSimilarity
 from bidsreg.registration.similarity.dataterm import DataTerm
 from bidsreg.registration.volume import Volume
 
@@ -116,7 +117,7 @@ class WeightedTerms:
             images[spacing] = LevelImages.of(problem, spacing, support, block, compute)
         made = [
             (_data_term(problem, images[spacing].trimmed(similarity.support), coarser, similarity, compute), weight)
-            for similarity, weight, spacing in similarities
+            for similarity, weight, spacing in _combined(similarities)
         ]
         return cls(made)
 
@@ -137,6 +138,18 @@ class WeightedTerms:
         for term, weight in self.terms:
             value = value + weight * term(displacement)
         return value
+
+
+def _combined(similarities: Sequence[tuple[Similarity, float, float]]) -> list[tuple[Similarity, float, float]]:
+    """Return the same with those that can share samples of one image grid combined."""
+    apart = [one for one in similarities if one[0].steps or one[0].feature_based]
+    sharing: dict[float, list[tuple[Similarity, float]]] = {}
+    for similarity, weight, spacing in similarities:
+        if not similarity.steps and not similarity.feature_based:
+            sharing.setdefault(spacing, []).append((similarity, weight))
+    for spacing, parts in sharing.items():
+        apart.append((*parts[0], spacing) if len(parts) == 1 else (CombinedSimilarity(parts), 1.0, spacing))
+    return apart
 
 
 def _data_term(

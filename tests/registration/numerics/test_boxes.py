@@ -25,3 +25,15 @@ def test_nothing_to_compare_gives_no_box():
 
 def test_the_box_of_a_volume():
     assert np.zeros((3, 4, 5))[whole((3, 4, 5))].shape == (3, 4, 5)
+
+
+def test_sides_may_differ():
+    weight = np.zeros((20, 21, 50))
+    weight[2:19, 3:18, 4:48] = 1
+    found = boxes(weight, (6, 8, 256))
+    assert all(b.stop - b.start <= n for box in found for b, n in zip(box, (6, 8, 256), strict=True))
+    assert {(z.start, z.stop) for _, _, z in found} == {(4, 48)}
+    count = np.zeros(weight.shape)
+    for box in found:
+        count[box] += 1
+    np.testing.assert_array_equal(count, weight)

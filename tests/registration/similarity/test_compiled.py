@@ -6,9 +6,9 @@ import torch
 
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image
-from bidsreg.registration.numerics import boxes, separable
+from bidsreg.registration.numerics import separable
 from bidsreg.registration.numerics.compute import Compute
-from bidsreg.registration.similarity import SIMILARITIES, compiled
+from bidsreg.registration.similarity import SIMILARITIES, compiled, dataterm
 from bidsreg.registration.similarity.dataterm import DataTerm
 from tests.comparisons import smooth_noise
 
@@ -68,7 +68,7 @@ def assert_same(term, reference, displacement):
 @pytest.mark.parametrize('size', [0.0, 0.7, 6.0])
 def test_value_and_gradient_are_those_of_torch(name, radius, size, monkeypatch):
     """From the start, amid an optimisation, and with voxels that have left the field of view."""
-    monkeypatch.setattr(boxes, 'BOX_SIZE', 9)
+    monkeypatch.setattr(dataterm, 'COLUMN', (9, 8, 11))
     shape = (20, 17, 22)
     counts = np.random.default_rng(5).integers(0, 4, (19, 23, 21)) > 0
     parts = name, radius, shape, inside(shape)
@@ -129,7 +129,7 @@ def test_nan_reaches_the_value():
 
 @pytest.mark.parametrize('radius', [0, 1])
 def test_the_same_to_the_last_bit_for_any_number_of_threads(radius, monkeypatch):
-    monkeypatch.setattr(boxes, 'BOX_SIZE', 6)
+    monkeypatch.setattr(dataterm, 'COLUMN', (6, 6, 12))
     shape = (20, 17, 22)
     answers = []
     for threads in (1, 3):

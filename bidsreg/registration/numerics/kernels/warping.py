@@ -20,12 +20,12 @@ _BANDS = 'UniTuple(u8[:,::1], 3), UniTuple(f4[:,::1], 3)'
 
 @kernel(
     f'f8(f4[:,:,:,::1], i8[::1], {_BANDS}, UniTuple(f4[:,::1], 3), f4[::1], i8[::1], u1[::1], f4[:,::1], f4[:,::1], '
-    'i8, i8[:,::1], i8[:,::1], f4[::1], f4[:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], i4[::1], '
+    'i8, i8[:,::1], i8[:,::1], f4[::1], f4[:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4[:,::1], i4[::1], '
     'f4[::1], f4[:,::1], f4[::1])'
 )
 def warp(
     coarse, corner, neighbours, taps, axes, volume, shape, counts, lowest, highest,
-    margin, needed, compared, weight, lines, planes, at, corners, cells,
+    margin, needed, compared, weight, lines, planes, across, at, corners, cells,
     image, slopes, seen,
 ):  # fmt: skip
     """Sample a volume where a displacement leads, plane by plane, and weigh the voxels.
@@ -62,7 +62,7 @@ def warp(
         Runs of voxels to weigh: the first one, the place of its weight, and how many.
     weight : float32, shape (P,)
         Of the voxels to weigh, as given.
-    lines, planes : float32, shapes (b, Z) and (3, a, Y * Z)
+    lines, planes, across : float32, shapes (b, Z), (3, a, Y * Z) and (4, Y * Z)
         Scratch.
     at, corners, cells : float32, float32 and int32, shapes (3, Y * Z + n), (11, n) and (n,)
         Scratch.
@@ -79,6 +79,9 @@ def warp(
         Sum of `seen`.
     """
     size, length = planes.shape[2], lines.shape[1]
+    for c in range(3):
+        for y in range(neighbours[1].shape[0]):
+            _shifted(axes[1][c, y], axes[2][c], across[c, y * length : (y + 1) * length])
     total, known, sampled, weighed = 0.0, 0, 0, 0
     for x in range(neighbours[0].shape[0]):
         while known <= np.int64(neighbours[0][x, taps[0].shape[1] - 1]):
@@ -86,10 +89,9 @@ def warp(
             known += 1
         for c in range(3):
             _combine(planes[c], neighbours[0][x], taps[0][x], at[c, :size])
-            for y in range(neighbours[1].shape[0]):
-                # the sum is rounded as in torch, and so falls into the same cell
-                _shifted(axes[0][c, x] + axes[1][c, y], axes[2][c], lines[0])
-                _add(lines[0], at[c, y * length : (y + 1) * length])
+            # two sums, rounded as in torch: positions fall into the same cells
+            _shifted(axes[0][c, x], across[c], across[3])
+            _add(across[3], at[c, :size])
         begin = margin + x * size
         while sampled < needed.shape[0] and needed[sampled, 0] < begin + size:
             start, count = needed[sampled]
@@ -169,12 +171,11 @@ def _expand(coarse, corner, x, neighbours, taps, lines, planes):
 @part
 def _gather(row, neighbours, taps, out):
     """Take the banded product with one row."""
-    for i in range(out.size):
-        total = f32(0)
-        for k in range(0, taps.shape[1], 4):
-            total += taps[i, k] * row[neighbours[i, k]] + taps[i, k + 1] * row[neighbours[i, k + 1]]
+    for k in range(0, taps.shape[1], 4):
+        for i in range(out.size):
+            total = taps[i, k] * row[neighbours[i, k]] + taps[i, k + 1] * row[neighbours[i, k + 1]]
             total += taps[i, k + 2] * row[neighbours[i, k + 2]] + taps[i, k + 3] * row[neighbours[i, k + 3]]
-        out[i] = total
+            out[i] = total if k == 0 else out[i] + total
 
 
 @part

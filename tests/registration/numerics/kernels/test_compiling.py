@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bidsreg.registration.numerics.kernels import compiling
+from bidsreg.registration.numerics.kernels.__main__ import every_kernel
 
 
 @pytest.fixture
@@ -29,7 +30,9 @@ def plus_one(a):
 
 
 def made():
-    return compiling.kernel('f4(f4)')(plus_one)
+    kernel = compiling.kernel('f4(f4)')(plus_one)
+    kernel.compile()
+    return kernel
 
 
 def kept(folder):
@@ -102,6 +105,18 @@ def test_a_file_that_is_no_code_is_compiled_anew(places):
 def test_other_types_are_an_error(places):
     with pytest.raises(TypeError):
         made()('one')
+
+
+def test_a_kernel_is_compiled_when_it_is_called_first(places):
+    kernel = compiling.kernel('f4(f4)')(plus_one)
+    assert kept(places['image']) == []
+    assert kernel(np.float32(2)) == 3
+    assert len(kept(places['image'])) == 1
+
+
+def test_an_image_compiles_every_kernel():
+    names = {kernel.__name__ for kernel in every_kernel()}
+    assert {'warp', 'collect', 'mismatch'} <= names
 
 
 def test_nothing_is_compiled_or_imported_before_it_is_needed():
