@@ -31,8 +31,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from common import new_parser
-from real_pairs import carried, centre, grid_around
+from common import least_squares_affine, new_parser
+from real_pairs import carried, grid_around
 from scipy import ndimage as ndi
 
 from bidsreg.app.example import mprage, smooth_noise, turbo_spin_echo
@@ -194,11 +194,14 @@ def middle(image: Image) -> np.ndarray:
 
 # ---------------------------------------------------------------------------------------------------- two people
 def align(fixed: Person, moving: Person) -> np.ndarray:
-    """Find the affine from the world of one person to that of another (4x4, mm), inside the brains, at 4 mm."""
-    start = np.eye(4)
+    """Find the affine from the world of one person to that of another (4x4, mm), inside the brains, at 4 mm.
+
+    The search starts where the centres of the labels say, for heads lie in any position in their label maps.
+    """
     ends = {'fixed': fixed, 'moving': moving}
     masks = {end: Image((one.labels.data > 0).astype(np.uint8), one.labels.grid) for end, one in ends.items()}
-    start[:3, 3] = centre(masks['moving']) - centre(masks['fixed'])
+    common = np.intersect1d(fixed.labels.data, moving.labels.data)
+    start = least_squares_affine(*(centres(one.labels, common[common > 0]) for one in (fixed, moving)))
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
         write_affine('start.txt', start)
         for end, one in ends.items():
@@ -214,6 +217,11 @@ def align(fixed: Person, moving: Person) -> np.ndarray:
             sloppy=True,
         )
     return found
+
+
+def centres(labels: Image, values: np.ndarray) -> np.ndarray:
+    """Return the centre of each label in world mm, shape (N, 3)."""
+    return labels.grid.to_world(np.array(ndi.center_of_mass(labels.data > 0, labels.data, values)))
 
 
 def make_pair(fixed: Person, moving: Person, affine: np.ndarray, voxel: int, folder: Path) -> None:

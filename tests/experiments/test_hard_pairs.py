@@ -14,12 +14,13 @@ SHAPE = (44, 50, 42)
 
 
 def label_map(size=1.0):
-    """Concentric ellipsoids of a head's tissues (FreeSurfer's values), as wide as `size` says."""
-    at = np.moveaxis(np.indices(SHAPE), 0, -1) - (np.array(SHAPE) - 1) / 2
-    radius = np.linalg.norm(at / (1, 1.1, 0.95), axis=-1) / size
-    return np.select([radius < 4, radius < 11, radius < 15, radius < 16.5, radius < 18], [4, 2, 3, 24, 530]).astype(
-        np.int16
-    )
+    """Concentric ellipsoids of a head's tissues (FreeSurfer's values), four balls in them, as wide as `size` says."""
+    at = (np.moveaxis(np.indices(SHAPE), 0, -1) - (np.array(SHAPE) - 1) / 2) / size
+    radius = np.linalg.norm(at / (1, 1.1, 0.95), axis=-1)
+    labels = np.select([radius < 4, radius < 11, radius < 15, radius < 16.5, radius < 18], [4, 2, 3, 24, 530])
+    for value, middle in ((12, (-7, 0, 0)), (51, (7, 0, 0)), (16, (0, -7, -4)), (10, (0, 0, 7))):
+        labels[np.linalg.norm(at - middle, axis=-1) < 2] = value
+    return labels.astype(np.int16)
 
 
 @pytest.fixture(scope='module')
@@ -97,6 +98,13 @@ def test_half_as_many_voxels_are_means_or_the_most_frequent_label():
     assert most.data[0, 0, 0] == 7
     assert most.data.sum() == 7
     np.testing.assert_allclose(mean.grid.to_world([0, 0, 0]), (0.5, 0.5, 0.5))
+
+
+def test_the_search_starts_at_the_centres_of_labels():
+    grid = Grid(SHAPE, np.diag([1.0, 1, 2, 1]))
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[4:7, 10:13, 3:6], labels[20, 20, 20] = 5, 9
+    np.testing.assert_allclose(hard_pairs.centres(Image(labels, grid), np.array([5, 9])), [[5, 11, 8], [20, 20, 40]])
 
 
 def test_pairs_in_both_orders(labels, tmp_path):
