@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -58,14 +58,27 @@ def read_times(root: Path, scans: Sequence[Scan]) -> Times:
 
 
 def _read_sessions(path: Path, subject: str, times: Times) -> None:
-    for row in _rows(path, 'session_id', Left(path, subject, None, ''), times.notes):
+    note = Left(path, subject, None, '')
+    rows = _rows(path, 'session_id', note, times.notes)
+    if rows is None:
+        return
+    listed = [row['session_id'].removeprefix('ses-') for row in rows]
+    for label, row in zip(listed, rows, strict=True):
         if (time := _time(row.get('acq_time'))) is not None:
-            times.sessions[row['session_id'].removeprefix('ses-')] = time
+            times.sessions[label] = time
+    there = [folder.name.removeprefix('ses-') for folder in path.parent.glob('ses-*') if folder.is_dir()]
+    for words, labels in (
+        ('lists sessions without a folder', set(listed) - set(there)),
+        ('does not list', set(there) - set(listed)),
+    ):
+        if labels:
+            names = ', '.join(f'ses-{label}' for label in sorted(labels, key=natural))
+            times.notes.append(Left(path, subject, None, f'{path.name} {words}: {names}'))
 
 
 def _read_scans(path: Path, subject: str, session: str | None, times: Times) -> None:
     missing = []
-    for row in _rows(path, 'filename', Left(path, subject, session, ''), times.notes):
+    for row in _rows(path, 'filename', Left(path, subject, session, ''), times.notes) or ():
         scan = path.parent / row['filename']
         if (time := _time(row.get('acq_time'))) is not None:
             times.scans[scan] = time
@@ -75,12 +88,12 @@ def _read_scans(path: Path, subject: str, session: str | None, times: Times) -> 
         times.notes.append(Left(path, subject, session, f'{path.name} lists what is not there: {", ".join(missing)}'))
 
 
-def _rows(path: Path, key: str, note: Left, notes: list[Left]) -> Iterable[Mapping[str, str]]:
-    """Read the rows of a table that has this column; note why that cannot be done."""
+def _rows(path: Path, key: str, note: Left, notes: list[Left]) -> Sequence[Mapping[str, str]] | None:
+    """Read the rows of a table that has this column; ``None`` if there is none, or it is broken, which is noted."""
     import pandas as pd
 
     if not path.is_file():
-        return []
+        return None
     try:
         table = pd.read_csv(path, sep='\t', dtype=str, keep_default_na=False)
         if key not in table:
@@ -88,7 +101,7 @@ def _rows(path: Path, key: str, note: Left, notes: list[Left]) -> Iterable[Mappi
     except (OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         notes.append(Left(path, note.subject, note.session, f'{path.name} is not used: {reason}'))
-        return []
+        return None
     return table.to_dict('records')
 
 

@@ -69,6 +69,8 @@ def test_sessions_are_counted_as_numbers(tmp_path):
     [
         ('sub-01_sessions.tsv', 'no\ttable\n1\t2\n', 'has no column session_id'),
         ('sub-01_sessions.tsv', b'\xff\xfe\x00\x01', 'is not used'),
+        ('sub-01_sessions.tsv', 'session_id\nses-1\nses-2\n3\nses-x10\nses-x9\n', 'without a folder: ses-x9, ses-x10'),
+        ('sub-01_sessions.tsv', 'session_id\nses-1\n', 'does not list: ses-2, ses-3'),
         ('ses-1/sub-01_ses-1_scans.tsv', '', 'is not used'),
         ('ses-1/sub-01_ses-1_scans.tsv', 'a\tb\nc\td\te\tf\n', 'is not used'),
         ('ses-2/sub-01_ses-2_scans.tsv', 'filename\nanat/sub-01_ses-2_T1w.nii.gz\n', 'lists what is not there'),
@@ -88,6 +90,15 @@ def test_what_is_broken_is_told_in_a_line_of_the_plan(tmp_path, name, text, word
     rows = plan_table(found)
     assert rows[rows['decision'] == 'note']['reason'].tolist() == [note.reason]
     assert path.name in note.reason
+
+
+def test_a_label_that_is_written_otherwise_is_told_twice(tmp_path):
+    _, reason, found = the_t1w(tmp_path, {'sub-01_sessions.tsv': SESSIONS.format('n/a').replace('ses-1', 'ses-01')})
+    assert 'by the order of the sessions' in reason
+    assert [note.reason for note in found.notes] == [
+        'sub-01_sessions.tsv lists sessions without a folder: ses-01',
+        'sub-01_sessions.tsv does not list: ses-1',
+    ]
 
 
 def test_tables_without_sessions(tmp_path):
