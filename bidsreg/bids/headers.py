@@ -23,6 +23,7 @@ FORM_TOLERANCE_MM = 0.1
 #: An image that is shorter (mm) along an axis does not show the whole head.
 SLAB_MM = 100.0
 #: An image that is shorter or longer (mm) than this in its longest direction has another unit than it says.
+#: By judgement, from less than a mouse's head to a whole body; no files but those of the tests were in view.
 LONGEST_MM = (5.0, 2000.0)
 #: Slices are thick from here on (mm), or when they are three times as thick as the image's finest voxel side.
 THICK_MM = 3.0

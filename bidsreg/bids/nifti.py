@@ -18,7 +18,8 @@ LEAST_OFFSET = {348: 352, 540: 544}
 #: mm in a unit of length, by its code in ``xyzt_units``: none, metre, millimetre, micrometre.
 UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 UNIT_NAMES = {1: 'metres', 3: 'micrometres'}
-#: mm between which the voxels of a head may lie, a mouse's brain included.
+#: mm between which the voxels of a head may lie, a mouse's brain included. By judgement; no files but those of the
+#: tests were in view.
 VOXEL_MM = (0.01, 30.0)
 #: FreeSurfer's own format, which its masks have.
 MGH = ('.mgz', '.mgh')

@@ -18,11 +18,12 @@ from bidsreg.preparation.grids import describe_grid, require_same_grid
 FREESURFER = ('brainmask', 'aparc+aseg', 'aseg')
 #: Those of them that leave out what lies between the folds.
 WITH_GAPS = ('aparc+aseg', 'aseg')
-#: mm by which gaps are closed in them, about the width of a sulcus.
+#: mm by which gaps are closed in them, about the width of a sulcus: by judgement, with no such file in view.
 GAP_MM = 4.0
-#: A mask may lose or win this much of its volume when it is resampled: the rest of the brain was out of view.
+#: A mask may lose or win this much of its volume when it is resampled: the rest of the brain was out of view. By
+#: judgement, on the simulated heads of the tests.
 LARGEST_CHANGE = 0.1
-#: At least this much of a resampled mask must lie on the head.
+#: At least this much of a resampled mask must lie on the head. By judgement, on the same heads.
 LEAST_ON_HEAD = 0.8
 
 

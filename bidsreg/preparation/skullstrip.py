@@ -20,8 +20,10 @@ from bidsreg.preparation.masks import fit_mask
 #: whole head and from a fragment.
 PLAUSIBLE_BRAIN_ML = (300.0, 2300.0)
 #: What is smaller than this part of the bright voxels is about zero: undershoot and ringing of interpolation, noise.
+#: By judgement: above what those leave around the simulated heads of the tests; no stripped scan was in view.
 ABOUT_ZERO = 0.03
 #: The background of a stripped image is in the median smaller than this part of the bright voxels; a scan's air is not.
+#: By judgement, between the simulated heads of the tests, stripped and not.
 QUIET = 0.005
 #: The largest part of a volume's outermost voxels that may be non-zero in a stripped image: hardly any.
 LARGEST_RIM = 0.02
