@@ -7,6 +7,7 @@ import numpy as np
 
 from bidsreg.bids.images import load_image
 from bidsreg.errors import InputError
+from bidsreg.frame import AXIS_MM
 from bidsreg.preparation.ants import load_ants, new_image, to_ants
 from bidsreg.preparation.grids import canonical, require_same_grid
 
@@ -22,7 +23,7 @@ def correct_bias(path: str, mask_path: str, *, sloppy: bool = False) -> nb.Nifti
     Splines 200 mm apart on the coarsest of four levels, as the fMRIPrep family has them. The field is estimated on
     the voxels of a grid of about :data:`COARSE_MM` mm around the mask (N4's own shrinking takes all axes alike, which
     leaves hardly a slice of a thick-sliced scan, and its time grows with every voxel, seen or not), on one thread, so
-    that one image always gives the same bits, in whatever order its voxels are stored.
+    that one image always gives the same bits, in whatever order its voxels are stored and wherever its header puts it.
 
     Parameters
     ----------
@@ -74,16 +75,15 @@ def bias_field(data: np.ndarray, inside: np.ndarray, affine: np.ndarray, *, slop
     numpy.ndarray
         float32, positive, of the same shape.
     """
-    zooms = np.linalg.norm(affine[:3, :3], axis=0)
+    # which way the head lies in the world, and the rounding of headers, do not matter to a field
+    zooms = np.round(np.linalg.norm(affine[:3, :3], axis=0) / AXIS_MM) * AXIS_MM
     factors = np.maximum(1, np.round(COARSE_MM / zooms)).astype(int)
     margin = np.ceil(MARGIN_MM / zooms).astype(int)
     where = np.nonzero(inside)
     starts = np.maximum(np.array([axis.min() for axis in where]) - margin, 0)
     stops = np.array([axis.max() for axis in where]) + margin + 1
     thin = tuple(slice(*bounds) for bounds in zip(starts, stops, factors, strict=True))
-    coarse = affine.copy()
-    coarse[:3, :3] *= factors
-    coarse[:3, 3] += affine[:3, :3] @ starts
+    coarse = np.diag([*(zooms * factors), 1.0])
     floor = 1e-4 * max(float(data[inside].mean()), 1e-6)  # N4 takes logarithms
     field = load_ants().n4_bias_field_correction(
         to_ants(nb.Nifti1Image(np.maximum(data[thin], floor), coarse)),

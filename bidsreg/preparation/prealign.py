@@ -15,9 +15,10 @@ import numpy as np
 from bidsreg import SEED
 from bidsreg.bids.images import load_image
 from bidsreg.errors import InputError
+from bidsreg.frame import own_frame, without_rounding
 from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.preparation.ants import load_ants, to_ants
-from bidsreg.preparation.grids import canonical, require_same_grid
+from bidsreg.preparation.grids import require_same_grid
 from bidsreg.registration.itk import read_affine, write_affine
 
 #: Voxel size (mm) of the copies on which starting positions are tried: coarse, as many are tried.
@@ -52,8 +53,9 @@ def prealign(
 ) -> tuple[np.ndarray, str]:
     """Align two images linearly by mutual information with ANTs: the same bits for the same images and seed.
 
-    It is the same matrix in whatever order the voxels are stored. Works in the current folder, where ANTs leaves its
-    files.
+    It is the same matrix in whatever order the voxels are stored, and however the two headers are turned or moved
+    together: ANTs sees the images in the frame of the fixed one (:mod:`bidsreg.frame`). Works in the current folder,
+    where ANTs leaves its files.
 
     Parameters
     ----------
@@ -84,11 +86,14 @@ def prealign(
     """
     fixed, moving = load_image(fixed_path), load_image(moving_path)
     masks = [_grown_mask(fixed_mask, fixed, fixed_path), _grown_mask(moving_mask, moving, moving_path)]
-    # which voxels are sampled depends on their order
-    fixed, moving = canonical(fixed), canonical(moving)
-    masks = [mask and canonical(mask) for mask in masks]
+    # which voxels are sampled depends on their order, and which way the search takes on the axes and their origin
+    straight = nb.as_closest_canonical(fixed)
+    frame = own_frame(straight.affine, straight.shape)
+    fixed, here = _in_frame(fixed, frame)
+    moving, there = _in_frame(moving, frame)
+    masks = [mask and _in_frame(mask, frame)[0] for mask in masks]
     if initial is not None:
-        start, why = read_affine(initial), 'the matrix given'
+        start, why = there @ read_affine(initial) @ np.linalg.inv(here), 'the matrix given'
     elif stage == 'rigid':
         start, why = find_start(fixed, moving, seed=seed)
     else:
@@ -110,7 +115,22 @@ def prealign(
             f'{fixed_path} and {moving_path} could not be aligned: {100 * overlap:.0f} % of the one is in the '
             'field of view of the other. Do they show the same head?'
         )
-    return matrix, why
+    return np.linalg.inv(there) @ matrix @ here, why
+
+
+def _in_frame(image: nb.Nifti1Image, frame: np.ndarray) -> tuple[nb.Nifti1Image, np.ndarray]:
+    """Move an image into a frame, where its voxels are in RAS+ order and its grid is free of rounding.
+
+    Returns
+    -------
+    image, moved
+        The image; and the rigid 4x4 that it was moved by, the frame's but for the rounding of the grid's centre.
+    """
+    turned = nb.as_closest_canonical(nb.Nifti1Image(image.dataobj, frame @ image.affine))
+    affine, shift = without_rounding(turned.affine, turned.shape)
+    moved = frame.copy()
+    moved[:3, 3] += shift
+    return nb.Nifti1Image(turned.dataobj, affine), moved
 
 
 def _overlap(fixed: nb.Nifti1Image, moving: nb.Nifti1Image, matrix: np.ndarray) -> float:

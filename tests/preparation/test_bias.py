@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from bidsreg.errors import InputError
+from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.preparation.bias import correct_bias
 from tests import data
 
@@ -64,6 +65,14 @@ def test_same_bits_in_any_order_of_the_voxels(biased, tmp_path, axes):
     goal = run(biased[0], sloppy=True).as_reoriented(order)
     np.testing.assert_allclose(found.affine, goal.affine, atol=1e-4)
     np.testing.assert_array_equal(found.get_fdata(), goal.get_fdata())
+
+
+def test_same_bits_wherever_the_header_puts_the_head(biased, tmp_path):
+    world = rigid_matrix((14, -9, 7), (130, -40, 25))
+    for name in ('scan', 'mask'):
+        image = nb.load(biased[0] / f'{name}.nii.gz')
+        nb.save(data.image(np.asanyarray(image.dataobj), world @ image.affine), tmp_path / f'{name}.nii.gz')
+    np.testing.assert_array_equal(run(tmp_path, sloppy=True).get_fdata(), run(biased[0], sloppy=True).get_fdata())
 
 
 def test_a_mask_that_does_not_fit_is_refused(biased, tmp_path, here):

@@ -29,6 +29,21 @@ def test_a_known_rigid_transform_is_found_between_odd_grids(rigid_pair, here):
     np.testing.assert_array_equal(run(paths, stage='rigid')[0], matrix)
 
 
+@pytest.mark.parametrize('stage', ['affine', pytest.param('rigid', marks=pytest.mark.slow)])
+def test_headers_that_are_moved_together_change_nothing(stage, here, tmp_path):
+    pair = data.pair((32, 38, 32), 1, known=data.truth(1, turn=(2, -3, 1), shift=(2, 1, -2), amplitude=0))
+    world = rigid_matrix((14, -9, 7), (130, -40, 25))
+    paths = pair.save(tmp_path / 'one')
+    masks = {name: str(paths[name]) for name in ('fixed_mask', 'moving_mask')} if stage == 'affine' else {}
+    plain, _ = run(paths, stage=stage, sloppy=True, **masks)
+    for name in ('fixed', 'moving', 'fixed_mask', 'moving_mask'):
+        image = getattr(pair, name)
+        nb.save(data.image(np.asanyarray(image.dataobj), world @ image.affine), paths[name])
+    found = np.linalg.inv(world) @ run(paths, stage=stage, sloppy=True, **masks)[0] @ world
+    apart = nb.affines.apply_affine(found, pair.points[:, :3]) - nb.affines.apply_affine(plain, pair.points[:, :3])
+    assert np.abs(apart).max() < 1e-3
+
+
 @pytest.mark.slow
 def test_affine_inside_masks_finds_the_scales(here, tmp_path):
     known = data.truth(5, turn=(3, 2, -4), shift=(2, -3, 2), scale=(1.04, 0.97, 1.03), amplitude=0)

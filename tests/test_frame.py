@@ -1,0 +1,46 @@
+"""The frame of a grid: straight axes about its centre, the same however a header moves and rounds."""
+
+import numpy as np
+import pytest
+
+from bidsreg.frame import AXIS_MM, CENTRE_MM, own_frame, without_rounding
+from tests import data
+
+SHAPE = (44, 52, 40)
+SIZES = (0.859375, 1.1, 3.3)
+
+
+@pytest.mark.parametrize('turn', [(0, 0, 0), (14, -9, 7), (-8, 12, 17)])
+def test_a_grid_is_straight_in_its_own_frame(turn):
+    affine = data.grid(SHAPE, 'RAS', turn, SIZES, centre=(31.3, -240, 77))
+    affine = affine.astype(np.float32).astype(float)  # as headers hold it
+    frame = own_frame(affine, SHAPE)
+    np.testing.assert_allclose(frame[:3, :3] @ frame[:3, :3].T, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(frame[:3, :3], data.rotation(*turn).T, atol=1e-6)
+    found, shift = without_rounding(frame @ affine, SHAPE)
+    goal = data.grid(SHAPE, 'RAS', (0, 0, 0), np.round(np.divide(SIZES, AXIS_MM)) * AXIS_MM)
+    np.testing.assert_array_equal(found, goal)
+    assert np.abs(shift).max() < 1e-9
+
+
+def test_a_straight_grid_is_not_turned():
+    affine = data.grid(SHAPE, voxel=SIZES, turn=(1e-6, -2e-6, 0))
+    np.testing.assert_array_equal(own_frame(affine, SHAPE)[:3, :3], np.eye(3))
+
+
+def test_a_sheared_grid_keeps_its_shear():
+    affine = data.grid(SHAPE, turn=(5, 3, -8), shear=0.1)
+    found = own_frame(affine, SHAPE) @ affine
+    unit = found[:3, :3] / np.linalg.norm(found[:3, :3], axis=0)
+    np.testing.assert_allclose(unit, unit.T, atol=1e-9)  # the symmetric factor of the polar decomposition
+    assert unit[0, 1] > 0.04
+
+
+def test_the_centre_of_another_grid_is_rounded_and_the_shift_told():
+    affine = data.grid(SHAPE, voxel=SIZES, centre=(3.017, -4.4, 0.01))
+    found, shift = without_rounding(affine, SHAPE)
+    assert 0 < np.abs(shift).max() <= CENTRE_MM / 2
+    middle = (np.array(SHAPE) - 1) / 2
+    at = found[:3, :3] @ middle + found[:3, 3]
+    np.testing.assert_allclose(at, np.array([3.017, -4.4, 0.01]) + shift, atol=1e-9)
+    np.testing.assert_allclose(at / CENTRE_MM, np.round(at / CENTRE_MM), atol=1e-9)
