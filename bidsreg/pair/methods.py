@@ -91,20 +91,21 @@ class PresetMethod(PairMethod['Result']):
         check_read(self.preset, preset(request.method))
 
     def register(self, fixed: Image, moving: Image, inputs: Mapping[str, Any]) -> Result:
-        """Solve, with all voxels in one order: the network starts from the axes of the grid."""
+        """Solve in the frame of the fixed image: the network starts from the axes of the grid."""
         import torch
 
-        from bidsreg.registration import Image, register
+        from bidsreg.pair.framing import Framing
+        from bidsreg.registration import register
 
         if self.request.threads:
             torch.set_num_threads(self.request.threads)
         tell = teller(sys.stderr, self.request.quiet)
         seed = self.request.seed
-        turned: dict[str, Any] = {
-            name: value.canonical() if isinstance(value, Image) else value for name, value in inputs.items()
-        }
-        fixed, moving = fixed.canonical(), moving.canonical()
-        return register(fixed, moving, self.preset, device=self.device, seed=seed, callback=tell, **turned)
+        framing = Framing(fixed, moving)
+        given = framing.inputs(inputs)
+        pair = framing.fixed, framing.moving
+        found = register(*pair, self.preset, device=self.device, seed=seed, callback=tell, **given)
+        return framing.result(found, inputs)
 
     def facts(self, result: Result) -> dict[str, Any]:
         """Return what result.json says: the settings that were used, which are stiffer where the first ones folded."""
