@@ -26,7 +26,7 @@ Tensor = torch.Tensor
 UNIT = 32
 """Runs have multiples of so many voxels, which are worked at a time with AVX2: one beyond costs as much as eight. So
 shorter gaps are worked as well."""
-LONGEST = 4 * UNIT
+LONGEST = 8 * UNIT
 """Voxels of a run: what is worked at a time stays in the first cache."""
 
 
@@ -290,6 +290,6 @@ class CompiledTerm:
             scratch('by_distance', count, room),
             scratch('smoothed', room),
             scratch('strips', 3, patches.CHUNK + 2 * row + 2),
-            scratch('rows', 4 * count + 5, LONGEST),
+            scratch('rows', 2 * count + 4, LONGEST),
             gradient,
         )

@@ -59,7 +59,7 @@ def mismatch(
         Scratch.
     strips : float32, shape (3, CHUNK + 2 * row + 2)
         Scratch.
-    rows : float32, shape (4K + 5, n)
+    rows : float32, shape (2K + 4, n)
         Scratch.
     gradient : float32, shape (N,)
         By the image; overwritten.
@@ -73,7 +73,6 @@ def mismatch(
             _smoothed_squares(image, far[k], near[k], row, first - plane, end + plane, strips, smoothed)
             _binomial(smoothed, first, end, plane, distances[k, first:end])
     total = 0.0
-    share = f32(1) / f32(2 * far.size)
     for run in range(runs.shape[0]):
         start, packed, count = runs[run]
         for c in range(2 * far.size):
@@ -92,7 +91,7 @@ def mismatch(
     if radius:
         for k in range(far.size):
             _pull_smoothed(image, far[k], near[k], row, plane, first, end, by_distance[k], smoothed, strips, gradient)
-    return total * share
+    return total / (2 * far.size)
 
 
 @part
@@ -174,23 +173,20 @@ def _compare(rows, steps, floor, features, weight, packed, count):
     The first rows hold distances, and their gradient afterwards.
     """
     channels, weights = 2 * steps, weight[packed : packed + count]
-    share = f32(1) / f32(channels)
-    inverse, force, free = rows[channels, :count], rows[channels + 1, :count], rows[channels + 2, :count]
-    error, shared = rows[channels + 3, :count], rows[channels + 4, :count]
-    pulls = rows[channels + 5 :]
+    inverse, shared = rows[channels, :count], rows[channels + 1, :count]
+    force, free = rows[channels + 2, :count], rows[channels + 3, :count]
     inverse[:] = f32(0)
-    for c in range(channels):
-        _add(rows[c], inverse)
-    _invert(inverse, weights, floor, share, force, free)
-    error[:] = f32(0)
     shared[:] = f32(0)
     for c in range(channels):
-        _attract(rows[c], inverse, features[c, packed : packed + count], pulls[c], error)
-        _share(rows[c], inverse, pulls[c], shared)
+        _add(rows[c], inverse)
+    _invert(inverse, weights, floor, f32(1) / f32(channels), force, free)
+    total = 0.0
+    for c in range(channels):
+        total += np.float64(_attract(rows[c], inverse, features[c, packed : packed + count], weights, shared))
     _scale(free, shared)
     for c in range(channels):
-        _resolve(shared, pulls[c], force, rows[c])
-    return _dot(error, weights)
+        _resolve(shared, force, rows[c])
+    return total
 
 
 @part
@@ -204,20 +200,21 @@ def _invert(inverse, weight, floor, share, force, free):
 
 
 @part
-def _attract(distance, inverse, feature, pull, error):
-    """Add the squared difference of a channel's features to `error`; `pull` is half its gradient by -d / v."""
-    for i in range(error.size):
-        descriptor = _decay(distance[i] * inverse[i])
-        difference = descriptor - f32(1 / WHOLE) * f32(feature[i])
-        error[i] += difference * difference
-        pull[i] = descriptor * difference
+def _attract(row, inverse, feature, weight, shared):
+    """Compare a channel: turns distances into `pull`, half the gradient by -d / v, and returns weighted squares.
 
-
-@part
-def _share(distance, inverse, pull, shared):
-    """Add what a channel pulls at the variance that all have in common."""
+    The variance is pulled at by all channels together: by `shared`.
+    """
+    total = f32(0)
     for i in range(shared.size):
-        shared[i] += distance[i] * inverse[i] * pull[i]
+        ratio = row[i] * inverse[i]
+        descriptor = _decay(ratio)
+        difference = descriptor - f32(1 / WHOLE) * f32(feature[i])
+        total += weight[i] * (difference * difference)
+        pull = descriptor * difference
+        shared[i] += ratio * pull
+        row[i] = pull
+    return total
 
 
 @part
@@ -227,23 +224,16 @@ def _scale(factor, row):
 
 
 @part
-def _resolve(shared, pull, force, by_distance):
+def _resolve(shared, force, row):
+    """Turn pulls into the gradient by the distances."""
     for i in range(shared.size):
-        by_distance[i] = (shared[i] - pull[i]) * force[i]
+        row[i] = (shared[i] - row[i]) * force[i]
 
 
 @part
 def _copy(row, to):
     for i in range(to.size):
         to[i] = row[i]
-
-
-@part
-def _dot(a, b):
-    total = 0.0
-    for i in range(a.size):
-        total += np.float64(a[i] * b[i])
-    return total
 
 
 @part

@@ -46,7 +46,7 @@ def by_kernel(image, features, weight, floor, radius, steps):
         np.full((count, room if radius else 0), 7, np.float32),
         np.full(room if radius else 0, 7, np.float32),
         np.zeros((3, patches.CHUNK + 2 * row + 2), np.float32),
-        np.zeros((4 * count + 5, length), np.float32),
+        np.zeros((2 * count + 4, length), np.float32),
         gradient,
     )
     return value, gradient[margin : margin + x * plane].reshape(image.shape)
