@@ -24,9 +24,10 @@ from common import head, new_parser, row, stripped_brain
 
 from bidsreg.benchmark import judge
 from bidsreg.benchmark.labels import read_label_list
-from bidsreg.registration import Image, Preset, preset, register
+from bidsreg.registration import Image, Preset, register
+from bidsreg.registration.presets import DESCRIPTORS_BETWEEN
 
-BASE = preset('node-mind-inter')
+BASE = DESCRIPTORS_BETWEEN
 VARIANTS: dict[str, Preset] = {
     'as it is (MIND-SSC, network, midpoint, H1 and divergence)': BASE,
     'MIND': replace(BASE, similarity='mind'),

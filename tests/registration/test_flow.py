@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.linalg import expm
+from torchdiffeq import odeint
 
 from bidsreg.registration import flow as flow_module
-from bidsreg.registration.flow import ADAPTIVE, FIXED, SOLVERS, Eulerian, Solver, carried, flow, integrate
+from bidsreg.registration.flow import ADAPTIVE, FIXED, SOLVERS, STEPS, Eulerian, Solver, carried, flow, integrate
 
 GENERATOR = np.array([[0.1, -0.6, 0.2], [0.5, -0.1, 0.3], [-0.2, 0.1, 0.15]])
 
@@ -40,6 +41,16 @@ def test_every_solver_finds_the_linear_flow(method):
     end = flow(velocity, start, Solver(method, 32, tolerance=1e-6))
     assert (end - exact(start)).abs().max() < (0.02 if method == 'euler' else 3e-3)
     assert method in FIXED + ADAPTIVE
+
+
+@pytest.mark.parametrize('backward', [False, True])
+@pytest.mark.parametrize('method', STEPS)
+def test_steps_of_our_own_are_those_of_torchdiffeq(method, backward):
+    velocity, start = linear_velocity()
+    rate = Eulerian(torch.cat([velocity, 0.5 * velocity, -velocity]))
+    span = torch.tensor([1.0, 0.0] if backward else [0.0, 1.0], dtype=torch.float64)
+    wanted = odeint(rate, start, span, method=method, options={'step_size': 0.25})[-1]
+    torch.testing.assert_close(integrate(rate, start, Solver(method, 4), backward), wanted, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize('method', ['euler', 'rk4', 'dopri5'])

@@ -12,7 +12,7 @@ def test_patches_go_with_the_levels_and_the_last_with_the_loosened_stage():
     within = preset('node-mind')
     assert [within.patch(level) for level in (0, 1, 2, -1)] == [1, 1, 1, 0]
     assert [preset('node-mind-fast').patch(level) for level in (0, 1, -1)] == [1, 1, 0]
-    assert [preset('node-mind-inter').patch(level) for level in range(4)] == [1, 1, 0, 0]
+    assert [preset('node-mind-inter').patch(level) for level in range(5)] == [1, 1, 1, 0, 0]
     few = dataclasses.replace(within, patches=(2, 1))
     assert [few.patch(level) for level in (0, 1, 2, -1)] == [2, 1, 1, 1]
 
