@@ -95,8 +95,8 @@ class Similarity(ABC):
         warped : Tensor, shape (1, 1, x, y, z)
             The warped moving image; if feature-based, its warped features at the compared voxels alone, of the shape of
             `features`.
-        weight : Tensor, shape (1, 1, x - 2s, y - 2s, z - 2s)
-            Which voxels count.
+        weight : Tensor, shape (1, M, x - 2s, y - 2s, z - 2s)
+            Which voxels count, for each of the `margins`, of which most have one.
 
         Returns
         -------
@@ -132,6 +132,11 @@ class Similarity(ABC):
     def value(self, sums: Tensor) -> Tensor:
         """Return the dissimilarity, low when alike, from the sums over all boxes, (S,) to a scalar."""
         return sums[0] / sums[1].clamp_min(1)
+
+    @property
+    def margins(self) -> tuple[int, ...]:
+        """Return by how many voxels what is compared must lie inside the moving field of view; one for each weight."""
+        return (0 if self.feature_based else self.support,)
 
     def core(self, volume: Tensor) -> Tensor:
         """Return a volume without `support` voxels on every side."""

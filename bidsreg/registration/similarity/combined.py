@@ -34,6 +34,11 @@ class CombinedSimilarity(Similarity):
         self.channels: list[int] = []
         self.lengths: list[int] = []
 
+    @property
+    def margins(self) -> tuple[int, ...]:
+        """Return those of the parts."""
+        return tuple(part.support for part, _ in self.parts)
+
     def calibrate(self, fixed: Tensor, warped: Tensor, weight: Tensor) -> None:
         """Calibrate every part."""
         for part, _ in self.parts:
@@ -75,8 +80,9 @@ class CombinedSimilarity(Similarity):
 
     def _each(self, features: Tensor, warped: Tensor, weight: Tensor) -> Iterator[tuple[Similarity, Parts]]:
         """Yield every part with what it is given."""
-        for (part, _), own in zip(self.parts, features.split(self.channels, 1), strict=True):
-            yield part, (_cropped(own, self._lacking(part)), self._for(part, warped), weight)
+        each = zip(self.parts, features.split(self.channels, 1), weight.split(1, 1), strict=True)
+        for (part, _), own, counted in each:
+            yield part, (_cropped(own, self._lacking(part)), self._for(part, warped), counted)
 
     def _for(self, part: Similarity, volume: Tensor) -> Tensor:
         """Return a volume without the voxels beyond a part's support."""

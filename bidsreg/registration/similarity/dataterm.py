@@ -100,9 +100,11 @@ class DataTerm:
         self.moving = Sampler(similarity.moving_features(shown)[0])
         self.counts = None if counts is None else Sampler(self._tensor(counts.data)[None])
         # a voxel counts where its whole support lies in the moving field of view
-        reach = self.margin * np.abs(to_moving[:3, :3]).sum(1)
-        self.lowest = self._tensor(reach)[:, None, None, None]
-        self.highest = self._tensor(np.array(moving.data.shape) - 1 - reach)[:, None, None, None]
+        self.bounds = []
+        for margin in similarity.margins:
+            reach = margin * np.abs(to_moving[:3, :3]).sum(1)
+            edges = reach, np.array(moving.data.shape) - 1 - reach
+            self.bounds.append([self._tensor(edge)[:, None, None, None] for edge in edges])
         compiled = bool(similarity.steps) and compute.device.type == 'cpu'
         size = COLUMN if compiled else None if compute.small_boxes else max(weight.shape)
         self.needed = self._needed(compared > 0, interpolation)
@@ -116,7 +118,7 @@ class DataTerm:
             # here, since it imports numba
             from bidsreg.registration.similarity.compiled import CompiledTerm
 
-            kernels = CompiledTerm(similarity, shown, counts, self.lowest, self.highest)
+            kernels = CompiledTerm(similarity, shown, counts, *self.bounds[0])
             self.tiles = [kernels.box(tile) for tile in tiles]
             self.sums_and_gradient = kernels.sums_and_gradient
 
@@ -150,12 +152,12 @@ class DataTerm:
         )
 
     def _weight(self, tile: Tile, at: Tensor) -> Tensor:
-        """Return which voxels of a tile count where they lie now."""
+        """Return which voxels of a tile count where they lie now, for each margin of the similarity."""
         m = self.margin
         core = at[:, m : at.shape[1] - m, m : at.shape[2] - m, m : at.shape[3] - m]
-        seen = ((core >= self.lowest) & (core <= self.highest)).all(0)
+        seen = torch.stack([((core >= lowest) & (core <= highest)).all(0) for lowest, highest in self.bounds])
         if self.counts is not None:
-            seen &= self.counts.nearest(core)[0] > 0.5
+            seen &= self.counts.nearest(core) > 0.5
         return tile.weight * seen
 
     def _placed(self, tile: Tile, displacement: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ def given(similarity):
     rng = torch.Generator().manual_seed(5)
     weight = (torch.rand((1, 1, *(n - 4 for n in SHAPE)), generator=rng, dtype=fixed.dtype) > 0.2).to(fixed.dtype)
     similarity.calibrate(fixed[cut], warped[cut], weight)
-    return similarity.features(fixed[cut]), warped[cut], weight
+    return similarity.features(fixed[cut]), warped[cut], weight.expand(1, len(similarity.margins), -1, -1, -1)
 
 
 def test_value_and_gradient_are_the_weighted_sums():
