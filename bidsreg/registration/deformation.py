@@ -211,12 +211,10 @@ class Deformation:
     def _determinant(self) -> Image:
         return Image(metrics.jacobian_determinant(self.field, self.grid), self.domain)
 
-    def save(self, path: str | Path) -> None:
-        """Write as an ITK composite .h5."""
-        if self.is_inverse:
-            itk.write_composite(path, np.linalg.inv(self.affine), self.inverse, self.grid, affine_first=True)
-        else:
-            itk.write_composite(path, self.affine, self.forward, self.grid)
+    def save(self, path: str | Path, threads: int = 1) -> None:
+        """Write as an ITK composite .h5, packed by so many threads; the file does not depend on how many."""
+        first = self.is_inverse
+        itk.write_composite(path, self.matrix, self.field, self.grid, affine_first=first, threads=threads)
 
     @classmethod
     def load(cls, forward: str | Path, inverse: str | Path) -> Deformation:

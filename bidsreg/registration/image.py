@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage as ndi
 
+from bidsreg.registration import packing
 from bidsreg.registration.grid import Grid
 
 FWHM = 2 * np.sqrt(2 * np.log(2))
@@ -75,14 +77,28 @@ class Image:
         x, y, z = data.shape
         return cls(data, Grid((x, y, z), image.affine))
 
-    def save(self, path: str | Path) -> None:
-        """Write as NIfTI in mm, with equal qform and sform (code 1: scanner) where the axes are at right angles."""
+    def save(self, path: str | Path, threads: int = 1) -> None:
+        """Write as NIfTI in mm, with equal qform and sform (code 1: scanner) where the axes are at right angles.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file, ``.nii`` or ``.nii.gz``.
+        threads : int
+            How many pack the latter; the file does not depend on it.
+        """
         image = nib.Nifti1Image(self.data, self.grid.affine)
         image.header.set_xyzt_units('mm', 'sec')
         image.set_sform(self.grid.affine, code=1)
         if self.grid.is_orthogonal():
             image.set_qform(self.grid.affine, code=1)
-        nib.save(image, path)
+        if not str(path).endswith('.nii.gz'):
+            nib.save(image, path)
+            return
+        stream = io.BytesIO()
+        image.to_stream(stream)
+        with open(path, 'wb') as file:
+            file.writelines(packing.gzipped(stream.getbuffer(), threads))
 
     def canonical(self) -> Image:
         """Return the same voxels in the order that is closest to RAS+; none is interpolated.

@@ -8,11 +8,16 @@ import h5py
 import numpy as np
 from scipy.io import loadmat
 
+from bidsreg.registration import packing
 from bidsreg.registration.atomic import write_atomic, write_text
 from bidsreg.registration.grid import Grid
+from bidsreg.registration.numerics.pool import in_order
 
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 """RAS to LPS and back."""
+_LPS = np.array([-1, -1, 1], np.float32)
+CHUNK = 1 << 18
+"""Values of a field that are packed together, about: whole planes."""
 
 
 def write_affine(path: str | Path, matrix: np.ndarray) -> None:
@@ -90,7 +95,13 @@ def _fixed_parameters(grid: Grid) -> np.ndarray:
 
 
 def write_composite(
-    path: str | Path, affine: np.ndarray, displacement: np.ndarray, grid: Grid, *, affine_first: bool = False
+    path: str | Path,
+    affine: np.ndarray,
+    displacement: np.ndarray,
+    grid: Grid,
+    *,
+    affine_first: bool = False,
+    threads: int = 1,
 ) -> None:
     """Write an affine and a displacement field as one ITK composite transform.
 
@@ -106,11 +117,20 @@ def write_composite(
         Axes at right angles.
     affine_first : bool
         Points go through the affine first, then through the field (an inverse); else the field first.
+    threads : int
+        How many pack; the file does not depend on it.
     """
-    lps = (displacement * np.array([-1, -1, 1])).astype(np.float32)
     matrix = FLIP @ affine @ FLIP
-    field = ('DisplacementField', _fixed_parameters(grid), lps.transpose(2, 1, 0, 3).ravel())
-    linear = ('Affine', np.zeros(3), np.concatenate([matrix[:3, :3].ravel(), matrix[:3, 3]]))
+    parameters = np.concatenate([matrix[:3, :3].ravel(), matrix[:3, 3]]).astype(np.float32)
+
+    def write_field(group: h5py.Group, name: str) -> None:
+        _write_field(group, name, displacement, threads)
+
+    def write_linear(group: h5py.Group, name: str) -> None:
+        group.create_dataset(name, data=parameters)
+
+    field = ('DisplacementField', _fixed_parameters(grid), write_field)
+    linear = ('Affine', np.zeros(3), write_linear)
     text = h5py.string_dtype('ascii')
 
     def write(target: Path) -> None:
@@ -121,13 +141,40 @@ def write_composite(
             group = file.create_group('TransformGroup')
             group.create_dataset('0/TransformType', (1,), text, data=['CompositeTransform_float_3_3'])
             # ITK applies the last transform of the list first
-            for i, (kind, fixed, moving) in enumerate((field, linear) if affine_first else (linear, field), 1):
+            for i, (kind, fixed, write_moving) in enumerate((field, linear) if affine_first else (linear, field), 1):
                 group.create_dataset(f'{i}/TransformType', (1,), text, data=[f'{kind}Transform_float_3_3'])
                 group.create_dataset(f'{i}/TransformFixedParameters', data=np.asarray(fixed, dtype=np.float64))
-                packed = {'compression': 'gzip', 'compression_opts': 1, 'shuffle': True} if moving.size > 100 else {}
-                group.create_dataset(f'{i}/TransformParameters', data=moving.astype(np.float32), **packed)
+                write_moving(group, f'{i}/TransformParameters')
 
     write_atomic(Path(path), write)
+
+
+def _write_field(group: h5py.Group, name: str, displacement: np.ndarray, threads: int) -> None:
+    """Write a field as one row of LPS vectors, X running fastest; chunks of whole planes are packed in threads."""
+    x, y, z = displacement.shape[:3]
+    plane = x * y * 3
+    step = min(max(CHUNK // plane, 1), z)
+
+    def pack(start: int) -> bytes:
+        # the last chunk is as long as the others: what lies behind the row is not read
+        chunk = np.zeros((step, y, x, 3), np.float32)
+        planes = displacement[:, :, start : start + step].transpose(2, 1, 0, 3)
+        for component, sign in enumerate(_LPS):
+            np.multiply(planes[..., component], sign, out=chunk[: len(planes), ..., component], casting='same_kind')
+        return packing.shuffled(chunk)
+
+    data = group.create_dataset(
+        name,
+        (plane * z,),
+        np.float32,
+        chunks=(plane * step,),
+        compression='gzip',
+        compression_opts=packing.LEVEL,
+        shuffle=True,
+    )
+    starts = range(0, z, step)
+    for start, packed in zip(starts, in_order(pack, starts, threads), strict=True):
+        data.id.write_direct_chunk((start * plane,), packed)
 
 
 def read_composite(path: str | Path) -> tuple[np.ndarray, np.ndarray, Grid, bool]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
 import torch
+
+from bidsreg.registration.numerics.pool import in_order
 
 Item = TypeVar('Item')
 Answer = TypeVar('Answer')
@@ -82,7 +83,4 @@ def threads_given_back(size: int) -> Iterator[None]:
 
 def in_threads(work: Callable[[Item], Answer], items: Sequence[Item], threads: int) -> list[Answer]:
     """Do `work` on every item, `threads` at a time; the answers in the order of the items."""
-    if threads < 2 or len(items) < 2:
-        return [work(item) for item in items]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, items))
+    return list(in_order(work, items, threads if len(items) > 1 else 1))
