@@ -48,7 +48,13 @@ def affine_alone(deformation: Deformation) -> Deformation:
     return dataclasses.replace(deformation, forward=still, inverse=still)
 
 
-def numbers(result: Result | ProgramResult, deformation: Deformation, decision: Mapping[str, str]) -> dict[str, Any]:
+def numbers(
+    result: Result | ProgramResult,
+    deformation: Deformation,
+    determinant: Image,
+    decision: Mapping[str, str],
+    threads: int = 1,
+) -> dict[str, Any]:
     """Return what result.json says about a result and the deformation that is kept of it.
 
     Parameters
@@ -57,8 +63,12 @@ def numbers(result: Result | ProgramResult, deformation: Deformation, decision: 
         What the method found.
     deformation : Deformation
         What is written: that of the result, or its affine alone.
+    determinant : Image
+        Its Jacobian determinant on its own grid.
     decision : mapping
         From `decide`.
+    threads : int
+        How many work.
     """
     import numpy as np
 
@@ -74,10 +84,10 @@ def numbers(result: Result | ProgramResult, deformation: Deformation, decision: 
         'loss_history': result.history,
         'decision': decision,
         'evidence': evidence.as_dict(result.evidence),
-        'jacobian': metrics.jacobian_summary(deformation.jacobian().data, inside, folds),
+        'jacobian': metrics.jacobian_summary(determinant.data, inside, folds),
         'displacement_mm': {'mean': float(lengths.mean()), **metrics.summary(lengths, {'p95': 95, 'max': 100})},
         'inverse_consistency_mm': metrics.inverse_consistency(
-            deformation.forward, deformation.inverse, deformation.grid, inside
+            deformation.forward, deformation.inverse, deformation.grid, inside, threads
         ),
         'grid': {
             'shape': list(deformation.grid.shape),
@@ -121,9 +131,8 @@ def write_results(
     """
     decision = decide(keep, result.evidence)
     deformation = result.deformation if decision['kept'] == 'diffeo' else affine_alone(result.deformation)
-    answer = {**facts, **numbers(result, deformation, decision)}
     with atomic_folder(out) as folder:
-        _write_files(folder, deformation, fixed, moving)
+        answer = {**facts, **_write_files(folder, deformation, fixed, moving, result, decision)}
         answer['seconds'] = {'load': loaded - began, **result.seconds, 'total': time.perf_counter() - began}
         answer |= peak_memory_mb(facts['device'])
         (folder / 'result.json').write_text(json.dumps(answer, indent=1))
@@ -141,16 +150,37 @@ def peak_memory_mb(device: str) -> dict[str, float]:
     return out
 
 
-def _write_files(folder: Path, deformation: Deformation, fixed: Image, moving: Image) -> None:
-    """Write images and transforms, several at a time: packing them takes seconds."""
+def _write_files(
+    folder: Path,
+    deformation: Deformation,
+    fixed: Image,
+    moving: Image,
+    result: Result | ProgramResult,
+    decision: Mapping[str, str],
+) -> dict[str, Any]:
+    """Write images and transforms and return the `numbers`, all at a time: sampling and packing take seconds."""
     import torch
 
+    from bidsreg.registration.deformation import sampled_determinant
     from bidsreg.registration.numerics.threads import in_threads
 
-    tasks: tuple[Callable[[], Any], ...] = (
-        lambda: deformation.apply(moving, fixed.grid).save(folder / 'warped.nii.gz'),
-        lambda: deformation.save(folder / 'forward.h5'),
-        lambda: deformation.jacobian(fixed.grid).save(folder / 'jacobian.nii.gz'),
-        lambda: deformation.inverted().save(folder / 'inverse.h5'),
-    )
-    in_threads(lambda task: task(), tasks, torch.get_num_threads())
+    threads = torch.get_num_threads()
+
+    def warped(share: int) -> None:
+        deformation.apply(moving, fixed.grid, threads=share).save(folder / 'warped.nii.gz', share)
+
+    def determinant(share: int) -> dict[str, Any]:
+        own = deformation.jacobian(threads=share)
+        sampled_determinant(own, fixed.grid).save(folder / 'jacobian.nii.gz', share)
+        return numbers(result, deformation, own, decision, share)
+
+    def forward(share: int) -> None:
+        deformation.save(folder / 'forward.h5', share)
+
+    def inverse(share: int) -> None:
+        deformation.inverted().save(folder / 'inverse.h5', share)
+
+    # those that take longest begin
+    tasks: tuple[Callable[[int], Any], ...] = (warped, determinant, forward, inverse)
+    share = max(1, threads // len(tasks))
+    return in_threads(lambda task: task(share), tasks, threads)[1]

@@ -13,9 +13,10 @@ from scipy import ndimage as ndi
 from bidsreg.registration import itk, metrics
 from bidsreg.registration.grid import Grid, apply_affine
 from bidsreg.registration.image import Image, resample
+from bidsreg.registration.numerics.pool import in_order
 
-SLAB_VOXELS = 1 << 20
-"""Voxels worked on at a time, in whole slices: bounds the memory of coordinate arrays."""
+SLAB_VOXELS = 1 << 18
+"""Voxels worked on at a time, in whole slices: bounds the memory of coordinate arrays, and is what a thread takes."""
 ROUND_OFF = 1e-9
 """mm: displacements below it are the rounding of coordinates."""
 BORDER = 1e-3
@@ -84,7 +85,7 @@ class Deformation:
             return points + metrics.displacement_at(self.inverse, self.grid, points)
         return apply_affine(self.affine, points + metrics.displacement_at(self.forward, self.grid, points))
 
-    def apply(self, image: Image, grid: Grid, order: int = 1) -> Image:
+    def apply(self, image: Image, grid: Grid, order: int = 1, threads: int = 1) -> Image:
         """Resample an image onto `grid` through the deformation, in one interpolation.
 
         Parameters
@@ -95,13 +96,15 @@ class Deformation:
             In the other world.
         order : int
             Of the interpolating spline: 1 for intensities, 0 for the nearest label; see also `apply_labels`.
+        threads : int
+            How many work; the result does not depend on it.
 
         Returns
         -------
         Image
             Of the image's type; zero where the deformation leads out of its field of view.
         """
-        return self._pull(image, grid, lambda at: _interpolate(image.data, at, order))
+        return self._pull(image, grid, lambda at: _interpolate(image.data, at, order), threads)
 
     def apply_labels(self, labels: Image, grid: Grid) -> Image:
         """Resample labels onto `grid`: every voxel takes the one label that linear interpolation gives most weight.
@@ -124,17 +127,35 @@ class Deformation:
         """
         return self._pull(labels, grid, lambda at: _heaviest_label(labels.data, at))
 
-    def _pull(self, image: Image, grid: Grid, values: Callable[[np.ndarray], np.ndarray]) -> Image:
-        """Fill `grid` by a function of voxel positions (3, N) in the image: `values` within its field of view."""
+    def _pull(self, image: Image, grid: Grid, values: Callable[[np.ndarray], np.ndarray], threads: int = 1) -> Image:
+        """Fill `grid` by a function of voxel positions (3, N) in the image: `values` within its field of view.
+
+        With M the matrix and u the field of this direction a point x leads to M x + L u(P x): P takes it to the field's
+        world and L turns displacements, the one or the other of them being M. All of it in voxels.
+        """
         out = np.zeros(grid.shape, image.data.dtype)
         limit = np.array(image.grid.shape)[:, None] - 0.5
-        for slab, points in _slabs(grid):
-            at = image.grid.to_voxels(self.points(points)).T
+        to_image = np.linalg.inv(image.grid.affine)
+        straight = to_image @ self.matrix @ grid.affine
+        to_field = np.linalg.inv(self.domain.affine) @ grid.affine
+        turn = to_image[:3, :3] if self.is_inverse else to_image[:3, :3] @ self.affine[:3, :3]
+
+        def fill(slab: slice) -> None:
+            at = _mapped(straight, slab, grid.shape)
+            places = _mapped(to_field, slab, grid.shape)
+            for component, along in enumerate(turn.T):
+                u = ndi.map_coordinates(self.field[..., component], places, order=1, mode='constant')
+                for row, share in zip(at, along, strict=True):
+                    if share:
+                        row += share * u
             # to the outer faces of the edge voxels, as ITK does
             inside = ((at >= -0.5) & (at < limit)).all(0)
-            flat = np.zeros(len(points), out.dtype)
+            flat = np.zeros(at.shape[1], out.dtype)
             flat[inside] = values(at[:, inside])
             out[slab] = flat.reshape(out[slab].shape)
+
+        for _ in in_order(fill, _slabs(grid), threads):
+            pass
         return Image(out, grid)
 
     def inverted(self) -> Deformation:
@@ -170,7 +191,8 @@ class Deformation:
         unmoved = np.linalg.inv(matrix)
         self_back, other_back = self.inverted(), other.inverted()
         forward, inverse = (np.zeros((*grid.shape, 3), np.float32) for _ in range(2))
-        for slab, points in _slabs(grid):
+        for slab in _slabs(grid):
+            points = _mapped(grid.affine, slab, grid.shape).T
             there = apply_affine(unmoved, other.points(self.points(points)))
             back = self_back.points(other_back.points(apply_affine(matrix, points)))
             for field, end in ((forward, there), (inverse, back)):
@@ -178,7 +200,7 @@ class Deformation:
                 field[slab] = np.where(np.abs(u) > ROUND_OFF, u, 0).reshape(field[slab].shape)
         return Deformation(matrix, _closed(forward), _closed(inverse), grid)
 
-    def jacobian(self, grid: Grid | None = None) -> Image:
+    def jacobian(self, grid: Grid | None = None, threads: int = 1) -> Image:
         """Return the determinant of the derivative of the map, without the affine; above 1 the image it pulls shrinks.
 
         Parameters
@@ -186,8 +208,10 @@ class Deformation:
         grid : Grid, optional
             Where to sample it, linearly, in the world that points come from; one outside the field's own grid.
             Default: `domain`.
+        threads : int
+            How many work; the result does not depend on it.
         """
-        return _sampled_about_one(self._determinant(), grid)
+        return sampled_determinant(self._determinant(threads), grid)
 
     def log_jacobian(self, grid: Grid | None = None) -> Image:
         """Return the natural logarithm of `jacobian`; zero outside the field's own grid.
@@ -205,11 +229,11 @@ class Deformation:
         own = self._determinant()
         if folds := int((own.data <= 0).sum()):
             raise ValueError(f'the Jacobian determinant has no logarithm: it is not positive at {folds} voxels')
-        sampled = _sampled_about_one(own, grid)
+        sampled = sampled_determinant(own, grid)
         return Image(np.log(sampled.data), sampled.grid)
 
-    def _determinant(self) -> Image:
-        return Image(metrics.jacobian_determinant(self.field, self.grid), self.domain)
+    def _determinant(self, threads: int = 1) -> Image:
+        return Image(metrics.jacobian_determinant(self.field, self.grid, threads=threads), self.domain)
 
     def save(self, path: str | Path, threads: int = 1) -> None:
         """Write as an ITK composite .h5, packed by so many threads; the file does not depend on how many."""
@@ -232,13 +256,20 @@ class Deformation:
         return cls(affine, u, back, grid)
 
 
-def _slabs(grid: Grid) -> Iterator[tuple[slice, np.ndarray]]:
-    """Return the world points (N, 3) of a grid, some whole slices at a time."""
+def _slabs(grid: Grid) -> Iterator[slice]:
+    """Cut a grid along its first axis into some whole slices at a time."""
     step = max(1, SLAB_VOXELS // (grid.shape[1] * grid.shape[2]))
     for start in range(0, grid.shape[0], step):
-        slab = slice(start, min(start + step, grid.shape[0]))
-        index = np.meshgrid(np.arange(slab.start, slab.stop), *map(np.arange, grid.shape[1:]), indexing='ij')
-        yield slab, grid.to_world(np.stack(index, -1).reshape(-1, 3))
+        yield slice(start, min(start + step, grid.shape[0]))
+
+
+def _mapped(matrix: np.ndarray, slab: slice, shape: tuple[int, int, int]) -> np.ndarray:
+    """Return where a matrix (4, 4) takes the voxels of some slices, (3, N)."""
+    x, y, z = (
+        matrix[:3, axis, None] * np.arange(first, last)
+        for axis, (first, last) in enumerate(((slab.start, slab.stop), (0, shape[1]), (0, shape[2])))
+    )
+    return (((x + matrix[:3, 3:])[:, :, None] + y[:, None, :])[..., None] + z[:, None, None, :]).reshape(3, -1)
 
 
 def _interpolate(data: np.ndarray, at: np.ndarray, order: int) -> np.ndarray:
@@ -262,9 +293,11 @@ def _heaviest_label(data: np.ndarray, at: np.ndarray) -> np.ndarray:
     return out
 
 
-def _sampled_about_one(image: Image, grid: Grid | None) -> Image:
-    """Return an image on another grid, if one is given, by linear interpolation; one beyond its own."""
-    return image if grid is None else Image(1 + resample(Image(image.data - 1, image.grid), grid), grid)
+def sampled_determinant(determinant: Image, grid: Grid | None) -> Image:
+    """Return what `Deformation.jacobian` returns on `grid` from what it returns without one; one beyond its grid."""
+    if grid is None:
+        return determinant
+    return Image(1 + resample(Image(determinant.data - 1, determinant.grid), grid), grid)
 
 
 def _grid_for_both(first: Deformation, second: Deformation) -> Grid:

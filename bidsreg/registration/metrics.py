@@ -8,12 +8,15 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from bidsreg.registration.grid import Grid
+from bidsreg.registration.numerics.pool import in_order
 
+PART = 1 << 17
+"""Points worked at a time, likewise."""
 SLAB = 8
-"""Slices worked at a time, so that what they need stays in the cache."""
+"""Slices worked at a time, so that what they need stays in the cache, or in one thread."""
 
 
-def jacobian_determinant(displacement: np.ndarray, grid: Grid, scheme: str = 'central') -> np.ndarray:
+def jacobian_determinant(displacement: np.ndarray, grid: Grid, scheme: str = 'central', threads: int = 1) -> np.ndarray:
     """Return the determinant of the derivative of x + u(x).
 
     Parameters
@@ -24,17 +27,23 @@ def jacobian_determinant(displacement: np.ndarray, grid: Grid, scheme: str = 'ce
         Where it lies.
     scheme : {'central', 'forward', 'backward'}
         Which finite differences; at the border that has no neighbour on that side, the other one serves.
+    threads : int
+        How many work; the result does not depend on it.
 
     Returns
     -------
     ndarray, shape (X, Y, Z), float32
     """
     out = np.empty(grid.shape, np.float32)
-    for slab in range(0, grid.shape[0], SLAB):
+
+    def fill(slab: int) -> None:
         # one slice more on either side, for the differences
         first, last = max(slab - 1, 0), min(slab + SLAB + 1, grid.shape[0])
         here = _determinant(np.ascontiguousarray(np.moveaxis(displacement[first:last], -1, 0)), grid, scheme)
         out[slab : slab + SLAB] = here[slab - first :][:SLAB]
+
+    for _ in in_order(fill, range(0, grid.shape[0], SLAB), threads):
+        pass
     return out
 
 
@@ -101,10 +110,17 @@ def displacement_at(displacement: np.ndarray, grid: Grid, points: np.ndarray) ->
     return np.stack(values, -1)
 
 
-def inverse_consistency(forward: np.ndarray, inverse: np.ndarray, grid: Grid, mask: np.ndarray) -> dict[str, float]:
-    """Return how far inverse(forward(x)) lies from x, in mm, over the voxels of `mask`."""
+def inverse_consistency(
+    forward: np.ndarray, inverse: np.ndarray, grid: Grid, mask: np.ndarray, threads: int = 1
+) -> dict[str, float]:
+    """Return how far inverse(forward(x)) lies from x, in mm, over the voxels of `mask`, by so many threads."""
     voxels = np.argwhere(mask)
-    points = grid.to_world(voxels)
-    moved = points + forward[tuple(voxels.T)]
-    error = np.linalg.norm(moved + displacement_at(inverse, grid, moved) - points, axis=1)
+
+    def off(start: int) -> np.ndarray:
+        here = voxels[start : start + PART]
+        points = grid.to_world(here)
+        moved = points + forward[tuple(here.T)]
+        return np.linalg.norm(moved + displacement_at(inverse, grid, moved) - points, axis=1)
+
+    error = np.concatenate(list(in_order(off, range(0, len(voxels), PART), threads)))
     return {'mean': float(error.mean()), **summary(error, {'p95': 95, 'p99': 99, 'max': 100})}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
-from bidsreg.registration import Deformation, Grid, Image
+from bidsreg.registration import Deformation, Grid, Image, metrics
 from bidsreg.registration.numerics.inversion import invert_displacement
 from tests import data
 from tests.fields import AXES, SEEDS, grid_named, tapered
@@ -286,3 +286,25 @@ def test_identity_deformation_changes_nothing_and_inverse_of_inverse_is_the_same
     np.testing.assert_allclose(deformation.jacobian(grid).data, 1)
     points = grid.to_world(np.random.default_rng(1).uniform(0, 30, (50, 3)))
     np.testing.assert_allclose(deformation.inverted().inverted().points(points), points)
+
+
+def test_images_and_determinants_are_the_same_for_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr('bidsreg.registration.deformation.SLAB_VOXELS', 1)
+    monkeypatch.setattr('bidsreg.registration.metrics.SLAB', 2)
+    monkeypatch.setattr('bidsreg.registration.metrics.PART', 100)
+    used = deformation('oblique-left-handed', 5)
+    image = Image(np.random.default_rng(0).normal(size=used.grid.shape).astype(np.float32), used.grid)
+    for map_ in (used, used.inverted()):
+        one, many = (map_.apply(image, used.grid, threads=n) for n in (1, 3))
+        np.testing.assert_array_equal(one.data, many.data)
+        # the same as point by point
+        points = used.grid.to_world(np.argwhere(np.ones(used.grid.shape)))
+        at = used.grid.to_voxels(map_.points(points)).T
+        there = ((at > -0.499) & (at < np.array(used.grid.shape)[:, None] - 0.501)).all(0)
+        expected = ndi.map_coordinates(image.data, at[:, there], order=1, mode='nearest')
+        np.testing.assert_allclose(one.data.ravel()[there], expected, atol=1e-4)
+        one, many = (map_.jacobian(threads=n) for n in (1, 3))
+        np.testing.assert_array_equal(one.data, many.data)
+    everywhere = np.ones(used.grid.shape, bool)
+    one, many = (metrics.inverse_consistency(used.forward, used.inverse, used.grid, everywhere, n) for n in (1, 3))
+    assert one == many
