@@ -18,8 +18,8 @@ import nibabel as nib
 import numpy as np
 import psutil
 
+from bidsreg.environment import THREAD_VARIABLES
 from bidsreg.preparation.skullstrip import nonzero_mask
-from bidsreg.programs.process import THREAD_VARIABLES
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.image import Image
 

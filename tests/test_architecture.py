@@ -23,12 +23,13 @@ MOST_LINES = 450
 """Of a module; longer ones are two."""
 
 #: What everything above the heart may use: the version, and the smallest modules of the ground floor.
-FLOOR = frozenset({'', 'errors', 'frame', 'messages', 'outcome', 'validation'})
+FLOOR = frozenset({'', 'environment', 'errors', 'frame', 'messages', 'outcome', 'validation'})
 #: For each room what it may import besides itself. A room is a module or package right below ``bidsreg``; a dotted name
 #: is a part of a room with a rule of its own: as a source it replaces the room's rule, as a target it is not covered
 #: by the room's name. Imports inside functions and for type checkers count as any others.
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     '': frozenset(),
+    'environment': frozenset(),
     'errors': frozenset(),
     'frame': frozenset(),
     'messages': frozenset(),
@@ -59,7 +60,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     # it describes the app's command line for Boutiques, and so stands above it.
     'app.boutiques': FLOOR | {'cli', 'reports', 'programs', 'bids', 'registration'},
     'cli': FLOOR | {'settings', 'execution', 'app', 'programs', 'registration'},
-    '__main__': frozenset({'cli'}),
+    '__main__': FLOOR | {'cli'},
 }
 ABOVE = frozenset({'app.boutiques'})
 HEART_LIBRARIES = frozenset({'torch', 'torchdiffeq', 'numpy', 'scipy', 'nibabel', 'h5py', 'numba'})

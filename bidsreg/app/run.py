@@ -24,7 +24,7 @@ from bidsreg.execution.command import interrupted_code
 from bidsreg.execution.crashes import failure_of, last_crash
 from bidsreg.execution.devices import resolve
 from bidsreg.execution.logs import to_console, to_file
-from bidsreg.execution.machine import SHARE, usable_memory
+from bidsreg.execution.machine import SHARE, allowed_threads, usable_memory
 from bidsreg.execution.signals import signals_raise
 from bidsreg.outcome import Cause, Failure
 from bidsreg.qc.dictionary import dictionary_text
@@ -235,10 +235,11 @@ def describe_resources(settings: Settings) -> str:
         return (
             f'Work goes where {settings.use_plugin} says; {settings.omp_nthreads} CPU(s) for one step, device {device}'
         )
+    cpus, threads = allowed_threads(settings.nprocs), allowed_threads(settings.omp_nthreads)
     found = usable_memory()
     memory = f'{found.gb:.1f} GB ({SHARE:.0%} of what {found.source})'
     memory = memory if settings.mem_gb is None else f'{settings.mem_gb:g} GB'
-    return f'{settings.nprocs} CPU(s), {settings.omp_nthreads} for one step; memory {memory}; device {device}'
+    return f'{cpus} CPU(s), {threads} for one step; memory {memory}; device {device}'
 
 
 def report_or_warn(write: Callable[[], object]) -> bool:

@@ -1,8 +1,22 @@
-"""``python -m bidsreg.benchmark``."""
+"""Run the benchmark, also as ``python -m bidsreg.benchmark``."""
+
+from __future__ import annotations
 
 import sys
 
-from bidsreg.benchmark.cli import main
+from bidsreg.environment import one_thread_each, wait_passively
+
+
+def main() -> int:
+    """Run the command with this process's arguments; :func:`bidsreg.benchmark.cli.main` has the exit codes."""
+    # before libraries of numbers are loaded, with the command line
+    wait_passively()
+    # steps with threads are processes of their own, which are told how many
+    one_thread_each()
+    from bidsreg.benchmark import cli
+
+    return cli.main()
+
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 
+from bidsreg.environment import wait_passively
 from bidsreg.errors import InputError
 from bidsreg.execution.signals import Interrupted
 
@@ -39,6 +40,7 @@ def exit_code(program: str, work: Callable[[], int]) -> int:
     int
         What the work returned; 2 when its input cannot be used; 128 + signal when it was interrupted.
     """
+    wait_passively()
     silence_network()
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # a log that cannot be written (full disk) must not bury the summary

@@ -19,7 +19,7 @@ from bidsreg.errors import ProcessKilledError
 from bidsreg.execution import devices, lifeline
 from bidsreg.execution.batch import BATCH_PLUGINS
 from bidsreg.execution.crashes import FailureRecorder
-from bidsreg.execution.machine import usable_memory
+from bidsreg.execution.machine import allowed_threads, usable_memory
 from bidsreg.execution.monitor import gather_samples
 from bidsreg.execution.plugins import DEFAULT, read_plugin
 from bidsreg.execution.settings import ExecutionSettings
@@ -143,7 +143,7 @@ def configure(settings: ExecutionSettings, crash_dir: Path) -> None:
 def plugin_arguments(settings: ExecutionSettings) -> dict[str, Any]:
     """Return the arguments of MultiProc: how many processes, how much memory, how many GPUs."""
     arguments: dict[str, Any] = {
-        'n_procs': settings.nprocs,
+        'n_procs': allowed_threads(settings.nprocs),
         'raise_insufficient': False,
         # fork: workers start at once, and end with us (see lifeline); torch and ITK never live in this process
         'mp_context': 'fork',

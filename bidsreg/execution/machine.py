@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,11 +12,6 @@ from pathlib import Path
 SHARE = 0.9
 #: A limit of a control group from here on (bytes) means that there is none.
 _NO_LIMIT = 1 << 60
-
-
-def cpu_count() -> int:
-    """Count the CPUs this process may use (not those of the whole machine)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ def usable_memory(meminfo: Path = Path('/proc/meminfo'), **places: Path) -> Memo
     meminfo
         The kernel's file about memory; where there is none, 4 GB are assumed.
     **places
-        ``groups`` and ``root`` of :func:`group_limits`.
+        ``groups`` and ``root`` of :func:`group_folders`.
 
     """
     found = [Memory(limit / 1e9 * SHARE, 'its control group allows') for limit in group_limits(**places)]
@@ -46,26 +42,91 @@ def usable_memory(meminfo: Path = Path('/proc/meminfo'), **places: Path) -> Memo
     return min(found, key=lambda memory: memory.gb)
 
 
-def group_limits(groups: Path = Path('/proc/self/cgroup'), root: Path = Path('/sys/fs/cgroup')) -> Iterator[int]:
+def cpu_count(**places: Path) -> int:
+    """Count the CPUs this process may use: those of its affinity, or fewer where a control group allows less time.
+
+    A part of a CPU counts as a whole one, since it would lie idle otherwise.
+
+    Parameters
+    ----------
+    **places
+        ``groups`` and ``root`` of :func:`group_folders`.
+
+    """
+    seen = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return min([seen, *(max(1, math.ceil(share)) for share in group_cpus(**places))])
+
+
+def allowed_threads(asked: int | None = None, **places: Path) -> int:
+    """Return how many threads to use: what was asked for, or else the user's ``OMP_NUM_THREADS``, of what there is.
+
+    Parameters
+    ----------
+    asked
+        The most to use; None or 0 where nothing was asked for.
+    **places
+        As for :func:`cpu_count`.
+
+    """
+    first = os.environ.get('OMP_NUM_THREADS', '').partition(',')[0].strip()
+    most = asked or (int(first) if first.isdecimal() else 0)
+    there = cpu_count(**places)
+    return min(most, there) if most else there
+
+
+def group_limits(**places: Path) -> Iterator[int]:
     """Yield the limits (bytes) that the control groups of this process set, of either version and of all levels."""
+    for folder, second in group_folders('memory', **places):
+        for (limit,) in _numbers(folder, ['memory.max' if second else 'memory.limit_in_bytes'], 1):
+            if limit < _NO_LIMIT:
+                yield limit
+
+
+def group_cpus(**places: Path) -> Iterator[float]:
+    """Yield how many CPUs' time the control groups of this process allow, of either version and of all levels."""
+    for folder, second in group_folders('cpu', **places):
+        names = ['cpu.max'] if second else ['cpu.cfs_quota_us', 'cpu.cfs_period_us']
+        for quota, period in _numbers(folder, names, 2):
+            # the first version says -1 where there is no limit
+            if quota > 0 and period > 0:
+                yield quota / period
+
+
+def group_folders(
+    controller: str, groups: Path = Path('/proc/self/cgroup'), root: Path = Path('/sys/fs/cgroup')
+) -> Iterator[tuple[Path, bool]]:
+    """Yield the folders of this process's control groups of all levels; True with those of the second version.
+
+    Parameters
+    ----------
+    controller
+        What the groups of the first version control: ``cpu`` or ``memory``.
+    groups
+        The kernel's file about the groups of this process; where there is none, there are no folders.
+    root
+        Where the groups are mounted.
+
+    """
     try:
         lines = [line.split(':', 2) for line in groups.read_text().splitlines()]
     except OSError:
         return
     for _, controllers, path in lines:
-        if controllers not in ('', 'memory'):
+        if controllers and controller not in controllers.split(','):
             continue
-        top, name = (root / 'memory', 'memory.limit_in_bytes') if controllers else (root, 'memory.max')
+        # systems link the single name to the folder of several controllers
+        top = root / controller if controllers else root
         inner = top / path.lstrip('/')  # in a container, that of the host: only the top is there then
         for folder in (inner, *inner.parents):
             if folder.is_relative_to(top):
-                yield from _limit_in(folder / name)
+                yield folder, not controllers
 
 
-def _limit_in(path: Path) -> Iterator[int]:
+def _numbers(folder: Path, names: list[str], count: int) -> Iterator[list[int]]:
+    """Yield the numbers in files of a folder, if there are so many; "max" is none."""
     try:
-        limit = int(path.read_text())
-    except (OSError, ValueError):  # "max"
+        numbers = [int(word) for name in names for word in (folder / name).read_text().split()]
+    except (OSError, ValueError):
         return
-    if limit < _NO_LIMIT:
-        yield limit
+    if len(numbers) == count:
+        yield numbers

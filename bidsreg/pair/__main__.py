@@ -1,11 +1,24 @@
-"""Run the command as ``python -m bidsreg.pair``; started by a node it ends when the run ends."""
+"""The command, also as ``python -m bidsreg.pair``; started by a node it ends when the run ends."""
+
+from __future__ import annotations
 
 import sys
 
+from bidsreg.environment import one_thread_each, wait_passively
 from bidsreg.execution import lifeline
 
-if __name__ == '__main__':
-    lifeline.follow()
-    from bidsreg.pair.cli import main
 
+def main() -> int:
+    """Run the command with this process's arguments; :func:`bidsreg.pair.cli.main` has the exit codes."""
+    lifeline.follow()
+    # before libraries of numbers are loaded, with the command line
+    wait_passively()
+    # numpy's products are small, and their last bits depend on the threads; torch's threads are those of --threads
+    one_thread_each(['OPENBLAS_NUM_THREADS'])
+    from bidsreg.pair import cli
+
+    return cli.main()
+
+
+if __name__ == '__main__':
     sys.exit(main())

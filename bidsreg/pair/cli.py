@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import errno
 import logging
-import os
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -13,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bidsreg.environment import wait_passively
 from bidsreg.pair.methods import method_for
 from bidsreg.pair.request import KEEP, PairRequest
 from bidsreg.pair.results import write_results
@@ -139,11 +139,9 @@ def main(argv: Sequence[str] | None = None, programs: Mapping[str, Program] = PR
         0 when done, 1 when the registration failed, 2 for input that cannot be registered, 3 when the memory of the GPU
         does not suffice.
     """
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    wait_passively()
     request = PairRequest.from_arguments(build_parser(programs).parse_args(argv))
-    # idle OpenMP threads must not spin for long, which would slow down other jobs beside this one; but a little: waking
-    # one that sleeps takes longer than many an operation
-    os.environ.setdefault('GOMP_SPINCOUNT', '20000')
+    logging.basicConfig(level=logging.WARNING if request.quiet else logging.INFO, format='%(message)s')
     from bidsreg.registration.numerics.threads import keep_freed_memory
 
     keep_freed_memory()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
 
 from bidsreg.errors import InputError
 from bidsreg.execution import devices
+from bidsreg.execution.machine import allowed_threads
 from bidsreg.messages import describe
 from bidsreg.pair import presetfile
 from bidsreg.pair.request import PairRequest
@@ -97,8 +97,7 @@ class PresetMethod(PairMethod['Result']):
         from bidsreg.pair.framing import Framing
         from bidsreg.registration import register
 
-        if self.request.threads:
-            torch.set_num_threads(self.request.threads)
+        torch.set_num_threads(allowed_threads(self.request.threads))
         tell = teller(sys.stderr, self.request.quiet)
         seed = self.request.seed
         framing = Framing(fixed, moving)
@@ -141,7 +140,7 @@ class ProgramMethod(PairMethod['ProgramResult']):
             raise ValueError(f'--method {program.name}: {why}')
         self.version = self._version()
         self.device = self._device()
-        self.threads = request.threads or os.cpu_count() or 1
+        self.threads = allowed_threads(request.threads)
 
     def _version(self) -> str:
         """Ask before the work: a program that cannot be asked would lose what it found."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from bidsreg.environment import wait_passively
+
 #: Exit code when nothing in the image looks like a brain.
 NO_BRAIN = 3
 
@@ -27,11 +29,13 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     from bidsreg.execution import lifeline
+    from bidsreg.execution.machine import allowed_threads
 
     lifeline.follow()
+    wait_passively()
     import torch
 
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(allowed_threads(args.threads))
     from deepbet import BrainExtraction
 
     network = BrainExtraction(no_gpu=True)

@@ -11,6 +11,7 @@ import nibabel as nb
 import numpy as np
 
 from bidsreg.bids.images import load_image, volume_ml
+from bidsreg.environment import for_threads
 from bidsreg.errors import InputError
 from bidsreg.outcome import MEMORY_ADVICE, killed_error
 from bidsreg.preparation.deepbet import NO_BRAIN
@@ -93,11 +94,10 @@ def run_deepbet(path: str, *, threads: int = 1) -> np.ndarray:
         If it fails.
     """
     out_file = os.path.abspath('deepbet.nii.gz')
-    number = str(threads)
-    command = [sys.executable, '-m', 'bidsreg.preparation.deepbet', path, out_file, '--threads', number]
+    command = [sys.executable, '-m', 'bidsreg.preparation.deepbet', path, out_file, '--threads', str(threads)]
     done = subprocess.run(
         command,
-        env={**os.environ, 'OMP_NUM_THREADS': number, 'MKL_NUM_THREADS': number},
+        env=for_threads(threads),
         capture_output=True,
         text=True,
         errors='replace',

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import os
 import shlex
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bidsreg.environment import for_threads
 from bidsreg.outcome import describe_signal
 from bidsreg.programs.errors import ProgramError
 
@@ -24,13 +24,6 @@ LOGGER = logging.getLogger(__name__)
 
 LAST_LINES = 15
 """So many of the last lines that a failed program said are in the error."""
-THREAD_VARIABLES = (
-    'OMP_NUM_THREADS',
-    'MKL_NUM_THREADS',
-    'OPENBLAS_NUM_THREADS',
-    'ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS',
-)
-"""Environment variables from which the libraries of programs read how many threads to use."""
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -51,14 +44,13 @@ def run_program(words: Sequence[str | Path], workspace: Workspace) -> None:
         If the program cannot be started, or ends with another code than 0; with the last lines of what it said.
     """
     text = [str(word) for word in words]
-    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(workspace.threads))
     said: deque[str] = deque(maxlen=LAST_LINES)
     LOGGER.debug('%s', shlex.join(text))
     try:
         process = subprocess.Popen(
             text,
             cwd=workspace.folder,
-            env=environment,
+            env=for_threads(workspace.threads),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bidsreg.environment import PASSIVE, THREAD_VARIABLES
 from bidsreg.programs import ProgramError, Workspace
-from bidsreg.programs.process import THREAD_VARIABLES, run_program, run_python
+from bidsreg.programs.process import run_program, run_python
 
 
 @pytest.fixture
@@ -26,9 +27,12 @@ def python(code):
 
 
 def test_a_program_gets_its_threads_and_its_folder(workspace):
-    words = python(f'import os; open("told.txt", "w").write(repr([os.environ.get(n) for n in {THREAD_VARIABLES}]))')
-    run_program(words, workspace)
-    assert (workspace.folder / 'told.txt').read_text() == repr(['3'] * len(THREAD_VARIABLES))
+    names = [*THREAD_VARIABLES, *PASSIVE]
+    run_program(
+        python(f'import os; open("told.txt", "w").write(repr([os.environ.get(n) for n in {names}]))'), workspace
+    )
+    told = [os.environ.get(name, value) for name, value in PASSIVE.items()]
+    assert (workspace.folder / 'told.txt').read_text() == repr(['3'] * len(THREAD_VARIABLES) + told)
 
 
 def test_what_a_program_says_reaches_stderr_unless_quiet(workspace, capfd):

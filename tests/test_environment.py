@@ -1,0 +1,71 @@
+"""What libraries read when they are loaded is set before, and what the user has set stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bidsreg import environment
+from bidsreg.environment import PASSIVE, THREAD_VARIABLES, for_threads, one_thread_each, wait_passively
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['project']['scripts']
+CLEAN = {name: value for name, value in os.environ.items() if name not in (*PASSIVE, *THREAD_VARIABLES)}
+
+
+def test_what_the_user_has_set_stays():
+    told = {'OMP_WAIT_POLICY': 'active', 'HOME': '/home'}
+    wait_passively(told)
+    assert told == {**PASSIVE, 'OMP_WAIT_POLICY': 'active', 'HOME': '/home'}
+
+
+def test_one_thread_where_the_user_says_nothing(monkeypatch):
+    monkeypatch.setattr(environment.os, 'environ', told := {'MKL_NUM_THREADS': '6'})
+    one_thread_each(['OMP_NUM_THREADS', 'MKL_NUM_THREADS'])
+    assert told == {'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '6'}
+
+
+def test_a_program_is_told_its_threads(monkeypatch):
+    monkeypatch.setattr(environment.os, 'environ', here := {'HOME': '/home', 'KMP_BLOCKTIME': '7'})
+    assert for_threads(3) == {**PASSIVE, **dict.fromkeys(THREAD_VARIABLES, '3'), 'HOME': '/home', 'KMP_BLOCKTIME': '7'}
+    assert here == {'HOME': '/home', 'KMP_BLOCKTIME': '7'}
+
+
+WATCH = """
+import importlib, json, os, sys
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name in ('numpy', 'scipy', 'torch', 'numba', 'ants'):
+            print('at', name, json.dumps(dict(os.environ)))
+
+sys.meta_path.insert(0, Watch())
+module, _, function = sys.argv[1].partition(':')
+sys.argv[1:] = ['--help']
+getattr(importlib.import_module(module), function)()
+"""
+
+
+@pytest.mark.parametrize('command', SCRIPTS)
+def test_commands_set_it_before_a_library_is_loaded(command):
+    words = [sys.executable, '-c', WATCH, SCRIPTS[command]]
+    environ = {**CLEAN, 'GOMP_SPINCOUNT': '9'}
+    said = subprocess.run(words, env=environ, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    seen = [json.loads(text) for text in re.findall(r'^at \w+ (.*)$', said, re.MULTILINE)]
+    assert seen
+    for found in seen:
+        assert {name: found.get(name) for name in PASSIVE} == {**PASSIVE, 'GOMP_SPINCOUNT': '9'}
+        assert found['OPENBLAS_NUM_THREADS'] == '1'
+
+
+def test_the_image_has_it():
+    said = (ROOT / 'Dockerfile').read_text(encoding='utf-8')
+    for name, value in PASSIVE.items():
+        assert re.search(rf'^(ENV|   ) {name}={value}\b', said, re.MULTILINE), name
