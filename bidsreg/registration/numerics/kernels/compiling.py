@@ -8,9 +8,10 @@ is said once in the log. Folders, in this order:
 2. the user's cache folder, ``bidsreg/kernels`` in ``$XDG_CACHE_HOME`` or ``~/.cache``;
 3. one of the user's among the temporary files, with a warning.
 
-Folders that cannot be written are read all the same. Where none can be written, kernels are compiled in every process,
-and a warning says so. numba's own settings stay as they are: ``NUMBA_CACHE_DIR`` is of no account here, while
-``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` decide, as always, for which processor is compiled.
+Folders that cannot be written are read all the same. Code that is found in a later folder is copied to the first. Where
+none can be written, kernels are compiled in every process, and a warning says so. numba's own settings stay as they
+are: ``NUMBA_CACHE_DIR`` is of no account here, while ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` decide, as always,
+for which processor is compiled.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import config
 from numba.core.caching import NullCache
+from numba.core.codegen import get_host_cpu_features
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 from bidsreg.registration.atomic import write_atomic
+from bidsreg.registration.errors import RegistrationError
 
 LOGGER = logging.getLogger(__name__)
 FOLDER_VARIABLE = 'BIDSREG_KERNELS'
@@ -83,6 +87,11 @@ class Kernel:
     @functools.cached_property
     def compiled(self) -> Callable[..., Any]:
         """Return numba's dispatcher."""
+        if missing := missing_features():
+            raise RegistrationError(
+                f'NUMBA_CPU_FEATURES asks for a processor with {", ".join(missing)}, which this one has not; '
+                'with NUMBA_CPU_NAME=generic and an empty NUMBA_CPU_FEATURES kernels are compiled for any'
+            )
         dispatcher = numba.njit(**(OPTIONS | {'_nrt': self.allocates}))(self.function)
         dispatcher._cache = _KernelCache(self.function)
         # else every thread of the first call would compile
@@ -91,6 +100,17 @@ class Kernel:
                 dispatcher.compile(signature)
         dispatcher.disable_compile()
         return dispatcher
+
+
+def missing_features() -> list[str]:
+    """Return what compiled code may use, as the environment says, and this processor has not.
+
+    Code for one processor is used on others where the environment names it (that of a container image does): what they
+    do not know would end the process.
+    """
+    wanted = (config.CPU_FEATURES or '').split(',')
+    there = get_host_cpu_features().split(',')
+    return [feature[1:] for feature in wanted if feature.startswith('+') and feature not in there]
 
 
 def kernel(*signatures: str, allocates: bool = False) -> Callable[[Function], Kernel]:
@@ -117,9 +137,12 @@ class _KernelCache(NullCache):  # type: ignore[misc, unused-ignore]
         """Return the compiled kernel, or None where it has to be compiled."""
         target_context.refresh()
         name = self._file_name(signature, target_context.codegen())
-        for folder in trusted_folders():
+        for number, folder in enumerate(trusted_folders()):
             code = _read(folder / name)
             if code is not None:
+                if number:
+                    # so a folder that is named later is filled, too
+                    _keep(next(trusted_folders()) / name, code)
                 return CompileResult._rebuild(target_context, *pickle.loads(code))
         _say_compiling()
         return None
@@ -129,9 +152,7 @@ class _KernelCache(NullCache):  # type: ignore[misc, unused-ignore]
         assert not result.library.has_dynamic_globals, f'{self.name} holds addresses of this process'
         name, code = self._file_name(signature, result.codegen), dumps(result._reduce())
         for folder in trusted_folders():
-            try:
-                write_atomic(folder / name, lambda hidden: hidden.write_bytes(_digest(code) + code))
-            except OSError:
+            if not _keep(folder / name, code):
                 continue
             if folder == temporary_folder():
                 _warn_of_place(f'in {folder}, since there is no cache folder to write to')
@@ -141,6 +162,14 @@ class _KernelCache(NullCache):  # type: ignore[misc, unused-ignore]
 
 def _digest(code: bytes) -> bytes:
     return hashlib.sha256(code).digest()
+
+
+def _keep(file: Path, code: bytes) -> bool:
+    try:
+        write_atomic(file, lambda hidden: hidden.write_bytes(_digest(code) + code))
+    except OSError:
+        return False
+    return True
 
 
 def _read(file: Path) -> bytes | None:
