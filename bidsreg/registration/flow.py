@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torchdiffeq import odeint, odeint_adjoint
-from torchdiffeq._impl.odeint import SOLVERS as TORCHDIFFEQ_SOLVERS
 
 from bidsreg.registration.numerics.sampling import interpolate
 from bidsreg.registration.numerics.threads import in_threads, spare_threads
@@ -24,7 +22,7 @@ FIXED = ('euler', 'midpoint', 'heun2', 'heun3', 'rk4', 'explicit_adams', 'implic
 """Methods of torchdiffeq that take steps of a fixed size."""
 ADAPTIVE = ('dopri5', 'dopri8', 'bosh3', 'fehlberg2', 'adaptive_heun')
 """Methods of torchdiffeq that choose their steps by a tolerance."""
-SOLVERS = tuple(name for name in (*FIXED, *ADAPTIVE) if name in TORCHDIFFEQ_SOLVERS)
+SOLVERS = (*FIXED, *ADAPTIVE)
 Step = Callable[[Rate, Tensor, Tensor, float], Tensor]
 
 
@@ -130,6 +128,9 @@ def integrate(
     """
     if solver.method in STEPS and not solver.adjoint:
         return _in_steps(rate, start, solver, backward)
+    # not before it is needed: it brings more of SciPy, which takes a tenth of a second
+    from torchdiffeq import odeint, odeint_adjoint
+
     span = torch.tensor([1.0, 0.0] if backward else [0.0, 1.0], dtype=start.dtype, device=start.device)
     how: dict[str, Any] = {'method': solver.method, 'rtol': solver.tolerance, 'atol': solver.tolerance}
     if solver.method in FIXED:
