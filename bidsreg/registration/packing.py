@@ -19,8 +19,9 @@ LEVEL = 1
 PIECE = 1 << 20
 """Bytes of a gzip file that are packed apart."""
 MANTISSA, EXPONENT = zlib.Z_RLE, zlib.Z_DEFAULT_STRATEGY
-"""How bytes of numbers are packed: in the digits of a smooth field nothing but zeros is found again, and not to search
-halves the time (.287 s for .143 s a 14 MB of such a field, 71.1 % for 70.7 % of its size)."""
+"""How the bytes of numbers are packed: in the digits of a smooth field nothing but zeros is found again. Not to search
+them took .14 instead of .29 s for 14 MB of the field between two heads at 1 mm (pair 07-08), and came out smaller:
+70.7 instead of 71.1 %."""
 
 
 def gzipped(content: bytes | memoryview, threads: int = 1) -> Iterator[bytes]:
