@@ -108,7 +108,7 @@ def missing_features() -> list[str]:
     Code for one processor is used on others where the environment names it (that of a container image does): what they
     do not know would end the process.
     """
-    wanted = (config.CPU_FEATURES or '').split(',')
+    wanted = (config.CPU_FEATURES or '').split(',')  # type: ignore[attr-defined, unused-ignore]
     there = get_host_cpu_features().split(',')
     return [feature[1:] for feature in wanted if feature.startswith('+') and feature not in there]
 
