@@ -80,6 +80,8 @@ check_image() {
   good '--version without HOME' ends 0 inside env -u HOME bidsreg --version
   good 'bidsreg-pair --help' ends 0 inside bidsreg-pair --help
   good 'bidsreg-benchmark --help' ends 0 inside bidsreg-benchmark --help
+  good 'kernels' ends 0 inside python -m bidsreg.registration.numerics.kernels
+  good 'are compiled already' test ! -s "$LOG"
   good 'NiftyReg' ends 0 inside python -m bidsreg.programs.niftyreg
   good 'a file in / cannot be written' ends 1 inside touch /opt/bidsreg/file
   good 'there is no network' ends 1 inside python -c 'import socket; socket.create_connection(("192.0.2.1", 80), 5)'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 from collections.abc import Iterator
 
@@ -19,7 +20,8 @@ def every_kernel() -> Iterator[Kernel]:
 
 
 def main() -> None:
-    """Compile what is not compiled yet."""
+    """Compile what is not compiled yet, and say so."""
+    logging.basicConfig(level=logging.INFO, format='%(message)s')
     for kernel in every_kernel():
         kernel.compile()
 

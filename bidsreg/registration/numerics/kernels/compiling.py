@@ -120,7 +120,7 @@ def kernel(*signatures: str, allocates: bool = False) -> Callable[[Function], Ke
 
 def part(function: Function) -> Function:
     """Make a function that kernels call; it is compiled as a part of each of them, for the types that it is given."""
-    return numba.njit(**OPTIONS)(function)
+    return numba.njit(forceinline=True, **OPTIONS)(function)
 
 
 class _KernelCache(NullCache):  # type: ignore[misc, unused-ignore]

@@ -240,8 +240,7 @@ def _copy(row, to):
 def _decay(ratio):
     """exp(-ratio) for a ratio in [0, 12], to 1e-6: the Taylor series of exp(-ratio / 16), squared four times."""
     t = ratio * f32(-1 / 16)
-    p = f32(1 / 720)
-    p = p * t + f32(1 / 120)
+    p = f32(1 / 120)
     p = p * t + f32(1 / 24)
     p = p * t + f32(1 / 6)
     p = p * t + f32(1 / 2)
