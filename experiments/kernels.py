@@ -27,7 +27,7 @@ from bidsreg.registration import Image, Result, preset, register
 from bidsreg.registration.numerics.compute import Compute
 from bidsreg.registration.problem import COARSER, Problem, prepare
 from bidsreg.registration.similarity import SIMILARITIES, dataterm
-from bidsreg.registration.similarity.dataterm import DataTerm
+from bidsreg.registration.similarity.level import WeightedTerms
 
 CASES = [(name, radius) for name in ('mind-ssc', 'mind') for radius in (0, 1)]
 
@@ -55,9 +55,10 @@ def measure(problem: Problem, name: str, radius: int, spacing: float, repeats: i
     """Compare one data term both ways; a row of the table."""
     coarser = int(np.clip(np.floor(np.log2(spacing / problem.velocity.spacing.max() * 2.001)), 0, COARSER))
     compute = Compute(torch.device('cpu'))
-    kernels = DataTerm.at(problem, spacing, coarser, SIMILARITIES[name](radius), compute)
+    compared = [(SIMILARITIES[name](radius), 1.0, spacing)]
+    ((kernels, _),) = WeightedTerms.at(problem, coarser, compared, compute).terms
     with torch_alone():
-        plain = DataTerm.at(problem, spacing, coarser, SIMILARITIES[name](radius), compute)
+        ((plain, _),) = WeightedTerms.at(problem, coarser, [(SIMILARITIES[name](radius), 1.0, spacing)], compute).terms
     rough = torch.randn(1, 3, *problem.velocity_grid(coarser).shape, generator=torch.Generator().manual_seed(0))
     displacement = 8 * torch.nn.functional.avg_pool3d(rough, 5, 1, 2)
     answers, seconds = {}, {'torch': np.inf, 'kernels': np.inf}
