@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import nibabel as nb
 import numpy as np
 
@@ -15,6 +17,11 @@ from bidsreg.preparation.grids import canonical, require_same_grid
 COARSE_MM = 5.0
 #: The field is estimated as far as this (mm) around the mask; beyond, it goes on as it is at the border.
 MARGIN_MM = 8.0
+
+#: Iterations on each level, coarse to fine: a level never converges by N4's own rule.
+ITERATIONS: Sequence[int] = (20, 20, 20, 20)
+#: Those of a sloppy run.
+SLOPPY_ITERATIONS: Sequence[int] = (20, 20)
 
 
 def correct_bias(path: str, mask_path: str, *, sloppy: bool = False) -> nb.Nifti1Image:
@@ -68,7 +75,7 @@ def bias_field(data: np.ndarray, inside: np.ndarray, affine: np.ndarray, *, slop
     affine
         Voxel to world, mm.
     sloppy
-        Two levels of 20 iterations rather than four of 50.
+        :data:`SLOPPY_ITERATIONS` rather than :data:`ITERATIONS`.
 
     Returns
     -------
@@ -90,7 +97,7 @@ def bias_field(data: np.ndarray, inside: np.ndarray, affine: np.ndarray, *, slop
         # N4 reads its mask as floats whatever it is given: one of bytes would be read beyond its end
         mask=to_ants(nb.Nifti1Image(inside[thin].astype(np.float32), coarse)),
         shrink_factor=1,
-        convergence={'iters': [20, 20] if sloppy else [50, 50, 50, 50], 'tol': 1e-7},
+        convergence={'iters': list(SLOPPY_ITERATIONS if sloppy else ITERATIONS), 'tol': 1e-7},
         spline_param=200,
         return_bias_field=True,
     )

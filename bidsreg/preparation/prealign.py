@@ -5,7 +5,7 @@ Rigid on heads, from whatever positions they lie in, then affine inside the brai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,19 @@ START_TURNS = ((0, 0, 0), (25, 0, 0), (-25, 0, 0), (0, 25, 0), (0, -25, 0), (0, 
 #: Points at which mutual information is sampled at each level, about: from all starts, on heads, inside masks. More
 #: points cost time, fewer make it noisy.
 SAMPLES = {'start': 8_000, 'rigid': 30_000, 'affine': 80_000}
+#: Transforms and the voxel size (mm) of a level of each, one after the other.
+Plan = Sequence[tuple[str, float]]
+#: The levels of each stage, of several the cheapest that lose nothing: experiments/linear.py, on the simulated heads
+#: 03, 05, 07 and 09.
+PLANS: Mapping[str, Plan] = {
+    'rigid': (('Rigid', 8.0), ('Rigid', 2.0)),
+    'affine': (('Affine', 4.0), ('Affine', 1.0)),
+}
+#: Those of a sloppy run.
+SLOPPY_PLANS: Mapping[str, Plan] = {
+    'rigid': (('Rigid', 8.0), ('Rigid', 4.0)),
+    'affine': (('Affine', 4.0),),
+}
 #: So many of the starts, the likeliest, are followed to their optimum, and the scanner's own positions beside them.
 FOLLOWED = 4
 #: Another start must beat the scanner's own positions by this much mutual information (relative) to be believed:
@@ -35,6 +48,8 @@ FOLLOWED = 4
 BELIEF = 0.02
 #: The part of the fixed grid that must be in the moving field of view once the heads are aligned.
 LEAST_OVERLAP = 0.1
+#: mm around a mask that ANTs gets of an image: as far as the widest smoothing reaches inside.
+MARGIN_MM = 12.0
 #: Millimetres by which brain masks grow before mutual information is measured inside them: the brain's edge is in, but
 #: hardly any skull, whose edge would pull at the scales of the affine.
 DILATION_MM = 1.0
@@ -62,7 +77,7 @@ def prealign(
     fixed_path, moving_path
         The images, conformed.
     stage
-        ``rigid``: six parameters over whole heads, from several starts; ``affine``: a rigid and then twelve parameters.
+        ``rigid``: six parameters over whole heads, from several starts; ``affine``: twelve parameters.
     fixed_mask, moving_mask
         Masks to look inside, grown by :data:`DILATION_MM`.
     initial
@@ -86,51 +101,78 @@ def prealign(
     """
     fixed, moving = load_image(fixed_path), load_image(moving_path)
     masks = [_grown_mask(fixed_mask, fixed, fixed_path), _grown_mask(moving_mask, moving, moving_path)]
+    fixed_near, moving_near = (_around(*pair) for pair in zip((fixed, moving), masks, strict=True))
     # which voxels are sampled depends on their order, and which way the search takes on the axes and their origin
-    straight = nb.as_closest_canonical(fixed)
+    straight = nb.as_closest_canonical(fixed_near[0])
     frame = own_frame(straight.affine, straight.shape)
-    fixed, here = _in_frame(fixed, frame)
-    moving, there = _in_frame(moving, frame)
-    masks = [mask and _in_frame(mask, frame)[0] for mask in masks]
+    (fixed_near, here), (moving_near, there) = (_in_frame(*near, frame) for near in (fixed_near, moving_near))
     if initial is not None:
         start, why = there @ read_affine(initial) @ np.linalg.inv(here), 'the matrix given'
     elif stage == 'rigid':
-        start, why = find_start(fixed, moving, seed=seed)
+        start, why = find_start(fixed_near[0], moving_near[0], seed=seed)
     else:
         start, why = np.eye(4), 'the positions of the scanner'
-    matrix = optimise(
-        to_ants(fixed),
-        to_ants(moving),
-        start,
-        stages=('Rigid',) if stage == 'rigid' else ('Rigid', 'Affine'),
-        levels_mm=(8, 4) if sloppy else (8, 4, 2) if stage == 'rigid' else (4, 2, 1),
-        masks=[None if mask is None else to_ants(mask, binary=True) for mask in masks],
-        seed=seed,
-        iterations=50 if sloppy else 500,
-        samples=SAMPLES[stage],
-    )
+    found = start
+    for transform, level in _levels((SLOPPY_PLANS if sloppy else PLANS)[stage], fixed, moving):
+        # half of the level's voxels: its smoothing leaves nothing finer
+        thin = [_thinned_both(*near, level / 2) for near in (fixed_near, moving_near)]
+        found = optimise(
+            to_ants(thin[0][0]),
+            to_ants(thin[1][0]),
+            found,
+            transform=transform,
+            level_mm=level,
+            masks=[None if mask is None else to_ants(mask, binary=True) for _, mask in thin],
+            seed=seed,
+            iterations=50 if sloppy else 500,
+            samples=SAMPLES[stage],
+        )
+    matrix = np.linalg.inv(there) @ found @ here
     overlap = _overlap(fixed, moving, matrix)
     if overlap < LEAST_OVERLAP:
         raise InputError(
             f'{fixed_path} and {moving_path} could not be aligned: {100 * overlap:.0f} % of the one is in the '
             'field of view of the other. Do they show the same head?'
         )
-    return np.linalg.inv(there) @ matrix @ here, why
+    return matrix, why
 
 
-def _in_frame(image: nb.Nifti1Image, frame: np.ndarray) -> tuple[nb.Nifti1Image, np.ndarray]:
-    """Move an image into a frame, where its voxels are in RAS+ order and its grid is free of rounding.
+def _around(image: nb.Nifti1Image, mask: nb.Nifti1Image | None) -> tuple[nb.Nifti1Image, nb.Nifti1Image | None]:
+    """Cut the box around a mask, and :data:`MARGIN_MM` more, out of an image and its mask."""
+    if mask is None:
+        return image, None
+    reach = np.ceil(MARGIN_MM / np.linalg.norm(image.affine[:3, :3], axis=0)).astype(int)
+    where = np.nonzero(np.asanyarray(mask.dataobj))
+    box = tuple(slice(max(axis.min() - n, 0), axis.max() + n + 1) for axis, n in zip(where, reach, strict=True))
+    return image.slicer[box], mask.slicer[box]
+
+
+def _in_frame(
+    image: nb.Nifti1Image, mask: nb.Nifti1Image | None, frame: np.ndarray
+) -> tuple[tuple[nb.Nifti1Image, nb.Nifti1Image | None], np.ndarray]:
+    """Move an image and its mask into a frame; there voxels are in RAS+ order, and the grid is free of rounding.
 
     Returns
     -------
-    image, moved
-        The image; and the rigid 4x4 that it was moved by, the frame's but for the rounding of the grid's centre.
+    (image, mask), moved
+        Both there; and the rigid 4x4 that they were moved by, the frame's but for the rounding of the grid's centre.
     """
-    turned = nb.as_closest_canonical(nb.Nifti1Image(image.dataobj, frame @ image.affine))
+
+    def in_order(one: nb.Nifti1Image) -> nb.Nifti1Image:
+        return nb.as_closest_canonical(nb.Nifti1Image(one.dataobj, frame @ image.affine))
+
+    turned = in_order(image)
     affine, shift = without_rounding(turned.affine, turned.shape)
     moved = frame.copy()
     moved[:3, 3] += shift
-    return nb.Nifti1Image(turned.dataobj, affine), moved
+    inside = None if mask is None else nb.Nifti1Image(in_order(mask).dataobj, affine)
+    return (nb.Nifti1Image(turned.dataobj, affine), inside), moved
+
+
+def _levels(plan: Plan, *images: nb.Nifti1Image) -> list[tuple[str, float]]:
+    """Return the levels of a plan, none finer than an image and none twice."""
+    sharpest = max(float(np.linalg.norm(image.affine[:3, :3], axis=0).min()) for image in images)
+    return list(dict.fromkeys((transform, max(level, sharpest)) for transform, level in plan))
 
 
 def _overlap(fixed: nb.Nifti1Image, moving: nb.Nifti1Image, matrix: np.ndarray) -> float:
@@ -148,8 +190,17 @@ def _grown_mask(path: str | None, image: nb.Nifti1Image, of: str) -> nb.Nifti1Im
 
     mask = load_image(path)
     require_same_grid(mask, image, what='Mask', path=path, of=of)
-    away = ndimage.distance_transform_edt(np.asanyarray(mask.dataobj) == 0, sampling=image.header.get_zooms()[:3])
-    return nb.Nifti1Image((away <= DILATION_MM).astype('uint8'), image.affine)
+    grown = ndimage.binary_dilation(np.asanyarray(mask.dataobj) > 0, _ball(DILATION_MM, image.header.get_zooms()[:3]))
+    return nb.Nifti1Image(grown.astype('uint8'), image.affine)
+
+
+def _ball(radius: float, zooms: Sequence[float]) -> np.ndarray:
+    """Return which voxels about one are at most `radius` mm away: bool, an odd number of voxels along each axis."""
+    reach = [int(radius / zoom) for zoom in zooms]
+    away = np.meshgrid(
+        *(np.arange(-n, n + 1) * zoom for n, zoom in zip(reach, zooms, strict=True)), indexing='ij', sparse=True
+    )
+    return np.asarray(sum(axis**2 for axis in away) <= radius**2)
 
 
 def find_start(fixed: nb.Nifti1Image, moving: nb.Nifti1Image, *, seed: int = SEED) -> tuple[np.ndarray, str]:
@@ -191,8 +242,8 @@ def find_start(fixed: nb.Nifti1Image, moving: nb.Nifti1Image, *, seed: int = SEE
             matrix = optimise(
                 *images,
                 matrix,
-                stages=('Rigid',),
-                levels_mm=(START_MM,),
+                transform='Rigid',
+                level_mm=START_MM,
                 seed=seed,
                 iterations=60,
                 samples=SAMPLES['start'],
@@ -258,6 +309,16 @@ def _thinned(image: nb.Nifti1Image, size_mm: float) -> nb.Nifti1Image:
     return nb.Nifti1Image(blocks.mean(axis=(1, 3, 5)), affine)
 
 
+def _thinned_both(
+    image: nb.Nifti1Image, mask: nb.Nifti1Image | None, size_mm: float
+) -> tuple[nb.Nifti1Image, nb.Nifti1Image | None]:
+    """Thin out an image and its mask: half of a block in the mask is enough."""
+    if mask is None:
+        return _thinned(image, size_mm), None
+    thin = _thinned(mask, size_mm)
+    return _thinned(image, size_mm), nb.Nifti1Image((thin.get_fdata() >= 0.5).astype('uint8'), thin.affine)
+
+
 def _centre_of_mass(image: nb.Nifti1Image) -> np.ndarray:
     """Return the centre of mass (mm) of what is brighter than the background."""
     data = image.get_fdata()
@@ -275,8 +336,8 @@ def optimise(
     moving: Any,
     start: np.ndarray,
     *,
-    stages: Sequence[str],
-    levels_mm: Sequence[float],
+    transform: str,
+    level_mm: float,
     masks: Sequence[Any] = (None, None),
     seed: int,
     iterations: int,
@@ -290,18 +351,18 @@ def optimise(
         ANTsImages.
     start
         4x4, RAS+ mm, fixed to moving.
-    stages
-        ``'Rigid'``, ``'Affine'`` or both: one after the other, the later ones without the coarsest level.
-    levels_mm
-        Voxel size at each level, coarse to fine; images are smoothed by half of it.
+    transform
+        ``'Rigid'`` or ``'Affine'``.
+    level_mm
+        Voxel size of the fixed image that is compared; both images are smoothed by half of it.
     masks
         ANTsImages or ``None``, for fixed and moving.
     seed
         Seeds the jitter on the sampled points.
     iterations
-        The most at each level.
+        The most.
     samples
-        Points to look at, about, at each level.
+        Points to look at, about.
 
     Returns
     -------
@@ -322,25 +383,18 @@ def optimise(
     start_file, result_file = Path('ants_start.txt'), Path('ants_0GenericAffine.mat')
     result_file.unlink(missing_ok=True)
     write_affine(start_file, start)
-    sharpest = max(min(fixed.spacing), min(moving.spacing))
-    levels = [level for level in levels_mm if level >= 0.75 * sharpest] or levels_mm[:1]  # finer shows nothing new
     pointers = f'{get_pointer_string(fixed)},{get_pointer_string(moving)}'
     arguments = ['--dimensionality', '3', '--float', '0', '--output', 'ants_', '-r', str(start_file)]
     arguments += ['--random-seed', str(seed or 1)]  # to ANTs, 0 means the clock
     arguments += ['--collapse-output-transforms', '1', '--write-composite-transform', '0']
     if any(mask is not None for mask in masks):
         arguments += ['--masks', '[' + ','.join('NA' if m is None else get_pointer_string(m) for m in masks) + ']']
-    for stage in stages:
-        # each level is a stage of its own, for ANTs has one sampling rate a stage
-        for level in levels if stage == stages[0] or len(levels) == 1 else levels[1:]:
-            arguments += ['--transform', f'{stage}[0.1]']
-            arguments += [
-                '--metric',
-                f'Mattes[{pointers},1,32,Regular,{_sampling_rate(fixed, masks[0], level, samples):.4f}]',
-            ]
-            arguments += ['--convergence', f'[{iterations},1e-6,10]']
-            arguments += ['--shrink-factors', str(max(1, round(level / min(fixed.spacing))))]
-            arguments += ['--smoothing-sigmas', f'{level / 2:g}mm']
+    arguments += ['--transform', f'{transform}[0.1]']
+    rate = _sampling_rate(fixed, masks[0], level_mm, samples)
+    arguments += ['--metric', f'Mattes[{pointers},1,32,Regular,{rate:.4f}]']
+    arguments += ['--convergence', f'[{iterations},1e-6,10]']
+    arguments += ['--shrink-factors', str(max(1, round(level_mm / min(fixed.spacing))))]
+    arguments += ['--smoothing-sigmas', f'{level_mm / 2:g}mm']
     if ants.registration(arguments, None) != 0 or not result_file.exists():
         raise RuntimeError('antsRegistration failed: do the two images show the same head?')
     return read_affine(result_file)
