@@ -12,8 +12,8 @@ BOX_SIZE = 56
 """Voxels along the sides of a box on a CPU, at most: larger ones leave the cache, smaller ones keep threads waiting."""
 
 COLUMN = (24, 24, 256)
-"""The same for compiled kernels, which hold less at a time: long where memory is contiguous. 56 x 56 x 56 and
-24 x 24 x 64 took a fifth more time by experiments/kernels.py on pair 07-08."""
+"""The same for compiled kernels, which hold less at a time: long where memory is contiguous. Boxes of 56 x 56 x 56 and
+of 24 x 24 x 64 took a fifth more time on pair 07-08 with patches of single voxels; wider patches were not tried."""
 
 
 def whole(shape: tuple[int, ...]) -> Box:
