@@ -176,6 +176,8 @@ class Optimisation:
         if term.empty:
             self.record(LevelSkipped(stage.spacing))
             return
+        # other images may bear larger steps again
+        self.step_scale = min(SLOWER * self.step_scale, 1.0)
         if stage.factor != 1:
             # with other weights gradients have another size
             self.optimiser, self.step_scale = self._new_optimiser(), 1.0
