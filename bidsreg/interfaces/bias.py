@@ -34,5 +34,5 @@ class N4(Step):
             self._results['out_file'] = self.inputs.in_file
             return
         corrected = correct_bias(self.inputs.in_file, self.inputs.mask, sloppy=self.inputs.sloppy)
-        self._results['out_file'] = os.path.join(runtime.cwd, f'{stem(self.inputs.in_file)}_n4.nii.gz')
+        self._results['out_file'] = os.path.join(runtime.cwd, f'{stem(self.inputs.in_file)}_n4.nii')  # read many times
         corrected.to_filename(self._results['out_file'])

@@ -51,5 +51,7 @@ class Conform(Step):
             findings.append(done)
         self._results['findings'] = findings
         self._results['skull_stripped'] = stripped_already(image)[0]
-        self._results['out_file'] = os.path.join(runtime.cwd, f'{stem(self.inputs.in_file)}_conform.nii.gz')
+        self._results['out_file'] = os.path.join(
+            runtime.cwd, f'{stem(self.inputs.in_file)}_conform.nii'
+        )  # read many times
         image.to_filename(self._results['out_file'])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel as nb
 import numpy as np
 
 from bidsreg.bids.images import load_image, mask_centre, volume_ml
@@ -89,8 +90,8 @@ def gather_facts(
     ValueError
         When a brain mask is empty.
     """
-    fixed, moving, warped = (load_image(path) for path in (files.fixed, files.moving, files.warped))
-    fixed_mask, moving_mask = load_image(files.fixed_mask), load_image(files.moving_mask)
+    fixed, moving, warped = (_in_memory(path) for path in (files.fixed, files.moving, files.warped))
+    fixed_mask, moving_mask = _in_memory(files.fixed_mask), _in_memory(files.moving_mask)
     matrix, notes = read_affine(files.affine), notes or {}
     facts = {
         'images': {'t1w': numbers.geometry(fixed), 't2w': numbers.geometry(moving)},
@@ -113,6 +114,12 @@ def gather_facts(
     }
     facts = {key: value for key, value in facts.items() if value is not None}
     return {'verdict': judge(facts, thresholds).as_dict(), **facts}
+
+
+def _in_memory(path: str | Path) -> nb.Nifti1Image:
+    """Read an image once for all that is measured, as float32."""
+    image = load_image(path)
+    return nb.Nifti1Image(np.asarray(image.dataobj, np.float32), image.affine)
 
 
 def mask_volume(path: str | Path) -> float:

@@ -194,17 +194,18 @@ def edge_lncc(
     box = tuple(slice(a, int(found[-1]) + reach + 1) for a, found, reach in zip(start, ends, rim, strict=True))
     inside = mask[box]
     to_world = fixed.affine @ nb.affines.from_matvec(np.eye(3), start)
-    edges = gradient_magnitude(_array(fixed)[box], spacing)
-    found = {'registered': _local_correlation(edges, gradient_magnitude(_array(warped)[box], spacing), inside, spacing)}
+    edges = _LocalEdges(_array(fixed)[box], inside, spacing)
+    found: dict[str, float | None] = {'registered': edges.correlation(_array(warped)[box])}
     values = _array(moving)
     points = apply_affine(to_world, np.argwhere(inside))
     for stage, way in (('affine', np.asarray(matrix, float)), ('before', np.eye(4))):
         to_moving = np.linalg.inv(moving.affine) @ way
         voxels = apply_affine(to_moving, points)
-        apart = ((voxels >= 0) & (voxels <= np.array(values.shape) - 1)).all(1).mean() < 0.5
-        there = to_moving @ to_world
-        seen = ndi.affine_transform(values, there[:3, :3], there[:3, 3], output_shape=inside.shape, order=1)
-        found[stage] = None if apart else _local_correlation(edges, gradient_magnitude(seen, spacing), inside, spacing)
+        found[stage] = None
+        if ((voxels >= 0) & (voxels <= np.array(values.shape) - 1)).all(1).mean() >= 0.5:
+            there = to_moving @ to_world
+            seen = ndi.affine_transform(values, there[:3, :3], there[:3, 3], output_shape=inside.shape, order=1)
+            found[stage] = edges.correlation(seen)
     return {stage: found[stage] for stage in ('before', 'affine', 'registered')}
 
 
@@ -232,21 +233,33 @@ def contrast(fixed: nb.Nifti1Image, fixed_mask: nb.Nifti1Image, warped: nb.Nifti
     return _rounded(np.corrcoef(*clipped)[0, 1])
 
 
-def _local_correlation(a: np.ndarray, b: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> float | None:
-    """Return the mean over the mask of Pearson's correlation in the cube around each voxel."""
-    size = [2 * max(round((WINDOW_MM / step - 1) / 2), 1) + 1 for step in spacing]
+class _LocalEdges:
+    """The edges of an image, to be correlated with those of others in the cube around each voxel of a mask."""
 
-    def mean(values: np.ndarray) -> np.ndarray:
-        return ndi.uniform_filter(values, size)[mask].astype(float)
+    def __init__(self, image: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> None:
+        self.mask, self.spacing = mask, spacing
+        self.size = [2 * max(round((WINDOW_MM / step - 1) / 2), 1) + 1 for step in spacing]
+        self.edges, self.mean, self.variance = self._moments(image)
 
-    a, b = (values / max(float(values[mask].std()), 1e-12) for values in (a, b))
-    one, two = mean(a), mean(b)
-    # sums of squares lose the small variances of flat cubes, which are left out for it
-    first, second = mean(a * a) - one**2, mean(b * b) - two**2
-    some = (first > 1e-4) & (second > 1e-4)
-    if not some.any():
-        return None
-    return _rounded(((mean(a * b) - one * two)[some] / np.sqrt(first[some] * second[some])).mean())
+    def _local_mean(self, values: np.ndarray) -> np.ndarray:
+        return ndi.uniform_filter(values, self.size)[self.mask].astype(float)
+
+    def _moments(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the edges of an image, in units of their spread, and their local mean and variance."""
+        edges = gradient_magnitude(image, self.spacing)
+        edges = edges / max(float(edges[self.mask].std()), 1e-12)
+        mean = self._local_mean(edges)
+        return edges, mean, self._local_mean(edges * edges) - mean**2
+
+    def correlation(self, image: np.ndarray) -> float | None:
+        """Return the mean over the mask of Pearson's correlation with an image on the grid; None if all is flat."""
+        edges, mean, variance = self._moments(image)
+        # sums of squares lose the small variances of flat cubes, which are left out for it
+        some = (self.variance > 1e-4) & (variance > 1e-4)
+        if not some.any():
+            return None
+        shared = self._local_mean(self.edges * edges) - self.mean * mean
+        return _rounded((shared[some] / np.sqrt(self.variance[some] * variance[some])).mean())
 
 
 class _Sampled:

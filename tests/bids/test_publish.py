@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 
 from bidsreg.bids.names import PRODUCTS, figure_path, pair_outputs, sidecar
 from bidsreg.bids.pairs import find_pairs
-from bidsreg.bids.publish import is_complete, publish, read_qc, why_incomplete
+from bidsreg.bids.publish import _copy, is_complete, publish, read_qc, why_incomplete
 from tests.fake_app import fake_files
 
 
@@ -32,6 +33,17 @@ def test_publish_and_complete(pair, settings, finish):
     }
     assert figure_path(pair.entities, settings.output_dir, 'diffeo').is_file()
     assert not list((settings.output_dir / '.bidsreg' / 'tmp').iterdir())
+
+
+def test_an_image_that_is_not_packed_is_packed(tmp_path):
+    image = np.random.default_rng(0).bytes(10_000)
+    (tmp_path / 'n4.nii').write_bytes(image)
+    for name in ('one.nii.gz', 'two.nii.gz'):
+        _copy(tmp_path / 'n4.nii', tmp_path / name)
+    assert gzip.decompress((tmp_path / 'one.nii.gz').read_bytes()) == image
+    assert (tmp_path / 'one.nii.gz').read_bytes() == (tmp_path / 'two.nii.gz').read_bytes()
+    _copy(tmp_path / 'one.nii.gz', tmp_path / 'three.nii.gz')
+    assert (tmp_path / 'one.nii.gz').read_bytes() == (tmp_path / 'three.nii.gz').read_bytes()
 
 
 def test_what_makes_a_pair_incomplete(pair, settings, finish):
