@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bidsreg.execution import lifeline
+from bidsreg.execution import lifeline, machine
 from bidsreg.preparation import deepbet
 
 
@@ -32,7 +32,8 @@ def seen(monkeypatch):
     return told
 
 
-def test_the_network_runs_on_the_cpu_and_ends_with_the_run(seen):
+def test_the_network_runs_on_the_cpu_and_ends_with_the_run(seen, monkeypatch):
+    monkeypatch.setattr(machine, 'cpu_count', lambda: 8)
     assert deepbet.main(['a T1w.nii.gz', 'mask.nii.gz', '--threads', '3']) == 0
     assert (seen['image'], seen['mask_path']) == ('a T1w.nii.gz', 'mask.nii.gz')
     assert (seen['no_gpu'], seen['threads'], seen['followed']) == (True, 3, True)
