@@ -149,6 +149,7 @@ def test_bids_between_people(bench, pretender, bids, tmp_path):
 
 
 # ---------------------------------------------------------------------------------------------------- again
+@pytest.mark.slow
 def test_done_cells_are_not_run_again(bench, pretender, tmp_path):
     assert bench('--methods', 'affine', 'node-mind', *QUICK) == 0
     before = (tmp_path / 'out' / 'results.tsv').read_bytes()
@@ -174,6 +175,7 @@ def test_a_lost_cell_comes_back_from_the_work_folder(bench, pretender, tmp_path)
     assert len(calls(pretender)) == 2
 
 
+@pytest.mark.slow
 def test_a_changed_image_is_run_again(bench, pretender, table, tmp_path):
     assert bench('--methods', 'node-mind', *QUICK) == 0
     path = table.parent / '1' / 'moving.nii.gz'

@@ -173,6 +173,7 @@ for _ in range(20):
 """
 
 
+@pytest.mark.slow
 def test_many_runs_write_into_one_folder_at_once(tmp_path):
     """As the jobs of an array do: no run fails, and what one adds no other loses."""
     labels = [f'{number:02}' for number in range(4)]

@@ -66,6 +66,7 @@ def test_heads_from_folders_to_tables_once(datasets, run):
     assert said.err == ''
 
 
+@pytest.mark.slow
 def test_a_failure_is_told_and_the_rest_goes_on(datasets, run):
     options = ('--pair-options', '--working-resolution 99')
     said, cells = run(datasets / 'heads', '--methods', 'node-mind', 'affine', *options)

@@ -87,6 +87,7 @@ def test_the_scanners_positions_are_trusted(rigid_pair, here):
     assert still.error(nb.affines.apply_affine(start, still.points[:, :3])).mean() < 1.0
 
 
+@pytest.mark.slow
 def test_nothing_outside_the_masks_matters(here, tmp_path):
     pair = data.pair((44, 52, 44), 6, known=data.truth(6, turn=(2, -1, 3), shift=(2, 1, -2), amplitude=0))
     paths = pair.save(tmp_path / 'one')

@@ -24,6 +24,7 @@ def test_ants_field_is_what_ants_applies(heads, found):
     assert np.median(difference) < 1e-5
 
 
+@pytest.mark.slow
 def test_ants_inverse_is_what_itk_reads(heads, found):
     import SimpleITK as sitk
 
