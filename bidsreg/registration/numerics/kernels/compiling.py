@@ -149,7 +149,8 @@ class _KernelCache(NullCache):  # type: ignore[misc, unused-ignore]
 
     def save_overload(self, signature: object, result: Any) -> None:
         """Keep a kernel that was just compiled, in the first folder that can be written."""
-        assert not result.library.has_dynamic_globals, f'{self.name} refers to memory that only its maker has'
+        code_library = result._asdict()['library']
+        assert not code_library.has_dynamic_globals, f'{self.name} refers to memory that only its maker has'
         name, code = self._file_name(signature, result.codegen), dumps(result._reduce())
         for folder in trusted_folders():
             if not _keep(folder / name, code):
