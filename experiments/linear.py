@@ -73,7 +73,7 @@ def measure(bids: Path, subject: str) -> list[str]:
     clock = Clock()
     corrected = clock(bias.correct_bias, t1w, mask)
     corrected.to_filename('t1w.nii.gz')
-    rigid, _ = clock(prealign.prealign, 't1w.nii.gz', t2w, stage='rigid')
+    rigid, _ = clock(prealign.prealign, t1w, t2w, stage='rigid')
     write_affine('rigid.txt', rigid)
     resample(mask, t2w, ['rigid.txt'], invert=[True], interpolation='genericLabel').to_filename('mask.nii.gz')
     clock(bias.correct_bias, t2w, 'mask.nii.gz').to_filename('t2w.nii.gz')

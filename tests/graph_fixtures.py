@@ -105,6 +105,11 @@ def dice(one, other) -> float:
     return float(2 * (one & other).sum() / (one.sum() + other.sum()))
 
 
+def expanded_graph(workflow):
+    """Return the graph of a workflow as it is run, without the nodes that only pass things on."""
+    return generate_expanded_graph(workflow._create_flat_graph())
+
+
 def expanded(workflow):
     """Return the nodes of a workflow as they are run."""
-    return list(generate_expanded_graph(workflow._create_flat_graph()).nodes())
+    return list(expanded_graph(workflow).nodes())

@@ -38,7 +38,7 @@ def init_masking_wf(
     sloppy
         Fewer iterations of N4, for trying things out.
     omp_nthreads
-        Threads of the brain extraction. N4 takes one, so that its result can be reproduced.
+        Threads of a step; the brain extraction takes one less, N4 one, so that its result can be reproduced.
     shape
         Voxels of the image, from which the memory of the steps is estimated.
     name
@@ -77,10 +77,12 @@ def init_masking_wf(
         name='outputnode',
     )
     conform = pe.Node(Conform(is_uni=is_uni), name='conform', mem_gb=gigabytes('conform', shape))
+    # one CPU is left to the rigid of the next room, which begins at the same time
+    mask_threads = max(1, omp_nthreads - 1)
     brain_mask = pe.Node(
-        BrainMask(mode=skull_strip, num_threads=omp_nthreads),
+        BrainMask(mode=skull_strip, num_threads=mask_threads),
         name='brain_mask',
-        n_procs=omp_nthreads,
+        n_procs=mask_threads,
         mem_gb=gigabytes('brain_mask', shape),
     )
     n4 = pe.Node(N4(method=bias_correction, sloppy=sloppy), name='n4', mem_gb=gigabytes('n4', shape))

@@ -67,6 +67,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
     prealign_wf = init_prealign_wf(
         bias_correction=settings.bias_correction,
         random_seed=settings.random_seed,
+        early_rigid=True,
         user_mask=pair.moving_mask is not None,
         sloppy=settings.sloppy,
         **shapes,
@@ -91,6 +92,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
         ]),
         (inputnode, prealign_wf, [('t2w', 'inputnode.moving'), ('t2w_mask', 'inputnode.moving_mask')]),
         (masking_wf, prealign_wf, [
+            ('outputnode.image', 'inputnode.fixed_head'),
             ('outputnode.preproc', 'inputnode.fixed'),
             ('outputnode.mask', 'inputnode.fixed_mask'),
         ]),

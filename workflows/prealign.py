@@ -21,6 +21,7 @@ def init_prealign_wf(
     *,
     bias_correction: str = 'n4',
     random_seed: int = SEED,
+    early_rigid: bool = False,
     user_mask: bool = False,
     sloppy: bool = False,
     fixed_shape: Sequence[int] = TYPICAL_SHAPE,
@@ -40,6 +41,8 @@ def init_prealign_wf(
         ``n4`` or ``none``, for the moving image.
     random_seed
         Seeds the sampling of mutual information.
+    early_rigid
+        The rigid takes ``fixed_head``, so that it need not wait for the brain mask; otherwise ``fixed``.
     user_mask
         There is a mask of the moving image already; otherwise that of the fixed image is carried over.
     sloppy
@@ -53,6 +56,8 @@ def init_prealign_wf(
     ------
     fixed
         T1w image, best without bias field: ``preproc`` of :func:`~bidsreg.workflows.masking.init_masking_wf`.
+    fixed_head
+        With ``early_rigid``: the same image with its bias field, ``image`` of that room.
     fixed_mask
         Its brain mask.
     moving
@@ -83,7 +88,7 @@ def init_prealign_wf(
     """
     workflow = pe.Workflow(name=name)
     inputnode = pe.Node(
-        niu.IdentityInterface(fields=['fixed', 'fixed_mask', 'moving', 'moving_mask']), name='inputnode'
+        niu.IdentityInterface(fields=['fixed', 'fixed_head', 'fixed_mask', 'moving', 'moving_mask']), name='inputnode'
     )
     outputnode = pe.Node(
         niu.IdentityInterface(
@@ -118,7 +123,7 @@ def init_prealign_wf(
     )
     workflow.connect([
         (inputnode, conform, [('moving', 'in_file')]),
-        (inputnode, rigid, [('fixed', 'fixed')]),
+        (inputnode, rigid, [('fixed_head' if early_rigid else 'fixed', 'fixed')]),
         (conform, rigid, [('out_file', 'moving')]),
         (inputnode, moving_mask, [('moving_mask' if user_mask else 'fixed_mask', 'in_file')]),
         (conform, moving_mask, [('out_file', 'reference')]),

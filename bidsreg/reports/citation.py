@@ -175,7 +175,7 @@ def methods_text(settings: Settings) -> str:
         f'a BIDS App (Gorgolewski et al. 2016) built on Nipype{_version("nipype")} (Gorgolewski et al. 2011). '
         f'{masks}; it was carried over to the T2-weighted scan by a rigid alignment. {bias} '
         f'The scans were aligned with ANTs (ANTsPy{_version("antspyx")}; Avants et al. 2011), maximising mutual '
-        f'information: rigidly, then with an affine transform inside the brain masks. {deformable.phrase} '
+        f'information: rigidly as acquired, then with an affine transform inside the brain masks. {deformable.phrase} '
         'All transforms were composed, and every resampled image was interpolated once from its native grid.'
     )
     parts = [

@@ -54,3 +54,12 @@ def test_a_place_in_the_world_is_a_pixel_of_its_slice():
     rows = slicing.choose_planes(scan_on('oblique').mask)
     for plane in (rows[0][3], rows[1][3], rows[2][3]):
         np.testing.assert_allclose(plane.pixels(plane.points[5, 9]), (9, 5), atol=1e-3)
+
+
+def test_the_ends_of_a_large_mask_are_those_of_all_its_voxels(monkeypatch):
+    mask = scan_on('oblique').mask
+    monkeypatch.setattr(slicing, 'MOST_POINTS', 10**9)
+    full = slicing._extent(mask)
+    monkeypatch.setattr(slicing, 'MOST_POINTS', np.asanyarray(mask.dataobj).sum() // 7)
+    voxel = nib.affines.voxel_sizes(mask.affine).max()
+    np.testing.assert_allclose(slicing._extent(mask), full, atol=voxel)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import networkx as nx
 import nibabel as nb
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from bidsreg.bids.publish import is_complete, read_qc
 from bidsreg.reports.pictures import PICTURES
 from bidsreg.settings import Settings
 from bidsreg.workflows import init_bidsreg_wf
-from tests.graph_fixtures import expanded
+from tests.graph_fixtures import expanded, expanded_graph
 
 
 def settings_for(bids, tmp_path, **options):
@@ -53,6 +54,17 @@ def test_the_whole_graph_under_options(bids, tmp_path, options, monkeypatch):
     assert register.inputs.use_gpu is gpu
     assert register.n_procs == (1 if gpu else settings.omp_nthreads)
     assert all(node.mem_gb > 0 for node in nodes)
+
+
+def test_the_rigid_does_not_wait_for_the_brain(bids, tmp_path):
+    """On two CPUs the mask and the bias field of the T1w are found while the rigid runs."""
+    settings = settings_for(bids, tmp_path, nprocs=2)
+    graph = expanded_graph(init_bidsreg_wf(settings=settings, pairs=find_pairs(settings).pairs[:1]))
+    by_name = {node.fullname.split('.', 2)[2]: node for node in graph}
+    before = {node.name for node in nx.ancestors(graph, by_name['prealign_wf.rigid'])}
+    assert 'conform' in before
+    assert not {'brain_mask', 'n4'} & before
+    assert by_name['masking_wf.brain_mask'].n_procs + by_name['prealign_wf.rigid'].n_procs <= settings.nprocs
 
 
 def test_no_edge_leads_from_one_pair_to_another(bids, tmp_path):
