@@ -43,7 +43,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     'bids': FLOOR | {'settings', 'registration.atomic'},
     'bids.publish': FLOOR | {'settings', 'registration.atomic'},
     'bids.locks': FLOOR | {'settings'},
-    'programs': FLOOR | {'registration'},
+    'programs': FLOOR | {'registration', 'registration.atomic'},
     'preparation': FLOOR | {'execution', 'bids', 'registration'},
     'qc': FLOOR | {'bids', 'registration'},
     'reports': FLOOR

@@ -9,12 +9,12 @@ from typing import Any
 from nipype.interfaces.base import isdefined
 from nipype.pipeline.engine.utils import load_resultfile
 
+from bidsreg.bids.names import partial_path
 from bidsreg.bids.publish import read_qc, scratch_folder
 from bidsreg.bids.sidecars import to_json
 from bidsreg.qc.facts import mask_volume, matrix_parts, read_result
 from bidsreg.registration.atomic import write_text
 from bidsreg.reports.pictures import PICTURES, Scene, drawable, picture_path
-from bidsreg.reports.record import partial_path
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Pair

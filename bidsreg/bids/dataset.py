@@ -11,7 +11,7 @@ from typing import Any
 from bidsreg import __version__
 from bidsreg.bids.locks import lock_dataset
 from bidsreg.bids.names import DESCRIPTIONS, PRIVATE
-from bidsreg.bids.publish import clear_old, scratch_folder
+from bidsreg.bids.publish import clear_left_behind, scratch_folder
 from bidsreg.bids.sidecars import dataset_links, read_json, to_json
 from bidsreg.errors import InputError
 from bidsreg.registration.atomic import write_text
@@ -46,7 +46,7 @@ def write_dataset_files(settings: Settings, logs: Mapping[str, str]) -> None:
 
     """
     out = settings.output_dir
-    clear_old(out)
+    clear_left_behind(out)
     with lock_dataset(out), scratch_folder(out, 'dataset') as scratch:
         for path, text in _dataset_files(settings, logs).items():
             write_text(path, text, scratch=scratch, durable=True)

@@ -201,6 +201,11 @@ def figure_path(
     return Path(output_dir) / _build(named, FIGURE_PATTERN)
 
 
+def partial_path(name: str, output_dir: Path) -> Path:
+    """Return the path of the partial results of a pair that failed."""
+    return output_dir / 'logs' / f'{name}_partial.json'
+
+
 def sidecar(path: Path) -> Path:
     """Return the path of the JSON file that describes a file."""
     return path.with_name(path.name.partition('.')[0] + '.json')

@@ -6,12 +6,8 @@ renamed into its place. The QC file is the last: where it is, the pair is comple
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import os
-import platform
 import shutil
-import time
 import typing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,16 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg.bids.earlier import remove_earlier
-from bidsreg.bids.names import PRIVATE, PRODUCTS, affine_path, pair_outputs, sidecar
+from bidsreg.bids.names import PRIVATE, PRODUCTS, affine_path, pair_outputs, partial_path, sidecar
 from bidsreg.bids.sidecars import read_json, sidecars, source_stamps, to_json
-from bidsreg.registration.atomic import write_atomic, write_text
+from bidsreg.registration.atomic import hidden_folder, sweep, write_atomic, write_text
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Pair
     from bidsreg.settings import Settings
 
-#: Unfinished files older than this are of a run that was killed; no file takes so long to write.
-OLD_SECONDS = 24 * 3600
 #: As nibabel packs images: half the time of higher levels, and a few % larger.
 GZIP_LEVEL = 1
 
@@ -82,6 +76,7 @@ def publish(
             **facts,
         }
         write_text(goals['qc'], to_json(marker), scratch=scratch, durable=True)
+    partial_path(pair.name, settings.output_dir).unlink(missing_ok=True)
     remove_earlier(pair.name, settings.output_dir)
 
 
@@ -113,27 +108,19 @@ def scratch_folder(output_dir: Path, name: str) -> Iterator[Path]:
         The folder, which is removed in the end.
 
     """
-    # many machines may write into one folder, and their processes may have the same number
-    folder = output_dir / PRIVATE / 'tmp' / f'{name}.{platform.node()}.{os.getpid()}'
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
+    with hidden_folder(output_dir / PRIVATE / 'tmp', name) as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def clear_unfinished(output_dir: Path, name: str) -> None:
     """Remove the unfinished files that a killed run left of a pair; the caller holds the pair's lock."""
-    for folder in (output_dir / PRIVATE / 'tmp').glob(f'{name}.*'):
-        shutil.rmtree(folder, ignore_errors=True)
+    sweep(output_dir / PRIVATE / 'tmp', name)
 
 
-def clear_old(output_dir: Path) -> None:
-    """Remove the unfinished files of all runs that were killed more than :data:`OLD_SECONDS` ago."""
-    for folder in (output_dir / PRIVATE / 'tmp').glob('*'):
-        with contextlib.suppress(FileNotFoundError):  # another run may be done with it by now
-            if time.time() - folder.stat().st_mtime > OLD_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
+def clear_left_behind(output_dir: Path) -> None:
+    """Remove the unfinished files that killed runs left anywhere in an output folder."""
+    for folder in (output_dir / PRIVATE / 'tmp', output_dir, output_dir / 'logs', *output_dir.glob('sub-*/figures')):
+        sweep(folder)
 
 
 def is_complete(pair: Pair, settings: Settings) -> bool:

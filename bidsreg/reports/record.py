@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bidsreg.bids.names import ENTITIES
+from bidsreg.bids.names import ENTITIES, partial_path
 from bidsreg.bids.sidecars import bids_uri, read_json
 from bidsreg.execution.crashes import last_crash
 from bidsreg.outcome import Outcome
@@ -165,11 +165,6 @@ def parse_name(name: str) -> dict[str, str]:
 def natural(text: str) -> list[Any]:
     """Return a sort key that puts 2 before 10."""
     return [(0, int(part), '') if part.isdigit() else (1, 0, part) for part in re.split(r'(\d+)', text) if part]
-
-
-def partial_path(name: str, output_dir: Path) -> Path:
-    """Return the path of the partial results of a pair that failed."""
-    return output_dir / 'logs' / f'{name}_partial.json'
 
 
 def read_partial(name: str, output_dir: Path) -> dict[str, Any]:

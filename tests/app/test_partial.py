@@ -11,9 +11,9 @@ import pytest
 from nipype import config
 
 from bidsreg.app.partial import keep_partial
+from bidsreg.bids.names import partial_path
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.reports.pictures import PICTURES, picture_path
-from bidsreg.reports.record import partial_path
 from bidsreg.settings import Settings
 from bidsreg.workflows.app import init_bidsreg_wf
 

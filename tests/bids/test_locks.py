@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 from bidsreg.bids.locks import lock_pair
+from bidsreg.registration.atomic import hidden_name
 
 _HOLD = """
 import sys, time
@@ -28,7 +29,7 @@ def test_locks_between_processes_end_with_the_process(pairs, settings, tmp_path)
     try:
         assert int(other.stdout.readline()) == len(pairs) - 1
         assert lock_pair(pairs['sub-02_ses-1'], settings) is None
-        half = settings.output_dir / '.bidsreg' / 'tmp' / 'sub-02_ses-1.99999'
+        half = hidden_name(settings.output_dir / '.bidsreg' / 'tmp' / 'sub-02_ses-1')
         half.mkdir(parents=True)
     finally:
         other.kill()  # SIGKILL: nothing is tidied up

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bidsreg.bids.names import PRODUCTS, figure_path, pair_outputs, sidecar
+from bidsreg.bids.names import PRODUCTS, figure_path, pair_outputs, partial_path, sidecar
 from bidsreg.bids.pairs import find_pairs
-from bidsreg.bids.publish import _copy, is_complete, publish, read_qc, why_incomplete
+from bidsreg.bids.publish import _copy, clear_left_behind, is_complete, publish, read_qc, why_incomplete
+from bidsreg.registration.atomic import hidden_name
 from tests.fake_app import fake_files
 
 
@@ -123,3 +124,28 @@ def test_qc_comes_last(pair, settings, monkeypatch, finish):
     finish(pair, settings)
     assert order[-1].endswith('_qc.json')
     assert sum(name.endswith('.json') for name in order[: len(PRODUCTS) - 1]) == len(PRODUCTS) - 1  # sidecars first
+
+
+def test_partial_results_go_when_the_pair_is_done(pair, settings, finish):
+    path = partial_path(pair.name, settings.output_dir)
+    other = partial_path(f'{pair.name}0', settings.output_dir)
+    path.parent.mkdir(parents=True)
+    for partial in (path, other):
+        partial.write_text('{}')
+    finish(pair, settings)
+    assert not path.exists()
+    assert other.exists()
+
+
+def test_what_killed_runs_left_is_removed_everywhere(settings):
+    """Of processes that are no more: what other runs are writing stays."""
+    out = settings.output_dir
+    for folder in (out, out / 'logs', out / 'sub-01' / 'figures', out / '.bidsreg' / 'tmp'):
+        folder.mkdir(parents=True, exist_ok=True)
+        mine = hidden_name(folder / 'a.html')
+        for path in (mine, mine.with_name(mine.name.replace(f'.{os.getpid()}.', '.4194305.'))):  # above Linux's limit
+            path.touch()
+    assert len(list(out.rglob('*a.html'))) == 8
+    clear_left_behind(out)
+    assert {path.name.split('.')[-4] for path in out.rglob('*a.html')} == {str(os.getpid())}
+    assert len(list(out.rglob('*a.html'))) == 4

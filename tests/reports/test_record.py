@@ -2,8 +2,9 @@
 
 import json
 
+from bidsreg.bids.names import partial_path
 from bidsreg.qc.verdict import read_thresholds
-from bidsreg.reports.record import PairRecord, judge_qc, natural, parse_name, partial_path, read_partial
+from bidsreg.reports.record import PairRecord, judge_qc, natural, parse_name, read_partial
 
 
 def test_a_name_is_taken_apart():
