@@ -1,11 +1,13 @@
-"""What the libraries of numbers read from the environment when they are loaded: how many threads, and how those wait.
+"""What Python and the libraries of numbers read from the environment when they start: letters, and how threads wait.
 
 A library that has been loaded reads nothing more, so commands call `wait_passively` before they import one.
 """
 
 from __future__ import annotations
 
+import locale
 import os
+import sys
 from collections.abc import Iterable, Mapping, MutableMapping
 
 THREAD_VARIABLES = (
@@ -27,6 +29,18 @@ PASSIVE: Mapping[str, str] = {
     'OPENBLAS_THREAD_TIMEOUT': '4',
 }
 """Threads without work sleep: those that spin take the time of other jobs, and are counted as CPU time."""
+
+
+def ensure_utf8() -> None:
+    """Start this process anew in Python's UTF-8 mode where the locale has ASCII or the like; those it starts follow.
+
+    A path with any other letter could be neither written into a file nor handed to a program otherwise.
+    """
+    encodings = {sys.getfilesystemencoding(), locale.getpreferredencoding(False)}
+    if {name.lower().replace('-', '') for name in encodings} == {'utf8'} or os.environ.get('PYTHONUTF8') == '1':
+        return
+    os.environ['PYTHONUTF8'] = '1'
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def wait_passively(environment: MutableMapping[str, str] = os.environ) -> None:

@@ -15,5 +15,9 @@ class ProcessKilledError(RuntimeError):
     """
 
 
+class ProcessEndedError(RuntimeError):
+    """A process that does part of the work was asked to end by somebody: by SIGTERM or SIGINT."""
+
+
 class GpuFullError(RuntimeError):
     """The memory of a GPU does not suffice; more memory of the machine does not help."""

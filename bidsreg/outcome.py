@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from bidsreg.errors import ProcessKilledError
+from bidsreg.errors import ProcessEndedError, ProcessKilledError
 
 Status = Literal['done', 'already done', 'failed', 'locked', 'no pair']
 
@@ -27,7 +27,7 @@ class Cause(StrEnum):
     BAD_INPUT = 'bad input'
     #: A job ran longer than it was allowed to.
     TIME_LIMIT = 'time limit'
-    #: A job was cancelled or killed by somebody, or had to make room for others.
+    #: A job or a process was cancelled or ended by somebody, or had to make room for others.
     CANCELLED = 'cancelled'
     #: A job was lost together with its machine.
     MACHINE_LOST = 'machine lost'
@@ -53,6 +53,12 @@ class Cause(StrEnum):
 
 #: Causes after which the same work is tried once more, alone: it may have failed because of what ran beside it.
 RETRIED = frozenset({Cause.KILLED, Cause.BROKEN_OFF})
+
+#: Causes that, where the run was interrupted, most likely have the same reason.
+ENDED_WITH_THE_RUN = frozenset({Cause.KILLED, Cause.CANCELLED})
+
+#: Signals by which a person or a batch system asks a process to end.
+ASK_TO_END = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 _OFTEN_MEMORY = 'most often because memory ran out'
 #: What helps when memory runs out.
@@ -109,10 +115,13 @@ def killed_error(subject: str, number: int, advice: str = MEMORY_ADVICE) -> Runt
     Returns
     -------
     RuntimeError
-        A :class:`~bidsreg.errors.ProcessKilledError`, after which the work is tried again, for SIGKILL alone.
+        A :class:`~bidsreg.errors.ProcessKilledError`, after which the work is tried again, for SIGKILL alone; a
+        :class:`~bidsreg.errors.ProcessEndedError` for signals that ask a process to end.
     """
     text = f'{subject} {describe_signal(number)}'
-    return ProcessKilledError(f'{text}: {advice}') if number == signal.SIGKILL else RuntimeError(text)
+    if number == signal.SIGKILL:
+        return ProcessKilledError(f'{text}: {advice}')
+    return ProcessEndedError(text) if number in ASK_TO_END else RuntimeError(text)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 What a pair does is told in the environment variable ``FAKE``, JSON: ``{'sub-01': 'raise', 'sub-02': 'slow'}``;
 ``raise`` an error, ``input`` an InputError, ``die`` as the system's memory killer has it, ``die-once`` the first time
-only, ``slow`` takes long, ``late:-t 1`` sends its job with
+only, ``die:11`` by that signal, ``slow`` takes long, ``late:-t 1`` sends its job with
 these arguments and takes five minutes, ``tool`` is a program that fails,
 ``huge`` declares more memory and ``wide`` more CPUs than a machine has, and ``hog:600`` takes that many MB while it
 declares next to nothing. With ``--device cuda`` the work asks for a GPU, holds it for three seconds, and notes in
@@ -21,13 +21,15 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, CommandLine, SimpleInterface, TraitedSpec, traits
+from nipype.interfaces.base import BaseInterfaceInputSpec, CommandLine, File, SimpleInterface, TraitedSpec, traits
 from nipype.pipeline import engine as pe
 
 from bidsreg.bids.headers import load_sane
 from bidsreg.bids.names import PRODUCTS
 from bidsreg.bids.publish import publish
+from bidsreg.environment import ensure_utf8
 from bidsreg.errors import InputError
+from bidsreg.interfaces.base import Step, StepOutputSpec
 
 VARIABLE = 'FAKE'
 
@@ -65,12 +67,17 @@ class _Out(TraitedSpec):
     done = traits.Bool()
 
 
-class Work(SimpleInterface):
-    """Fails, dies or idles as it is told."""
+class _WorkOut(StepOutputSpec):
+    done = traits.Bool()
+    out_file = File(exists=True)
 
-    input_spec, output_spec = _In, _Out
 
-    def _run_interface(self, runtime):
+class Work(Step):
+    """Fails, dies or idles as it is told, or leaves a file."""
+
+    input_spec, output_spec = _In, _WorkOut
+
+    def _compute(self, runtime):
         name = self.inputs.pair.name
         what = json.loads(os.environ.get(VARIABLE, '{}')).get(name)
         with (self.inputs.settings.work_dir / 'begun.txt').open('a') as stream:
@@ -80,6 +87,8 @@ class Work(SimpleInterface):
             flag.touch()
             time.sleep(0.3)
             os.kill(os.getpid(), signal.SIGKILL)
+        if what and what.startswith('die:'):
+            os.kill(os.getpid(), int(what[4:]))
         if what == 'raise':
             raise ValueError('the work went wrong')
         if what == 'input':
@@ -92,7 +101,8 @@ class Work(SimpleInterface):
             np.ones(int(what[4:]) * 2**20, np.uint8).sum()
             time.sleep(3)  # some batch systems only look now and then
         self._results['done'] = True
-        return runtime
+        self._results['out_file'] = str(Path(runtime.cwd) / 'work.txt')
+        Path(self._results['out_file']).write_text(name)
 
     def _hold_gpu(self, name: str) -> None:
         began = time.time()
@@ -170,4 +180,5 @@ def main() -> int:
 if __name__ == '__main__':
     from tests import fake_app  # under a name that workers can import
 
+    ensure_utf8()
     sys.exit(fake_app.main())

@@ -26,6 +26,16 @@ def test_what_the_user_has_set_stays():
     assert told == {**PASSIVE, 'OMP_WAIT_POLICY': 'active', 'HOME': '/home'}
 
 
+@pytest.mark.parametrize('module', ['bidsreg', 'bidsreg.pair', 'bidsreg.benchmark'])
+def test_commands_start_anew_where_the_locale_has_ascii(module):
+    """Once, whatever the user has set, and as they were started."""
+    environ = {**os.environ, 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0', 'LC_ALL': 'C'}
+    words = [sys.executable, '-W', 'ignore', '-m', module, '--nö']
+    done = subprocess.run(words, env=environ, check=False, capture_output=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr.decode('utf-8').count('error: ') == 1
+
+
 def test_one_thread_where_the_user_says_nothing(monkeypatch):
     monkeypatch.setattr(environment.os, 'environ', told := {'MKL_NUM_THREADS': '6'})
     one_thread_each(['OMP_NUM_THREADS', 'MKL_NUM_THREADS'])

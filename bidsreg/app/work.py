@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from bidsreg.app.summary import OutcomeTable
 from bidsreg.bids.pairs import Pair
 from bidsreg.bids.publish import is_complete
-from bidsreg.outcome import RETRIED, Cause, Failure
+from bidsreg.execution.checks import is_full
+from bidsreg.outcome import ENDED_WITH_THE_RUN, RETRIED, Cause, Failure
 from bidsreg.settings import Settings
 
 LOGGER = logging.getLogger('bidsreg')
@@ -73,12 +77,27 @@ def _run_graph(pairs: Sequence[Pair], settings: Settings, outcomes: OutcomeTable
             outcomes.set_status(pair, 'done')
             continue
         new = [failure for failure in crashes(logs, pair.node_name) if failure.crash_file not in old]
+        failure = end.failure_of(pair.node_name) or next(iter(new), None)
+        if isinstance(end.error, KeyboardInterrupt) and (failure is None or failure.cause in ENDED_WITH_THE_RUN):
+            continue  # what asked the run to end may have reached its steps first
         unfinished = Failure(_cause_of_unfinished(settings, end.error), step='run')
-        outcomes.set_failure(pair, end.failure_of(pair.node_name) or next(iter(new), unfinished))
+        outcomes.set_failure(pair, _explain(failure or unfinished, settings))
         _keep_partial(pair, settings)
+    end.raise_interrupt()
 
 
-def _cause_of_unfinished(settings: Settings, error: Exception | None) -> Cause:
+def _explain(failure: Failure, settings: Settings) -> Failure:
+    """Say which of the folders is full, where that may be why a step failed: not every program says so."""
+    if failure.cause not in (Cause.NO_SPACE, Cause.FAILED, Cause.INCOMPLETE):
+        return failure
+    folders = {'output': settings.output_dir, 'work': settings.work_dir, 'temporary': Path(tempfile.gettempdir())}
+    full = [f'the {name} folder {folder} is full' for name, folder in folders.items() if is_full(folder)]
+    if not full:
+        return failure
+    return replace(failure, cause=Cause.NO_SPACE, detail=f'{"; ".join(full)} ({failure.message})')
+
+
+def _cause_of_unfinished(settings: Settings, error: BaseException | None) -> Cause:
     """Return why a pair is not complete of which no step has failed."""
     if error is None:
         return Cause.INCOMPLETE

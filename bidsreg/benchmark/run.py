@@ -271,6 +271,7 @@ class BenchmarkRun:
         names = {image_name(case, end): getattr(case, end).name for case in self.cases for end in ('fixed', 'moving')}
         names |= {case.node_name: case.name for case in self.cases}
         end = run_graph(workflow, self.settings, names, self.logs)
+        end.raise_interrupt()
         if end.error is not None:
             LOGGER.debug('The graph ended with %s: %s', type(end.error).__name__, end.error)
         crashes = [read_crash(path) for path in sorted(set(self.logs.glob('crash-*.txt')) - old)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import logging
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +16,9 @@ from bidsreg.execution.plugins import DEFAULT, read_plugin
 from bidsreg.execution.settings import ExecutionSettings
 
 LOGGER = logging.getLogger('bidsreg')
+
+#: Of less than this no step's files are: a disk that does not take it is full.
+PROBE_BYTES = 2**16
 
 
 def check_device(settings: ExecutionSettings) -> None:
@@ -43,17 +48,51 @@ def check_writable(folders: Mapping[str, Path | None]) -> None:
         At the first that cannot be written.
     """
     for name, folder in folders.items():
-        if folder is not None:
-            _write_probe(name, folder)
+        if folder is None:
+            continue
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_probe(folder)
+        except OSError as error:
+            raise InputError(f'The {name} folder {folder} cannot be written: {error.strerror}.') from error
 
 
-def _write_probe(name: str, folder: Path) -> None:
+def _write_probe(folder: Path, size: int = 4096) -> None:
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        probe.write(b'0' * size)
+
+
+def is_full(folder: Path) -> bool:
+    """Tell whether a folder takes no more data, for the disk or the user's share of it is full."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b'0' * 4096)
+        _write_probe(folder, PROBE_BYTES)
     except OSError as error:
-        raise InputError(f'The {name} folder {folder} cannot be written: {error.strerror}.') from error
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return False
+
+
+def check_temporary() -> None:
+    """Find the folder for temporary files, and warn where it is not the one that TMPDIR names.
+
+    Raises
+    ------
+    InputError
+        When none can be written.
+    """
+    wanted = os.environ.get('TMPDIR')
+    try:
+        taken = tempfile.gettempdir()
+    except OSError as error:
+        raise InputError(
+            f'No folder for temporary files can be written: name one in TMPDIR. {error.strerror}'
+        ) from error
+    if wanted and Path(taken).resolve() != Path(wanted).resolve():
+        try:
+            _write_probe(Path(wanted))
+            why = 'it could not be written a moment ago'
+        except OSError as error:
+            why = str(error.strerror)
+        LOGGER.warning('TMPDIR=%s cannot be used (%s): temporary files go to %s', wanted, why, taken)
 
 
 def check_monitor(settings: ExecutionSettings) -> None:

@@ -30,11 +30,22 @@ CAUSES: Mapping[str, Cause] = {
     '_ArrayMemoryError': Cause.OUT_OF_MEMORY,  # NumPy's
     'OutOfMemoryError': Cause.OUT_OF_MEMORY,  # PyTorch's
     'GpuFullError': Cause.OUT_OF_MEMORY,
+    'ProcessEndedError': Cause.CANCELLED,
 }
 
-_NO_SPACE = re.compile(rf'\[Errno {errno.ENOSPC}\]')
+#: What programs and libraries say when a disk, or a user's share of it, is full.
+_NO_SPACE = re.compile(
+    rf'\[Errno ({errno.ENOSPC}|{errno.EDQUOT})\]|No space left on device|[Dd]isk quota exceeded'
+    # of Python, when no folder for temporary files takes one
+    r'|No usable temporary directory found'
+)
+#: What they say when they get no more memory of this machine; PyTorch's errors on the CPU have no class of their own.
+NO_MEMORY = re.compile(r"not enough memory|[Cc]annot allocate memory|bad_alloc|bad allocation|can't allocate memory")
 _HEADER = 'Traceback (most recent call last):'
 _EXIT_CODE = re.compile(r'exited with code (-?\d+)')
+#: Nipype looks for the results of a step that failed; where there are none, that error hides the one that counts.
+_LOST_RESULT = re.compile(r'FileNotFoundError: .*result_\w+\.pklz')
+_HANDLING = 'During handling of the above exception, another exception occurred:'
 #: What Nipype may write below the traceback.
 _AFTERTHOUGHTS = (
     'When creating this crashfile, the results file corresponding',
@@ -99,6 +110,7 @@ def read_traceback(lines: Sequence[str]) -> Failure:
     The cause is that of the class of the last exception, of the exit code of a program, or of a number of the system.
     The detail is the line that says most: what a program wrote last, or the message of the exception.
     """
+    lines = _without_lost_result(lines)
     text = [line.strip() for line in lines if line.strip()]
     for marker in _AFTERTHOUGHTS:
         text = text[: text.index(marker)] if marker in text else text
@@ -107,12 +119,12 @@ def read_traceback(lines: Sequence[str]) -> Failure:
     if code is not None and signal_of(int(code[1])) == signal.SIGKILL:
         return Failure(Cause.KILLED)
     cause = classify(_exception_line(lines) or last)
-    if cause is Cause.FAILED and _NO_SPACE.search(last):
-        cause = Cause.NO_SPACE
+    if cause is Cause.FAILED:
+        cause = _cause_in_words(last)
     if code is None:
         return Failure(cause, _shorten(last))
     said = _last_words(text)
-    return Failure(cause, _shorten(said) if said else last)
+    return Failure(_cause_in_words(said) if cause is Cause.FAILED else cause, _shorten(said) if said else last)
 
 
 def classify(line: str) -> Cause:
@@ -120,7 +132,21 @@ def classify(line: str) -> Cause:
     name = line.partition(':')[0].rpartition('.')[2].strip()
     if name in CAUSES:
         return CAUSES[name]
-    return Cause.NO_SPACE if _NO_SPACE.search(line) else Cause.FAILED
+    return _cause_in_words(line)
+
+
+def _cause_in_words(line: str) -> Cause:
+    """Return the cause that a number of the system, or what libraries say for it, stands for."""
+    if _NO_SPACE.search(line):
+        return Cause.NO_SPACE
+    return Cause.OUT_OF_MEMORY if NO_MEMORY.search(line) else Cause.FAILED
+
+
+def _without_lost_result(lines: Sequence[str]) -> Sequence[str]:
+    """Leave out of a traceback that Nipype found no results of a step that had failed, and all after it."""
+    lost = next((number for number, line in enumerate(lines) if _LOST_RESULT.match(line.strip())), 0)
+    before = [number for number in range(lost) if lines[number].strip() == _HANDLING]
+    return lines[: before[-1]] if before else lines
 
 
 def failure_of(error: BaseException) -> Failure:

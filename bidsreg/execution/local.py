@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import logging
+import signal
 from collections.abc import Callable, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -18,12 +19,13 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 from bidsreg.errors import ProcessKilledError
 from bidsreg.execution import devices, lifeline
 from bidsreg.execution.batch import BATCH_PLUGINS
+from bidsreg.execution.cache import forget_damaged
 from bidsreg.execution.crashes import FailureRecorder
 from bidsreg.execution.machine import allowed_threads, usable_memory
 from bidsreg.execution.monitor import gather_samples
 from bidsreg.execution.plugins import DEFAULT, read_plugin
 from bidsreg.execution.settings import ExecutionSettings
-from bidsreg.outcome import SENTENCES, Cause, Failure
+from bidsreg.outcome import SENTENCES, Cause, Failure, describe_signal
 
 LOGGER = logging.getLogger('bidsreg')
 
@@ -41,6 +43,7 @@ class PairsMultiProcPlugin(FailureRecorder, MultiProcPlugin):
         super().__init__(plugin_args=plugin_args)
         self._gpus = dict.fromkeys(devices.visible_gpus() if self.n_gpu_procs else (), 0)
         self._gpu_of: dict[int, str] = {}
+        self._workers: Mapping[int, Any] = self.pool._processes
 
     def _prerun_check(self, graph: Any) -> None:
         """Warn of steps that need more than there is: they run alone, and may be killed."""
@@ -74,10 +77,16 @@ class PairsMultiProcPlugin(FailureRecorder, MultiProcPlugin):
         future = self._task_obj[taskid]
         error = future.exception() if future.done() else None
         if isinstance(error, BrokenProcessPool):
-            raise ProcessKilledError(SENTENCES[Cause.KILLED]) from error
+            raise ProcessKilledError(self._how_killed()) from error
         if error is not None:
             raise error
         return super()._get_result(taskid)
+
+    def _how_killed(self) -> str:
+        """Say by which signal a worker was killed; the pool has then ended the others by SIGTERM."""
+        codes = {process.exitcode or 0 for process in self._workers.values()}
+        number = next((-code for code in codes if code < 0 and -code != signal.SIGTERM), 0)
+        return SENTENCES[Cause.KILLED] if number in (0, signal.SIGKILL) else f'a process {describe_signal(number)}'
 
     def _async_callback(self, args: Any) -> None:
         if not args.cancelled() and args.exception() is None:
@@ -111,6 +120,7 @@ class PairsMultiProcPlugin(FailureRecorder, MultiProcPlugin):
     def _renew_pool(self) -> None:
         fresh = MultiProcPlugin(self.plugin_args)
         self.pool = fresh.pool
+        self._workers = self.pool._processes
 
     def kill_workers(self) -> None:
         """End all workers at once and leave nothing to wait for."""
@@ -156,18 +166,33 @@ def plugin_arguments(settings: ExecutionSettings) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class GraphEnd:
-    """How a graph ended: what Nipype raised, and why nodes failed, by their full names, as far as the plugin knows."""
+    """How a graph ended.
 
-    error: Exception | None
+    Parameters
+    ----------
+    error
+        What Nipype raised; a KeyboardInterrupt is for the caller to raise again, once it has noted what failed before.
+    failures
+        Why nodes failed, by their full names, as far as the plugin knows.
+    """
+
+    error: Exception | KeyboardInterrupt | None
     failures: Mapping[str, Failure] = field(default_factory=dict)
 
     def failure_of(self, node_name: str) -> Failure | None:
         """Return the first failure of a pair, by the name of its workflow."""
         return next((failure for node, failure in self.failures.items() if node_name in node.split('.')), None)
 
+    def raise_interrupt(self) -> None:
+        """Raise the interrupt that ended the graph, if one did."""
+        if isinstance(self.error, KeyboardInterrupt):
+            raise self.error
+
 
 def run_graph(workflow: Workflow, settings: ExecutionSettings, names: Mapping[str, str], logs: Path) -> GraphEnd:
-    """Run a graph to its end.
+    """Run a graph to its end, or until it is interrupted; the workers are ended then.
+
+    What earlier runs left of its steps and is damaged is done again.
 
     Parameters
     ----------
@@ -178,12 +203,10 @@ def run_graph(workflow: Workflow, settings: ExecutionSettings, names: Mapping[st
     logs
         Where the resource monitor leaves what it saw.
 
-    Raises
-    ------
-    KeyboardInterrupt
-        When interrupted; the workers are ended first.
-
     """
+    for node_name, pair_name in names.items():
+        # other machines' work lies on a shared disk, which keeps what it has taken, and may be too much to read here
+        forget_damaged(Path(workflow.base_dir, workflow.name, node_name), pair_name, settings.use_plugin is None)
     with gather_samples(settings, logs):
         return _run_graph(workflow, settings, names)
 
@@ -212,9 +235,11 @@ def _run_here(workflow: Workflow, arguments: Mapping[str, Any]) -> GraphEnd:
         lifeline.release()
 
 
-def _attempt(work: Callable[[], object]) -> Exception | None:
+def _attempt(work: Callable[[], object]) -> Exception | KeyboardInterrupt | None:
     try:
         work()
+    except KeyboardInterrupt as error:
+        return error
     except Exception as error:  # Nipype raises whatever a node raised; the crash files say which
         LOGGER.debug('Nipype ended with %s: %s', type(error).__name__, error)
         return error

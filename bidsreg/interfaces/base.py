@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.base import (
@@ -16,6 +17,8 @@ from nipype.interfaces.base import (
     traits,
 )
 from nipype.interfaces.io import add_traits
+
+from bidsreg.checksums import write_checksums
 
 
 def given(inputs: Any, names: Iterable[str]) -> dict[str, Any]:
@@ -37,7 +40,8 @@ class StepOutputSpec(TraitedSpec):
 class Step(SimpleInterface, ABC):
     """A Nipype interface whose subclasses write :meth:`_compute` and fill ``self._results``.
 
-    The wall-clock seconds of a step are one of its outputs, so that a cached node still reports what it cost.
+    The wall-clock seconds of a step are one of its outputs, so that a cached node still reports what it cost. Checksums
+    of the files that it leaves lie beside them, by which the next run knows whether they are still whole.
     """
 
     input_spec = StepInputSpec
@@ -47,6 +51,7 @@ class Step(SimpleInterface, ABC):
         start = time.perf_counter()
         self._compute(runtime)
         self._results['seconds'] = round(time.perf_counter() - start, 3)
+        write_checksums(Path(runtime.cwd))
         return runtime
 
     @abstractmethod

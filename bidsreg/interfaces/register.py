@@ -9,11 +9,13 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.base import CommandLine, CommandLineInputSpec, File, TraitedSpec, traits
 
 from bidsreg import SEED
+from bidsreg.checksums import write_checksums
 from bidsreg.errors import GpuFullError, InputError
 from bidsreg.outcome import killed_error, signal_of
 from bidsreg.programs.process import LAST_LINES
@@ -84,6 +86,7 @@ class Register(CommandLine):
         self._cpu_seconds = round(children_cpu_seconds() - used, 3)
         if runtime.returncode not in correct_return_codes:
             raise failure(runtime.returncode, runtime.stderr or runtime.stdout or '')
+        write_checksums(Path(runtime.cwd))
         return runtime
 
     def _list_outputs(self) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import pytest
 from bidsreg.cli import main
 from bidsreg.settings import read_toml
 from tests import data, fake_app
-from tests.app_fixtures import begun, fails, pairs_of, settings_of, start, wait_for
+from tests.app_fixtures import ROOT, begun, fails, pairs_of, settings_of, start, wait_for
 
 
 def test_tables_that_are_not_used_and_an_earlier_release_are_told(app, raw, tmp_path, capsys):
@@ -227,6 +229,30 @@ def test_disk_full_from_the_start(app, capsys, small_disk):
     fails(app, capsys, 'No space left', out=small_disk / 'out')
 
 
+def test_a_full_work_folder_is_the_cause(app, capsys, small_disk):
+    """From the start or in the middle: what Nipype stumbles over afterwards is not what a user reads."""
+    work, ballast = small_disk / 'work', small_disk / 'ballast'
+    ballast.write_bytes(b'0' * (shutil.disk_usage(small_disk).free - 30_000))
+    assert app(work=work) == 1
+    text = capsys.readouterr().out
+    assert text.count(f'the work folder {work} is full (') == 2
+    assert 'FileNotFoundError' not in text
+    ballast.unlink()
+    assert app(work=work) == 0
+
+
+def test_a_full_folder_for_temporary_files_is_said(app, capsys, small_disk, monkeypatch, tmp_path):
+    """Python takes another one without a word; where there is none, nothing begins."""
+    (small_disk / 'ballast').write_bytes(b'0' * shutil.disk_usage(small_disk).free)
+    monkeypatch.setenv('TMPDIR', str(small_disk))
+    monkeypatch.setattr(tempfile, 'tempdir', None)
+    assert app('--participant-label', '01') == 0
+    assert f'TMPDIR={small_disk} cannot be used (No space left on device)' in capsys.readouterr().err
+    monkeypatch.setattr(tempfile, 'tempdir', None)
+    monkeypatch.setattr(tempfile, '_candidate_tempdir_list', lambda: [str(small_disk)])
+    fails(app, capsys, 'No folder for temporary files can be written', out=tmp_path / 'out2')
+
+
 # --------------------------------------------------------------------------------- several processes, and signals
 def marker(tmp_path: Path, name: str) -> Path:
     return tmp_path / 'out' / name / 'anat' / f'{name}_desc-registration_qc.json'
@@ -290,6 +316,43 @@ def test_asked_to_end_it_ends_and_says_so(raw, tmp_path, number):
     assert '1 done, 1 failed' in text
     assert 'Traceback' not in text
     assert not any(alive(pid) for pid in children)
+
+
+def test_what_had_failed_before_it_was_asked_to_end_is_not_interrupted(raw, tmp_path):
+    process = start(raw, tmp_path, {'sub-01': 'raise', 'sub-02': 'slow'})
+    crashes = (tmp_path / 'out' / 'logs').glob
+    wait_for(lambda: list(crashes('*/crash-*')) and 'sub-02' in begun(tmp_path / 'work'), process)
+    time.sleep(0.2)  # the plugin notes what it has written
+    process.terminate()
+    text = process.communicate(timeout=20)[0]
+    assert process.returncode == 128 + signal.SIGTERM
+    assert 'failed: sub-01, step work: ValueError: the work went wrong' in text
+    assert 'failed: sub-02, step run: interrupted' in text
+    assert (tmp_path / 'out' / 'logs' / 'sub-01_partial.json').is_file()
+
+
+def test_a_locale_of_ascii_is_no_obstacle(raw, tmp_path):
+    """A path with another letter, in the locale that some containers and batch systems have."""
+    place = tmp_path / 'Köln'
+    place.mkdir()
+    shutil.move(raw, place / 'raw')
+    command = [
+        sys.executable,
+        '-m',
+        'tests.fake_app',
+        place / 'raw',
+        place / 'out',
+        'participant',
+        '-w',
+        place / 'work',
+    ]
+    environment = {**os.environ, 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0', 'LC_ALL': 'C'}
+    done = subprocess.run(
+        list(map(str, command)), cwd=ROOT, env=environment, capture_output=True, encoding='utf-8', check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert '2 done' in done.stdout
+    assert 'Köln' in (place / 'out' / 'logs' / next(os.walk(place / 'out' / 'logs'))[1][0] / 'config.toml').read_text()
 
 
 @pytest.mark.slow

@@ -20,6 +20,27 @@ def test_an_emptied_output_is_filled_again_from_the_work_folder(app, tmp_path):
     assert len(begun(tmp_path / 'work')) == 2  # the work itself was kept
 
 
+@pytest.mark.parametrize('name', ['work.txt', 'result_work.pklz'])
+@pytest.mark.parametrize('damage', ['empty', 'cut off', 'zeros', 'missing'])
+def test_what_is_damaged_in_the_work_folder_is_done_again(app, capsys, tmp_path, name, damage):
+    assert app() == 0
+    path = tmp_path / 'work' / 'bidsreg_wf' / 'pair_sub_01' / 'work' / name
+    content = path.read_bytes()
+    if damage == 'missing':
+        path.unlink()
+    else:
+        path.write_bytes({'empty': b'', 'cut off': content[:-1], 'zeros': bytes(len(content))}[damage])
+    shutil.rmtree(tmp_path / 'out')
+    capsys.readouterr()
+    assert app() == 0
+    said = capsys.readouterr()
+    assert '2 done' in said.out
+    again = (name, damage) == ('result_work.pklz', 'missing')  # then Nipype itself knows that it is not done
+    assert ('sub-01: work runs again: in ' in said.err) != again
+    assert begun(tmp_path / 'work').count('sub-01') == 2
+    assert begun(tmp_path / 'work').count('sub-02') == 1
+
+
 def test_clean_workdir(app, tmp_path):
     assert app() == 0
     shutil.rmtree(tmp_path / 'out')
@@ -57,6 +78,14 @@ def test_a_killed_process_is_named_and_the_others_go_on(app, capsys):
     assert app(fake={'sub-01': 'die'}) == 1
     text = capsys.readouterr().out
     assert f'failed: sub-01, step work: {SENTENCES[Cause.KILLED]}' in text
+    assert '1 done, 1 failed' in text
+
+
+def test_a_process_killed_by_another_signal_is_not_said_to_lack_memory(app, capsys):
+    assert app(fake={'sub-01': 'die:11'}) == 1
+    text = capsys.readouterr().out
+    assert 'failed: sub-01, step work: a process was killed by signal 11' in text
+    assert 'memory' not in text
     assert '1 done, 1 failed' in text
 
 

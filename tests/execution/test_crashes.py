@@ -32,6 +32,23 @@ LATE = '\n\nWhen creating this crashfile, the results file corresponding\nto the
         ('bidsreg.errors.GpuFullError: too little\n', Cause.OUT_OF_MEMORY, 'too little'),
         ('torch.OutOfMemoryError: CUDA\n', Cause.OUT_OF_MEMORY, 'torch.OutOfMemoryError: CUDA'),
         ("OSError: [Errno 28] No space left: 'a'", Cause.NO_SPACE, "OSError: [Errno 28] No space left: 'a'"),
+        ('OSError: [Errno 122] Disk quota exceeded', Cause.NO_SPACE, 'OSError: [Errno 122] Disk quota exceeded'),
+        (PROGRAM.format('ITK ERROR: No space left on device', 1), Cause.NO_SPACE, 'ITK ERROR: No space left on device'),
+        (
+            'OSError: [Errno 12] Cannot allocate memory',
+            Cause.OUT_OF_MEMORY,
+            'OSError: [Errno 12] Cannot allocate memory',
+        ),
+        (
+            "RuntimeError: DefaultCPUAllocator: can't allocate memory",
+            Cause.OUT_OF_MEMORY,
+            "DefaultCPUAllocator: can't allocate memory",
+        ),
+        (
+            'bidsreg.errors.ProcessEndedError: it was killed by signal 15',
+            Cause.CANCELLED,
+            'bidsreg.errors.ProcessEndedError: it was killed by signal 15',
+        ),
         ('OSError: [Errno 2] No such file', Cause.FAILED, 'OSError: [Errno 2] No such file'),
         ('', Cause.FAILED, 'a = b'),
     ],
@@ -71,6 +88,20 @@ def test_the_class_of_the_last_exception_decides(code, cause, last, indent):
     """Not the last line, as a message may have many, nor what the message talks of; indented by Nipype or not."""
     lines = [indent + line for line in traceback_of(code).splitlines()]
     assert read_traceback(lines) == Failure(cause, last)
+
+
+def test_the_error_before_the_results_were_not_found_is_the_cause():
+    """Nipype looks for the results of a step that could not even be begun."""
+    code = """
+try:
+    raise OSError(28, 'No space left on device')
+except OSError:
+    raise FileNotFoundError('/work/pair_1/n4/result_n4.pklz')
+"""
+    found = read_traceback(traceback_of(code).splitlines())
+    assert found == Failure(Cause.NO_SPACE, 'OSError: [Errno 28] No space left on device')
+    alone = read_traceback(['FileNotFoundError: /work/pair_1/n4/result_n4.pklz'])
+    assert alone == Failure(Cause.FAILED, 'FileNotFoundError: /work/pair_1/n4/result_n4.pklz')
 
 
 def test_a_program_of_ours_that_runs_out_of_memory():

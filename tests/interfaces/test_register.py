@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from nipype.pipeline import engine as pe
 
-from bidsreg.errors import GpuFullError, InputError, ProcessKilledError
+from bidsreg.errors import GpuFullError, InputError, ProcessEndedError, ProcessKilledError
 from bidsreg.execution.crashes import failure_of, read_traceback
 from bidsreg.interfaces.register import Register, failure
 from bidsreg.outcome import Cause
@@ -161,6 +161,7 @@ def test_last_line_is_the_cause():
         (3, GpuFullError, Cause.OUT_OF_MEMORY),
         (-9, ProcessKilledError, Cause.KILLED),
         (137, ProcessKilledError, Cause.KILLED),  # of the shell that ran it
+        (-15, ProcessEndedError, Cause.CANCELLED),
         (-11, RuntimeError, Cause.FAILED),
         (139, RuntimeError, Cause.FAILED),
     ],

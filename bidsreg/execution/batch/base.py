@@ -19,12 +19,15 @@ from typing import Any, ClassVar
 
 from nipype.pipeline.plugins.base import SGELikeBatchManagerBase
 
-from bidsreg.execution.batch.jobs import MEMORY_FACTOR, Job, JobEnd, Request, failed_result, read_record
+from bidsreg.execution.batch.jobs import MEMORY_FACTOR, Job, JobEnd, Request, failed_result, read_record, read_text
 from bidsreg.execution.batch.programs import TRIES, BatchSystemError, ask
-from bidsreg.execution.crashes import FailureRecorder
+from bidsreg.execution.crashes import NO_MEMORY, FailureRecorder, read_traceback
 from bidsreg.outcome import Cause, Failure
 
 LOGGER = logging.getLogger('bidsreg')
+
+#: What a step whose job has a limit of memory says when it gets no more; a class may be part of another's message.
+_NO_MEMORY = re.compile(f'MemoryError|{NO_MEMORY.pattern}')
 
 #: Seconds between two looks at the queue, and until a job that left it without a result counts as lost (a shared file
 #: system may show files late).
@@ -41,9 +44,6 @@ END_WORDS: Mapping[Cause, str] = {
     Cause.MACHINE_LOST: f'was lost with its machine: {_AGAIN}',
     Cause.TIME_LIMIT: 'ran into its time limit: give more, {time_option} in {arguments_key} of the plugin file',
 }
-
-#: What programs say when they get no more memory of this machine.
-_NO_MEMORY = re.compile(r'MemoryError|not enough memory|[Cc]annot allocate memory|bad_alloc|bad allocation')
 
 
 class BatchPlugin(FailureRecorder, SGELikeBatchManagerBase, ABC):
@@ -207,9 +207,11 @@ class BatchPlugin(FailureRecorder, SGELikeBatchManagerBase, ABC):
         """Say what the end of a job means for its step."""
         which = f'{self.title} job {job.number}'
         if end.cause is None:
-            said = job.last_line()
+            said = read_traceback(read_text(job.log).splitlines())
             state = f' ({end.state})' if end.state else ''
-            return Failure(Cause.INCOMPLETE, f'{which} ended{state} without a result' + (f': {said}' if said else ''))
+            cause = Cause.INCOMPLETE if said.cause is Cause.FAILED else said.cause
+            words = f': {said.message}' if job.last_line() else ''
+            return Failure(cause, f'{which} ended{state} without a result{words}')
         if end.cause is Cause.OUT_OF_MEMORY:
             words = (
                 f'ran over its {job.request.memory_mb} MB of memory: raise memory_factor in the plugin file, or use '
