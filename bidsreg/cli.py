@@ -20,6 +20,7 @@ from bidsreg.execution.options import (
 from bidsreg.programs import APP_PROGRAMS
 from bidsreg.registration.presets import PRESETS
 from bidsreg.settings import CHOICES, NONE, Settings, read_toml
+from bidsreg.validation import as_path
 
 DESCRIPTION = """\
 Align the T1w and T2w scans of every person in a BIDS dataset with a diffeomorphism.
@@ -64,7 +65,7 @@ def _label(prefix: str) -> Callable[[str], str]:
 def _derivative(text: str) -> Path:
     """Read PATH or, as fMRIPrep has it, PACKAGE=PATH."""
     name, _, path = text.partition('=')
-    return Path(path if path and '/' not in name else text)
+    return as_path(path if path and '/' not in name else text)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -72,8 +73,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         'bidsreg', description=DESCRIPTION, epilog=EPILOG, formatter_class=_Formatter, allow_abbrev=False
     )
-    parser.add_argument('bids_dir', help='the raw BIDS dataset')
-    parser.add_argument('output_dir', help='where the derivatives go; may be BIDS_DIR/derivatives/NAME')
+    parser.add_argument('bids_dir', type=as_path, help='the raw BIDS dataset')
+    parser.add_argument('output_dir', type=as_path, help='where the derivatives go; may be BIDS_DIR/derivatives/NAME')
     parser.add_argument(
         'analysis_level',
         nargs='+',
@@ -115,14 +116,14 @@ def _add_data_options(group: _Group) -> None:
     group.add(
         '--bids-filter-file',
         metavar='FILE',
-        type=Path,
+        type=as_path,
         help='JSON: {"t1w": {ENTITY: VALUE, ...}, "t2w": {...}} with the entity names of pybids; null means without '
         'it, "*" with any',
     )
     group.add(
         '--bids-database-dir',
         metavar='DIR',
-        type=Path,
+        type=as_path,
         help='keep the index of the dataset here; delete it when files come or go',
     )
     group.add(
@@ -169,7 +170,7 @@ def _add_method_options(group: _Group) -> None:
     group.add('--bias-correction', choices=CHOICES['bias_correction'], help='correct the bias field or not (n4)')
     group.add(
         '--qc-thresholds',
-        type=Path,
+        type=as_path,
         metavar='FILE',
         help='TOML with thresholds of PASS, CHECK and FAIL that differ from the usual ones; with --reports-only it '
         'judges again what is there',
@@ -178,7 +179,7 @@ def _add_method_options(group: _Group) -> None:
 
 def _add_run_options(group: _Group) -> None:
     add_work_dir_option(group.add)
-    group.add('--config-file', type=Path, metavar='FILE', help='TOML with settings; the command line wins over it')
+    group.add('--config-file', type=as_path, metavar='FILE', help='TOML with settings; the command line wins over it')
     group.add('--dry-run', action='store_true', help='show which files would be registered, and why, and stop')
     group.add('--reports-only', action='store_true', help='write the reports again from what is there')
     group.add(

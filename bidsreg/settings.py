@@ -12,11 +12,11 @@ from typing import Any
 
 import tomli_w
 
-from bidsreg import SEED, __version__
+from bidsreg import LARGEST_SEED, RESOLUTIONS, SEED, __version__
 from bidsreg.execution.logs import new_run_uuid
 from bidsreg.execution.settings import ExecutionSettings
 from bidsreg.registration.atomic import write_text
-from bidsreg.validation import check_choices, check_not_negative, check_positive, read_fields
+from bidsreg.validation import check_choices, check_within, read_fields
 
 #: What a filter file's ``null`` (entity must be absent) and ``"*"`` (entity must be there) become.
 NONE, ANY = '<none>', '*'
@@ -119,8 +119,8 @@ class Settings(ExecutionSettings):
     def _check_values(self) -> None:
         check_choices(self, CHOICES)
         super()._check_values()
-        check_positive(self, ('working_resolution',))
-        check_not_negative(self, ('random_seed',))
+        check_within(self, 'working_resolution', *RESOLUTIONS)
+        check_within(self, 'random_seed', 0, LARGEST_SEED)
 
     @property
     def log_dir(self) -> Path:

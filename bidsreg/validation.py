@@ -6,6 +6,7 @@ those without loss: a whole number is a number, a list is a tuple, a text is a p
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import difflib
 import math
@@ -66,13 +67,19 @@ def _exactly(kind: type) -> Callable[[Any], Any]:
 
 
 def _number(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of 400 digits
+        raise TypeError from None
+    if not math.isfinite(number):
+        raise TypeError
+    return number
 
 
 def _path(value: Any) -> Path:
-    if not isinstance(value, str | os.PathLike):
+    if not isinstance(value, str | os.PathLike) or os.fspath(value) == '' or '\0' in os.fspath(value):
         raise TypeError
     return Path(os.path.abspath(os.path.expanduser(value)))
 
@@ -147,11 +154,24 @@ def check_positive(settings: Any, names: Iterable[str]) -> None:
             raise InputError(f'{option(name)} must be above zero, not {value}.')
 
 
-def check_not_negative(settings: Any, names: Iterable[str]) -> None:
-    """Raise :class:`InputError` when one of these numbers is below zero."""
-    for name in names:
-        if getattr(settings, name) < 0:
-            raise InputError(f'{option(name)} must not be negative: {getattr(settings, name)}.')
+def check_within(settings: Any, name: str, least: float, most: float) -> None:
+    """Raise :class:`InputError` unless a number lies between two others, or is one of them."""
+    value = getattr(settings, name)
+    if not least <= value <= most:
+        raise InputError(f'{option(name)} must lie between {least} and {most}, not {value}.')
+
+
+def as_path(text: str) -> Path:
+    """Take an argument of a command line for a path, but not an empty one, which would mean the current folder.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is empty, most often a variable of a script that is not set.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError('a path is needed, not an empty text')
+    return Path(text)
 
 
 def read_fields(path: str | os.PathLike[str], cls: type) -> dict[str, Any]:

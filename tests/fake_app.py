@@ -2,7 +2,7 @@
 
 What a pair does is told in the environment variable ``FAKE``, JSON: ``{'sub-01': 'raise', 'sub-02': 'slow'}``;
 ``raise`` an error, ``input`` an InputError, ``die`` as the system's memory killer has it, ``die-once`` the first time
-only, ``die:11`` by that signal, ``slow`` takes long, ``late:-t 1`` sends its job with
+only, ``die:24`` by that signal, ``slow`` takes long, ``late:-t 1`` sends its job with
 these arguments and takes five minutes, ``tool`` is a program that fails,
 ``huge`` declares more memory and ``wide`` more CPUs than a machine has, and ``hog:600`` takes that many MB while it
 declares next to nothing. With ``--device cuda`` the work asks for a GPU, holds it for three seconds, and notes in
@@ -30,6 +30,7 @@ from bidsreg.bids.publish import publish
 from bidsreg.environment import ensure_utf8
 from bidsreg.errors import InputError
 from bidsreg.interfaces.base import Step, StepOutputSpec
+from bidsreg.streams import outlive_readers
 
 VARIABLE = 'FAKE'
 
@@ -181,4 +182,5 @@ if __name__ == '__main__':
     from tests import fake_app  # under a name that workers can import
 
     ensure_utf8()
+    outlive_readers()
     sys.exit(fake_app.main())

@@ -50,6 +50,25 @@ def test_spellings(options, field, value):
     assert getattr(settings_of(*options), field) == value
 
 
+@pytest.mark.parametrize(
+    'words',
+    [
+        ['', 'out', 'participant'],
+        ['raw', '', 'participant'],
+        ['raw', 'out', 'participant', '-w', ''],
+        ['raw', 'out', 'participant', '-d', ''],
+        ['raw', 'out', 'participant', '--config-file', ''],
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(words, capsys, tmp_path, monkeypatch):
+    """It is a variable of a script that is not set."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        parse_settings(words)
+    assert caught.value.code == 2
+    assert 'a path is needed' in capsys.readouterr().err
+
+
 def test_every_setting_has_an_option():
     options = {action.dest for action in build_parser()._actions}
     fields = set(Settings.__dataclass_fields__) - {'run_uuid', 'bids_filters'}

@@ -36,6 +36,11 @@ def test_the_heart_has_the_same_seed():
     assert inspect.signature(register).parameters['seed'].default == make().random_seed == SEED
 
 
+@pytest.mark.parametrize('resolution', [0.1, 0.25, 8])
+def test_the_scans_of_today_are_worked_on_at_their_own_resolution(resolution):
+    assert make(working_resolution=resolution).working_resolution == resolution
+
+
 def test_frozen_and_absolute():
     settings = make(work_dir='~/work here')
     assert settings.bids_dir == Path.cwd() / 'raw'
@@ -54,8 +59,14 @@ def test_frozen_and_absolute():
         ({'nprocs': '4'}, 'nprocs should be of type int'),
         ({'sloppy': 1}, 'sloppy should be of type bool'),
         ({'mem_gb': -1.0}, '--mem must be above zero'),
-        ({'working_resolution': 0}, '--working-resolution must be above zero'),
+        ({'working_resolution': 0}, '--working-resolution must lie between 0.1 and 8.0'),
+        ({'working_resolution': 10}, '--working-resolution must lie between 0.1 and 8.0, not 10'),
+        ({'working_resolution': 10**400}, 'working_resolution should be of type float'),
         ({'random_seed': -1}, '--random-seed'),
+        ({'random_seed': 10**22}, '--random-seed must lie between 0 and 2147483647'),
+        ({'output_dir': ''}, "output_dir should be of type Path, not ''"),
+        ({'work_dir': 'a\0b'}, 'work_dir should be of type Path'),
+        ({'derivatives': ['']}, 'derivatives should be of type Path'),
         ({'bids_filters': {'t1w': 'acq-x'}}, 'bids_filters'),
     ],
 )

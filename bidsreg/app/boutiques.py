@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from bidsreg import __version__
+from bidsreg import LARGEST_SEED, RESOLUTIONS, __version__
 from bidsreg.bids.names import AFFINE_FORMATS, PRODUCTS, output_name
 from bidsreg.cli import DESCRIPTION, build_parser
 from bidsreg.programs import APP_PROGRAMS
@@ -28,8 +28,8 @@ MADE = ('output_dir', 'work_dir', 'bids_database_dir')
 LIMITS: dict[str, dict[str, Any]] = {
     'nprocs': {'minimum': 1},
     'omp_nthreads': {'minimum': 0},
-    'random_seed': {'minimum': 0},
-    'working_resolution': {'minimum': 0, 'exclusive-minimum': True},
+    'random_seed': {'minimum': 0, 'maximum': LARGEST_SEED},
+    'working_resolution': {'minimum': RESOLUTIONS[0], 'maximum': RESOLUTIONS[1]},
     'method': {
         'value-choices': [*PRESETS, *APP_PROGRAMS],
         'value-disables': {**{name: [] for name in PRESETS}, **{name: ['working_resolution'] for name in APP_PROGRAMS}},

@@ -27,6 +27,7 @@ from scipy import ndimage as ndi
 
 from bidsreg import __version__
 from bidsreg.bids.dataset import BIDS_VERSION
+from bidsreg.validation import as_path
 
 SUBJECT = '01'
 #: (T1 ms, T2 ms, proton density) at 3 T, and for each the name of the layer it is.
@@ -396,8 +397,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='python -m bidsreg.app.example', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('out', metavar='OUT', type=Path, help='folder of the example dataset')
-    parser.add_argument('derivatives', metavar='DERIVATIVES', type=Path, nargs='?', help='with --check: output folder')
+    parser.add_argument('out', metavar='OUT', type=as_path, help='folder of the example dataset')
+    parser.add_argument(
+        'derivatives', metavar='DERIVATIVES', type=as_path, nargs='?', help='with --check: output folder'
+    )
     parser.add_argument('--check', action='store_true', help='measure a finished run against the truth')
     parser.add_argument('--voxel', type=float, default=2.0, metavar='MM', help='voxel size of the T1w [%(default)s]')
     parser.add_argument('--random-seed', type=int, default=0, metavar='N', help='of noise and texture [%(default)s]')

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from bidsreg import SEED, __version__
 from bidsreg.benchmark.methods import known_methods
@@ -17,6 +16,7 @@ from bidsreg.execution.options import (
     add_verbosity_option,
     add_work_dir_option,
 )
+from bidsreg.validation import as_path
 
 DESCRIPTION = """\
 Compare methods of registration on your own labelled pairs of a T1w and a T2w: the paper's table.
@@ -41,8 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    parser.add_argument('input', metavar='INPUT', type=Path, help='BIDS dataset, or table of pairs (.tsv)')
-    parser.add_argument('output_dir', metavar='OUT', type=Path, help='folder for the results')
+    parser.add_argument('input', metavar='INPUT', type=as_path, help='BIDS dataset, or table of pairs (.tsv)')
+    parser.add_argument('output_dir', metavar='OUT', type=as_path, help='folder for the results')
     parser.add_argument('--version', action='version', version=f'bidsreg-benchmark {__version__}')
     _add_comparison(parser.add_argument_group('what to compare'))
     _add_preparation(parser.add_argument_group('how to prepare and run'))
@@ -75,14 +75,17 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument('--seed', type=int, metavar='N', help=f'seed of the draw ({SEED})')
     group.add_argument(
-        '--labels', type=Path, metavar='FILE', help='TSV with index and name of the labels (the 32 of SynthSeg)'
+        '--labels',
+        type=as_path,
+        metavar='FILE',
+        help='TSV with index and name of the labels (the 32 of SynthSeg)',
     )
     group.add_argument('--label-desc', metavar='DESC', help='which label images, where a scan has several desc-*')
     group.add_argument(
         '-d',
         '--derivatives',
         nargs='+',
-        type=Path,
+        type=as_path,
         metavar='DIR',
         help='where labels, masks and points are looked for (INPUT/derivatives/*)',
     )

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bidsreg import SEED, __version__
+from bidsreg import LARGEST_SEED, SEED, __version__
 from bidsreg.benchmark.labels import read_label_list
 from bidsreg.errors import InputError
 from bidsreg.execution.settings import ExecutionSettings
-from bidsreg.validation import check_choices, check_not_negative
+from bidsreg.validation import check_choices, check_within
 
 CHOICES: dict[str, tuple[str, ...]] = {
     'task': ('inter', 'intra'),
@@ -85,7 +85,8 @@ class BenchmarkSettings(ExecutionSettings):
         super()._check_values()
         if self.pairs is not None and self.pairs < 1:
             raise InputError(f'--pairs must be at least 1, not {self.pairs}.')
-        check_not_negative(self, ('seed', 'random_seed'))
+        for name in ('seed', 'random_seed'):
+            check_within(self, name, 0, LARGEST_SEED)
 
     def wanted_pairs(self, there: int) -> int:
         """Return how many of the pairs that are there to take.

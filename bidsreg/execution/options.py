@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from bidsreg.errors import InputError
 from bidsreg.execution.machine import SHARE
 from bidsreg.execution.settings import MOST_THREADS
+from bidsreg.validation import as_path
 
 #: Takes what ``argparse``'s ``add_argument`` takes.
 Add = Callable[..., Any]
@@ -70,7 +70,7 @@ def add_resource_options(add: Add) -> None:
         '--use-plugin',
         '--nipype-plugin-file',
         dest='use_plugin',
-        type=Path,
+        type=as_path,
         metavar='FILE',
         help='YAML with a Nipype plugin and its plugin_args',
     )
@@ -78,7 +78,7 @@ def add_resource_options(add: Add) -> None:
 
 def add_work_dir_option(add: Add) -> None:
     """Add the option for the folder of intermediate files."""
-    add('-w', '--work-dir', type=Path, metavar='DIR', help='folder for intermediate files (./work)')
+    add('-w', '--work-dir', type=as_path, metavar='DIR', help='folder for intermediate files (./work)')
 
 
 def add_verbosity_option(add: Add) -> None:

@@ -6,11 +6,13 @@ import sys
 
 from bidsreg.environment import ensure_utf8, one_thread_each, wait_passively
 from bidsreg.execution import lifeline
+from bidsreg.streams import outlive_readers
 
 
 def main() -> int:
     """Run the command with this process's arguments; :func:`bidsreg.pair.cli.main` has the exit codes."""
     ensure_utf8()
+    outlive_readers()
     lifeline.follow()
     # before libraries of numbers are loaded, with the command line
     wait_passively()

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from bidsreg.environment import wait_passively
@@ -20,6 +19,7 @@ from bidsreg.pair.results import write_results
 from bidsreg.programs import PROGRAMS, Program
 from bidsreg.registration.errors import RegistrationError
 from bidsreg.registration.presets import PRESETS
+from bidsreg.validation import as_path
 
 EPILOG = """\
 OUT/ holds, once all is done: warped.nii.gz (moving on the fixed grid), forward.h5 (brings moving data onto the fixed
@@ -30,24 +30,28 @@ on the fixed grid) and result.json (settings, losses, seconds, memory, folds, ev
 def build_parser(programs: Collection[str] = tuple(PROGRAMS)) -> argparse.ArgumentParser:
     """Build the command line, with the names of programs that may be asked for beside the presets."""
     parser = argparse.ArgumentParser(prog='bidsreg-pair', description=__doc__, epilog=EPILOG)
-    parser.add_argument('fixed', type=Path, help='image whose grid and anatomy stay (NIfTI)')
-    parser.add_argument('moving', type=Path, help='image that is brought onto it (NIfTI)')
-    parser.add_argument('--out', type=Path, required=True, help='folder to make for the results; must not exist')
-    parser.add_argument('--fixed-mask', type=Path, help='brain mask on the fixed grid [the whole field of view]')
-    parser.add_argument('--moving-mask', type=Path, help='brain mask on the moving grid [the whole field of view]')
-    parser.add_argument('--fixed-lesion', type=Path, help='mask on the fixed grid of what must not count [nothing]')
-    parser.add_argument('--moving-lesion', type=Path, help='mask on the moving grid of what must not count [nothing]')
+    parser.add_argument('fixed', type=as_path, help='image whose grid and anatomy stay (NIfTI)')
+    parser.add_argument('moving', type=as_path, help='image that is brought onto it (NIfTI)')
+    parser.add_argument('--out', type=as_path, required=True, help='folder to make for the results; must not exist')
+    parser.add_argument('--fixed-mask', type=as_path, help='brain mask on the fixed grid [the whole field of view]')
+    parser.add_argument('--moving-mask', type=as_path, help='brain mask on the moving grid [the whole field of view]')
+    parser.add_argument('--fixed-lesion', type=as_path, help='mask on the fixed grid of what must not count [nothing]')
+    parser.add_argument(
+        '--moving-lesion', type=as_path, help='mask on the moving grid of what must not count [nothing]'
+    )
     begin = parser.add_mutually_exclusive_group()
-    begin.add_argument('--affine', type=Path, help='fixed world to moving world: ITK .txt/.mat or 4x4 text [identity]')
+    begin.add_argument(
+        '--affine', type=as_path, help='fixed world to moving world: ITK .txt/.mat or 4x4 text [identity]'
+    )
     begin.add_argument(
         '--start',
-        type=Path,
+        type=as_path,
         nargs=2,
         metavar=('FORWARD.h5', 'INVERSE.h5'),
         help='go on from what an earlier run found, affine and deformation',
     )
     parser.add_argument('--method', default=PairRequest.method, choices=[*PRESETS, *programs], help='[%(default)s]')
-    parser.add_argument('--preset-file', type=Path, metavar='FILE.toml', help='settings that differ from the method')
+    parser.add_argument('--preset-file', type=as_path, metavar='FILE.toml', help='settings that differ from the method')
     parser.add_argument(
         '--set',
         type=assignment,

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
 
+from bidsreg import LARGEST_SEED, RESOLUTIONS
 from bidsreg.errors import InputError
 from bidsreg.execution import devices
 from bidsreg.execution.machine import allowed_threads
@@ -200,6 +201,10 @@ def method_for(request: PairRequest, programs: Mapping[str, Program]) -> PairMet
     ValueError
         If it cannot do what is asked.
     """
+    if request.threads is not None and request.threads < 1:
+        raise ValueError(f'--threads must be above zero, not {request.threads}')
+    if not 0 <= request.seed <= LARGEST_SEED:
+        raise ValueError(f'--seed must lie between 0 and {LARGEST_SEED}, not {request.seed}')
     program = programs.get(request.method)
     return ProgramMethod(request, program) if program else PresetMethod(request)
 
@@ -218,8 +223,10 @@ def chosen_preset(request: PairRequest) -> Preset:
     chosen = presetfile.updated(chosen, dict(request.assignments))
     finest = request.working_resolution
     if finest is not None:
-        if not 0.3 <= finest <= 8:
-            raise ValueError(f'--working-resolution must lie between 0.3 and 8 mm, not {finest:g}')
+        if not RESOLUTIONS[0] <= finest <= RESOLUTIONS[1]:
+            raise ValueError(
+                '--working-resolution must lie between {} and {} mm, not {:g}'.format(*RESOLUTIONS, finest)
+            )
         chosen = chosen.at_resolution(finest)
     return chosen.sloppy() if request.sloppy else chosen
 

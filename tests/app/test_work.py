@@ -82,9 +82,9 @@ def test_a_killed_process_is_named_and_the_others_go_on(app, capsys):
 
 
 def test_a_process_killed_by_another_signal_is_not_said_to_lack_memory(app, capsys):
-    assert app(fake={'sub-01': 'die:11'}) == 1
+    assert app(fake={'sub-01': 'die:24'}) == 1
     text = capsys.readouterr().out
-    assert 'failed: sub-01, step work: a process was killed by signal 11' in text
+    assert 'failed: sub-01, step work: a process was killed by signal 24' in text
     assert 'memory' not in text
     assert '1 done, 1 failed' in text
 

@@ -170,6 +170,30 @@ def test_bad_settings_are_refused_before_an_image_is_read(files, capsys, setting
 
 
 @pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        (['--working-resolution', '10'], '--working-resolution must lie between 0.1 and 8.0 mm, not 10'),
+        (['--working-resolution', 'nan'], 'not nan'),
+        (['--seed', '12345678901234567890123'], '--seed must lie between 0 and 2147483647'),
+        (['--seed', '-1'], '--seed must lie'),
+        (['--threads', '-3'], '--threads must be above zero, not -3'),
+        (['--threads', '0'], '--threads must be above zero'),
+    ],
+)
+def test_numbers_that_no_method_can_use_are_refused_before_an_image_is_read(files, capsys, words, said):
+    for name in ('fixed', 'moving'):
+        files[name].unlink()
+    assert cli.main([str(files['fixed']), str(files['moving']), '--out', str(files['out']), *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_empty_path_is_refused(files, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([str(files['fixed']), str(files['moving']), '--out', '', '--overwrite'])
+    assert 'argument --out: a path is needed' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ('toml', 'words'), [('channels = "many"', 'mine.toml: channels'), (None, 'mine.toml: there is no such file')]
 )
 def test_a_bad_preset_file_is_named(files, capsys, toml, words):
