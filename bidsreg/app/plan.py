@@ -10,6 +10,7 @@ from bidsreg.bids.pairs import Plan, plan_table
 from bidsreg.bids.publish import scratch_folder
 from bidsreg.registration.atomic import write_text
 from bidsreg.settings import Settings
+from bidsreg.tables import cell
 
 if typing.TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +44,7 @@ def write_plan_table(table: pd.DataFrame, settings: Settings) -> None:
     import pandas as pd
 
     path = settings.output_dir / 'logs' / 'pairs.tsv'
+    table = table.map(lambda text: cell(text) if text else '')
     with lock_dataset(settings.output_dir), scratch_folder(settings.output_dir, path.name) as scratch:
         with contextlib.suppress(OSError, ValueError, KeyError):
             old = pd.read_csv(path, sep='\t', dtype=str, keep_default_na=False)[list(table.columns)]

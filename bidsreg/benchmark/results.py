@@ -12,6 +12,7 @@ import pandas as pd
 from bidsreg.benchmark.files import write_json
 from bidsreg.benchmark.measures import MEASURES
 from bidsreg.registration.atomic import write_text
+from bidsreg.tables import cell
 
 #: What is known of every cell beside its measures: column, long name and description.
 COLUMNS = {
@@ -100,5 +101,6 @@ def dictionary() -> dict[str, dict[str, Any]]:
 
 def write_tsv(table: pd.DataFrame, described: Mapping[str, Any], path: Path) -> None:
     """Write a table and, beside it, the dictionary of its columns."""
-    write_text(path, table.to_csv(sep='\t', index=False, na_rep='n/a', float_format='%.6g'))
+    clean = table.map(lambda value: cell(value) if isinstance(value, str) else value)
+    write_text(path, clean.to_csv(sep='\t', index=False, na_rep='n/a', float_format='%.6g'))
     write_json(path.with_suffix('.json'), described)

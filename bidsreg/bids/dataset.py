@@ -15,6 +15,7 @@ from bidsreg.bids.publish import clear_left_behind, scratch_folder
 from bidsreg.bids.sidecars import dataset_links, read_json, to_json
 from bidsreg.errors import InputError
 from bidsreg.registration.atomic import write_text
+from bidsreg.tables import to_tsv
 
 if typing.TYPE_CHECKING:
     from bidsreg.settings import Settings
@@ -87,7 +88,7 @@ def _description(settings: Settings) -> dict[str, Any]:
 def _descriptions() -> str:
     """Return the table of what each value of ``desc`` means."""
     rows = [('desc_id', 'description'), *((f'desc-{label}', text) for label, text in DESCRIPTIONS.items())]
-    return ''.join('\t'.join(row) + '\n' for row in rows)
+    return to_tsv(rows)
 
 
 def _ignored(settings: Settings) -> list[str]:

@@ -24,14 +24,38 @@ if typing.TYPE_CHECKING:
 PACKAGES = ('bidsreg', 'antspyx', 'deepbet', 'nibabel', 'nipype', 'numpy', 'torch', 'torchdiffeq')
 
 
+#: Of a whole number in a file: those of 64 bits have no more.
+MOST_DIGITS = 20
+
+
 # ------------------------------------------------------------------------------------------------------------- JSON
 def read_json(path: Path) -> dict[str, Any] | None:
     """Read a JSON object; ``None`` when the file is not there, cannot be read, or holds something else."""
     try:
-        value = json.loads(path.read_text(encoding='utf-8'))
+        value = parse_json(path.read_text(encoding='utf-8'))
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises
+    ------
+    ValueError
+        If it is none, is nested more deeply than can be read, or has a whole number that no computer counts to.
+    """
+    try:
+        return json.loads(text, parse_int=_whole)
+    except RecursionError:
+        raise ValueError('it is nested too deeply') from None
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f'a whole number has {len(digits)} digits')
+    return int(digits)
 
 
 def to_json(value: Any) -> str:

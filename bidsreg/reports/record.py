@@ -6,12 +6,12 @@ import json
 import re
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bidsreg.bids.names import ENTITIES, partial_path
-from bidsreg.bids.sidecars import bids_uri, read_json
+from bidsreg.bids.names import ENTITIES, PRODUCTS, partial_path
+from bidsreg.bids.sidecars import bids_uri, parse_json, read_json
 from bidsreg.execution.crashes import last_crash
 from bidsreg.outcome import Outcome
 from bidsreg.qc.verdict import Threshold, Verdict, judge, read_thresholds
@@ -21,6 +21,13 @@ if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Pair, Plan
     from bidsreg.settings import Settings
 
+#: The end of the name of every QC file.
+QC_ENDING = f'_desc-{PRODUCTS["qc"].entities["desc"]}_qc.json'
+#: What reading values of other types than expected may raise: a damaged QC file costs what it is about, not the page.
+UNUSABLE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError)
+
+#: What may follow the subject in the name of a pair; a file may hold any other text in its place.
+_LABELS = re.compile(r'(_[a-z]+-(?:[^\W_]|[+.-])+)*')
 _NAMES = {label: name for name, label in ENTITIES.items()}
 
 
@@ -48,6 +55,8 @@ class PairRecord:
         True when the QC file is of the settings of today.
     verdict : Verdict or None
         By the thresholds of today; None where there are no numbers.
+    unusable : str
+        Why nothing of its QC file can be told; empty for all but damaged files.
     """
 
     name: str
@@ -59,6 +68,11 @@ class PairRecord:
     complete: bool = False
     current: bool = True
     verdict: Verdict | None = None
+    unusable: str = ''
+
+    def without_numbers(self, reason: str) -> PairRecord:
+        """Return the same record of a pair whose QC file holds what no QC file holds, and say so."""
+        return replace(self, qc={}, verdict=None, unusable=f'its QC file holds what no QC file holds: {reason}')
 
     @property
     def session(self) -> str:
@@ -120,19 +134,20 @@ def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Out
         if pair is not None and not qc and crash_file is None and name not in now:
             found = last_crash(settings.output_dir / 'logs', pair.node_name)
             crash_file = found.crash_file if found else None
-        records.append(
-            PairRecord(
-                name=name,
-                entities=dict(pair.entities) if pair else parse_name(name),
-                pair=pair,
-                qc=qc or read_partial(name, settings.output_dir),
-                outcome=outcome,
-                crash=_read_text(crash_file),
-                complete=bool(qc),
-                current=not qc or qc.get('fingerprint') in (None, settings.fingerprint()),
-                verdict=judge_qc(qc, thresholds),
-            )
+        record = PairRecord(
+            name=name,
+            entities=dict(pair.entities) if pair else parse_name(name),
+            pair=pair,
+            qc=qc or read_partial(name, settings.output_dir),
+            outcome=outcome,
+            crash=_read_crash(crash_file, settings.output_dir),
+            complete=bool(qc),
+            current=not qc or qc.get('fingerprint') in (None, settings.fingerprint()),
         )
+        try:
+            records.append(replace(record, verdict=judge_qc(qc, thresholds)))
+        except UNUSABLE as error:
+            records.append(record.without_numbers(str(error)))
     _remember(
         subject,
         settings.output_dir,
@@ -177,9 +192,10 @@ def _find_qcs(subject: str, output_dir: Path) -> dict[str, dict[str, Any]]:
     found = {}
     root = output_dir / f'sub-{subject}'
     for path in sorted([*root.glob('anat/*_qc.json'), *root.glob('ses-*/anat/*_qc.json')]):
+        name = path.name.removesuffix(QC_ENDING)  # what is in the file may be any text
         content = read_json(path) or {}
-        if isinstance(content.get('pair'), str):
-            found[content['pair']] = content
+        if content.get('pair') == name:
+            found[name] = content
     return found
 
 
@@ -209,21 +225,24 @@ def _inside(path: Path | None, folder: Path) -> str | None:
 def recall(subject: str, output_dir: Path) -> dict[str, Outcome]:
     """Return the outcomes of the pairs of a subject, by their names, as earlier runs have noted them."""
     try:
-        plain = json.loads(_record(subject, output_dir).read_text(encoding='utf-8'))
+        plain = parse_json(_record(subject, output_dir).read_text(encoding='utf-8'))
         return {
             name: Outcome.from_dict(
                 {**values, 'crash_file': output_dir / values['crash_file'] if values['crash_file'] else None}
             )
             for name, values in plain.items()
+            if _LABELS.fullmatch(name.removeprefix(f'sub-{subject}'))
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, *UNUSABLE):
         return {}
 
 
-def _read_text(path: Path | None) -> str:
+def _read_crash(path: Path | None, output_dir: Path) -> str:
+    """Return the text of a crash file; nothing of a file elsewhere, which a record may name and a page would show."""
     try:
-        return '' if path is None else Path(path).read_text(encoding='utf-8', errors='replace')
-    except OSError:
+        inside = path is not None and path.resolve().is_relative_to(output_dir.resolve())
+        return path.read_text(encoding='utf-8', errors='replace') if path is not None and inside else ''
+    except (OSError, ValueError):
         return ''
 
 

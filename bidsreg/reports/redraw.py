@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import typing
 from pathlib import Path
+from typing import Any
 
 from bidsreg.bids.names import PRODUCTS, output_name, sidecar
 from bidsreg.bids.sidecars import dataset_links, read_json
@@ -81,8 +82,10 @@ def scene_of_derivatives(record: PairRecord, settings: Settings) -> Scene:
     return Scene(**{name: path for name, path in found.items() if path is not None and path.is_file()})
 
 
-def _find(uri: str, settings: Settings) -> Path | None:
-    """Return the file of a BIDS URI; None for one of a dataset that is not known."""
+def _find(uri: Any, settings: Settings) -> Path | None:
+    """Return the file of a BIDS URI; None for one of a dataset that is not known, or outside of it."""
+    if not isinstance(uri, str) or '..' in Path(uri).parts:
+        return None
     name, _, path = uri.removeprefix('bids:').partition(':')
     folder = {'': settings.output_dir, **dataset_links(settings)}.get(name)
-    return None if folder is None else folder / path
+    return None if folder is None else folder / path.lstrip('/')

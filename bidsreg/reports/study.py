@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import math
+import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from bidsreg.bids.earlier import earlier_files
-from bidsreg.bids.names import ENTITIES, PRODUCTS
+from bidsreg.bids.names import ENTITIES
 from bidsreg.bids.pairs import node_name
+from bidsreg.bids.sidecars import parse_json
 from bidsreg.errors import InputError
 from bidsreg.execution.crashes import last_crash
 from bidsreg.qc.dictionary import read_dictionary
 from bidsreg.qc.verdict import CHECKS, STATUSES, At, Threshold, Verdict, read_thresholds
-from bidsreg.reports.record import judge_qc, natural, parse_name, recall
+from bidsreg.reports.record import QC_ENDING, UNUSABLE, judge_qc, natural, parse_name, recall
 
 if typing.TYPE_CHECKING:
     from bidsreg.settings import Settings
@@ -57,9 +58,10 @@ _SKIPPED = (
     'result.events',
     'result.grid',
 )
+#: What a key of a QC file is made of; it becomes a part of the heading of a column.
+_PART = re.compile(r'[A-Za-z][A-Za-z0-9_]{0,60}')
 _AXES = ('x', 'y', 'z')
 _PLANES = ('xy', 'xz', 'yz')
-_QC_ENDING = f'_desc-{PRODUCTS["qc"].entities["desc"]}_qc.json'
 
 
 @dataclass(frozen=True)
@@ -269,7 +271,7 @@ def read_study(settings: Settings) -> Study:
     kept = [row for row in rows.values() if row.status != 'no pair' or row.name not in subjects]
     if not kept:
         raise InputError(
-            f'{out} has no QC file (sub-*/anat/*{_QC_ENDING}) and no logs/pairs.tsv: run the participant level first, '
+            f'{out} has no QC file (sub-*/anat/*{QC_ENDING}) and no logs/pairs.tsv: run the participant level first, '
             'or give the output folder of a run.'
         )
     kept.sort(key=lambda row: natural(row.name))
@@ -283,8 +285,8 @@ def _qc_files(out: Path) -> Iterator[tuple[str, Path]]:
     for name in sorted(earlier):
         LOGGER.warning('%s: of an earlier release, and left out of the study until it is done anew', name)
     for folder in ('sub-*/anat', 'sub-*/ses-*/anat'):
-        for path in out.glob(f'{folder}/*{_QC_ENDING}'):
-            if (name := path.name.removesuffix(_QC_ENDING)) not in earlier:
+        for path in out.glob(f'{folder}/*{QC_ENDING}'):
+            if (name := path.name.removesuffix(QC_ENDING)) not in earlier:
                 yield name, path
 
 
@@ -297,7 +299,7 @@ def _read_qc(
 ) -> Row:
     """Make the row of a QC file, or one that says why it cannot be read; `paths` learns where its columns lie."""
     try:
-        facts = json.loads(path.read_text(encoding='utf-8'))
+        facts = parse_json(path.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
         return Row(name, 'unreadable', f'{path.name} cannot be read: {error}')
     if not isinstance(facts, dict):
@@ -307,7 +309,7 @@ def _read_qc(
         values = {key: value for key, check in _made().items() if is_number(value := check.value(facts))}
         for key, value, where in _flat_facts(facts, dictionary):
             values[key], paths[key] = value, where
-    except (TypeError, ValueError, AttributeError) as error:
+    except UNUSABLE as error:
         return Row(name, 'unreadable', f'{path.name} holds what no QC file holds: {error}')
     reason = ' '.join(verdict.reasons) if verdict else f'{path.name} has no number to judge the registration by'
     return Row(name, 'done', reason, verdict, values)
@@ -330,6 +332,8 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Take vectors and tables of numbers apart; lists of texts become one text."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
+            if not _PART.fullmatch(key):
+                raise ValueError(f'the key {key[:40]!r}')
             yield from _flat(f'{name}_{key}', inner)
     elif isinstance(value, list) and len(value) == 3 and all(map(is_number, value)):
         for axis, inner in zip(_PLANES if name.endswith('shears') else _AXES, value, strict=True):

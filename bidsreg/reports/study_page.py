@@ -16,9 +16,10 @@ from bidsreg.bids.sidecars import read_json
 from bidsreg.qc.verdict import STATUSES, Threshold
 from bidsreg.registration.atomic import write_text
 from bidsreg.reports.elements import number
+from bidsreg.reports.policy import policy
 from bidsreg.reports.record import PairRecord
 from bidsreg.reports.study import LEAST, REACH, ROW_STATUSES, STEM, Column, Row, Study
-from bidsreg.reports.study_table import describe, to_tsv
+from bidsreg.reports.study_table import describe, study_tsv
 from bidsreg.reports.texts_pair import anchor
 
 if typing.TYPE_CHECKING:
@@ -54,7 +55,7 @@ def write_study(study: Study, settings: Settings) -> Path:
         The page.
     """
     out = settings.output_dir
-    write_text(out / f'{STEM}.tsv', to_tsv(study))
+    write_text(out / f'{STEM}.tsv', study_tsv(study))
     write_text(out / f'{STEM}.json', json.dumps(describe(study), indent=2, ensure_ascii=False) + '\n')
     return write_text(out / f'{STEM}.html', page(study, settings))
 
@@ -82,6 +83,7 @@ def page(study: Study, settings: Settings) -> str:
         Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         .from_string(texts['study.html'])
         .render(
+            policy=policy(texts['study.js'], texts['study.css']),
             css=texts['study.css'],
             script=texts['study.js'],
             data=_data(study, drawn, links),

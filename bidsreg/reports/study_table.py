@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from bidsreg.reports.study import LEAST, REACH, ROW_STATUSES, Study
-
-NOTHING = 'n/a'
-"""The text that BIDS wants in a table where there is no value."""
+from bidsreg.tables import to_tsv
 
 
-def to_tsv(study: Study) -> str:
+def study_tsv(study: Study) -> str:
     """Return the rows as BIDS writes tables: tabs, ``n/a`` where there is nothing."""
     header = ['pair', 'participant_id', 'session_id', 'verdict', 'status', 'reason', 'outlier_in']
-    lines = [[*header, *(column.name for column in study.columns)]]
+    lines: list[list[Any]] = [[*header, *(column.name for column in study.columns)]]
     for row, outlier_in in zip(study.rows, study.outlier_in, strict=True):
         subject, session = row.entities.get('subject'), row.entities.get('session')
         fixed = [
@@ -26,17 +23,8 @@ def to_tsv(study: Study) -> str:
             row.reason or None,
             ','.join(outlier_in) or None,
         ]
-        lines.append([_cell(value) for value in (*fixed, *(row.values.get(column.name) for column in study.columns))])
-    return ''.join('\t'.join(line) + '\n' for line in lines)
-
-
-def _cell(value: Any) -> str:
-    """Return a value as the text of a cell."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return NOTHING
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(value) if isinstance(value, int | float) else ' '.join(str(value).split()) or NOTHING
+        lines.append([*fixed, *(row.values.get(column.name) for column in study.columns)])
+    return to_tsv(lines)
 
 
 def describe(study: Study) -> dict[str, dict[str, Any]]:

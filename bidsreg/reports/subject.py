@@ -12,22 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from markupsafe import Markup
 
 from bidsreg.registration.atomic import write_atomic
-from bidsreg.reports.elements import escape, frame, note
+from bidsreg.reports.elements import escape, fill, frame, note
 from bidsreg.reports.pictures import PICTURES, Picture, picture_path
-from bidsreg.reports.record import PairRecord, collect
+from bidsreg.reports.policy import PLACE, policy
+from bidsreg.reports.record import UNUSABLE, PairRecord, collect
 from bidsreg.reports.redraw import redraw
 from bidsreg.reports.texts_end import error_section, errors_section, methods_section
-from bidsreg.reports.texts_files import files_section
+from bidsreg.reports.texts_files import files_section, kept_line
 from bidsreg.reports.texts_numbers import numbers_section
-from bidsreg.reports.texts_pair import anchor, facts_section
+from bidsreg.reports.texts_pair import anchor, check_told, facts_section
+from bidsreg.reports.vector import plain_svg
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Plan
     from bidsreg.outcome import Outcome
     from bidsreg.settings import Settings
 
+#: What a page is made of; nireports finds it in a folder.
+TEMPLATES = ('page.html', 'page.css', 'page.js')
 #: Pictures that have nothing to show where the affine was kept.
 OF_A_DEFORMATION = ('grid', 'jacobian')
 
@@ -45,7 +50,7 @@ def write_subject(subject: str, settings: Settings, plan: Plan, outcomes: Sequen
     """
     from nireports.assembler.report import Report
 
-    records = collect(subject, settings, plan, outcomes)
+    records = [_usable(record) for record in collect(subject, settings, plan, outcomes)]
     page = settings.output_dir / f'sub-{subject}.html'
     with tempfile.TemporaryDirectory(prefix='bidsreg-report-') as folder:
         reportlets = _Reportlets(Path(folder))
@@ -54,7 +59,7 @@ def write_subject(subject: str, settings: Settings, plan: Plan, outcomes: Sequen
             _add_record(reportlets, f'p{place}', record, settings)
         reportlets.add('methods', methods_section(_citation(settings)))
         reportlets.add('errors', errors_section(records))
-        bootstrap = _bootstrap(Path(folder), subject, records)
+        bootstrap = _bootstrap(Path(folder), subject, records, settings.self_contained)
 
         def assemble(hidden: Path) -> None:
             Report(
@@ -68,6 +73,17 @@ def write_subject(subject: str, settings: Settings, plan: Plan, outcomes: Sequen
         return write_atomic(page, assemble)
 
 
+def _usable(record: PairRecord) -> PairRecord:
+    """Return a record without its QC file where nothing can be told of that: the other pairs are told."""
+    try:
+        check_told(record)
+        numbers_section(record)
+        kept_line(record)
+    except UNUSABLE as error:
+        return record.without_numbers(f'{type(error).__name__}: {error}')
+    return record
+
+
 class _Reportlets:
     """A folder of HTML fragments that nireports finds by their suffix.
 
@@ -79,9 +95,9 @@ class _Reportlets:
         self.folder.mkdir()
 
     def add(self, suffix: str, text: str) -> None:
-        """Add a fragment; an empty one is no reportlet."""
+        """Add a fragment; an empty one is no reportlet, and what is no HTML of ours is text."""
         if text.strip():
-            (self.folder / f'{suffix}.html').write_text(text, encoding='utf-8')
+            (self.folder / f'{suffix}.html').write_text(escape(text), encoding='utf-8')
 
 
 def _add_record(reportlets: _Reportlets, prefix: str, record: PairRecord, settings: Settings) -> None:
@@ -97,9 +113,7 @@ def _add_record(reportlets: _Reportlets, prefix: str, record: PairRecord, settin
             if name == OF_A_DEFORMATION[0]:
                 reportlets.add(suffix, note('The affine was kept: there is no deformation to show.'))
         elif path.is_file():
-            inside = settings.self_contained
-            show = _embed(path, picture) if inside else _link(path.relative_to(settings.output_dir).as_posix(), picture)
-            reportlets.add(suffix, show)
+            reportlets.add(suffix, _show(path, picture, settings))
         elif name in reasons:
             reportlets.add(suffix, note(f'This picture is not here: {reasons[name]}.'))
 
@@ -109,31 +123,43 @@ def _suffix(name: str) -> str:
     return name.replace('_', '')
 
 
-def _link(where: str, picture: Picture) -> str:
+def _show(path: Path, picture: Picture, settings: Settings) -> Markup:
+    """Show a picture that is nothing but one; of any other say why it is not shown."""
+    try:
+        text = plain_svg(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        return note(f'This picture is not shown: {path.name}: {error}.')
+    return _embed(text, picture) if settings.self_contained else _link(path.relative_to(settings.output_dir), picture)
+
+
+def _link(path: Path, picture: Picture) -> Markup:
     """Show a picture that lies beside the page."""
-    link, alt = escape(where), escape(picture.alt)
+    where, alt = f'./{path.as_posix()}', picture.alt
     # what moves under the pointer must be an object
-    shown = f'<img src="./{link}" alt="{alt}">'
+    shown = fill('<img src="{}" alt="{}">', where, alt)
     if picture.moves:
-        shown = f'<object type="image/svg+xml" data="./{link}" aria-label="{alt}">{alt}: {link}</object>'
-    return f'{frame(shown)}\n<small><a href="./{link}" target="_blank">{link}</a></small>'
+        shown = fill('<object type="image/svg+xml" data="{}" aria-label="{}">{}: {}</object>', where, alt, alt, path)
+    return fill('{}\n<small><a href="{}" target="_blank">{}</a></small>', frame(shown), where, path)
 
 
-def _embed(path: Path, picture: Picture) -> str:
+def _embed(text: str, picture: Picture) -> Markup:
     """Put a picture into the page."""
-    text = path.read_text(encoding='utf-8')
     if picture.moves:
-        return frame(text)
-    code = base64.b64encode(text.encode()).decode()
-    return frame(f'<img src="data:image/svg+xml;base64,{code}" alt="{escape(picture.alt)}">')
+        return frame(Markup(text))
+    packed = base64.b64encode(text.encode()).decode()
+    return frame(fill('<img src="data:image/svg+xml;base64,{}" alt="{}">', packed, picture.alt))
 
 
-def _bootstrap(folder: Path, subject: str, records: Sequence[PairRecord]) -> Path:
-    """Write the spec for nireports, with its section "pair" once for every pair."""
+def _bootstrap(folder: Path, subject: str, records: Sequence[PairRecord], inside: bool) -> Path:
+    """Write the spec for nireports, with its section "pair" once for every pair; `inside`: pictures are in the page."""
     package = resources.files('bidsreg.reports')
     spec: dict[str, Any] = yaml.safe_load(package.joinpath('spec.yml').read_text(encoding='utf-8'))
-    for name in ('page.html', 'page.css'):
-        (folder / name).write_text(package.joinpath(name).read_text(encoding='utf-8'), encoding='utf-8')
+    texts = {name: package.joinpath(name).read_text(encoding='utf-8').strip() for name in TEMPLATES}
+    style = None if inside else texts['page.css']
+    rules = escape(policy(texts['page.js'], style, pictures=not inside))
+    texts['page.html'] = texts['page.html'].replace(PLACE, rules)
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding='utf-8')
     sections = []
     for section in spec['sections']:
         if section['name'] != 'pair':

@@ -6,7 +6,9 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bidsreg.reports.elements import badge, box, escape, number, table
+from markupsafe import Markup
+
+from bidsreg.reports.elements import badge, box, code, fill, join, link, number, table
 from bidsreg.reports.record import PairRecord
 from bidsreg.reports.texts_numbers import EVIDENCE
 from bidsreg.reports.texts_pair import KINDS, anchor, header_findings, reasons
@@ -15,49 +17,39 @@ if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Plan
 
 
-def files_section(subject: str, plan: Plan, records: Sequence[PairRecord]) -> str:
+def files_section(subject: str, plan: Plan, records: Sequence[PairRecord]) -> Markup:
     """Return what became of each pair, and the plan's rows of this subject."""
     from bidsreg.bids.pairs import plan_table
 
     rows = plan_table(plan)
     rows = rows[rows['subject'] == subject]
     listed = table(
-        (
-            [escape(row[key]) or '–' for key in ('session', 't1w', 't2w', 'decision', 'reason')]
-            for _, row in rows.iterrows()
-        ),
+        ([row[key] or '–' for key in ('session', 't1w', 't2w', 'decision', 'reason')] for _, row in rows.iterrows()),
         ('Session', 'T1w', 'T2w', 'Decision', 'Why'),
         'Every T1w and T2w of this subject, what is done with it and why',
     )
-    return '\n'.join([*map(_card, records), listed])
+    return join('\n', [*map(_card, records), listed])
 
 
-def _card(record: PairRecord) -> str:
+def _card(record: PairRecord) -> Markup:
     """Tell a pair in a few lines: verdict, what was paired and why, what to know."""
     status, said = _end(record)
     pair = record.pair
-    chosen = ''
-    if pair is not None:
-        chosen = f'<code>{escape(pair.t2w.name)}</code> to <code>{escape(pair.t1w.name)}</code> ({escape(pair.reason)})'
+    chosen = fill('{} to {} ({})', code(pair.t2w.name), code(pair.t1w.name), pair.reason) if pair is not None else ''
     odd = header_findings(record)
-    warned = f'Header{"s" if len(odd) > 1 else ""}: {escape("; ".join(odd))}' if odd else ''
-    lines = [
-        f'<a href="#{anchor(record)}">{escape(record.title)}</a> {badge(_status(record))} {status}',
-        chosen,
-        said,
-        warned,
-    ]
-    return box(KINDS.get(_status(record), 'none'), '<br>'.join(filter(None, lines)))
+    warned = f'Header{"s" if len(odd) > 1 else ""}: {"; ".join(odd)}' if odd else ''
+    head = fill('{} {} {}', link(f'#{anchor(record)}', record.title), badge(_status(record)), status)
+    return box(KINDS.get(_status(record), 'none'), *filter(None, [head, chosen, *said, warned]))
 
 
-def _end(record: PairRecord) -> tuple[str, str]:
-    """Return what became of a pair, and what to say of it (HTML)."""
+def _end(record: PairRecord) -> tuple[str, list[str]]:
+    """Return what became of a pair, and the lines to say of it."""
     status = record.outcome.status if record.outcome else ('done' if record.complete else 'not done')
     if record.failed and record.outcome:
-        return f'<b>{status}</b>', escape(f'{record.outcome.step}: {record.outcome.message}'.strip(': '))
+        return fill('<b>{}</b>', status), [f'{record.outcome.step}: {record.outcome.message}'.strip(': ')]
     if record.outcome and record.outcome.status == 'locked':
-        return status, escape(record.outcome.message or 'another run has it')
-    return status, '<br>'.join(map(escape, [*reasons(record), *filter(None, [_kept(record)])]))
+        return status, [record.outcome.message or 'another run has it']
+    return status, [*reasons(record), *filter(None, [kept_line(record)])]
 
 
 def _status(record: PairRecord) -> str:
@@ -67,7 +59,7 @@ def _status(record: PairRecord) -> str:
     return record.verdict.status if record.verdict else '–'
 
 
-def _kept(record: PairRecord) -> str:
+def kept_line(record: PairRecord) -> str:
     """Tell in one line which transform was kept, how many folds it has, and how the evidence speaks."""
     result, parts = record.result, []
     kept = (result.get('decision') or {}).get('kept')

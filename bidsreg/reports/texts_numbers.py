@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from bidsreg.messages import describe
-from bidsreg.reports.elements import badge, escape, note, number, table
+from bidsreg.reports.elements import badge, fill, join, note, number, table
 from bidsreg.reports.record import PairRecord
 
 #: Measures of the evidence: what to call them, which way is better, what they are.
@@ -21,7 +23,7 @@ EVIDENCE = {
 STAGES = {'before': 'before', 'affine': 'affine', 'diffeo': 'deformable'}
 
 
-def numbers_section(record: PairRecord) -> str:
+def numbers_section(record: PairRecord) -> Markup:
     """Return the tables of the evidence, the verdict, the deformation, the matrices, the solver and the steps."""
     parts = [
         *_evidence(record),
@@ -31,12 +33,13 @@ def numbers_section(record: PairRecord) -> str:
         *_solver(record),
         *_times(record),
     ]
-    return '\n'.join(parts)
+    return join('\n', parts)
 
 
-def _evidence(record: PairRecord) -> list[str]:
+def _evidence(record: PairRecord) -> list[Markup]:
     """Tell whether the scans agree, stage by stage."""
-    evidence, parts = record.result.get('evidence') or {}, []
+    evidence = record.result.get('evidence') or {}
+    parts: list[Markup] = []
     stages = [stage for stage in STAGES if evidence.get(stage)]
     if stages:
         rows = []
@@ -44,7 +47,7 @@ def _evidence(record: PairRecord) -> list[str]:
             values = [evidence[stage].get(key) for stage in stages]
             if any(value is not None for value in values):
                 way = f'{"higher" if sign > 0 else "lower"} is better; {what}'
-                rows.append([label, *(number(value, 4) for value in values), f'<span class="note">{way}</span>'])
+                rows.append([label, *(number(value, 4) for value in values), fill('<span class="note">{}</span>', way)])
         rows += _edge_row(record, stages)
         header = ('Measure', *(STAGES[stage] for stage in stages), '')
         parts.append(table(rows, header, 'Do the scans agree?', range(1, len(stages) + 1)))
@@ -60,20 +63,18 @@ def _edge_row(record: PairRecord, stages: Sequence[str]) -> list[list[str]]:
         return []
     kept = (record.result.get('decision') or {}).get('kept')
     known = {**found, 'diffeo': None if kept == 'affine' else found.get('registered')}
-    what = '<span class="note">higher is better; in cubes of 9 mm, inside the brain mask</span>'
+    what = Markup('<span class="note">higher is better; in cubes of 9 mm, inside the brain mask</span>')
     return [['local edge correlation', *(number(known.get(stage), 4) for stage in stages), what]]
 
 
-def _checks(record: PairRecord) -> list[str]:
+def _checks(record: PairRecord) -> list[Markup]:
     """Return the table of what the verdict looked at."""
     if record.verdict is None:
         return []
     rows = []
     for check in record.verdict.checks.values():
         unit = f' {check.unit}' if check.unit else ''
-        rows.append(
-            (escape(check.title), f'{number(check.value)}{unit}', badge(check.status), _limits(check.threshold))
-        )
+        rows.append((check.title, f'{number(check.value)}{unit}', badge(check.status), _limits(check.threshold)))
     return [table(rows, ('Number', 'value', 'verdict', 'thresholds'), 'What the verdict looks at', (1,))]
 
 
@@ -82,7 +83,7 @@ def _limits(threshold: str) -> str:
     return re.sub(r'(above|below) -?inf', 'never', threshold)
 
 
-def _deformation(record: PairRecord) -> list[str]:
+def _deformation(record: PairRecord) -> list[Markup]:
     """Tell how large and how smooth the deformation is."""
     result = record.result
     jacobian = result.get('jacobian') or {}
@@ -106,7 +107,9 @@ def _deformation(record: PairRecord) -> list[str]:
         ),
     ]
     rows = [
-        (label, value, f'<span class="note">{what}</span>') for label, value, what in known if value not in ('', '–')
+        (label, value, fill('<span class="note">{}</span>', what))
+        for label, value, what in known
+        if value not in ('', '–')
     ]
     return [table(rows, caption='The deformation')] if rows else []
 
@@ -126,7 +129,7 @@ def _folds(jacobian: Mapping[str, Any]) -> str:
     return number(jacobian['folds']) + (f' ({number(percent)} %)' if percent is not None else '')
 
 
-def _matrices(record: PairRecord) -> list[str]:
+def _matrices(record: PairRecord) -> list[Markup]:
     """Return a table for each of the two matrices that are known."""
     captions = (('rigid', 'The rigid alignment'), ('affine', 'The affine alignment'))
     return [
@@ -136,7 +139,7 @@ def _matrices(record: PairRecord) -> list[str]:
     ]
 
 
-def _matrix(parameters: Mapping[str, Any], caption: str) -> str:
+def _matrix(parameters: Mapping[str, Any], caption: str) -> Markup:
     """Return the table of a decomposed matrix: one column per kind of parameter, one row per axis or plane."""
     columns = [
         (label, parameters[key], digits)
@@ -153,21 +156,21 @@ def _matrix(parameters: Mapping[str, Any], caption: str) -> str:
     return table(rows, ('Axis', *(label for label, _, _ in columns)), caption, range(1, len(columns) + 1))
 
 
-def _solver(record: PairRecord) -> list[str]:
+def _solver(record: PairRecord) -> list[Markup]:
     """Tell what the solver says of its work."""
     result, rows = record.result, []
     if result.get('method'):
-        rows.append(('Method', escape(result['method'])))
+        rows.append(('Method', str(result['method'])))
     for key, label in (('device', 'Device'), ('threads', 'Threads'), ('seed', 'Seed')):
         if result.get(key) not in (None, ''):
-            rows.append((label, escape(_in_words(result[key]))))
+            rows.append((label, _in_words(result[key])))
     if result.get('iterations'):
-        rows.append(('Iterations', escape(_in_words(result['iterations']))))
+        rows.append(('Iterations', _in_words(result['iterations'])))
     if events := _events(result.get('events')):
-        rows.append(('What happened', '<br>'.join(map(escape, events))))
+        rows.append(('What happened', join('<br>', events)))
     seconds = result.get('seconds')
     if isinstance(seconds, dict):
-        rows.append(('Seconds of the solver', escape(_in_words(seconds))))
+        rows.append(('Seconds of the solver', _in_words(seconds)))
     if result.get('peak_memory_mb'):
         rows.append(('Peak memory of the solver', f'{number(float(result["peak_memory_mb"]), 4)} MB'))
     return [table(rows, caption='The solver')] if rows else []
@@ -196,13 +199,13 @@ def _in_words(value: Any) -> str:
     return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
-def _times(record: PairRecord) -> list[str]:
+def _times(record: PairRecord) -> list[Markup]:
     """Return the table of how long the steps took."""
     steps = list(_steps(record.qc.get('seconds_per_step')))
     if not steps:
         return []
-    rows = [(escape(' '.join(path)), f'{value:.1f}') for path, value in steps]
-    rows.append(('<b>together</b>', f'<b>{sum(value for _, value in steps):.1f}</b>'))
+    rows = [(' '.join(path), f'{value:.1f}') for path, value in steps]
+    rows.append((Markup('<b>together</b>'), fill('<b>{}</b>', f'{sum(value for _, value in steps):.1f}')))
     return [table(rows, ('Step', 'seconds'), 'How long the steps took', (1,))]
 
 

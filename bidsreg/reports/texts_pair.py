@@ -6,7 +6,9 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from bidsreg.reports.elements import badge, box, escape, number, table
+from markupsafe import Markup
+
+from bidsreg.reports.elements import badge, box, code, fill, join, number, table
 from bidsreg.reports.record import PairRecord, sources
 
 if typing.TYPE_CHECKING:
@@ -27,27 +29,25 @@ def reasons(record: PairRecord) -> list[str]:
     return record.verdict.reasons if record.verdict else []
 
 
-def facts_section(record: PairRecord, settings: Settings) -> str:
+def facts_section(record: PairRecord, settings: Settings) -> Markup:
     """Return the boxes that say how a pair stands, and the table of what was used."""
     findings = header_findings(record)
-    said = [box('warn', '<b>About the headers:</b><br>' + '<br>'.join(map(escape, findings)))] if findings else []
-    return '\n'.join([*_state(record), *_worth(record), table(_fact_rows(record, settings)), *said])
+    said = [box('warn', fill('<b>About the headers:</b>'), *findings)] if findings else []
+    return join('\n', [*_state(record), *_worth(record), table(_fact_rows(record, settings)), *said])
 
 
-def _state(record: PairRecord) -> list[str]:
+def _state(record: PairRecord) -> list[Markup]:
     """Tell in boxes whether the pair is done, and by which run."""
-    boxes = []
+    boxes = [box('bad', f'Nothing of this pair can be told: {record.unusable}.')] if record.unusable else []
     if record.failed and record.outcome:
-        step = escape(record.outcome.step or '?')
-        boxes.append(box('bad', f'<b>This pair failed</b> at <code>{step}</code>: {escape(record.outcome.message)}'))
+        words = code(record.outcome.step or '?'), record.outcome.message
+        boxes.append(box('bad', fill('<b>This pair failed</b> at {}: {}', *words)))
         if record.complete:
             boxes.append(box('warn', 'What is shown below is of an earlier run.'))
         elif record.qc:
             boxes.append(box('warn', 'What is shown below was known when it failed.'))
     elif record.outcome and record.outcome.status == 'locked':
-        boxes.append(
-            box('warn', f'Not done by this run: {escape(record.outcome.message or "another run has this pair")}.')
-        )
+        boxes.append(box('warn', f'Not done by this run: {record.outcome.message or "another run has this pair"}.'))
     elif not record.complete:
         boxes.append(box('warn', 'This pair is not done: there is no QC file of it in the derivatives.'))
     if record.complete and not record.current:
@@ -55,41 +55,41 @@ def _state(record: PairRecord) -> list[str]:
     return boxes
 
 
-def _worth(record: PairRecord) -> list[str]:
+def _worth(record: PairRecord) -> list[Markup]:
     """Tell in boxes what the result is worth: verdict, decision, folds."""
-    boxes, result = [], record.result
+    boxes: list[Markup] = []
+    result = record.result
     if record.verdict:
         why = reasons(record) or ['All numbers lie within their thresholds.']
-        lines = [badge(record.verdict.status), *map(escape, why)]
-        boxes.append(box(KINDS[record.verdict.status], '<br>'.join(lines)))
+        boxes.append(box(KINDS[record.verdict.status], badge(record.verdict.status), *why))
     decision = result.get('decision') or {}
     if decision:
         kept = 'the deformation' if decision.get('kept') == 'diffeo' else f'the {decision.get("kept")}'
-        boxes.append(
-            box(
-                'good' if decision.get('kept') == 'diffeo' else 'warn',
-                f'<b>Kept: {escape(kept)}.</b> {escape(decision.get("reason", ""))}',
-            )
-        )
+        kind = 'good' if decision.get('kept') == 'diffeo' else 'warn'
+        boxes.append(box(kind, fill('<b>Kept: {}.</b> {}', kept, decision.get('reason', ''))))
     folds = (result.get('jacobian') or {}).get('folds')
     if folds:
-        boxes.append(box('bad', f'<b>{number(folds)} voxels are folded</b> (Jacobian determinant not above 0).'))
+        boxes.append(box('bad', fill('<b>{} voxels are folded</b> (Jacobian determinant not above 0).', number(folds))))
     return boxes
 
 
 def _fact_rows(record: PairRecord, settings: Settings) -> list[tuple[str, str]]:
     """Return the rows of the table of what was used."""
-    rows = []
+    rows: list[tuple[str, str]] = []
     for label, uri in zip(('T1w', 'T2w'), sources(record, settings), strict=False):
         path = getattr(record.pair, label.lower()) if record.pair else None
-        rows.append((f'{label}', f'<code>{escape(uri)}</code>{_grid(path)}'))
+        rows.append((label, fill('{}{}', code(uri), _grid(path))))
     if record.pair:
-        rows.append(('Why this T1w', escape(record.pair.reason)))
-    rows.append(
-        ('Brain mask', escape(record.qc.get('mask_method') or (record.pair.fixed_mask_reason if record.pair else '–')))
-    )
+        rows.append(('Why this T1w', record.pair.reason))
+    rows.append(('Brain mask', record.qc.get('mask_method') or (record.pair.fixed_mask_reason if record.pair else '–')))
+    return [*rows, *_qc_rows(record)]
+
+
+def _qc_rows(record: PairRecord) -> list[tuple[str, str]]:
+    """Return those of these rows that the QC file alone knows."""
+    rows: list[tuple[str, str]] = []
     if record.qc.get('moving_mask_method'):
-        rows.append(('Brain mask of the T2w', escape(record.qc['moving_mask_method'])))
+        rows.append(('Brain mask of the T2w', record.qc['moving_mask_method']))
     volumes = record.qc.get('masks')
     if isinstance(volumes, Mapping):
         names = {'t1w_ml': 'T1w', 't2w_ml': 'T2w'}
@@ -97,7 +97,7 @@ def _fact_rows(record: PairRecord, settings: Settings) -> list[tuple[str, str]]:
             ('Volume of the mask', ', '.join(f'{names.get(k, k)} {number(v, 4)} ml' for k, v in volumes.items()))
         )
     if record.qc.get('prealign_start'):
-        rows.append(('Alignment started from', escape(record.qc['prealign_start'])))
+        rows.append(('Alignment started from', record.qc['prealign_start']))
     return rows
 
 
@@ -116,12 +116,12 @@ def _grid(path: Any) -> str:
     shape = ' × '.join(str(n) for n in report.shape)
     zooms = ' × '.join(f'{zoom:.3g}' for zoom in report.zooms)
     tilt = f', oblique by {report.obliqueness_deg:.1f}°' if report.obliqueness_deg > 0.5 else ''
-    return f'<br>{shape} voxels of {zooms} mm{tilt}'
+    return fill('<br>{} voxels of {} mm{}', shape, zooms, tilt)
 
 
 def header_findings(record: PairRecord) -> list[str]:
     """Return what is odd about the headers: from the QC file, else from the files themselves."""
-    found = [str(item) for key, value in record.qc.items() if 'findings' in key for item in _flatten(key, value)]
+    found = _qc_findings(record)
     if not found and record.pair is not None:
         from bidsreg.bids.headers import check_header
 
@@ -133,6 +133,21 @@ def header_findings(record: PairRecord) -> list[str]:
                 continue
             found += [f'{label}: {text}' for text in (*report.errors, *report.findings)]
     return found
+
+
+def _qc_findings(record: PairRecord) -> list[str]:
+    return [str(item) for key, value in record.qc.items() if 'findings' in key for item in _flatten(key, value)]
+
+
+def check_told(record: PairRecord) -> None:
+    """Tell everything that the QC file says, for whoever wants to know before a page is made whether that can be done.
+
+    Raises
+    ------
+    Exception
+        One of :data:`bidsreg.reports.record.UNUSABLE`, if it holds what no QC file holds.
+    """
+    join('', [*_worth(record), table(_qc_rows(record)), *_qc_findings(record), *sorted(record.qc.get('sources', {}))])
 
 
 def _flatten(key: str, value: Any) -> list[str]:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bidsreg.reports.elements import box, number, table
+from bidsreg.reports.elements import box, fill, number, table
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from bidsreg.reports.elements import box, number, table
         (12, '12'),
         (1234.56, '1235'),
         (True, 'True'),
-        ('a <b>', 'a &lt;b&gt;'),
+        ('a <b>', 'a <b>'),
     ],
 )
 def test_numbers_are_for_people(value, text):
@@ -33,4 +33,4 @@ def test_a_table_sets_its_numbers_right_and_escapes_its_caption():
 
 
 def test_a_box_tells_its_kind():
-    assert box('warn', '<b>x</b>') == '<div class="box warn"><b>x</b></div>'
+    assert box('warn', fill('<b>{}</b>', 'x & y'), '<i>') == '<div class="box warn"><b>x &amp; y</b><br>&lt;i&gt;</div>'

@@ -1,0 +1,53 @@
+"""Tables of BIDS: rectangular, and no cell is a formula."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import pandas as pd
+import pytest
+
+from bidsreg.tables import cell, to_tsv
+
+
+@pytest.mark.parametrize(
+    ('value', 'text'),
+    [
+        (None, 'n/a'),
+        (math.nan, 'n/a'),
+        ('', 'n/a'),
+        (' \t ', 'n/a'),
+        (True, 'true'),
+        (-1.5, '-1.5'),
+        (3, '3'),
+        ('-1.5', '-1.5'),
+        ('+3e4', '+3e4'),
+        ('=1+1', "'=1+1"),
+        ('@SUM(A1)', "'@SUM(A1)"),
+        ('-cmd|x', "'-cmd|x"),
+        ('+a', "'+a"),
+        ('-inf', "'-inf"),
+        ('\t=1', "'=1"),
+        ('a\tb\nc\r\x0bd', 'a b c d'),
+        ('say "x', "say 'x"),
+        ('"=1"', "'=1'"),
+        ('a\0b', 'a b'),
+        ('sub-01', 'sub-01'),
+    ],
+)
+def test_a_cell_is_one_line_and_no_formula(value, text):
+    assert cell(value) == text
+
+
+def test_a_table_is_read_as_it_was_written():
+    rows = [['a', 'b'], ['x\ty', '"open'], ['=1', '\u2028 line']]
+    text = to_tsv(rows)
+    assert text == "a\tb\nx y\t'open\n'=1\tline\n"
+    table = pd.read_csv(io.StringIO(text), sep='\t')
+    assert table.shape == (2, 2)
+
+
+def test_a_row_that_does_not_fit_is_an_error():
+    with pytest.raises(ValueError, match='3 cells under a header of 2'):
+        to_tsv([['a', 'b'], [1, 2, 3]])
