@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from bidsreg.execution import machine
 from bidsreg.pair import cli
 from bidsreg.programs import PROGRAMS, ProgramError
 from bidsreg.registration import Deformation
@@ -215,3 +216,29 @@ def test_the_other_programs(run, heads, name):
     assert told['decision']['kept'] == 'diffeo'
     assert told['displacement_mm']['max'] > 0  # how far is the known warp's to test
     assert told['versions'][name]
+
+
+@pytest.mark.parametrize(('asked', 'given'), [([], 2), (['--threads', '64'], 2), (['--threads', '1'], 1)])
+def test_a_program_gets_no_more_threads_than_a_quota_leaves(heads, tmp_path, monkeypatch, asked, given):
+    """Of a machine whose control group allows the time of two CPUs; not all that the system counts."""
+    group = tmp_path / 'group'
+    group.mkdir()
+    (group / 'cpu.max').write_text('200000 100000')
+    (tmp_path / 'groups').write_text('0::/group\n')
+    real = machine.group_cpus
+    monkeypatch.setattr(machine, 'group_cpus', lambda: real(groups=tmp_path / 'groups', root=tmp_path))
+    monkeypatch.setattr(machine.os, 'sched_getaffinity', lambda process: range(64), raising=False)
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    program = Pretended(heads.displacement())
+    words = [
+        heads.paths['fixed'],
+        heads.paths['moving'],
+        '--method',
+        'pretended',
+        '--out',
+        tmp_path / 'out',
+        '-q',
+        *asked,
+    ]
+    assert cli.main([str(word) for word in words], {'pretended': program}) == 0
+    assert [workspace.threads for workspace in program.workspaces] == [given]
