@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from bidsreg.registration.numerics.pool import in_order
+from bidsreg.registration.numerics.pool import shared_out
 
 Item = TypeVar('Item')
 Answer = TypeVar('Answer')
@@ -83,4 +83,11 @@ def threads_given_back(size: int) -> Iterator[None]:
 
 def in_threads(work: Callable[[Item], Answer], items: Sequence[Item], threads: int) -> list[Answer]:
     """Do `work` on every item, `threads` at a time; the answers in the order of the items."""
-    return list(in_order(work, items, threads if len(items) > 1 else 1))
+    if threads < 2 or len(items) < 2:
+        return [work(item) for item in items]
+    # this thread works, too
+    mark = _GIVEN_UP.set(1)
+    try:
+        return shared_out(work, items, threads)
+    finally:
+        _GIVEN_UP.reset(mark)
