@@ -35,15 +35,15 @@ CASES = [(name, radius) for name in ('mind-ssc', 'mind') for radius in (0, 1)]
 @contextmanager
 def torch_alone() -> Iterator[None]:
     """Let similarities have no kernels meanwhile."""
-    kinds = [SIMILARITIES[name] for name in ('mind', 'mind-ssc')]
-    steps = [kind.steps for kind in kinds]
+    kinds = list(SIMILARITIES.values())
+    names = [kind.kernels for kind in kinds]
     for kind in kinds:
-        kind.steps = ()
+        kind.kernels = ''
     try:
         yield
     finally:
-        for kind, its in zip(kinds, steps, strict=True):
-            kind.steps = its
+        for kind, name in zip(kinds, names, strict=True):
+            kind.kernels = name
 
 
 def cpu_seconds() -> float:

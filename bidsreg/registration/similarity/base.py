@@ -33,8 +33,9 @@ class Similarity(ABC):
         Voxels by which the features of the fixed image reach beyond the voxels that are compared; at most `support`.
 
     steps : tuple of PatchStep
-        Of those that compare patch descriptors of the warped image: what these are made of, and their `floor`. On a CPU
-        `compiled` takes their sums and gradient then. None otherwise.
+        Of those that compare patch descriptors of the warped image: what these are made of, and their `floor`.
+    kernels : str
+        What takes sums and gradients on a CPU, by its name in `compiled_members.MEMBERS`; torch where there is none.
     floor : float
         Smallest local variance of such descriptors, in squared intensity units.
 
@@ -51,6 +52,7 @@ class Similarity(ABC):
     feature_margin: int = 0
     steps: ClassVar[tuple[PatchStep, ...]] = ()
     floor: float = 0.0
+    kernels: ClassVar[str] = ''
 
     def __init__(self, radius: int = 1) -> None:
         self.radius = radius
@@ -132,6 +134,23 @@ class Similarity(ABC):
     def value(self, sums: Tensor) -> Tensor:
         """Return the dissimilarity, low when alike, from the sums over all boxes, (S,) to a scalar."""
         return sums[0] / sums[1].clamp_min(1)
+
+    @property
+    def members(self) -> tuple[Similarity, ...]:
+        """Return the similarities that are combined in this one: by default itself."""
+        return (self,)
+
+    def feature_counts(self, channels: int) -> list[int]:
+        """Return how many channels of the features each of the `members` has."""
+        return [channels]
+
+    def joined(self, sums: list[Tensor]) -> Tensor:
+        """Return the sums of the `members`, one after another."""
+        return sums[0]
+
+    def shares(self, upstream: Tensor) -> tuple[Tensor, ...]:
+        """Return what of a gradient by the sums belongs to each of the `members`."""
+        return (upstream,)
 
     @property
     def margins(self) -> tuple[int, ...]:

@@ -35,6 +35,19 @@ class CombinedSimilarity(Similarity):
         self.lengths: list[int] = []
 
     @property
+    def members(self) -> tuple[Similarity, ...]:
+        """Return the parts."""
+        return tuple(part for part, _ in self.parts)
+
+    def feature_counts(self, channels: int) -> list[int]:
+        """Return how many channels of the features each part has."""
+        return self.channels
+
+    def shares(self, upstream: Tensor) -> tuple[Tensor, ...]:
+        """Return the part of a gradient by the sums that belongs to each part."""
+        return upstream.split(self.lengths)
+
+    @property
     def margins(self) -> tuple[int, ...]:
         """Return those of the parts."""
         return tuple(part.support for part, _ in self.parts)
@@ -53,7 +66,7 @@ class CombinedSimilarity(Similarity):
 
     def sums(self, features: Tensor, warped: Tensor, weight: Tensor) -> Tensor:
         """Return the sums of all parts, one after another."""
-        return self._joined([part.sums(*given) for part, given in self._each(features, warped, weight)])
+        return self.joined([part.sums(*given) for part, given in self._each(features, warped, weight)])
 
     def first_pass(self, features: Tensor, warped: Tensor, weight: Tensor) -> tuple[Tensor, Any]:
         """Return the sums, and for each part its gradient, or what its own second pass needs."""
@@ -61,12 +74,12 @@ class CombinedSimilarity(Similarity):
             part.sums_and_gradient(*given) if part.passes == 1 else part.first_pass(*given)
             for part, given in self._each(features, warped, weight)
         ]
-        return self._joined([sums for sums, _ in done]), [kept for _, kept in done]
+        return self.joined([sums for sums, _ in done]), [kept for _, kept in done]
 
     def second_pass(self, features: Tensor, warped: Tensor, weight: Tensor, upstream: Tensor, kept: Any) -> Tensor:
         """Return the gradient of ``upstream @ sums``."""
         gradient = torch.zeros_like(warped)
-        shares = zip(self._each(features, warped, weight), upstream.split(self.lengths), kept, strict=True)
+        shares = zip(self._each(features, warped, weight), self.shares(upstream), kept, strict=True)
         for (part, given), share, own in shares:
             # only the first sum of a single pass depends on the image
             by_warped = share[0] * own if part.passes == 1 else part.second_pass(*given, share, own)
@@ -75,7 +88,7 @@ class CombinedSimilarity(Similarity):
 
     def value(self, sums: Tensor) -> Tensor:
         """Return the weighted sum of the parts' values."""
-        each = zip(self.parts, sums.split(self.lengths), strict=True)
+        each = zip(self.parts, self.shares(sums), strict=True)
         return torch.stack([weight * part.value(own) for (part, weight), own in each]).sum()
 
     def _each(self, features: Tensor, warped: Tensor, weight: Tensor) -> Iterator[tuple[Similarity, Parts]]:
@@ -92,7 +105,8 @@ class CombinedSimilarity(Similarity):
         """Return by how many voxels a part's features are narrower than the image."""
         return self.support - part.feature_margin
 
-    def _joined(self, sums: list[Tensor]) -> Tensor:
+    def joined(self, sums: list[Tensor]) -> Tensor:
+        """Return the sums of all parts, one after another."""
         self.lengths = [len(own) for own in sums]
         return torch.cat(sums)
 

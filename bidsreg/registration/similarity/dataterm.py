@@ -20,7 +20,7 @@ from bidsreg.registration.similarity.base import Similarity
 from bidsreg.registration.volume import Volume
 
 if TYPE_CHECKING:
-    pass
+    from bidsreg.registration.similarity.compiled import CompiledTerm
 
 Tensor = torch.Tensor
 
@@ -105,8 +105,8 @@ class DataTerm:
             reach = margin * np.abs(to_moving[:3, :3]).sum(1)
             edges = reach, np.array(moving.data.shape) - 1 - reach
             self.bounds.append([self._tensor(edge)[:, None, None, None] for edge in edges])
-        compiled = bool(similarity.steps) and compute.device.type == 'cpu'
-        size = COLUMN if compiled else None if compute.small_boxes else max(weight.shape)
+        kernels = self._kernels(shown, counts)
+        size = COLUMN if kernels else None if compute.small_boxes else max(weight.shape)
         self.needed = self._needed(compared > 0, interpolation)
         tiles = [
             self._tile(box, features, inner, axes, interpolation)
@@ -114,13 +114,21 @@ class DataTerm:
         ]
         self.tiles: Sequence[Any] = tiles
         self.sums_and_gradient: Callable[[Any, Tensor], tuple[Tensor, Tensor]] = self._by_torch
-        if compiled:
-            # here, since it imports numba
-            from bidsreg.registration.similarity.compiled import CompiledTerm
-
-            kernels = CompiledTerm(similarity, shown, counts, *self.bounds[0])
-            self.tiles = [kernels.box(tile) for tile in tiles]
+        self.first: Callable[[Any, Tensor], tuple[Tensor, Any]] = self._first
+        self.second: Callable[[Any, Tensor], Tensor] = self._second
+        if kernels:
+            self.tiles = in_threads(kernels.box, tiles, compute.at_a_time)
             self.sums_and_gradient = kernels.sums_and_gradient
+            self.first, self.second = kernels.first, kernels.second
+
+    def _kernels(self, shown: Tensor, counts: Image | Volume | None) -> CompiledTerm | None:
+        """Return what works by kernels, on a CPU, if there are some for the similarity."""
+        if self.compute.device.type != 'cpu' or not all(each.kernels for each in self.similarity.members):
+            return None
+        # here, since it imports numba
+        from bidsreg.registration.similarity.compiled import CompiledTerm
+
+        return CompiledTerm(self.similarity, shown, counts, self.bounds)
 
     def _tensor(self, values: np.ndarray | Tensor) -> Tensor:
         given = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
@@ -213,10 +221,10 @@ class DataTerm:
 
     def _in_two_passes(self, turned: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the same where the gradient needs the totals: what the first pass samples is kept for the second."""
-        done = in_threads(lambda tile: self._first(tile, turned), self.tiles, self.compute.at_a_time)
+        done = in_threads(lambda tile: self.first(tile, turned), self.tiles, self.compute.at_a_time)
         value, upstream = _slope(self.similarity.value, torch.stack([sums for sums, _ in done]).sum(0))
         firsts = [first for _, first in done]
-        return value, in_threads(lambda first: self._second(first, upstream), firsts, self.compute.at_a_time)
+        return value, in_threads(lambda first: self.second(first, upstream), firsts, self.compute.at_a_time)
 
     def __call__(self, displacement: Tensor) -> Tensor:
         """Return the dissimilarity as a node of the graph; displacement in mm along the velocity grid's axes."""

@@ -19,6 +19,7 @@ class LocalCorrelation(Similarity):
 
     support = 2
     feature_margin = 2
+    kernels = 'correlation'
 
     def __init__(self, radius: int = 1) -> None:
         super().__init__(radius)

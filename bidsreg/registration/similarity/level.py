@@ -142,12 +142,13 @@ class WeightedTerms:
 
 def _combined(similarities: Sequence[tuple[Similarity, float, float]]) -> list[tuple[Similarity, float, float]]:
     """Return the same with those that can share samples of one image grid combined."""
-    apart = [one for one in similarities if one[0].steps or one[0].feature_based]
-    sharing: dict[float, list[tuple[Similarity, float]]] = {}
+    apart = [one for one in similarities if one[0].feature_based]
+    sharing: dict[tuple[float, bool], list[tuple[Similarity, float]]] = {}
     for similarity, weight, spacing in similarities:
-        if not similarity.steps and not similarity.feature_based:
-            sharing.setdefault(spacing, []).append((similarity, weight))
-    for spacing, parts in sharing.items():
+        if not similarity.feature_based:
+            # one without kernels would keep others from theirs
+            sharing.setdefault((spacing, bool(similarity.kernels)), []).append((similarity, weight))
+    for (spacing, _), parts in sharing.items():
         apart.append((*parts[0], spacing) if len(parts) == 1 else (CombinedSimilarity(parts), 1.0, spacing))
     return apart
 

@@ -25,6 +25,7 @@ class Mind(_OfPatches):
     """Sum of squared differences of MIND, recomputed on the warped image, mean over the six channels; in [0, 1]."""
 
     steps = descriptors.MIND_STEPS
+    kernels = 'patches'
 
     def calibrate(self, fixed: Tensor, warped: Tensor, weight: Tensor) -> None:
         """Take the floor of the local variance from the moving image."""
@@ -78,6 +79,7 @@ class MindSsc(_OfPatches):
     """
 
     steps = descriptors.SSC_STEPS
+    kernels = 'patches'
 
     def calibrate(self, fixed: Tensor, warped: Tensor, weight: Tensor) -> None:
         """Take the floor of the local variance from the moving image."""

@@ -23,6 +23,7 @@ class GlobalMutualInformation(Similarity):
     """
 
     passes = 2
+    kernels = 'histogram'
     bins = 32
 
     def __init__(self, radius: int = 1) -> None:
@@ -58,7 +59,7 @@ class GlobalMutualInformation(Similarity):
         if warped.device.type == 'cpu':
             from bidsreg.registration.numerics.kernels.histogram import joint_histogram
 
-            joint = joint_histogram(*_flat(features, moving, weight), *self._scales(), self.bins)
+            joint = joint_histogram(*_flat(features, moving, weight), *self.scales(), self.bins)
             return torch.from_numpy(joint).to(warped.dtype).flatten()
         return self._dense_totals(features, moving, weight)
 
@@ -74,7 +75,7 @@ class GlobalMutualInformation(Similarity):
             from bidsreg.registration.numerics.kernels.histogram import derivative
 
             slope = derivative(
-                *_flat(features, moving, weight), *self._scales(), upstream.view(self.bins, -1).double().numpy()
+                *_flat(features, moving, weight), *self.scales(), upstream.view(self.bins, -1).double().numpy()
             )
             return torch.from_numpy(slope).to(warped.dtype).view(warped.shape)
         return self._dense_gradient(features, moving, weight, upstream).view(warped.shape)
@@ -93,7 +94,8 @@ class GlobalMutualInformation(Similarity):
     def _moving_windows(self, moving: Tensor) -> tuple[Tensor, Tensor]:
         return parzen.dense_windows(parzen.bin_positions(moving.flatten(), self.moving_range, self.bins), self.bins)
 
-    def _scales(self) -> tuple[tuple[float, float], tuple[float, float]]:
+    def scales(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return the intensity at bin 1 and bins per intensity, of the fixed and of the moving image."""
         fixed, moving = (parzen.bins_per_intensity(r, self.bins) for r in (self.fixed_range, self.moving_range))
         return fixed, moving
 
@@ -114,6 +116,7 @@ class LocalMutualInformation(GlobalMutualInformation):
 
     block = 8
     passes = 1
+    kernels = ''
     bins = 16
 
     def sums(self, features: Tensor, warped: Tensor, weight: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image
 from bidsreg.registration.numerics import separable
 from bidsreg.registration.numerics.compute import Compute
-from bidsreg.registration.similarity import SIMILARITIES, compiled, dataterm
+from bidsreg.registration.similarity import SIMILARITIES, compiled_boxes, dataterm
 from bidsreg.registration.similarity.dataterm import DataTerm
 from tests.comparisons import smooth_noise
 
@@ -22,7 +22,7 @@ def made(
     """The data term of two random images; the displacement's grid has half as many points as the level."""
     similarity = SIMILARITIES[name](radius)
     if torch_alone:
-        similarity.steps = ()
+        similarity.kernels = ''
     samples = Grid(tuple(n // 2 + 2 for n in shape), np.diag([2.0, 2, 2, 1]))
     grid = Grid(moving, np.eye(4))
     return DataTerm(
@@ -73,7 +73,7 @@ def test_value_and_gradient_are_those_of_torch(name, radius, size, monkeypatch):
     counts = np.random.default_rng(5).integers(0, 4, (19, 23, 21)) > 0
     parts = name, radius, shape, inside(shape)
     term = made(*parts, counts=counts)
-    assert isinstance(term.tiles[0], compiled.CompiledBox)
+    assert isinstance(term.tiles[0], compiled_boxes.CompiledBox)
     assert len(term.tiles) > 4
     assert_same(term, made(*parts, counts=counts, torch_alone=True), displaced(shape, size))
 
@@ -139,28 +139,3 @@ def test_the_same_to_the_last_bit_for_any_number_of_threads(radius, monkeypatch)
     for (value, gradient), (again, same) in zip(answers[:2], answers[2:], strict=True):
         assert value == again
         assert torch.equal(gradient, same)
-
-
-def test_bands_are_matrices():
-    matrix = np.zeros((5, 9), np.float32)
-    for row, first in enumerate((0, 1, 3, 6, 8)):
-        matrix[row, first : first + 3] = row + 1
-    for m in (matrix, matrix.T):
-        made = compiled.bands((torch.as_tensor(m),) * 3)
-        neighbours, taps = made.neighbours[0].astype(int), made.taps[0]
-        again = np.zeros_like(m)
-        np.add.at(again, (np.arange(len(m))[:, None], neighbours), taps)
-        np.testing.assert_array_equal(again, m)
-        assert taps.shape[1] % 4 == 0
-
-
-def test_runs_hold_every_voxel_once():
-    wanted = np.random.default_rng(0).random(5000) < 0.03
-    wanted[1000:2500] = True
-    found = compiled.runs(wanted)
-    held = np.concatenate([np.arange(a, a + n) for a, n in found])
-    assert len(np.unique(held)) == len(held)
-    assert set(np.flatnonzero(wanted)) <= set(held)
-    assert (found[:, 1] % compiled.UNIT == 0).all()
-    assert found[:, 1].max() <= compiled.LONGEST
-    assert len(compiled.runs(np.zeros(9, bool))) == 0

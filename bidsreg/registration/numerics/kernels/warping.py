@@ -19,9 +19,9 @@ _BANDS = 'UniTuple(u8[:,::1], 3), UniTuple(f4[:,::1], 3)'
 
 
 @kernel(
-    f'f8(f4[:,:,:,::1], i8[::1], {_BANDS}, UniTuple(f4[:,::1], 3), f4[::1], i8[::1], u1[::1], f4[:,::1], f4[:,::1], '
+    f'void(f4[:,:,:,::1], i8[::1], {_BANDS}, UniTuple(f4[:,::1], 3), f4[::1], i8[::1], u1[::1], f4[:,::1], f4[:,::1], '
     'i8, i8[:,::1], i8[:,::1], f4[::1], f4[:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4[:,::1], i4[::1], '
-    'f4[::1], f4[:,::1], f4[::1])'
+    'f4[::1], f4[:,::1], f4[:,::1])'
 )
 def warp(
     coarse, corner, neighbours, taps, axes, volume, shape, counts, lowest, highest,
@@ -51,8 +51,8 @@ def warp(
         A, B, C.
     counts : uint8, shape (A * B * C,) or (0,)
         1 where the volume may be compared, by the nearest voxel; none for everywhere.
-    lowest, highest : float32, shape (3, 1)
-        Between which positions a voxel is seen.
+    lowest, highest : float32, shape (3, M)
+        Between which positions a voxel is seen, in each of M ways to weigh them.
     margin : int
         Values of flat volumes before the box.
     needed : int64, shape (R, 2)
@@ -70,19 +70,14 @@ def warp(
         Values are written in the runs.
     slopes : float32, shape (3, N)
         Their derivatives by the position are written in the runs.
-    seen : float32, shape (P,)
+    seen : float32, shape (M, P)
         Weights of voxels that are seen are written, else 0.
-
-    Returns
-    -------
-    float
-        Sum of `seen`.
     """
     size, length = planes.shape[2], lines.shape[1]
     for c in range(3):
         for y in range(neighbours[1].shape[0]):
             _shifted(axes[1][c, y], axes[2][c], across[c, y * length : (y + 1) * length])
-    total, known, sampled, weighed = 0.0, 0, 0, 0
+    known, sampled, weighed = 0, 0, 0
     for x in range(neighbours[0].shape[0]):
         while known <= np.int64(neighbours[0][x, taps[0].shape[1] - 1]):
             _expand(coarse, corner, known, neighbours, taps, lines, planes)
@@ -103,16 +98,17 @@ def warp(
             sampled += 1
         while weighed < compared.shape[0] and compared[weighed, 0] < begin + size:
             start, packed, count = compared[weighed]
-            first, last, now = start - begin, start - begin + count, seen[packed : packed + count]
-            _copy(weight[packed : packed + count], now)
-            for c in range(3):
-                _keep_between(at[c, first:last], lowest[c, 0], highest[c, 0], now)
+            first, last = start - begin, start - begin + count
             if counts.size:
                 _find_nearest(at[0, first:last], at[1, first:last], at[2, first:last], shape, cells)
-                _multiply_by_counts(counts, cells, now)
-            total += _sum(now)
+            for m in range(seen.shape[0]):
+                now = seen[m, packed : packed + count]
+                _copy(weight[packed : packed + count], now)
+                for c in range(3):
+                    _keep_between(at[c, first:last], lowest[c, m], highest[c, m], now)
+                if counts.size:
+                    _multiply_by_counts(counts, cells, now)
             weighed += 1
-    return total
 
 
 @kernel(f'void(f4[::1], f4[:,::1], i8, {_BANDS}, f4[:,::1], f4[:,::1], f4[:,:,::1], f4[::1], f4[:,:,:,::1])')
@@ -311,14 +307,6 @@ def _keep_between(position, low, high, weight):
 def _copy(row, to):
     for i in range(to.size):
         to[i] = row[i]
-
-
-@part
-def _sum(row):
-    total = f32(0)
-    for i in range(row.size):
-        total += row[i]
-    return np.float64(total)
 
 
 @part

@@ -1,0 +1,201 @@
+"""Boxes of a level as compiled kernels want them, on a CPU."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from bidsreg.registration.numerics.boxes import Box
+from bidsreg.registration.numerics.separable import Matrices
+
+if TYPE_CHECKING:
+    from bidsreg.registration.similarity.dataterm import Tile
+
+UNIT = 32
+"""Runs have multiples of so many voxels, which are worked at a time with AVX2: one beyond costs as much as eight. So
+shorter gaps are worked as well."""
+LONGEST = 8 * UNIT
+"""Voxels of a run: what is worked at a time stays in the first cache."""
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Interpolation along three axes; see :mod:`.warping`."""
+
+    neighbours: tuple[np.ndarray, ...]
+    taps: tuple[np.ndarray, ...]
+
+
+def bands(matrices: Matrices) -> Bands:
+    """Return what three matrices (new length, old length) have beside zeros."""
+    made = [_band(matrix.numpy()) for matrix in matrices]
+    return Bands(tuple(neighbours for neighbours, _ in made), tuple(taps for _, taps in made))
+
+
+def _band(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    used = matrix != 0
+    first, beyond = used.argmax(1), matrix.shape[1] - used[:, ::-1].argmax(1)
+    width = -(-int((beyond - first)[used.any(1)].max()) // 4) * 4
+    padded = np.pad(matrix, ((0, 0), (0, width)))
+    neighbours = first[:, None] + np.arange(width)
+    taps = np.take_along_axis(padded, neighbours, 1)
+    return np.minimum(neighbours, matrix.shape[1] - 1).astype(np.uint64), np.ascontiguousarray(taps, np.float32)
+
+
+def runs(wanted: np.ndarray) -> np.ndarray:
+    """Return first index and number (R, 2) of stretches of a flat mask, rounded up to whole `UNIT`."""
+    at = np.flatnonzero(wanted)
+    if not len(at):
+        return np.zeros((0, 2), np.int64)
+    ends = np.flatnonzero(np.diff(at) > UNIT)
+    starts = at[np.r_[0, ends + 1]]
+    lengths = at[np.r_[ends, len(at) - 1]] + 1 - starts
+    stops = starts + -(-lengths // UNIT) * UNIT
+    return np.array(
+        [
+            (part, min(LONGEST, stop - part))
+            for start, stop in zip(starts, stops, strict=True)
+            for part in range(start, stop, LONGEST)
+        ]
+    )
+
+
+class Scratch:
+    """Memory in which boxes are worked; allocated once, since fresh memory costs page faults.
+
+    Every array keeps its meaning from box to box: what an earlier box left in it is finite.
+    """
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, np.ndarray] = {}
+        self.others: list[Scratch] = []
+
+    def __call__(self, name: str, *shape: int, dtype: type = np.float32) -> np.ndarray:
+        """Return an array by its name; what is in it is left over."""
+        size = math.prod(shape)
+        if name not in self.arrays or self.arrays[name].size < size:
+            self.arrays[name] = np.zeros(size, dtype)
+        return self.arrays[name][:size].reshape(shape)
+
+    def parts(self, count: int) -> list[Scratch]:
+        """Return so many others that belong to this one, each with names of its own."""
+        while len(self.others) < count:
+            self.others.append(Scratch())
+        return self.others[:count]
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledBox:
+    """A box of the level's grid as kernels want it: flat, with the voxels around it that descriptors look at.
+
+    Attributes
+    ----------
+    coarse : three slices
+        Which part of the displacement's grid it depends on.
+    bands, adjoint : Bands
+        Interpolation of that part, and its adjoint.
+    shape : tuple of int
+        Voxels, with those around.
+    axes : three ndarray, shapes (3, X), (3, Y) and (3, Z)
+        What each axis adds to the undisplaced positions in voxels of the moving volume.
+    needed, compared : ndarray, shapes (R, 2) and (Q, 3)
+        Runs of voxels to sample and to compare; a run to compare has its place in the next two between the others.
+    index, weight : ndarray, shape (P,)
+        Of the voxels to compare, one run after another: flat indices in the box where planes lie `UNIT` apart, weights.
+    features : list of ndarray
+        Of the fixed image, for each similarity as its kernel wants them.
+    memory : Scratch
+        What belongs to the box from one pass to the next.
+    """
+
+    coarse: Box
+    bands: Bands
+    adjoint: Bands
+    shape: tuple[int, int, int]
+    axes: tuple[np.ndarray, ...]
+    needed: np.ndarray
+    compared: np.ndarray
+    index: np.ndarray
+    weight: np.ndarray
+    features: list[np.ndarray] = field(default_factory=list)
+    memory: Scratch = field(default_factory=Scratch)
+
+    @classmethod
+    def of(cls, tile: Tile, support: int) -> CompiledBox:
+        """Take over a tile of the torch version; its positions reach `support` voxels beyond what is compared."""
+        x, y, z = (axis.shape[1] for axis in tile.axes)
+        plane = y * z
+        inside = _apart(tile.weight[0, 0].numpy() > 0, (x, y, z))
+        seen = ndi.maximum_filter(inside[:, :plane].reshape(x, y, z), 2 * support + 1)
+        needed, compared = runs(np.pad(seen.reshape(x, plane), ((0, 0), (0, UNIT))).ravel()), runs(inside.ravel())
+        index = np.concatenate([np.arange(a, a + n) for a, n in compared])
+        packed = np.r_[0, compared[:, 1].cumsum()[:-1]]
+        margin = plane + z + UNIT
+        for found in (needed, compared):
+            found[:, 0] += margin - found[:, 0] // (plane + UNIT) * UNIT
+        return cls(
+            coarse=tile.coarse,
+            bands=bands(tile.matrices),
+            adjoint=bands(tuple(matrix.T for matrix in tile.matrices)),
+            shape=(x, y, z),
+            axes=tuple(axis.numpy() for axis in tile.axes),
+            needed=needed,
+            compared=np.stack([compared[:, 0], packed, compared[:, 1]], 1),
+            index=index,
+            weight=_apart(tile.weight[0, 0].numpy(), (x, y, z)).ravel()[index],
+        )
+
+    def of_compared(self, volumes: np.ndarray) -> np.ndarray:
+        """Return values (C, P) of volumes (C, ...) at the voxels to compare; these lie in their middle."""
+        return np.stack([_apart(volume, self.shape).ravel()[self.index] for volume in volumes])
+
+    def flat(self, volumes: np.ndarray) -> np.ndarray:
+        """Return volumes (C, ...) in the middle of the box as flat ones, (C, N), zero beyond."""
+        out = np.zeros((len(volumes), self.room), np.float32)
+        for volume, row in zip(volumes, out, strict=True):
+            row[self.margin : self.room - self.margin] = _centred(volume, self.shape).ravel()
+        return out
+
+    @cached_property
+    def corner(self) -> np.ndarray:
+        """Return where the part of the displacement begins that it depends on, (3,)."""
+        return np.array([part.start for part in self.coarse])
+
+    @cached_property
+    def at_compared(self) -> np.ndarray:
+        """Return where in flat volumes the voxels to compare lie, (P,)."""
+        return np.concatenate([np.arange(start, start + count) for start, _, count in self.compared])
+
+    @property
+    def plane(self) -> int:
+        """Return the number of voxels in a plane of constant x."""
+        return self.shape[1] * self.shape[2]
+
+    @property
+    def margin(self) -> int:
+        """Return the values before and behind the box's voxels in flat volumes: as far as neighbours and runs reach."""
+        return self.plane + self.shape[2] + UNIT
+
+    @property
+    def room(self) -> int:
+        """Return the length of flat volumes."""
+        return self.shape[0] * self.plane + 2 * self.margin
+
+    def offsets(self, neighbours: np.ndarray) -> np.ndarray:
+        """Return how far away in flat volumes neighbours (..., 3) in voxels lie."""
+        return neighbours @ np.array([self.plane, self.shape[2], 1])
+
+
+def _centred(volume: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Pad a volume by zeros, alike on opposite sides, to the shape of a box."""
+    return np.pad(volume, [((n - own) // 2,) * 2 for n, own in zip(shape, volume.shape, strict=True)])
+
+
+def _apart(volume: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Pad to the box, and put its planes so far apart that no run has voxels of two of them."""
+    return np.pad(_centred(volume, shape).reshape(shape[0], -1), ((0, 0), (0, UNIT)))
