@@ -124,6 +124,14 @@ def _dilated_by_torch(mask: Tensor, mm: float, spacing: np.ndarray) -> Tensor:
 
 def grown(marked: Tensor, reach: int) -> Tensor:
     """Return where something is marked within a cube of `reach` voxels to each side; bool (X, Y, Z), as `marked`."""
+    if marked.device.type == 'cpu':
+        from bidsreg.registration.numerics.kernels import volumes
+
+        return torch.from_numpy(volumes.grown(marked.numpy(), reach, spare_threads(marked.numel())))
+    return _grown_by_torch(marked, reach)
+
+
+def _grown_by_torch(marked: Tensor, reach: int) -> Tensor:
     volume = marked[None, None].float()
     for axis in range(3):
         size, room = [1, 1, 1], [0, 0, 0]
@@ -134,6 +142,8 @@ def grown(marked: Tensor, reach: int) -> Tensor:
 
 def eroded(marked: Tensor, reach: int) -> Tensor:
     """Return where all of a cube of `reach` voxels to each side is marked; what lies beyond the border is not."""
-    missing = F.pad(~marked, (reach,) * 6, value=True)
-    x, y, z = (slice(reach, reach + n) for n in marked.shape)
-    return ~grown(missing, reach)[x, y, z]
+    out = ~grown(~marked, reach)
+    for axis, n in enumerate(marked.shape):
+        out.narrow(axis, 0, min(reach, n)).fill_(False)
+        out.narrow(axis, max(n - reach, 0), min(reach, n)).fill_(False)
+    return out

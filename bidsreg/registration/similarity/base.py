@@ -69,16 +69,16 @@ class Similarity(ABC):
         """
 
     def features(self, fixed: Tensor) -> Tensor:
-        """Return what is compared of the fixed image, without a graph.
+        """Return what is compared of the fixed image, without a graph; no voxel depends on more than `support` around.
 
         Parameters
         ----------
-        fixed : Tensor, shape (1, 1, X, Y, Z)
-            The level's fixed image.
+        fixed : Tensor, shape (1, 1, x, y, z)
+            A box of the level's fixed image, after `calibrate`.
 
         Returns
         -------
-        Tensor, shape (1, C, X - 2r, Y - 2r, Z - 2r) with r = `support` - `feature_margin`
+        Tensor, shape (1, C, x - 2r, y - 2r, z - 2r) with r = `support` - `feature_margin`
         """
         return self.core(fixed)
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from bidsreg.registration.numerics.threads import in_threads, spare_threads
 from bidsreg.registration.similarity.base import Similarity
 
 Tensor = torch.Tensor
@@ -54,8 +55,11 @@ class CombinedSimilarity(Similarity):
 
     def calibrate(self, fixed: Tensor, warped: Tensor, weight: Tensor) -> None:
         """Calibrate every part."""
-        for part, _ in self.parts:
+
+        def one(part: Similarity) -> None:
             part.calibrate(self._for(part, fixed), self._for(part, warped), weight)
+
+        in_threads(one, self.members, spare_threads(fixed.numel()) if fixed.device.type == 'cpu' else 1)
 
     def features(self, fixed: Tensor) -> Tensor:
         """Return the features of all parts, channel after channel, with zeros where a part's do not reach."""

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage as ndi
 
 from bidsreg.registration.numerics.boxes import Box
+from bidsreg.registration.numerics.kernels.volumes import grown
 from bidsreg.registration.numerics.separable import Matrices
 
 if TYPE_CHECKING:
@@ -130,9 +130,10 @@ class CompiledBox:
         """Take over a tile of the torch version; its positions reach `support` voxels beyond what is compared."""
         x, y, z = (axis.shape[1] for axis in tile.axes)
         plane = y * z
-        inside = _apart(tile.weight[0, 0].numpy() > 0, (x, y, z))
-        seen = ndi.maximum_filter(inside[:, :plane].reshape(x, y, z), 2 * support + 1)
-        needed, compared = runs(np.pad(seen.reshape(x, plane), ((0, 0), (0, UNIT))).ravel()), runs(inside.ravel())
+        weight = _apart(tile.weight[0, :1].numpy(), (x, y, z))[0]
+        inside = weight.reshape(x, -1) > 0
+        seen = grown(inside[:, :plane].reshape(x, y, z), support)
+        needed, compared = runs(_apart(seen[None], (x, y, z))[0]), runs(inside.ravel())
         index = np.concatenate([np.arange(a, a + n) for a, n in compared])
         packed = np.r_[0, compared[:, 1].cumsum()[:-1]]
         margin = plane + z + UNIT
@@ -147,18 +148,17 @@ class CompiledBox:
             needed=needed,
             compared=np.stack([compared[:, 0], packed, compared[:, 1]], 1),
             index=index,
-            weight=_apart(tile.weight[0, 0].numpy(), (x, y, z)).ravel()[index],
+            weight=weight[index],
         )
 
     def of_compared(self, volumes: np.ndarray) -> np.ndarray:
         """Return values (C, P) of volumes (C, ...) at the voxels to compare; these lie in their middle."""
-        return np.stack([_apart(volume, self.shape).ravel()[self.index] for volume in volumes])
+        return _apart(volumes, self.shape).take(self.index, 1)
 
     def flat(self, volumes: np.ndarray) -> np.ndarray:
         """Return volumes (C, ...) in the middle of the box as flat ones, (C, N), zero beyond."""
         out = np.zeros((len(volumes), self.room), np.float32)
-        for volume, row in zip(volumes, out, strict=True):
-            row[self.margin : self.room - self.margin] = _centred(volume, self.shape).ravel()
+        out[:, self.margin : self.room - self.margin] = _centred(volumes, self.shape).reshape(len(volumes), -1)
         return out
 
     @cached_property
@@ -191,11 +191,16 @@ class CompiledBox:
         return neighbours @ np.array([self.plane, self.shape[2], 1])
 
 
-def _centred(volume: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Pad a volume by zeros, alike on opposite sides, to the shape of a box."""
-    return np.pad(volume, [((n - own) // 2,) * 2 for n, own in zip(shape, volume.shape, strict=True)])
+def _centred(volumes: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Put volumes (C, ...) into the middle of zeros of the shape of a box."""
+    out = np.zeros((len(volumes), *shape), volumes.dtype)
+    x, y, z = (slice((n - own) // 2, (n - own) // 2 + own) for n, own in zip(shape, volumes.shape[1:], strict=True))
+    out[:, x, y, z] = volumes
+    return out
 
 
-def _apart(volume: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Pad to the box, and put its planes so far apart that no run has voxels of two of them."""
-    return np.pad(_centred(volume, shape).reshape(shape[0], -1), ((0, 0), (0, UNIT)))
+def _apart(volumes: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Do the same with planes so far apart that no run has voxels of two of them, flat: (C, N)."""
+    out = np.zeros((len(volumes), shape[0], shape[1] * shape[2] + UNIT), volumes.dtype)
+    out[:, :, :-UNIT] = _centred(volumes, shape).reshape(len(volumes), shape[0], -1)
+    return out.reshape(len(volumes), -1)

@@ -95,7 +95,6 @@ class DataTerm:
         inner = similarity.core(compared[None, None])
         axes = mapped_axes(to_moving, whole(fixed.shape), compute.device)
         similarity.calibrate(level, Sampler(shown[0]).values(added_axes(*axes))[None], inner)
-        features = similarity.features(level)
         self.margin = 0 if similarity.feature_based else similarity.support
         self.moving = Sampler(similarity.moving_features(shown)[0])
         self.counts = None if counts is None else Sampler(self._tensor(counts.data)[None])
@@ -108,16 +107,17 @@ class DataTerm:
         kernels = self._kernels(shown, counts)
         size = COLUMN if kernels else None if compute.small_boxes else max(weight.shape)
         self.needed = self._needed(compared > 0, interpolation)
-        tiles = [
-            self._tile(box, features, inner, axes, interpolation)
-            for box in boxes(inner[0, 0].cpu().numpy(), size, similarity.block)
-        ]
-        self.tiles: Sequence[Any] = tiles
+
+        def made(box: Box) -> Any:
+            tile = self._tile(box, level, inner, axes, interpolation)
+            return kernels.box(tile) if kernels else tile
+
+        found = boxes(inner[0, 0].cpu().numpy(), size, similarity.block)
+        self.tiles: Sequence[Any] = in_threads(made, found, compute.at_a_time)
         self.sums_and_gradient: Callable[[Any, Tensor], tuple[Tensor, Tensor]] = self._by_torch
         self.first: Callable[[Any, Tensor], tuple[Tensor, Any]] = self._first
         self.second: Callable[[Any, Tensor], Tensor] = self._second
         if kernels:
-            self.tiles = in_threads(kernels.box, tiles, compute.at_a_time)
             self.sums_and_gradient = kernels.sums_and_gradient
             self.first, self.second = kernels.first, kernels.second
 
@@ -141,18 +141,18 @@ class DataTerm:
         return separable.apply_transposed(seen[None, None], taps).flatten().nonzero()[:, 0]
 
     def _tile(
-        self, box: Box, features: Tensor, weight: Tensor, axes: tuple[Tensor, ...], interpolation: list[np.ndarray]
+        self, box: Box, fixed: Tensor, weight: Tensor, axes: tuple[Tensor, ...], interpolation: list[np.ndarray]
     ) -> Tile:
         """Cut out what belongs to a box of compared voxels."""
-        s, m, more = self.similarity.support, self.margin, 2 * self.similarity.feature_margin
+        s, m = self.similarity.support, self.margin
         every = (slice(None), slice(None))
         wide = [slice(b.start + s - m, b.stop + s + m) for b in box]
-        known = [slice(b.start, b.stop + more) for b in box]
+        around = [slice(b.start, b.stop + 2 * s) for b in box]
         rows = [weights[b] for weights, b in zip(interpolation, wide, strict=True)]
         x, y, z = (np.flatnonzero(r.any(0)) for r in rows)
         coarse = (slice(x[0], x[-1] + 1), slice(y[0], y[-1] + 1), slice(z[0], z[-1] + 1))
         return Tile(
-            features=features[(*every, *known)].contiguous(),
+            features=self.similarity.features(fixed[(*every, *around)]).contiguous(),
             weight=weight[(*every, *box)].contiguous(),
             axes=tuple(along[:, part].contiguous() for along, part in zip(axes, wide, strict=True)),
             coarse=coarse,

@@ -5,13 +5,18 @@ Heinrich et al. 2012, Medical Image Analysis 16:1423-1435.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from bidsreg.registration.numerics.threads import in_threads, spare_threads
+
 Tensor = torch.Tensor
+SLAB = 8
+"""Planes whose local variance is taken at a time on a CPU."""
 
 
 Offset = tuple[int, int, int]
@@ -216,7 +221,28 @@ def variance_floor(
     image: Tensor, weight: Tensor | None = None, offset: int = 1, fraction: float = 1e-3, radius: int = 1
 ) -> float:
     """Return a floor for the local variance: a fraction of its (weighted) mean over the image."""
-    return floor_of(patch_distances(image, offset, radius).mean(1, keepdim=True), weight, fraction)
+    return _floor_in_slabs(lambda slab: patch_distances(slab, offset, radius), image, weight, offset + radius, fraction)
+
+
+def _floor_in_slabs(
+    distances: Callable[[Tensor], Tensor], image: Tensor, weight: Tensor | None, reach: int, fraction: float
+) -> float:
+    """Return `floor_of` the mean of patch distances, which leave out `reach` voxels at the border.
+
+    Slabs along the first axis fit a processor's cache, and so do not depend on the number of threads; a GPU takes all.
+    """
+    planes = image.shape[2] - 2 * reach
+    step = SLAB if image.device.type == 'cpu' else planes
+
+    def sums(a: int) -> Tensor:
+        count = min(step, planes - a)
+        variance = distances(image.narrow(2, a, count + 2 * reach)).mean(1, keepdim=True)
+        counts = torch.ones_like(variance) if weight is None else weight.narrow(2, a, count)
+        return torch.stack([(variance * counts).sum(), counts.sum()])
+
+    slabs = in_threads(sums, range(0, planes, step), spare_threads(image.numel()))
+    total, count = torch.stack(slabs).double().sum(0).tolist()
+    return max(total / max(count, 1e-6) * fraction, 1e-12)
 
 
 def floor_of(variance: Tensor, weight: Tensor | None = None, fraction: float = 1e-3) -> float:
@@ -380,4 +406,4 @@ def ssc_mismatch(
 
 def ssc_variance_floor(image: Tensor, weight: Tensor | None = None, fraction: float = 1e-3, radius: int = 1) -> float:
     """Return a floor for the local variance of `mind_ssc`: a fraction of its (weighted) mean over the image."""
-    return floor_of(ssc_distances(image, radius).mean(1, keepdim=True), weight, fraction)
+    return _floor_in_slabs(lambda slab: ssc_distances(slab, radius), image, weight, 1 + radius, fraction)

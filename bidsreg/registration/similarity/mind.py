@@ -18,7 +18,7 @@ class _OfPatches(Similarity):
 
     def __init__(self, radius: int = 1) -> None:
         super().__init__(radius)
-        self.support, self.floor = radius + 1, 1e-6
+        self.support, self.floor, self.fixed_floor = radius + 1, 1e-6, 1e-6
 
 
 class Mind(_OfPatches):
@@ -28,13 +28,13 @@ class Mind(_OfPatches):
     kernels = 'patches'
 
     def calibrate(self, fixed: Tensor, warped: Tensor, weight: Tensor) -> None:
-        """Take the floor of the local variance from the moving image."""
+        """Take the floor of the local variance of either image."""
         self.floor = descriptors.variance_floor(warped, weight, radius=self.radius)
+        self.fixed_floor = descriptors.variance_floor(fixed, radius=self.radius)
 
     def features(self, fixed: Tensor) -> Tensor:
-        """Return MIND of the fixed image, with a floor of its own."""
-        floor = descriptors.variance_floor(fixed, radius=self.radius)
-        return descriptors.mind(fixed, floor=floor, radius=self.radius)
+        """Return MIND of the fixed image."""
+        return descriptors.mind(fixed, floor=self.fixed_floor, radius=self.radius)
 
     def sums(self, features: Tensor, warped: Tensor, weight: Tensor) -> Tensor:
         """Return the weighted sum over voxels of the mean squared difference, and of the weights."""
@@ -57,14 +57,18 @@ class MindFeatures(_OfPatches):
 
     feature_based = True
 
+    def calibrate(self, fixed: Tensor, warped: Tensor, weight: Tensor) -> None:
+        """Take the floor of the local variance of the fixed image."""
+        self.fixed_floor = descriptors.variance_floor(fixed, radius=self.radius)
+
     def features(self, fixed: Tensor) -> Tensor:
-        """Return MIND, with a floor of the image's own."""
-        floor = descriptors.variance_floor(fixed, radius=self.radius)
-        return descriptors.mind(fixed, floor=floor, radius=self.radius)
+        """Return MIND of the fixed image."""
+        return descriptors.mind(fixed, floor=self.fixed_floor, radius=self.radius)
 
     def moving_features(self, moving: Tensor) -> Tensor:
-        """Return MIND of the moving image, its border voxels repeated outwards so that every voxel has one."""
-        return self.features(F.pad(moving, (self.support,) * 6, mode='replicate'))
+        """Return MIND, with a floor of its own; border voxels are repeated outwards so that every voxel has one."""
+        wide = F.pad(moving, (self.support,) * 6, mode='replicate')
+        return descriptors.mind(wide, floor=descriptors.variance_floor(wide, radius=self.radius), radius=self.radius)
 
     def sums(self, features: Tensor, warped: Tensor, weight: Tensor) -> Tensor:
         """Return the weighted sum over voxels of the mean squared difference, and of the weights."""
@@ -82,13 +86,13 @@ class MindSsc(_OfPatches):
     kernels = 'patches'
 
     def calibrate(self, fixed: Tensor, warped: Tensor, weight: Tensor) -> None:
-        """Take the floor of the local variance from the moving image."""
+        """Take the floor of the local variance of either image."""
         self.floor = descriptors.ssc_variance_floor(warped, weight, radius=self.radius)
+        self.fixed_floor = descriptors.ssc_variance_floor(fixed, radius=self.radius)
 
     def features(self, fixed: Tensor) -> Tensor:
-        """Return MIND-SSC of the fixed image, with a floor of its own."""
-        floor = descriptors.ssc_variance_floor(fixed, radius=self.radius)
-        return descriptors.mind_ssc(fixed, floor, self.radius)
+        """Return MIND-SSC of the fixed image."""
+        return descriptors.mind_ssc(fixed, self.fixed_floor, self.radius)
 
     def sums(self, features: Tensor, warped: Tensor, weight: Tensor) -> Tensor:
         """Return the weighted sum over voxels of the mean squared difference, and of the weights."""

@@ -43,6 +43,7 @@ def test_grown_and_eroded_by_cubes():
     for reach in (0, 1, 2):
         size = 2 * reach + 1
         assert np.array_equal(volumes.grown(found, reach), ndi.maximum_filter(marked, size, mode='constant'))
+        assert torch.equal(volumes._grown_by_torch(found, reach), volumes.grown(found, reach))
         wanted = ndi.minimum_filter(marked, size, mode='constant', cval=0)
         assert np.array_equal(volumes.eroded(found, reach), wanted)
 

@@ -86,6 +86,64 @@ def within(marked: np.ndarray, mm: float, spacing: np.ndarray, threads: int = 1)
     return out
 
 
+def grown(marked: np.ndarray, reach: int, threads: int = 1) -> np.ndarray:
+    """Return where something is marked within a cube: `ndi.maximum_filter` of width 2 `reach` + 1, zero beyond.
+
+    Parameters
+    ----------
+    marked : ndarray of bool, shape (X, Y, Z)
+        What.
+    reach : int
+        How many voxels to each side, from 0.
+    threads : int
+        How many work; the result does not depend on it.
+
+    Returns
+    -------
+    ndarray of bool, shape (X, Y, Z)
+    """
+    flags = np.ascontiguousarray(marked).view(np.uint8)
+    flat, out = np.empty_like(flags), np.empty_like(flags)
+    in_threads(lambda slab: _grow_planes(flags, reach, *slab, flat), _slabs(len(flags)), threads)
+    in_threads(lambda slab: _grow_along_x(flat, reach, *slab, out), _slabs(len(flags)), threads)
+    return out.view(np.bool_)
+
+
+@kernel('void(u1[:, :, ::1], i8, i8, i8, u1[:, :, ::1])', allocates=True)
+def _grow_planes(marked: np.ndarray, reach: int, first: int, last: int, out: np.ndarray) -> None:
+    """Fill planes first to last of out with what is marked along y and z."""
+    _, ny, nz = marked.shape
+    row = np.empty(nz, np.uint8)
+    for x in range(first, last):
+        for y in range(ny):
+            for z in range(nz):
+                row[z] = 0
+            for step in range(-reach, reach + 1):
+                if 0 <= y + step < ny:
+                    for z in range(nz):
+                        row[z] |= marked[x, y + step, z]
+            for z in range(nz):
+                out[x, y, z] = row[z]
+            for step in range(1, min(reach, nz - 1) + 1):
+                for z in range(nz - step):
+                    out[x, y, z] |= row[z + step]
+                for z in range(nz - step):
+                    out[x, y, z + step] |= row[z]
+
+
+@kernel('void(u1[:, :, ::1], i8, i8, i8, u1[:, :, ::1])')
+def _grow_along_x(marked: np.ndarray, reach: int, first: int, last: int, out: np.ndarray) -> None:
+    """Fill planes first to last of out with what is marked along x."""
+    nx, ny, nz = marked.shape
+    for x in range(first, last):
+        for y in range(ny):
+            for z in range(nz):
+                out[x, y, z] = marked[x, y, z]
+            for other in range(max(x - reach, 0), min(x + reach + 1, nx)):
+                for z in range(nz):
+                    out[x, y, z] |= marked[other, y, z]
+
+
 @kernel('void(f4[::1], i8, i8, i8, f8[:, ::1], i8, i8, i8, f4[:, :, ::1])')
 def _resample(
     volume: np.ndarray,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from bidsreg.registration.numerics.kernels.volumes import resampled, within
+from bidsreg.registration.numerics.kernels.volumes import grown, resampled, within
 
 # no position lies halfway between two voxels, where rounding decides
 OBLIQUE = np.array([[0.9, -0.2, 0.05, 0.413], [0.15, 1.1, 0, -1.317], [0.1, 0, -0.8, 6.529], [0, 0, 0, 1]])
@@ -41,3 +41,14 @@ def test_within_is_the_distance_for_any_number_of_threads(shape, mm):
 
 def test_nothing_is_within_reach_of_nothing():
     assert not within(np.zeros((4, 3, 2), bool), 100.0, np.ones(3)).any()
+
+
+@pytest.mark.parametrize('reach', [0, 1, 2, 5])
+@pytest.mark.parametrize('shape', [(19, 12, 8), (9, 1, 7), (1, 6, 1), (4, 3, 2)])
+def test_grown_is_the_filter_by_a_cube_for_any_number_of_threads(shape, reach):
+    marked = noise(*shape) > 1.5
+    marked.flat[-1] = True
+    found = grown(marked, reach)
+    np.testing.assert_array_equal(found, ndi.maximum_filter(marked, 2 * reach + 1, mode='constant'))
+    for threads in (2, 4):
+        np.testing.assert_array_equal(grown(marked, reach, threads), found)
