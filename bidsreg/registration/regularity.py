@@ -149,6 +149,10 @@ class BendingEnergy(Regulariser):
 
     def __call__(self, path: FlowPath) -> Tensor:
         """See `Regulariser`."""
+        if _on_cpu(path):
+            from bidsreg.registration.numerics.kernels.regularity import bending_energy
+
+            return _compiled_integral(path, bending_energy)
         first = gradient(path.velocity, path.spacing)
         second = gradient(first.flatten(0, 1), path.spacing)
         return path.integral(second.unflatten(0, first.shape[:2]).square().sum((1, 2, 3)))
