@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.numerics.threads import spare_threads, threads_given_back
+
+if TYPE_CHECKING:
+    from bidsreg.registration.numerics.kernels.separable import Band
 
 Tensor = torch.Tensor
 Matrices = tuple[Tensor, ...]
@@ -40,18 +44,27 @@ class _Separable(torch.autograd.Function):
         return apply_transposed(upstream, ctx.matrices), None, None, None
 
 
-def _product(volume: Tensor, matrices: Matrices) -> Tensor:
-    if volume.device.type == 'cpu' and volume.dtype == torch.float32:
-        values = volume.shape[:2].numel() * math.prod(len(m) for m in matrices)
-        if max(values, volume.numel()) >= BANDED_FROM:
-            from bidsreg.registration.numerics.kernels.separable import Band, product
+@functools.lru_cache(maxsize=128)
+def _band(matrix: Tensor, version: int, transposed: bool) -> Band:
+    """Return the band of a matrix, or of its transpose; found once for each `version` of what the tensor holds."""
+    # here, since it imports numba
+    from bidsreg.registration.numerics.kernels.separable import Band
 
-            narrow = [Band.of(m.numpy()) for m in matrices]
+    return Band.of((matrix.T if transposed else matrix).numpy())
+
+
+def _product(volume: Tensor, matrices: Matrices, transposed: bool = False) -> Tensor:
+    if volume.device.type == 'cpu' and volume.dtype == torch.float32:
+        values = volume.shape[:2].numel() * math.prod(m.shape[transposed] for m in matrices)
+        if max(values, volume.numel()) >= BANDED_FROM:
+            narrow = [_band(m, m._version, transposed) for m in matrices]
             if all(NARROW * len(band.taps) <= band.size for band in narrow):
+                from bidsreg.registration.numerics.kernels.separable import product
+
                 folded = np.ascontiguousarray(volume.detach().flatten(0, 1).numpy())
                 out = product(folded, narrow, spare_threads(values))
                 return torch.from_numpy(out).unflatten(0, volume.shape[:2])
-    x, y, z = matrices
+    x, y, z = (m.T for m in matrices) if transposed else matrices
     knots, components, *old = volume.shape
     fields, planes = knots * components, knots * components * len(x)
     with threads_given_back(planes * len(y) * len(z)):
@@ -63,7 +76,9 @@ def _product(volume: Tensor, matrices: Matrices) -> Tensor:
 
 def apply_transposed(volume: Tensor, matrices: Matrices) -> Tensor:
     """Multiply each axis of (K, C, X, Y, Z) by the transpose of its matrix: the adjoint of `apply`."""
-    return apply(volume, tuple(m.T for m in matrices))
+    if torch.is_grad_enabled() and volume.requires_grad:
+        return _Separable.apply(volume, *(m.T for m in matrices))
+    return _product(volume, matrices, transposed=True)
 
 
 def cubic_weights(positions: np.ndarray, n: int) -> np.ndarray:

@@ -34,7 +34,9 @@ def keep_freed_memory() -> bool:
 
 
 LARGE = 500_000
-"""Values from which on splitting an operation gains more than waking another thread costs."""
+"""Values from which on splitting an operation of torch gains more than waking another thread costs."""
+SHARED_FROM = 100_000
+"""Values from which on sharing out a kernel's work does: to wake waiting threads takes some hundredths of a ms."""
 
 _GIVEN_UP: ContextVar[int] = ContextVar('threads that torch gave up', default=1)
 # the threads of a pool begin with the default
@@ -58,8 +60,8 @@ def one_thread_an_operation() -> Iterator[int]:
 
 
 def spare_threads(size: int) -> int:
-    """Return how many threads may work on `size` values here: those that torch gave up, if the values are many."""
-    return _GIVEN_UP.get() if size >= LARGE else 1
+    """Return how many threads may share out `size` values here: those that torch gave up, if the values are many."""
+    return _GIVEN_UP.get() if size >= SHARED_FROM else 1
 
 
 @contextmanager
@@ -70,8 +72,8 @@ def threads_given_back(size: int) -> Iterator[None]:
     products of matrices; not for plain products, convolutions and sums over everything. In the threads of `in_threads`
     nothing is given back.
     """
-    threads = spare_threads(size)
-    if threads == 1:
+    threads = _GIVEN_UP.get()
+    if threads == 1 or size < LARGE:
         yield
         return
     torch.set_num_threads(threads)

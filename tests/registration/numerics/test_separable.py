@@ -48,3 +48,13 @@ def test_large_volumes_and_narrow_bands_give_the_same_and_the_same_gradient(monk
         answers.append((out.detach(), leaf.grad))
     for banded, whole in zip(*answers, strict=True):
         torch.testing.assert_close(banded, whole, atol=1e-4, rtol=1e-5)
+
+
+def test_a_matrix_that_was_changed_is_not_taken_for_what_it_was(monkeypatch):
+    monkeypatch.setattr(separable, 'BANDED_FROM', 1)
+    volume = torch.ones(1, 1, 40, 40, 40)
+    matrices = separable.to_tensors([np.eye(40)] * 3, volume)
+    assert separable.apply(volume, matrices).max() == 1
+    matrices[0].mul_(3)
+    for transposed in (separable.apply, separable.apply_transposed):
+        assert transposed(volume, matrices).max() == 3
