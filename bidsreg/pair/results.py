@@ -177,7 +177,7 @@ def _write_files(
 
     def determinant(share: int) -> dict[str, Any]:
         own = deformation.jacobian(threads=share)
-        sampled_determinant(own, fixed.grid).save(folder / 'jacobian.nii.gz', share)
+        sampled_determinant(own, fixed.grid, share).save(folder / 'jacobian.nii.gz', share)
         return numbers(result, deformation, own, decision, share)
 
     def forward(share: int) -> None:

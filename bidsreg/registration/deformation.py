@@ -12,7 +12,7 @@ from scipy import ndimage as ndi
 
 from bidsreg.registration import itk, metrics
 from bidsreg.registration.grid import Grid, apply_affine
-from bidsreg.registration.image import Image, resample
+from bidsreg.registration.image import Image
 from bidsreg.registration.numerics.pool import in_order
 
 SLAB_VOXELS = 1 << 18
@@ -104,6 +104,11 @@ class Deformation:
         Image
             Of the image's type; zero where the deformation leads out of its field of view.
         """
+        if order == 1 and image.data.dtype == self.field.dtype == np.float32:
+            # here, since it imports numba
+            from bidsreg.registration.numerics.kernels.pulling import pulled
+
+            return Image(pulled(image.data, self.field, *self._way(image, grid), grid.shape, threads), grid)
         return self._pull(image, grid, lambda at: _interpolate(image.data, at, order), threads)
 
     def apply_labels(self, labels: Image, grid: Grid) -> Image:
@@ -128,17 +133,10 @@ class Deformation:
         return self._pull(labels, grid, lambda at: _heaviest_label(labels.data, at))
 
     def _pull(self, image: Image, grid: Grid, values: Callable[[np.ndarray], np.ndarray], threads: int = 1) -> Image:
-        """Fill `grid` by a function of voxel positions (3, N) in the image: `values` within its field of view.
-
-        With M the matrix and u the field of this direction a point x leads to M x + L u(P x): P takes it to the field's
-        world and L turns displacements, the one or the other of them being M. All of it in voxels.
-        """
+        """Fill `grid` by a function of voxel positions (3, N) in the image: `values` within its field of view."""
         out = np.zeros(grid.shape, image.data.dtype)
         limit = np.array(image.grid.shape)[:, None] - 0.5
-        to_image = np.linalg.inv(image.grid.affine)
-        straight = to_image @ self.matrix @ grid.affine
-        to_field = np.linalg.inv(self.domain.affine) @ grid.affine
-        turn = to_image[:3, :3] if self.is_inverse else to_image[:3, :3] @ self.affine[:3, :3]
+        straight, to_field, turn = self._way(image, grid)
 
         def fill(slab: slice) -> None:
             at = _mapped(straight, slab, grid.shape)
@@ -157,6 +155,18 @@ class Deformation:
         for _ in in_order(fill, _slabs(grid), threads):
             pass
         return Image(out, grid)
+
+    def _way(self, image: Image, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return three matrices that tell where in an image the voxels of a grid lead, all of it in voxels.
+
+        With M the matrix and u the field of this direction a point x leads to M x + L u(P x): P takes it to the field's
+        world and L turns displacements, the one or the other of them being M.
+        """
+        to_image = np.linalg.inv(image.grid.affine)
+        straight = to_image @ self.matrix @ grid.affine
+        to_field = np.linalg.inv(self.domain.affine) @ grid.affine
+        turn = to_image[:3, :3] if self.is_inverse else to_image[:3, :3] @ self.affine[:3, :3]
+        return straight, to_field, turn
 
     def inverted(self) -> Deformation:
         """Return the inverse map, moving world to fixed world."""
@@ -211,7 +221,7 @@ class Deformation:
         threads : int
             How many work; the result does not depend on it.
         """
-        return sampled_determinant(self._determinant(threads), grid)
+        return sampled_determinant(self._determinant(threads), grid, threads)
 
     def log_jacobian(self, grid: Grid | None = None) -> Image:
         """Return the natural logarithm of `jacobian`; zero outside the field's own grid.
@@ -293,11 +303,15 @@ def _heaviest_label(data: np.ndarray, at: np.ndarray) -> np.ndarray:
     return out
 
 
-def sampled_determinant(determinant: Image, grid: Grid | None) -> Image:
+def sampled_determinant(determinant: Image, grid: Grid | None, threads: int = 1) -> Image:
     """Return what `Deformation.jacobian` returns on `grid` from what it returns without one; one beyond its grid."""
     if grid is None:
         return determinant
-    return Image(1 + resample(Image(determinant.data - 1, determinant.grid), grid), grid)
+    # here, since it imports numba
+    from bidsreg.registration.numerics.kernels.volumes import resampled
+
+    matrix = np.linalg.inv(determinant.grid.affine) @ grid.affine
+    return Image(1 + resampled(determinant.data - 1, matrix, grid.shape, threads=threads), grid)
 
 
 def _grid_for_both(first: Deformation, second: Deformation) -> Grid:

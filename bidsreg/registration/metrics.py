@@ -10,8 +10,6 @@ from scipy import ndimage as ndi
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.numerics.pool import in_order
 
-PART = 1 << 17
-"""Points worked at a time, likewise."""
 SLAB = 8
 """Slices worked at a time, so that what they need stays in the cache, or in one thread."""
 
@@ -114,13 +112,9 @@ def inverse_consistency(
     forward: np.ndarray, inverse: np.ndarray, grid: Grid, mask: np.ndarray, threads: int = 1
 ) -> dict[str, float]:
     """Return how far inverse(forward(x)) lies from x, in mm, over the voxels of `mask`, by so many threads."""
-    voxels = np.argwhere(mask)
+    # here, since it imports numba
+    from bidsreg.registration.numerics.kernels.pulling import beside
 
-    def off(start: int) -> np.ndarray:
-        here = voxels[start : start + PART]
-        points = grid.to_world(here)
-        moved = points + forward[tuple(here.T)]
-        return np.linalg.norm(moved + displacement_at(inverse, grid, moved) - points, axis=1)
-
-    error = np.concatenate(list(in_order(off, range(0, len(voxels), PART), threads)))
+    there, back = (field.astype(np.float32, copy=False) for field in (forward, inverse))
+    error = beside(there, back, grid.affine[:3, :3], np.flatnonzero(mask), threads)
     return {'mean': float(error.mean()), **summary(error, {'p95': 95, 'p99': 99, 'max': 100})}

@@ -291,7 +291,7 @@ def test_identity_deformation_changes_nothing_and_inverse_of_inverse_is_the_same
 def test_images_and_determinants_are_the_same_for_any_number_of_threads(monkeypatch):
     monkeypatch.setattr('bidsreg.registration.deformation.SLAB_VOXELS', 1)
     monkeypatch.setattr('bidsreg.registration.metrics.SLAB', 2)
-    monkeypatch.setattr('bidsreg.registration.metrics.PART', 100)
+    monkeypatch.setattr('bidsreg.registration.numerics.kernels.pulling.PART', 100)
     used = deformation('oblique-left-handed', 5)
     image = Image(np.random.default_rng(0).normal(size=used.grid.shape).astype(np.float32), used.grid)
     for map_ in (used, used.inverted()):
