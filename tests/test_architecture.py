@@ -56,6 +56,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     'interfaces': FLOOR | {'preparation', 'programs', 'qc', 'reports', 'bids', 'bids.publish', 'registration'},
     'workflows': FLOOR | {'settings', 'execution', 'interfaces', 'qc', 'reports', 'programs', 'bids'},
     'pair': FLOOR | {'execution', 'programs', 'registration', 'registration.atomic'},
+    'translation': FLOOR
+    | {'settings', 'execution', 'preparation', 'bids', 'bids.locks', 'registration', 'registration.atomic'},
     'benchmark': FLOOR
     | {'settings', 'execution', 'execution.crashes', 'workflows', 'interfaces', 'preparation', 'programs'}
     | {'bids', 'bids.locks', 'registration', 'registration.atomic'},

@@ -8,6 +8,7 @@ page below a line ``*Not run by the tests: WHY*``, for readers to see. Any other
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shlex
@@ -35,6 +36,7 @@ from bidsreg.registration import REGULARISERS, SIMILARITIES, VELOCITIES, Deforma
 from bidsreg.registration.numerics.inversion import invert_displacement
 from bidsreg.registration.presets import preset
 from bidsreg.reports.pictures import PICTURES
+from bidsreg.translation.cli import build_parser as build_translation_parser
 from tests import data, fake_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +55,7 @@ PARSERS = {
     'bidsreg': build_parser(),
     'bidsreg-pair': pair_cli.build_parser(PROGRAMS),
     'bidsreg-benchmark': build_benchmark_parser(),
+    'bidsreg-translate': build_translation_parser(),
     'python -m bidsreg.app.example': example.build_parser(),
     'python -m bidsreg.programs.niftyreg': niftyreg_install.build_parser(),
 }
@@ -81,7 +84,10 @@ MARK = re.compile(r'\*Not run by the tests: ([^*]+)\*')
 
 # ---------------------------------------------------------------------------------------------------- links, options
 def options_of(parser) -> set[str]:
-    return {option for option in parser._option_string_actions if option.startswith('--')}
+    """The long options of a parser, and of the commands below it."""
+    commands = [action.choices.values() for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    below = [options_of(command) for some in commands for command in some]
+    return {option for option in parser._option_string_actions if option.startswith('--')}.union(*below)
 
 
 def named_in(text: str) -> set[str]:

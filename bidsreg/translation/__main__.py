@@ -1,0 +1,23 @@
+"""Run the command, also as ``python -m bidsreg.translation``; started by a node it ends when the run ends."""
+
+from __future__ import annotations
+
+import sys
+
+from bidsreg.environment import one_thread_each, wait_passively
+from bidsreg.execution import lifeline
+
+
+def main() -> int:
+    """Run the command with this process's arguments; :func:`bidsreg.translation.cli.main` has the exit codes."""
+    lifeline.follow()
+    # before libraries of numbers are loaded, with the command line
+    wait_passively()
+    one_thread_each(['OPENBLAS_NUM_THREADS'])
+    from bidsreg.translation import cli
+
+    return cli.main()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
