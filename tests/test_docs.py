@@ -49,7 +49,7 @@ OTHERS |= {'--initk', '--insrcgeom', '--outm3z'}
 OTHERS |= {'--build-arg', '--cleanenv', '--containall', '--device', '--entrypoint', '--format', '--gpus', '--network'}
 OTHERS |= {'--no-home', '--nv', '--read-only', '--rm', '--tmpfs'}
 #: Of the scripts in experiments/.
-OTHERS |= {'--plot'}
+OTHERS |= {'--factors', '--judged', '--people', '--plot'}
 #: Our programs: every command line of theirs is read by their own parsers.
 PARSERS = {
     'bidsreg': build_parser(),

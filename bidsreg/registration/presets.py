@@ -205,6 +205,8 @@ PRESETS: dict[str, Preset] = {
         _variant(WITHIN, 'node-ngf', 5.0, similarity='ngf'),
         _variant(WITHIN, 'node-lmi', 5.0, similarity='lmi'),
         _variant(WITHIN, 'node-gmi', 10.0, similarity='gmi'),
+        # chosen by experiments/one_contrast.py among 1, 5, 20, 80 and 320, on simulated heads 02 and 04
+        _variant(WITHIN, 'node-lncc', 80.0, similarity='lncc'),
         BETWEEN,
         _variant(
             BETWEEN,
@@ -231,6 +233,7 @@ PRESETS: dict[str, Preset] = {
         _variant(DESCRIPTORS_BETWEEN, 'node-ngf', 5.0, similarity='ngf'),
         _variant(DESCRIPTORS_BETWEEN, 'node-lmi', 5.0, similarity='lmi'),
         _variant(DESCRIPTORS_BETWEEN, 'node-gmi', 10.0, similarity='gmi'),
+        _variant(DESCRIPTORS_BETWEEN, 'node-lncc', 10.0, similarity='lncc'),
     )
 }
 """The methods by name: for two scans of one head, and with the suffix ``-inter`` for the heads of two people."""

@@ -2,10 +2,13 @@
 
 import dataclasses
 
+import nibabel as nib
+import numpy as np
 import pytest
 
-from bidsreg.registration import preset
-from tests.heart import QUICK
+from bidsreg.registration import preset, register
+from tests import data
+from tests.heart import QUICK, loaded
 
 
 def test_patches_go_with_the_levels_and_the_last_with_the_loosened_stage():
@@ -29,3 +32,31 @@ def test_levels_follow_the_working_resolution():
     assert preset('node-mind').at_resolution(4.0).levels == ((4.0, 30),)
     assert preset('node-mind').at_resolution(6.0).levels == ((6.0, 30),)
     assert min(h for h, _ in preset('node-mind').sloppy().levels) == 2
+
+
+def test_the_presets_for_one_contrast_are_those_of_their_task_but_for_the_similarity():
+    for name, base in (('node-lncc', 'node-mind'), ('node-lncc-inter', 'node-ngf-inter')):
+        mine, theirs = preset(name), preset(base)
+        assert mine.similarity == 'lncc'
+        kept = {'name': mine.name, 'similarity': 'lncc', 'regularity': mine.regularity}
+        assert dataclasses.replace(theirs, **kept) == mine
+        assert [term for term, _ in mine.regularity] == [term for term, _ in theirs.regularity]
+    assert dict(preset('node-lncc-inter').regularity) == pytest.approx({'h1': 0.1, 'divergence': 0.3})
+
+
+@pytest.mark.parametrize('name', ['node-lncc', 'node-lncc-inter'])
+def test_a_t1w_finds_another_t1w(name):
+    known = data.truth(1, amplitude=6.0)
+    fixed, moving = data.head(seed=1), data.head(seed=1, moved=known, noise=0.03, bias=0.2)
+    quick = preset(name).at_resolution(4.0)
+    masks = {'fixed_mask': loaded(fixed.mask), 'moving_mask': loaded(moving.mask)}
+    found = register(loaded(fixed.scan), loaded(moving.scan), quick, affine=known.matrix, **masks)
+    voxels = np.argwhere(np.asarray(fixed.mask.dataobj) > 0)[::37]
+    points = nib.affines.apply_affine(fixed.scan.affine, voxels)
+    before, after = (
+        np.linalg.norm(mapped - known.forward(points), axis=1).mean()
+        for mapped in (nib.affines.apply_affine(known.matrix, points), found.deformation.points(points))
+    )
+    assert before > 1
+    assert after < 0.75 * before
+    assert found.folds == 0

@@ -48,7 +48,14 @@ def test_every_program_is_cited(tmp_path, name):
         assert re.search(rf'^- {author}.*\({year}\)', references, re.M), author
 
 
-NAMES = {'mind': 'MIND;', 'mind-ssc': 'MIND-SSC;', 'ngf': 'NGF;', 'lmi': 'LMI;', 'gmi': 'GMI;'}
+NAMES = {
+    'mind': 'MIND;',
+    'mind-ssc': 'MIND-SSC;',
+    'ngf': 'NGF;',
+    'lmi': 'LMI;',
+    'gmi': 'GMI;',
+    'lncc': 'local correlation',
+}
 MAKERS = {'node': 'neural ordinary', 'lddmm': 'LDDMM; Beg et al. 2005', 'nodeo': 'NODEO; Wu et al. 2022'}
 
 
