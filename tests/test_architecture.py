@@ -60,7 +60,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     | {'settings', 'execution', 'preparation', 'bids', 'bids.locks', 'registration', 'registration.atomic'},
     'benchmark': FLOOR
     | {'settings', 'execution', 'execution.crashes', 'workflows', 'interfaces', 'preparation', 'programs'}
-    | {'bids', 'bids.locks', 'registration', 'registration.atomic'},
+    | {'bids', 'bids.locks', 'registration', 'registration.atomic', 'translation'},
     'app': FLOOR
     | {'settings', 'execution', 'execution.crashes', 'workflows', 'qc', 'reports', 'programs'}
     | {'bids', 'bids.publish', 'bids.locks', 'registration', 'registration.atomic'},

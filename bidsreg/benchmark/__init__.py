@@ -9,6 +9,8 @@ The way of a benchmark, module by module:
 - :mod:`.methods`: what is compared: presets, programs, and the affine alone.
 - :mod:`.workflow`: the graph; its own nodes are thin (:mod:`.interfaces`), their work is in :mod:`.masks` and
   :mod:`.cell`.
+- :mod:`.folds`: which heads a translation is trained on; :mod:`.translating` trains and translates, in nodes that
+  :mod:`.translation_nodes` makes.
 - :mod:`.judge`: the one definition of Dice, HD95, errors at points, folds, SDlogJ and inverse consistency, for
   everything in this project that measures; :mod:`.measures` names its numbers for tables.
 - :mod:`.cell`: a method on a pair, judged and written as JSON. :mod:`.results` lays cells out as tables of numbers,

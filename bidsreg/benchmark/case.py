@@ -9,6 +9,10 @@ from pathlib import Path
 #: Files that every pair has, and those that it may have.
 REQUIRED = ('fixed', 'moving')
 OPTIONAL = ('fixed_labels', 'moving_labels', 'fixed_mask', 'moving_mask', 'points')
+#: Both ends of a pair.
+ENDS = ('fixed', 'moving')
+#: What may be known of whose they are.
+SUBJECTS = ('fixed_subject', 'moving_subject')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,8 @@ class Case:
         Brain masks on their grids.
     points : Path or None
         Table of places that are the same: x, y, z in the world of the fixed image, then of the moving one, mm.
+    fixed_subject, moving_subject : str or None
+        Whose images they are.
     """
 
     name: str
@@ -37,6 +43,13 @@ class Case:
     fixed_mask: Path | None = None
     moving_mask: Path | None = None
     points: Path | None = None
+    fixed_subject: str | None = None
+    moving_subject: str | None = None
+
+    @property
+    def heads(self) -> dict[str, str]:
+        """Return whose head each end shows; where that is not known, a file is a head of its own."""
+        return {end: getattr(self, f'{end}_subject') or str(getattr(self, end)) for end in ENDS}
 
     @property
     def node_name(self) -> str:

@@ -8,8 +8,9 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from bidsreg.benchmark.case import Case
+from bidsreg.benchmark.case import SUBJECTS, Case
 from bidsreg.benchmark.settings import BenchmarkSettings
 from bidsreg.bids.pairs import Pair, find_pairs
 from bidsreg.bids.scans import index, list_images
@@ -152,7 +153,8 @@ def _within(known: Iterable[_KnownPair]) -> list[Case]:
     """Pair the T1w with the T2w of each head whose answer is known."""
     cases = []
     for one in known:
-        case = Case(name=one.pair.name, fixed=one.pair.t1w, moving=one.pair.t2w, **one.files)
+        known_of: dict[str, Any] = {**one.files, **dict.fromkeys(SUBJECTS, one.pair.subject)}
+        case = Case(name=one.pair.name, fixed=one.pair.t1w, moving=one.pair.t2w, **known_of)
         if case.has_labels or case.points is not None:
             cases.append(case)
         else:
@@ -170,6 +172,8 @@ def _between(known: Iterable[_KnownPair]) -> list[Case]:
             name=f'sub-{fixed.pair.subject}-T1w_sub-{moving.pair.subject}-T2w',
             fixed=fixed.pair.t1w,
             moving=moving.pair.t2w,
+            fixed_subject=fixed.pair.subject,
+            moving_subject=moving.pair.subject,
             **{role: path for role, path in fixed.files.items() if role.startswith('fixed')},
             **{role: path for role, path in moving.files.items() if role.startswith('moving')},
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from bidsreg.benchmark.case import OPTIONAL, REQUIRED, Case
+from bidsreg.benchmark.case import OPTIONAL, REQUIRED, SUBJECTS, Case
 from bidsreg.errors import InputError
 from bidsreg.validation import suggestion
 
@@ -18,8 +19,8 @@ def read_table(path: Path) -> list[Case]:
     Parameters
     ----------
     path : Path
-        TSV with the columns ``fixed`` and ``moving``, and any of :data:`OPTIONAL`; paths are relative to the table,
-        and an empty cell or ``n/a`` is none.
+        TSV with the columns ``fixed`` and ``moving``, and any of :data:`OPTIONAL` and :data:`SUBJECTS`; paths are
+        relative to the table, and an empty cell or ``n/a`` is none.
 
     Raises
     ------
@@ -35,8 +36,8 @@ def read_table(path: Path) -> list[Case]:
     except (OSError, ValueError) as error:
         raise InputError(f'{path} cannot be read as a table of pairs: {error}') from error
     _check_columns(path, table)
-    rows = [
-        {role: path.parent / value for role, value in row.items() if isinstance(value, str)}
+    rows: list[dict[str, Any]] = [
+        {role: cell if role in SUBJECTS else path.parent / cell for role, cell in row.items() if isinstance(cell, str)}
         for row in table.to_dict('records')
     ]
     if not rows:
@@ -46,7 +47,7 @@ def read_table(path: Path) -> list[Case]:
             if role not in row:
                 raise InputError(f'{path}, line {line}: no {role} image is given.')
         for role, file in row.items():
-            if not file.is_file():
+            if role not in SUBJECTS and not file.is_file():
                 raise InputError(f'{path}, line {line}: {role} {file} is not there.')
     _check_twice(path, rows)
     width = max(3, len(str(len(rows))))
@@ -54,8 +55,8 @@ def read_table(path: Path) -> list[Case]:
 
 
 def _check_columns(path: Path, table: pd.DataFrame) -> None:
-    known = (*REQUIRED, *OPTIONAL)
-    hint = f'The columns are {", ".join(REQUIRED)}, and any of {", ".join(OPTIONAL)}, separated by tabs.'
+    known = (*REQUIRED, *OPTIONAL, *SUBJECTS)
+    hint = f'The columns are {", ".join(REQUIRED)}, and any of {", ".join(known[2:])}, separated by tabs.'
     for name in REQUIRED:
         if name not in table:
             raise InputError(f'{path}: there is no column {name!r} (it has {", ".join(map(repr, table))}). {hint}')

@@ -41,6 +41,7 @@ def judge_cell(
     labels: Mapping[str, str] | None = None,
     points: PathLike | None = None,
     facts: Mapping[str, Any] | None = None,
+    translation: Mapping[str, float] | None = None,
     example: PathLike | None = None,
 ) -> None:
     """Judge what a method found for a pair, and write all numbers about it.
@@ -69,6 +70,9 @@ def judge_cell(
         Table of places that are the same.
     facts : mapping, optional
         What else goes into the cell.
+    translation : mapping, optional
+        What :class:`bidsreg.benchmark.translating.Translate` tells, where the moving image was translated: its time is
+        part of the method's.
     example : path, optional
         Where to leave the images of the panel, without the extensions.
     """
@@ -88,7 +92,15 @@ def judge_cell(
     if result is not None:
         own = read_own_facts(result, method)
         own |= {'seconds_total': method_seconds, 'cpu_seconds': method_cpu_seconds}
+    if translation is not None:
+        own |= with_translation(own, translation)
     write_json(Path(cell), {**(facts or {}), 'status': 'done', **measures, **own})
+
+
+def with_translation(own: Mapping[str, Any], translation: Mapping[str, float]) -> dict[str, Any]:
+    """Return what is known of a translation, and the seconds of a method with those of its translation."""
+    added = {'seconds': 'translation_seconds', 'cpu_seconds': 'translation_cpu_seconds'}
+    return dict(translation) | {key: own[key] + translation[part] for key, part in added.items() if own.get(key)}
 
 
 def _write_example(stem: PathLike, warped: Image, labels: Image | None) -> None:

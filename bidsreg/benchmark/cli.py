@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from bidsreg import SEED, __version__
-from bidsreg.benchmark.methods import known_methods
+from bidsreg.benchmark.folds import FOLDS
+from bidsreg.benchmark.methods import known_methods, known_translations
 from bidsreg.benchmark.settings import CHOICES, INTER_PAIRS, BenchmarkSettings
 from bidsreg.execution.command import exit_code
 from bidsreg.execution.options import (
@@ -52,13 +53,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_comparison(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        '--methods', nargs='+', required=True, metavar='NAME', help=f'any of {", ".join(known_methods())}'
+        '--methods',
+        nargs='+',
+        required=True,
+        metavar='NAME',
+        help=f'any of {", ".join([*known_methods(), *known_translations()])}',
     )
     group.add_argument(
         '--skip-missing',
         action='store_true',
-        help='leave any method out whose program is not there, and say so, as is always done with greedy, convexadam '
-        'and fireants; otherwise it is an error before any work',
+        help='leave any method out whose program is not there, and say so, as is always done with greedy, convexadam, '
+        'fireants and translations; otherwise it is an error before any work',
     )
     group.add_argument('--reference', metavar='NAME', help='method that the others are tested against (node-mind)')
     group.add_argument(
@@ -95,6 +100,16 @@ def _add_preparation(group: argparse._ArgumentGroup) -> None:
     group.add_argument('--bias-correction', choices=CHOICES['bias_correction'], help='for all methods alike (n4)')
     group.add_argument('--prealign', choices=CHOICES['prealign'], help='none: the images are aligned already (affine)')
     add_device_option(group.add_argument, 'for methods that can use a GPU')
+    group.add_argument(
+        '--folds',
+        type=int,
+        metavar='N',
+        help='groups of heads; a translation is trained without the groups of the pairs that it is judged on '
+        f'({FOLDS})',
+    )
+    group.add_argument(
+        '--translation-steps', type=int, metavar='N', help='steps of the training of a translation (that of the method)'
+    )
     group.add_argument('--random-seed', type=int, metavar='N', help=f'seed of everything random but the draw ({SEED})')
     group.add_argument('--sloppy', action='store_true', help='fast and bad, for tests only')
 

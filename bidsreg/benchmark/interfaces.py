@@ -90,6 +90,7 @@ class _EvaluateInputSpec(StepInputSpec):
     labels = traits.Dict(desc='names of the labels that count, by value')
     points = File(exists=True, desc='table of places that are the same')
     facts = traits.Dict(desc='what else goes into the cell')
+    translation = traits.Dict(desc='what is known of the translation of the moving image')
     cell = traits.Str(mandatory=True, desc='JSON file to write')
     example = traits.Str(desc='where to leave the images of the panel, without the extensions')
 

@@ -157,6 +157,25 @@ MEASURES = (
     SECONDS,
     CPU_SECONDS,
     Measure(
+        'training_cpu_seconds',
+        'CPU time of the training',
+        'CPU seconds of the steps by which the translation of the moving image was trained; several pairs share them.',
+        's',
+        'Training (CPU s)',
+        -1,
+        '.0f',
+    ),
+    Measure(
+        'translation_mind',
+        'MIND distance of the translation',
+        'Mean squared difference of MIND between the moving image and its translation, inside the brain: 0 where no '
+        'border has moved.',
+        '1',
+        'MIND of T(x)',
+        -1,
+        '.3f',
+    ),
+    Measure(
         'seconds_total',
         'Run time of bidsreg-pair',
         'Wall-clock seconds of the whole process: with the start of Python, all files, and the evidence that is looked '

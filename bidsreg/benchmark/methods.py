@@ -8,28 +8,42 @@ from dataclasses import dataclass
 from bidsreg.errors import InputError
 from bidsreg.programs import PROGRAMS
 from bidsreg.registration.presets import PRESETS
+from bidsreg.translation.recipes import RECIPES, missing
 from bidsreg.validation import suggestion
 
 #: The common starting point, left as it is.
 AFFINE = 'affine'
 #: What a preset is called in its form for the brains of two people.
 INTER = '-inter'
+#: The preset that registers a translated image, by what its method's name has behind that of the translation.
+AFTERWARDS: Mapping[str, str] = {'': 'node-lncc', '+mind': 'node-mind'}
 
 
 @dataclass(frozen=True)
 class Method:
-    """One method of the benchmark: a preset, a program, or the affine alone.
+    """One method of the benchmark: a preset, a program, a translation and then a preset, or the affine alone.
 
     Attributes
     ----------
     name : str
-        Name of the preset or program that is run.
+        Name of the preset or program that is run, or of the translation.
     asked : str
         Name that was asked for; another one where a preset takes its form for two people.
+    translation : str
+        How the moving image is translated before; empty where it is not.
+    afterwards : str
+        Name of the preset that registers a translated image.
     """
 
     name: str
     asked: str
+    translation: str = ''
+    afterwards: str = ''
+
+    @property
+    def registers(self) -> str:
+        """Return what ``bidsreg-pair`` is asked for."""
+        return self.afterwards or self.name
 
     @property
     def is_ours(self) -> bool:
@@ -38,8 +52,8 @@ class Method:
 
     @property
     def is_peer(self) -> bool:
-        """Tell whether it is a program that is there for comparisons only."""
-        return self.name in PROGRAMS and PROGRAMS[self.name].peer
+        """Tell whether it is there for comparisons only."""
+        return bool(self.translation) or (self.name in PROGRAMS and PROGRAMS[self.name].peer)
 
     def device(self, wanted: str) -> str:
         """Return the device to ask it for: programs that know no GPU stay on the CPU."""
@@ -47,6 +61,8 @@ class Method:
 
     def missing(self) -> str:
         """Say why it cannot be run here and what helps; empty when it can."""
+        if self.translation:
+            return missing()
         return PROGRAMS[self.name].missing() if self.name in PROGRAMS else ''
 
 
@@ -65,8 +81,13 @@ def program_seconds(name: str, parts: Mapping[str, float]) -> float:
 
 
 def known_methods() -> list[str]:
-    """List every name that can be asked for."""
+    """List every name that registers, but for translations."""
     return [AFFINE, *PRESETS, *PROGRAMS]
+
+
+def known_translations() -> list[str]:
+    """List every name that translates and then registers."""
+    return [name + ending for ending in AFTERWARDS for name in RECIPES]
 
 
 def resolve(name: str, task: str, option: str = '--methods') -> Method:
@@ -77,9 +98,17 @@ def resolve(name: str, task: str, option: str = '--methods') -> Method:
     InputError
         If there is no such method; the message suggests one.
     """
+    if name in known_translations():
+        translation, plus, rest = name.partition('+')
+        return Method(name, name, translation, _form(AFTERWARDS[plus + rest], task))
     if name not in known_methods():
-        raise InputError(f'{option} {name}: there is no such method.{suggestion(name, known_methods())}')
-    return Method(name + INTER if task == 'inter' and name + INTER in PRESETS else name, name)
+        known = [*known_methods(), *known_translations()]
+        raise InputError(f'{option} {name}: there is no such method.{suggestion(name, known)}')
+    return Method(_form(name, task), name)
+
+
+def _form(name: str, task: str) -> str:
+    return name + INTER if task == 'inter' and name + INTER in PRESETS else name
 
 
 def resolve_all(names: Iterable[str], task: str) -> tuple[Method, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import os
@@ -15,6 +16,7 @@ from bidsreg import __version__
 from bidsreg.benchmark.case import Case
 from bidsreg.benchmark.cases import check_cases, find_cases
 from bidsreg.benchmark.files import write_json
+from bidsreg.benchmark.folds import check_folds, deal, describe
 from bidsreg.benchmark.labels import read_label_list
 from bidsreg.benchmark.methods import Method, note_on_forms, resolve, resolve_all, usable
 from bidsreg.benchmark.results import (
@@ -37,6 +39,7 @@ from bidsreg.execution.plugins import read_plugin
 from bidsreg.execution.signals import signals_raise
 from bidsreg.outcome import RETRIED, Cause, Failure
 from bidsreg.registration.atomic import write_text
+from bidsreg.translation.recipes import RECIPES
 
 if typing.TYPE_CHECKING:
     import pandas as pd
@@ -79,6 +82,8 @@ def run(settings: BenchmarkSettings) -> int:
         check_output(settings.output_dir, identity)
         alike = settings.task == 'intra' and settings.prealign == 'affine'
         check_cases(cases, labels, need_moving_mask=not alike)
+        if any(method.translation for method in methods):
+            check_folds(deal(cases, settings.folds, settings.seed), cases)
         check_writable({'output': settings.output_dir, 'work': settings.work_dir})
         logs = settings.output_dir / 'logs' / new_run_uuid()
         with to_file(logs / 'benchmark.log'), _lock(settings), signals_raise():
@@ -180,6 +185,7 @@ class BenchmarkRun:
         self.settings, self.cases, self.labels, self.logs = settings, cases, labels, logs
         self.methods, self.notes, self.identity = methods, list(notes), identity
         self.out = settings.output_dir
+        self.folds = deal(cases, settings.folds, settings.seed)
 
     def go(self) -> int:
         """Run from the plan to the tables, and return the exit code."""
@@ -207,7 +213,11 @@ class BenchmarkRun:
         return self.out / 'cells' / case.name / f'{method.name}.json'
 
     def _state(self, case: Case, method: Method) -> str:
-        return digest([self.identity, case.fingerprint(), method.name])
+        own: list[Any] = [self.identity, case.fingerprint(), method.name]
+        if method.translation:  # what it is trained on, and how
+            recipe = dataclasses.asdict(RECIPES[method.translation])
+            own += [recipe, self.settings.translating, [other.fingerprint() for other in self.cases]]
+        return digest(own)
 
     def _is_done(self, case: Case, method: Method) -> bool:
         cell = read_cell(self._cell_path(case, method))
@@ -264,7 +274,12 @@ class BenchmarkRun:
         work = [(case, [(m, self._cell_inputs(case, m)) for c, m in todo if c is case]) for case in self.cases]
         name = f'benchmark_{digest(self.identity)}'
         workflow = init_benchmark_wf(
-            settings=self.settings, work=[item for item in work if item[1]], labels=self.labels, name=name
+            settings=self.settings,
+            work=[item for item in work if item[1]],
+            labels=self.labels,
+            folds=self.folds,
+            cases=self.cases,
+            name=name,
         )
         workflow.base_dir = str(self.settings.work_dir)
         old = set(self.logs.glob('crash-*.txt'))
@@ -277,7 +292,10 @@ class BenchmarkRun:
         crashes = [read_crash(path) for path in sorted(set(self.logs.glob('crash-*.txt')) - old)]
         failures = {**dict(crashes), **end.failures}
         return [
-            ((case, method), why_failed(failures, cell_nodes(case, method)) or Failure(Cause.BROKEN_OFF))
+            (
+                (case, method),
+                why_failed(failures, cell_nodes(case, method, self.folds, self.cases)) or Failure(Cause.BROKEN_OFF),
+            )
             for case, method in todo
             if not self._is_done(case, method)
         ]
@@ -305,11 +323,27 @@ class BenchmarkRun:
             write_tsv(labels, LABEL_COLUMNS, self.out / 'labels.tsv')
         present = [method for method in methods if method.name in set(results['method'])]
         reference = resolve(self.settings.reference, self.settings.task).name
-        notes = [*self.notes, *note_on_forms(present), *self._conditions(cells)]
+        notes = [*self.notes, *note_on_forms(present), *self._on_translations(present), *self._conditions(cells)]
         table = paper_table(results, present, reference, title=self._title(), notes=notes)
         for form in FORMATS:
             write_text(self.out / f'table{form.extension}', form(table))
         return self._draw(results, labels, [method.name for method in present])
+
+    def _on_translations(self, present: Iterable[Method]) -> list[str]:
+        """Say how translations were trained, and what registers what they make."""
+        translated = [method for method in present if method.translation]
+        if not translated:
+            return []
+        steps = {
+            name: self.settings.translation_steps or RECIPES[name].steps
+            for name in dict.fromkeys(m.translation for m in translated)
+        }
+        pairs = ', '.join(f'{method.name}: {method.registers}' for method in translated)
+        counts = ', '.join(f'{name} {count}' for name, count in steps.items())
+        return [
+            f'{describe(self.folds, self.cases)}. Steps of the training: {counts}.',
+            f'The moving image is translated, then registered by: {pairs}.',
+        ]
 
     def _draw(self, results: pd.DataFrame, labels: pd.DataFrame, methods: Sequence[str]) -> bool:
         """Draw the figures; tell whether that was done. Where it fails, no number is lost."""

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg import LARGEST_SEED, SEED, __version__
+from bidsreg.benchmark.folds import FOLDS
 from bidsreg.benchmark.labels import read_label_list
 from bidsreg.errors import InputError
 from bidsreg.execution.settings import ExecutionSettings
-from bidsreg.validation import check_choices, check_within
+from bidsreg.validation import check_choices, check_positive, check_within
 
 CHOICES: dict[str, tuple[str, ...]] = {
     'task': ('inter', 'intra'),
@@ -57,6 +58,10 @@ class BenchmarkSettings(ExecutionSettings):
     skip_missing : bool
         Leave methods out whose program is not there, and say so, instead of refusing; those for comparisons only
         are always left out.
+    folds : int
+        Groups of heads that translations are trained in turn without.
+    translation_steps : int or None
+        Steps of their training (``None``: those of the recipe).
 
     Raises
     ------
@@ -79,6 +84,8 @@ class BenchmarkSettings(ExecutionSettings):
     random_seed: int = SEED
     sloppy: bool = False
     skip_missing: bool = False
+    folds: int = FOLDS
+    translation_steps: int | None = None
 
     def _check_values(self) -> None:
         check_choices(self, CHOICES)
@@ -87,6 +94,14 @@ class BenchmarkSettings(ExecutionSettings):
             raise InputError(f'--pairs must be at least 1, not {self.pairs}.')
         for name in ('seed', 'random_seed'):
             check_within(self, name, 0, LARGEST_SEED)
+        check_positive(self, ('translation_steps',))
+        if self.folds < 2:
+            raise InputError(f'--folds must be at least 2, not {self.folds}.')
+
+    @property
+    def translating(self) -> dict[str, Any]:
+        """Return what decides a translation, and so the cells of methods that translate."""
+        return {'folds': self.folds, 'steps': self.translation_steps, 'seed': self.seed}
 
     def wanted_pairs(self, there: int) -> int:
         """Return how many of the pairs that are there to take.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,9 +9,12 @@ from typing import Any
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
+from bidsreg.benchmark.case import ENDS
+from bidsreg.benchmark.folds import Folds, LeftOut
 from bidsreg.benchmark.interfaces import CaseMask, Evaluate, Strip
 from bidsreg.benchmark.methods import AFFINE
 from bidsreg.benchmark.settings import digest
+from bidsreg.benchmark.translation_nodes import fit_name, fit_node, plain_name, translate_node, translations_of
 from bidsreg.execution.devices import resolve
 from bidsreg.interfaces.bias import N4
 from bidsreg.interfaces.conform import Conform
@@ -35,6 +37,8 @@ def init_benchmark_wf(
     settings: BenchmarkSettings,
     work: Iterable[tuple[Case, Iterable[tuple[Method, Mapping[str, Any]]]]],
     labels: Mapping[int, str],
+    folds: Folds | None = None,
+    cases: Sequence[Case] = (),
     name: str = 'benchmark_wf',
 ) -> pe.Workflow:
     """Build the graph of a benchmark.
@@ -50,22 +54,76 @@ def init_benchmark_wf(
         ``cell``, ``facts`` and ``example``.
     labels
         Names of the labels that count, by value.
+    folds, cases
+        How the heads of all drawn pairs were dealt, and those pairs; for methods that translate.
     name
         Name of the workflow.
     """
-    workflow = pe.Workflow(name=name)
-    images: dict[str, pe.Workflow] = {}
-    for case, methods in work:
-        case_wf = init_case_wf(case=case, methods=methods, labels=labels, settings=settings)
-        workflow.add_nodes([case_wf])
-        for end in ready_ends(case):
-            node_name = image_name(case, end)
-            if node_name not in images:
-                images[node_name] = init_image_wf(case=case, end=end, labels=labels, settings=settings, name=node_name)
-            workflow.connect(
-                [(images[node_name], case_wf, [(f'outputnode.{what}', f'inputnode.{end}_{what}') for what in READY])]
-            )
-    return workflow
+    graph = _Graph(settings=settings, labels=labels, folds=folds or Folds({}), cases=cases, name=name)
+    todo = [(case, list(methods)) for case, methods in work]
+    for case, methods in todo:
+        graph.pair(case, methods)
+    for case, methods in todo:
+        graph.add_models(case, methods)
+    return graph.workflow
+
+
+class _Graph:
+    """The graph while it is being built: every image, pair and model is in it once, whoever needs it."""
+
+    def __init__(
+        self, *, settings: BenchmarkSettings, labels: Mapping[int, str], folds: Folds, cases: Sequence[Case], name: str
+    ) -> None:
+        self.settings, self.labels, self.folds, self.cases = settings, labels, folds, cases
+        self.workflow = pe.Workflow(name=name)
+        self.images: dict[str, pe.Workflow] = {}
+        self.pairs: dict[str, pe.Workflow] = {}
+        self.models: dict[str, pe.Node] = {}
+
+    def pair(self, case: Case, methods: Sequence[tuple[Method, Mapping[str, Any]]] = ()) -> pe.Workflow:
+        """Return the graph of a pair; made with the methods that are to be run on it when it is first asked for."""
+        if case.node_name not in self.pairs:
+            case_wf = init_case_wf(case=case, methods=methods, labels=self.labels, settings=self.settings)
+            self.workflow.add_nodes([case_wf])
+            self.pairs[case.node_name] = case_wf
+            for end in ready_ends(case):
+                ready = [(f'outputnode.{what}', f'inputnode.{end}_{what}') for what in READY]
+                self.workflow.connect([(self._image(case, end), case_wf, ready)])
+        return self.pairs[case.node_name]
+
+    def add_models(self, case: Case, methods: Sequence[tuple[Method, Mapping[str, Any]]]) -> None:
+        """Add the trainings that the methods of a pair need; all pairs with methods must be there."""
+        for recipe in translations_of(methods):
+            model, name = self._model(recipe, self.folds.left_out(case)), plain_name(recipe)
+            ends = [('model', f'inputnode.model_{name}'), ('cpu_seconds', f'inputnode.training_{name}')]
+            self.workflow.connect([(model, self.pair(case), ends)])
+
+    def _image(self, case: Case, end: str) -> pe.Workflow:
+        name = image_name(case, end)
+        if name not in self.images:
+            self.images[name] = init_image_wf(case=case, end=end, labels=self.labels, settings=self.settings, name=name)
+        return self.images[name]
+
+    def _model(self, recipe: str, left_out: LeftOut) -> pe.Node:
+        """Return the node that trains a translation without some groups of heads."""
+        name = fit_name(recipe, left_out)
+        if name not in self.models:
+            scans = self.folds.scans(self.cases, left_out)
+            fit = fit_node(recipe=recipe, name=name, scans=scans, settings=self.settings)
+            self.models[name] = fit
+            for what, field in (('preproc', 'images'), ('mask', 'masks')):
+                merge = pe.Node(niu.Merge(len(scans)), name=f'{name}_{field}')
+                for number, (case, end) in enumerate(scans, start=1):
+                    source, output = self._source(case, end, what)
+                    self.workflow.connect([(source, merge, [(output, f'in{number}')])])
+                self.workflow.connect([(merge, fit, [('out', field)])])
+        return self.models[name]
+
+    def _source(self, case: Case, end: str, what: str) -> tuple[pe.Workflow, str]:
+        """Return where an image, or its mask, comes from: with the pair where it has no mask of its own."""
+        if end in ready_ends(case):
+            return self._image(case, end), f'outputnode.{what}'
+        return self.pair(case), f'ready.{end if what == "preproc" else f"{end}_mask"}'
 
 
 def ready_ends(case: Case) -> tuple[str, ...]:
@@ -81,12 +139,24 @@ def image_name(case: Case, end: str) -> str:
 
 def method_node_name(method: Method) -> str:
     """Return a method's name as Nipype takes it for a node."""
-    return re.sub(r'\W', '_', method.name)
+    return plain_name(method.name)
 
 
-def cell_nodes(case: Case, method: Method) -> list[str]:
-    """Name the nodes a cell depends on, as the ends of their full names: its own first."""
+def cell_nodes(case: Case, method: Method, folds: Folds | None = None, cases: Sequence[Case] = ()) -> list[str]:
+    """Name the nodes a cell depends on, as the ends of their full names: its own first, the pair's last.
+
+    Parameters
+    ----------
+    case, method
+        The cell.
+    folds, cases
+        As for :func:`init_benchmark_wf`: what a translation is trained on comes before the cell.
+    """
     own = [f'{case.node_name}.{kind}_{method_node_name(method)}' for kind in ('register', 'evaluate')]
+    if method.translation and folds is not None:
+        left_out = folds.left_out(case)
+        own += [f'{case.node_name}.translate_{plain_name(method.translation)}', fit_name(method.translation, left_out)]
+        own += [image_name(*scan) for scan in folds.scans(cases, left_out) if scan[1] in ready_ends(scan[0])]
     return [*own, *(image_name(case, end) for end in ready_ends(case)), case.node_name]
 
 
@@ -157,18 +227,27 @@ def init_case_wf(
         Fixed image and its brain mask, from :func:`init_image_wf`.
     moving_preproc, moving_mask
         The same of the moving image, where it has a mask or labels.
+    model_NAME, training_NAME
+        For each translation that the methods need: its model, and the CPU seconds of its training.
     """
     workflow = pe.Workflow(name=case.node_name)
-    inputnode = pe.Node(
-        niu.IdentityInterface(fields=[f'{end}_{what}' for end in ('fixed', 'moving') for what in READY]),
-        name='inputnode',
-    )
+    methods = list(methods)
+    recipes = translations_of(methods)
+    fields = [f'{end}_{what}' for end in ENDS for what in READY]
+    fields += [f'{what}_{plain_name(recipe)}' for recipe in recipes for what in ('model', 'training')]
+    inputnode = pe.Node(niu.IdentityInterface(fields=fields), name='inputnode')
     ready = pe.Node(
         niu.IdentityInterface(fields=['fixed', 'fixed_mask', 'moving', 'moving_mask', 'affine']), name='ready'
     )
     workflow.connect(inputnode, 'fixed_preproc', ready, 'fixed')
     workflow.connect(inputnode, 'fixed_mask', ready, 'fixed_mask')
     _connect_moving(workflow, inputnode=inputnode, ready=ready, case=case, settings=settings)
+    for recipe in recipes:
+        translate, name = translate_node(recipe=recipe, settings=settings), plain_name(recipe)
+        workflow.connect([
+            (inputnode, translate, [(f'model_{name}', 'model'), (f'training_{name}', 'training_cpu_seconds')]),
+            (ready, translate, [('moving', 'in_file'), ('moving_mask', 'mask')]),
+        ])  # fmt:skip
     for method, inputs in methods:
         _add_method(workflow, ready=ready, case=case, method=method, inputs=inputs, labels=labels, settings=settings)
     return workflow
@@ -284,8 +363,16 @@ def _add_method(
     if method.name == AFFINE:
         return
     register = _register_node(case=case, method=method, settings=settings)
+    given = [(field, field) for field in (*fields, 'moving_mask')]
+    if method.translation:
+        given.remove(('moving', 'moving'))
+        translate = workflow.get_node(f'translate_{plain_name(method.translation)}')
+        workflow.connect([
+            (translate, register, [('out_file', 'moving')]),
+            (translate, evaluate, [('facts', 'translation')]),
+        ])  # fmt:skip
     workflow.connect([
-        (ready, register, [(field, field) for field in (*fields, 'moving_mask')]),
+        (ready, register, given),
         (register, evaluate, [
             ('forward', 'forward'),
             ('inverse', 'inverse'),
@@ -312,7 +399,7 @@ def _register_node(*, case: Case, method: Method, settings: BenchmarkSettings) -
     gpu = device != 'cpu'
     return pe.Node(
         Register(
-            method=method.name,
+            method=method.registers,
             device=device,
             seed=settings.random_seed,
             sloppy=settings.sloppy,

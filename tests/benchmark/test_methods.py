@@ -9,6 +9,7 @@ from bidsreg.benchmark.methods import note_on_forms, resolve, resolve_all, usabl
 from bidsreg.errors import InputError
 from bidsreg.programs import PROGRAMS
 from bidsreg.registration.presets import PRESETS
+from bidsreg.translation.recipes import RECIPES
 
 
 def test_between_people_presets_take_their_form_for_it():
@@ -75,3 +76,29 @@ def test_seconds_leave_out_what_is_ours():
     parts = {'load': 1.0, 'solve': 10.0, 'finish': 3.0, 'total': 14.0}
     assert methods.program_seconds('ants-syn', parts) == 10
     assert methods.program_seconds('node-mind', parts) == 13
+
+
+def test_a_translation_has_a_preset_afterwards():
+    for name, task, registers in (
+        ('cut', 'inter', 'node-lncc-inter'),
+        ('cut', 'intra', 'node-lncc'),
+        ('not-weak+mind', 'inter', 'node-mind-inter'),
+        ('cyclegan+mind', 'intra', 'node-mind'),
+    ):
+        method = resolve(name, task)
+        assert (method.name, method.asked, method.registers) == (name, name, registers)
+        assert method.translation == name.removesuffix('+mind')
+        assert registers in PRESETS
+        assert not method.is_ours
+    assert resolve('node-mind', 'inter').registers == 'node-mind-inter'
+    assert not resolve('node-mind', 'inter').translation
+    assert set(methods.known_translations()) == {n + plus for n in RECIPES for plus in ('', '+mind')}
+    with pytest.raises(InputError, match=r"cut\+ngf: there is no such method\. Did you mean 'cut\+mind'"):
+        resolve('cut+ngf', 'inter')
+
+
+def test_translations_are_left_out_with_a_note_where_their_packages_are_missing(monkeypatch):
+    monkeypatch.setattr(methods, 'missing', lambda: 'the package monai is not installed')
+    left, notes = usable(resolve_all(['affine', 'cut'], 'inter'), skip_missing=False)
+    assert [method.name for method in left] == ['affine']
+    assert notes == ('Left out, as it cannot be run here: cut: the package monai is not installed',)

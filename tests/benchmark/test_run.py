@@ -408,3 +408,79 @@ def test_heads_between_people_without_masks_of_their_own(bids, tmp_path):
     words += ['--prealign', 'none', '--bias-correction', 'none']
     assert main([str(root), str(tmp_path / 'as-is'), '-w', str(tmp_path / 'work'), *words]) == 0
     assert (aligned > 0.1 + read(tmp_path / 'as-is')['dice_mean']).all()
+
+
+# ---------------------------------------------------------------------------------------------------- translations
+@pytest.fixture
+def translator(monkeypatch, tmp_path):
+    """A translator that answers with the image itself, and writes down what it was asked."""
+    log = tmp_path / 'translations.txt'
+
+    def pretend(words, threads):
+        with log.open('a') as stream:
+            stream.write(json.dumps(list(words)) + '\n')
+        if words[0] == 'fit':
+            Path(words[2]).mkdir()
+            (Path(words[2]) / 'model.safetensors').write_text(json.dumps(list(words)))
+            (Path(words[2]) / 'fit.json').write_text('{"cpu_seconds": 33.0}')
+        else:
+            out, image = Path(words[words.index('-o') + 1]), nb.load(words[2])
+            # another model, another translation
+            changed = image.get_fdata() + len(Path(words[1]).read_text())
+            nb.save(nb.Nifti1Image(changed.astype(np.float32), image.affine), out)
+            out.with_name(out.name.replace('.nii.gz', '.json')).write_text('{"MindDistance": 0.04}')
+
+    monkeypatch.setattr('bidsreg.benchmark.translating.translate', pretend)
+    return lambda: [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def test_translations_are_trained_on_others_and_judged_like_any_method(bench, pretender, translator, tmp_path):
+    methods = ('affine', 'cut', 'cut+mind', 'node-mind')
+    assert bench('--methods', *methods, '--translation-steps', '12', *QUICK) == 0
+    asked = translator()
+    assert sorted(words[0] for words in asked) == ['apply', 'apply', 'fit', 'fit']
+    for words in asked:
+        if words[0] == 'fit':
+            assert words[words.index('--steps') + 1] == '12'
+            lines = [line.split('\t') for line in Path(words[1]).read_text().splitlines()[1:]]
+            assert sorted(contrast for _, contrast, _, _ in lines) == ['fixed', 'moving']
+            assert len({Path(subject).parent for subject, _, _, _ in lines}) == 1  # the other pair's
+    assert set(calls(pretender)) == {'node-lncc-inter', 'node-mind-inter'}
+    results = read(tmp_path / 'out')
+    for method in ('cut', 'cut+mind'):
+        own = results.xs(method, level='method')
+        assert (own['training_cpu_seconds'] == 33).all()
+        assert (own['translation_mind'] == 0.04).all()
+        assert (own['seconds'] > 7).all()  # the pretender's own, and the translation
+    assert results.xs('node-mind-inter', level='method')['translation_mind'].isna().all()
+    table = (tmp_path / 'out' / 'table.md').read_text()
+    assert '*Translation, then NODE*' in table
+    assert 'on 2 heads: 4 heads in 4 groups' in table
+    assert 'Steps of the training: cut 12.' in table
+    assert 'then registered by: cut: node-lncc-inter, cut+mind: node-mind-inter.' in table
+    # other steps are another translation, and touch nothing else
+    before = len(calls(pretender))
+    assert bench('--methods', *methods, '--translation-steps', '113', *QUICK) == 0
+    assert calls(pretender)[before:].count('node-mind-inter') == 2
+    assert len(calls(pretender)) == before + 4
+
+
+def test_a_training_that_fails_is_why_its_cells_fail(bench, pretender, tmp_path, monkeypatch):
+    def fail(words, threads):
+        raise RuntimeError('bidsreg-translate fit failed (return code 1): it diverged')
+
+    monkeypatch.setattr('bidsreg.benchmark.translating.translate', fail)
+    assert bench('--methods', 'affine', 'not', *QUICK) == 1
+    results = read(tmp_path / 'out')
+    assert set(results.xs('affine', level='method')['status']) == {'done'}
+    failed = results.xs('not', level='method')
+    assert set(failed['status']) == {'failed'}
+    assert failed['reason'].str.contains('it diverged').all()
+
+
+def test_too_few_heads_for_a_translation_are_told_before_any_work(bench, table, tmp_path, capsys):
+    lines = table.read_text().splitlines()
+    table.write_text('\n'.join(lines[:2]) + '\n')
+    assert bench('--methods', 'cut', *QUICK) == 2
+    assert 'too few heads are left' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
