@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bidsreg import SEED, __version__
+from bidsreg import LARGEST_SEED, SEED, __version__
 from bidsreg.errors import InputError
 from bidsreg.execution.devices import check_name
 from bidsreg.translation.recipes import RECIPES, Recipe
-from bidsreg.validation import check_choices, check_not_negative, check_positive, coerce, field_types
+from bidsreg.validation import check_choices, check_positive, check_within, coerce, field_types
 
 CHOICES: dict[str, tuple[str, ...]] = {'bias_correction': ('n4', 'none')}
 #: mm: voxels of the grids on which is trained.
@@ -80,7 +81,8 @@ class FitSettings:
         check_choices(self, CHOICES)
         check_name(self.device)
         check_positive(self, ('every',))
-        check_not_negative(self, ('seed', 'threads'))
+        check_within(self, 'seed', 0, LARGEST_SEED)
+        check_within(self, 'threads', 0, math.inf)
         check_spacing(self.spacing, '--spacing')
         if self.source == self.target:
             raise InputError(f'--source and --target are both {self.source}: name two contrasts.')
