@@ -14,6 +14,7 @@ from bidsreg.bids.dataset import check_output_dataset
 from bidsreg.errors import InputError
 from bidsreg.execution.checks import check_device, check_temporary, check_writable
 from bidsreg.execution.plugins import read_plugin
+from bidsreg.execution.private import prepare_work_folder
 from bidsreg.programs import APP_PROGRAMS, PROGRAMS
 from bidsreg.qc.verdict import read_thresholds
 from bidsreg.registration.presets import PRESETS
@@ -118,6 +119,7 @@ def _example(bids: Path) -> Path:
 def check_folders_writable(settings: Settings) -> None:
     """Make the folders of a run and write a file into each; raise :class:`InputError` when that fails."""
     folders = {'output': settings.output_dir, 'work': settings.work_dir, 'database': settings.bids_database_dir}
+    prepare_work_folder(settings.work_dir, settings.shared_work_dir)
     check_writable(folders)
     check_temporary()
 

@@ -36,6 +36,7 @@ from bidsreg.execution.checks import check_device, check_writable
 from bidsreg.execution.command import interrupted_code
 from bidsreg.execution.logs import new_run_uuid, to_console, to_file
 from bidsreg.execution.plugins import read_plugin
+from bidsreg.execution.private import prepare_work_folder
 from bidsreg.execution.signals import signals_raise
 from bidsreg.outcome import RETRIED, Cause, Failure
 from bidsreg.registration.atomic import write_text
@@ -84,6 +85,7 @@ def run(settings: BenchmarkSettings) -> int:
         check_cases(cases, labels, need_moving_mask=not alike)
         if any(method.translation for method in methods):
             check_folds(deal(cases, settings.folds, settings.seed), cases)
+        prepare_work_folder(settings.work_dir, settings.shared_work_dir)
         check_writable({'output': settings.output_dir, 'work': settings.work_dir})
         logs = settings.output_dir / 'logs' / new_run_uuid()
         with to_file(logs / 'benchmark.log'), _lock(settings), signals_raise():

@@ -77,7 +77,12 @@ def add_resource_options(add: Add) -> None:
 
 
 def add_work_dir_option(add: Add) -> None:
-    """Add the option for the folder of intermediate files."""
+    """Add the options for the folder of intermediate files."""
+    add(
+        '--shared-work-dir',
+        action='store_true',
+        help='take a work folder that others may write to: they can run code as you',
+    )
     add('-w', '--work-dir', type=as_path, metavar='DIR', help='folder for intermediate files (./work)')
 
 

@@ -28,6 +28,8 @@ class ExecutionSettings:
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, for the steps that can use a GPU.
     work_dir
         Where intermediate files live.
+    shared_work_dir
+        Take a work folder that others may write to.
     nprocs, omp_nthreads, mem_gb
         CPUs at once, threads of one step (0: all CPUs, at most :data:`MOST_THREADS`), GB for everything that runs at
         once (``None``: what the machine has).
@@ -48,6 +50,7 @@ class ExecutionSettings:
 
     device: str = 'auto'
     work_dir: Path = field(default_factory=lambda: Path('work'))
+    shared_work_dir: bool = False
     nprocs: int = field(default_factory=cpu_count)
     omp_nthreads: int = 0
     mem_gb: float | None = None
