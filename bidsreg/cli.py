@@ -229,7 +229,7 @@ def read_filters(path: Path) -> dict[str, dict[str, Any]]:
     """
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f'--bids-filter-file {path} cannot be read: {error}') from error
     if not isinstance(content, dict) or not all(isinstance(value, dict) for value in content.values()):
         raise InputError(f'--bids-filter-file {path}: write {{"t1w": {{"acquisition": "mprage"}}}} or the like.')

@@ -201,7 +201,11 @@ def load_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     OSError, ValueError
         If it cannot be read, or is no TOML in UTF-8.
     """
-    return tomllib.loads(Path(path).read_text(encoding='utf-8'))
+    text = Path(path).read_text(encoding='utf-8')
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError('it is nested too deeply') from None
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:

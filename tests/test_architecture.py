@@ -76,6 +76,7 @@ HEART_LIBRARIES = frozenset({'torch', 'torchdiffeq', 'numpy', 'scipy', 'nibabel'
 #: all batch systems say, of millimetres on any grid.
 OF_NO_MODULE = frozenset(
     {
+        'tests/app/test_hostile_settings.py',
         'tests/app/test_orientations.py',
         'tests/app/test_places.py',
         'tests/bids/test_skeletons.py',

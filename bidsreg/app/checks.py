@@ -42,8 +42,16 @@ def check_settings(settings: Settings) -> None:
     check_folders(settings)
     check_output_dataset(settings.output_dir)
     read_plugin(settings.use_plugin)
-    read_thresholds(settings.qc_thresholds)
+    check_thresholds(settings)
     check_device(settings)
+
+
+def check_thresholds(settings: Settings) -> None:
+    """Raise when the user's own thresholds cannot be read."""
+    try:
+        read_thresholds(settings.qc_thresholds)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f'--qc-thresholds {settings.qc_thresholds} cannot be read: {error}') from error
 
 
 def check_method(method: str) -> None:
@@ -136,7 +144,7 @@ def check_study(settings: Settings) -> None:
     if not folder.is_dir():
         raise InputError(f'{folder} is not a folder: run the participant level first.')
     check_output_dataset(folder)
-    read_thresholds(settings.qc_thresholds)
+    check_thresholds(settings)
     if not settings.dry_run:
         check_writable({'output': folder})
 

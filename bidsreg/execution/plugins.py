@@ -31,7 +31,7 @@ def read_plugin(path: Path | None) -> tuple[str, dict[str, Any]]:
 
     try:
         content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f'--use-plugin {path} cannot be read: {error}') from error
     plugin = content.get('plugin') if isinstance(content, dict) else None
     arguments = (content.get('plugin_args') or {}) if plugin else {}
