@@ -8,7 +8,6 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage as ndi
 
 from bidsreg.registration import itk, metrics
 from bidsreg.registration.grid import Grid, apply_affine
@@ -134,6 +133,9 @@ class Deformation:
 
     def _pull(self, image: Image, grid: Grid, values: Callable[[np.ndarray], np.ndarray], threads: int = 1) -> Image:
         """Fill `grid` by a function of voxel positions (3, N) in the image: `values` within its field of view."""
+        # not before it is needed: it takes a fifth of a second
+        from scipy import ndimage as ndi
+
         out = np.zeros(grid.shape, image.data.dtype)
         limit = np.array(image.grid.shape)[:, None] - 0.5
         straight, to_field, turn = self._way(image, grid)
@@ -284,6 +286,8 @@ def _mapped(matrix: np.ndarray, slab: slice, shape: tuple[int, int, int]) -> np.
 
 def _interpolate(data: np.ndarray, at: np.ndarray, order: int) -> np.ndarray:
     """Return values at voxel positions (3, N); beyond the centres of the edge voxels theirs."""
+    from scipy import ndimage as ndi
+
     return ndi.map_coordinates(data, at, order=order, mode='nearest')
 
 

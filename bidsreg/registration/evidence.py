@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import ndimage as ndi
 
 from bidsreg.registration.image import Image
 from bidsreg.registration.numerics import information, separable
@@ -133,7 +134,7 @@ class View:
 
 def _filters(n: int, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return blur, Gaussian and its derivative along an axis of n voxels, as matrices; mirrored at the ends."""
-    blur = ndi.gaussian_filter1d(np.eye(n), HELD_OUT_BLUR, axis=0)
+    blur = separable.filter_weights(n, HELD_OUT_BLUR)
     return np.pad(blur, ((MARGIN, MARGIN), (0, 0)), mode='symmetric'), *axis_filters(n, spacing)
 
 
@@ -310,21 +311,22 @@ class Judge:
         counted = seen & self.deep
         floor = descriptors.floor_of(torch.cat([view.variance for view in views]), counted)
         parts = zip(views, self.mind, counted.split([len(view.seen) for view in views]), strict=True)
-        distances = in_threads(
-            lambda part: float(((part[0].mind(floor) - part[1]).square_().mean(0) * part[2]).sum()),
-            list(parts),
-            self.compute.at_a_time,
-        )
-        there = _bins(torch.cat([view.values for view in views])[seen])
-        joint = torch.bincount(self.bins[seen] * information.BINS + there, minlength=information.BINS**2)
-        mi, nmi = information.of_counts(joint.view(information.BINS, -1).cpu().numpy())
-        edges = torch.stack([self.edges, torch.cat([view.edges for view in views])])[:, seen]
-        return Evidence(
-            mind_heldout=float(np.sum(distances) / counted.sum().item()),
-            mi=mi,
-            nmi=nmi,
-            edge_correlation=float(torch.corrcoef(edges.double())[0, 1]),
-        )
+        distances = [partial(_mind_distance, view, mind, counts, floor) for view, mind, counts in parts]
+
+        def information_of() -> tuple[float, float]:
+            there = _bins(torch.cat([view.values for view in views])[seen])
+            joint = torch.bincount(self.bins[seen] * information.BINS + there, minlength=information.BINS**2)
+            return information.of_counts(joint.view(information.BINS, -1).cpu().numpy())
+
+        def correlation() -> float:
+            edges = torch.stack([self.edges, torch.cat([view.edges for view in views])])[:, seen]
+            return float(torch.corrcoef(edges.double())[0, 1])
+
+        # what takes longest begins
+        tasks: list[Callable[[], Any]] = [information_of, correlation, *distances]
+        (mi, nmi), edge_correlation, *sums = in_threads(lambda task: task(), tasks, self.compute.at_a_time)
+        mind_heldout = float(np.sum(sums) / counted.sum().item())
+        return Evidence(mind_heldout=mind_heldout, mi=mi, nmi=nmi, edge_correlation=edge_correlation)
 
     def under(self, displacement: Tensor) -> Evidence:
         """Return the evidence under a displacement (3, X, Y, Z) in mm on the mask's grid, followed by the affine."""
@@ -334,6 +336,11 @@ class Judge:
         """Return the same for a displacement in the computer's memory, (X, Y, Z, 3)."""
         displacement = torch.as_tensor(np.moveaxis(forward, -1, 0), dtype=torch.float32, device=self.compute.device)
         return self.under(displacement)
+
+
+def _mind_distance(view: View, mind: Tensor, counts: Tensor, floor: float) -> float:
+    """Return the sum over a tile's voxels, where they count, of the mean squared difference of MIND."""
+    return float(((view.mind(floor) - mind).square_().mean(0) * counts).sum())
 
 
 def _bins(values: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from scipy import ndimage as ndi
 
 from bidsreg.registration import packing
 from bidsreg.registration.grid import Grid
@@ -120,6 +119,9 @@ class Image:
         sigma = smoothing_sigma(self.grid, spacing)
         if sigma is None:
             return self
+        # not before it is needed: it takes a fifth of a second
+        from scipy import ndimage as ndi
+
         return Image(ndi.gaussian_filter(self.data, sigma, mode='nearest', truncate=3), self.grid)
 
     def standardised(self, mask: np.ndarray | None = None) -> Image:
@@ -175,6 +177,8 @@ def resample(image: Image, grid: Grid, order: int = 1) -> np.ndarray:
         Of the grid's shape.
     """
     matrix = np.linalg.inv(image.grid.affine) @ grid.affine
+    from scipy import ndimage as ndi
+
     return ndi.affine_transform(
         image.data,
         matrix[:3, :3],

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from scipy.io import loadmat
 
 from bidsreg.registration import packing
 from bidsreg.registration.atomic import write_atomic, write_text
@@ -63,6 +62,9 @@ def read_affine(path: str | Path) -> np.ndarray:
 
 
 def _read_mat(path: Path) -> np.ndarray:
+    # not before it is needed: it takes a tenth of a second
+    from scipy.io import loadmat
+
     content = loadmat(path)
     names = [k for k in content if not k.startswith('__') and k != 'fixed']
     if len(names) != 1 or content[names[0]].size != 12:

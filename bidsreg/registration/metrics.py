@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import ndimage as ndi
 
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.numerics.pool import in_order
@@ -103,6 +102,9 @@ def jacobian_summary(determinant: np.ndarray, mask: np.ndarray, folds: int) -> d
 
 def displacement_at(displacement: np.ndarray, grid: Grid, points: np.ndarray) -> np.ndarray:
     """Return the linear interpolation of a displacement field at world points (N, 3); zero outside its grid."""
+    # not before it is needed: it takes a fifth of a second
+    from scipy import ndimage as ndi
+
     at = grid.to_voxels(points).T
     values = [ndi.map_coordinates(displacement[..., i], at, order=1, mode='constant') for i in range(3)]
     return np.stack(values, -1)

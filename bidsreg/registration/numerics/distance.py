@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage as ndi
+
+from bidsreg.registration.numerics.threads import spare_threads
 
 
 def distance_to(marked: np.ndarray, spacing: np.ndarray) -> np.ndarray:
@@ -21,4 +22,7 @@ def distance_to(marked: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     ndarray, shape (X, Y, Z)
         In mm; zero where marked.
     """
-    return ndi.distance_transform_edt(marked == 0, sampling=spacing)
+    # here, since it imports numba
+    from bidsreg.registration.numerics.kernels.volumes import distances
+
+    return distances(marked != 0, spacing, spare_threads(marked.size))

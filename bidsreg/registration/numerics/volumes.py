@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import ndimage as ndi
 
 from bidsreg.registration.numerics import separable
 from bidsreg.registration.numerics.sampling import Sampler
@@ -94,7 +93,7 @@ def blurred(volume: Tensor, sigma: np.ndarray) -> Tensor:
         Standard deviations in voxels.
     """
     matrices = [
-        ndi.gaussian_filter1d(np.eye(n), s, axis=0, mode='nearest', truncate=TRUNCATED) if s > 0 else np.eye(n)
+        separable.filter_weights(n, s, truncate=TRUNCATED, mode='nearest') if s > 0 else np.eye(n)
         for n, s in zip(volume.shape, sigma, strict=True)
     ]
     return separable.apply(volume[None, None], separable.to_tensors(matrices, volume))[0, 0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from bidsreg.registration.numerics.kernels.volumes import grown, resampled, within
+from bidsreg.registration.numerics.kernels.volumes import distances, grown, resampled, within
 
 # no position lies halfway between two voxels, where rounding decides
 OBLIQUE = np.array([[0.9, -0.2, 0.05, 0.413], [0.15, 1.1, 0, -1.317], [0.1, 0, -0.8, 6.529], [0, 0, 0, 1]])
@@ -37,10 +37,15 @@ def test_within_is_the_distance_for_any_number_of_threads(shape, mm):
     found = within(marked, mm, spacing)
     np.testing.assert_array_equal(found, ndi.distance_transform_edt(~marked, sampling=spacing) <= mm)
     np.testing.assert_array_equal(within(marked, mm, spacing, threads=3), found)
+    away = distances(marked, spacing)
+    np.testing.assert_allclose(away, ndi.distance_transform_edt(~marked, sampling=spacing), atol=1e-12)
+    np.testing.assert_array_equal(distances(marked, spacing, threads=3), away)
 
 
 def test_nothing_is_within_reach_of_nothing():
-    assert not within(np.zeros((4, 3, 2), bool), 100.0, np.ones(3)).any()
+    nothing = np.zeros((4, 3, 2), bool)
+    assert not within(nothing, 100.0, np.ones(3)).any()
+    assert np.isinf(distances(nothing, np.ones(3))).all()
 
 
 @pytest.mark.parametrize('reach', [0, 1, 2, 5])
