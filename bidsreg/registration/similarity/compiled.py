@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bidsreg.registration.similarity.dataterm import Tile
 
 Tensor = torch.Tensor
-First = tuple[CompiledBox, Warped, Scratch]
+First = tuple[CompiledBox, Warped]
 
 
 class CompiledTerm:
@@ -65,9 +65,14 @@ class CompiledTerm:
         return replace(box, features=[member.features(box, own.numpy()) for member, own in each])
 
     def sums_and_gradient(self, box: CompiledBox, displacement: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a box's sums, and the gradient of the first of them by its part of the displacement."""
-        sums, first = self.first(box, displacement)
-        return sums, self.second(first, torch.eye(len(sums))[0])
+        """Return what `first` and `second` do, for the first sum, where a similarity takes one pass."""
+        scratch = self._scratch()
+        warped = self._warp(box, displacement, scratch, scratch)
+        (member,), (features,), (weight,) = self.members, box.features, warped.weight
+        sums = member.first(box, features, warped.image, weight, scratch, scratch)
+        by_coarse = self._collect(box, scratch('gradient', box.room), warped.slopes, scratch)
+        self._put_back(scratch, np.isfinite(sums).all())
+        return torch.from_numpy(sums).float(), torch.from_numpy(by_coarse)
 
     def first(self, box: CompiledBox, displacement: Tensor) -> tuple[Tensor, First]:
         """Return a box's sums, (S,), and what `second` needs of it.
@@ -79,43 +84,40 @@ class CompiledTerm:
             In voxels of the moving volume.
         """
         scratch = self._scratch()
-        memory = scratch if self.similarity.passes == 1 else box.memory
-        warped = self._warp(box, displacement, scratch, memory)
+        warped = self._warp(box, displacement, scratch, box.memory)
+        parts = box.memory.parts(len(self.members))
+        each = zip(self.members, box.features, warped.weight, parts, strict=True)
         sums = [
-            member.first(box, own, warped.image, weight, scratch, apart)
-            for member, own, weight, apart in zip(
-                self.members, box.features, warped.weight, memory.parts(len(self.members)), strict=True
-            )
+            member.first(box, features, warped.image, weight, scratch, memory)
+            for member, features, weight, memory in each
         ]
-        # what is left in memory that is used again must be finite
-        usable = all(np.isfinite(own).all() for own in sums)
-        if memory is not scratch and usable:
-            self.idle.append(scratch)
-        joined = self.similarity.joined([torch.from_numpy(own).float() for own in sums])
-        return joined, (box, warped, memory)
+        self._put_back(scratch, all(np.isfinite(own).all() for own in sums))
+        return self.similarity.joined([torch.from_numpy(own).float() for own in sums]), (box, warped)
 
     def second(self, first: First, upstream: Tensor) -> Tensor:
         """Return the gradient of `upstream` (S,) @ sums by the box's part of the displacement, (3, a, b, c)."""
-        box, warped, memory = first
-        scratch = memory if self.similarity.passes == 1 else self._scratch()
-        gradient = scratch('gradient', box.room)
-        gradient[:] = 0
-        shares = (share.numpy() for share in self.similarity.shares(upstream))
-        parts = memory.parts(len(self.members))
+        box, warped = first
+        scratch = self._scratch()
+        gradient, parts = scratch('gradient', box.room), box.memory.parts(len(self.members))
+        shares = [share.numpy() for share in self.similarity.shares(upstream)]
         each = zip(self.members, box.features, warped.weight, shares, parts, strict=True)
-        for member, own, weight, share, apart in each:
-            member.second(box, own, warped.image, weight, share, apart, gradient)
+        for number, (member, features, weight, share, memory) in enumerate(each):
+            member.second(box, features, warped.image, weight, share, memory, gradient, number > 0)
         by_coarse = self._collect(box, gradient, warped.slopes, scratch)
-        if np.isfinite(by_coarse).all():
-            self.idle.append(scratch)
+        self._put_back(scratch, np.isfinite(by_coarse).all())
         return torch.from_numpy(by_coarse)
 
     def _scratch(self) -> Scratch:
-        """Return memory that no thread works in; it goes back to `idle` if what is left in it is finite."""
+        """Return memory that no thread works in."""
         try:
             return self.idle.pop()
         except IndexError:
             return Scratch()
+
+    def _put_back(self, scratch: Scratch, finite: np.bool_ | bool) -> None:
+        """Let scratch memory be used again, if what is left in it is finite."""
+        if finite:
+            self.idle.append(scratch)
 
     def _warp(self, box: CompiledBox, displacement: Tensor, scratch: Scratch, memory: Scratch) -> Warped:
         """Sample the moving volume in a box, and weigh its voxels; what is returned lies in `memory`."""

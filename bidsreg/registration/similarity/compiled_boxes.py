@@ -166,11 +166,6 @@ class CompiledBox:
         """Return where the part of the displacement begins that it depends on, (3,)."""
         return np.array([part.start for part in self.coarse])
 
-    @cached_property
-    def at_compared(self) -> np.ndarray:
-        """Return where in flat volumes the voxels to compare lie, (P,)."""
-        return np.concatenate([np.arange(start, start + count) for start, _, count in self.compared])
-
     @property
     def plane(self) -> int:
         """Return the number of voxels in a plane of constant x."""

@@ -66,7 +66,7 @@ class Member(ABC):
         scratch : Scratch
             To work in.
         memory : Scratch
-            Where things stay for `second`.
+            Where things stay for `second`; `gradient` in it is that of the first sum, where one pass takes it.
         """
 
     @abstractmethod
@@ -79,8 +79,9 @@ class Member(ABC):
         upstream: np.ndarray,
         memory: Scratch,
         gradient: np.ndarray,
+        add: bool,
     ) -> None:
-        """Add the gradient of `upstream` (S,) @ sums by the image to `gradient`, (N,); see `first`."""
+        """Set `gradient` (N,) to that of `upstream` (S,) @ sums by the image, or add to it; see `first`."""
 
 
 class _OfOnePass(Member):
@@ -95,9 +96,11 @@ class _OfOnePass(Member):
         upstream: np.ndarray,
         memory: Scratch,
         gradient: np.ndarray,
+        add: bool,
     ) -> None:
         """See `Member`."""
-        correlation.add_scaled(memory('gradient', box.room), np.float32(upstream[0]), gradient)
+        scaled = correlation.add_scaled if add else correlation.set_scaled
+        scaled(memory('gradient', box.room), np.float32(upstream[0]), gradient)
 
 
 class Patches(_OfOnePass):
@@ -149,7 +152,8 @@ class Patches(_OfOnePass):
             scratch('patch rows', 2 * count + 4, LONGEST),
             memory('gradient', box.room),
         )
-        return np.array([mismatch, weight.sum(dtype=np.float64)])
+        # summed in pairs, and exact where weights are 0 and 1
+        return np.array([mismatch, weight.sum()])
 
 
 class Information(Member):
@@ -183,8 +187,11 @@ class Information(Member):
         upstream: np.ndarray,
         memory: Scratch,
         gradient: np.ndarray,
+        add: bool,
     ) -> None:
         """See `Member`."""
+        if not add:
+            gradient[:] = 0
         by_bin = upstream.reshape(self.bins, self.bins)
         histogram.derivative(features[0], image, weight, *self.scales, by_bin, box.compared, gradient)
 
@@ -213,10 +220,9 @@ class Correlation(_OfOnePass):
         """See `Member`."""
         (planes, _, row), plane = box.shape, box.plane
         edge = correlation.beside(row)
-        # zero at all other voxels, whatever box was here before
-        counts = scratch('counts', box.room)
-        counts[:] = 0
-        counts[box.at_compared] = weight
+        # zero at all other voxels, since it is the box's own
+        counts = box.memory('counts', box.room)
+        correlation.unpack(weight, box.compared, counts)
         sums = correlation.correlate(
             image,
             features,

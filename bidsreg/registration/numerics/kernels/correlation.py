@@ -93,6 +93,21 @@ def add_scaled(values, by, to):
         to[i] += by * values[i]
 
 
+@kernel('void(f4[::1], f4, f4[::1])')
+def set_scaled(values, by, to):
+    """Set others to values times a number."""
+    for i in range(to.size):
+        to[i] = by * values[i]
+
+
+@kernel('void(f4[::1], i8[:,::1], f4[::1])')
+def unpack(values, runs, to):
+    """Put values, one run after another, where the runs lie: (R, 3), the first place, the first value, how many."""
+    for run in range(runs.shape[0]):
+        for i in range(runs[run, 2]):
+            to[runs[run, 0] + i] = values[runs[run, 1] + i]
+
+
 @part
 def _moments(image, fixed, at, plane, row, edge, sums, strips):
     """Sum the moving values of a plane, their squares, and products with fixed ones, over windows along z and y."""

@@ -73,3 +73,11 @@ def test_values_are_added_times_a_number():
     to = np.arange(5, dtype=np.float32)
     correlation.add_scaled(np.ones(5, np.float32), np.float32(2), to)
     np.testing.assert_array_equal(to, np.arange(5) + 2)
+    correlation.set_scaled(np.ones(5, np.float32), np.float32(3), to)
+    np.testing.assert_array_equal(to, np.full(5, 3))
+
+
+def test_values_of_runs_are_put_where_they_lie():
+    to = np.zeros(6, np.float32)
+    correlation.unpack(np.arange(1, 4, dtype=np.float32), np.array([[4, 0, 1], [1, 1, 2]]), to)
+    np.testing.assert_array_equal(to, [0, 2, 3, 0, 1, 0])
