@@ -27,6 +27,10 @@ SENTENCES: dict[str, Callable[[Values], str]] = {
         f'level {v["level"]:g} mm  iteration {v["iteration"]}/{v["iterations"]}  loss {v["loss"]:.6f} '
         f'(similarity {v["similarity"]:.6f}, regularity {v["regularity"]:.6f})  {v["seconds_left"]:.0f} s left here'
     ),
+    'TakenForBrain': lambda v: (
+        f'{v["image"]} image: it is skull-stripped and has no mask; what is not zero ({v["volume_ml"]:.0f} ml) '
+        'is taken for the brain'
+    ),
     'StartFitted': lambda v: f'start: fitted to {v["error"]:.2f} mm of {v["displacement"]:.2f} mm in the mean',
     'NotRecorded': lambda v: f'{v["level"]:g} mm: iterations could not be recorded as a CUDA graph ({v["reason"]})',
     'LevelSkipped': lambda v: f'{v["level"]:g} mm: left out, no voxel has its whole neighbourhood in the field of view',

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import nibabel as nib
 import numpy as np
 import psutil
 
 from bidsreg.environment import THREAD_VARIABLES
-from bidsreg.preparation.skullstrip import nonzero_mask
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.image import Image
+from bidsreg.stripped import nonzero_mask
 
 #: A small process starts the program and waits: the kernel counts the memory of the parent, as large as it is when it
 #: starts a child, among the child's.
@@ -183,7 +182,7 @@ def read_result(out: Path) -> tuple[Deformation, dict[str, Any]]:
 # ---------------------------------------------------------------------------------------------------- images, points
 def stripped_brain(image: Image) -> Image:
     """Return the mask of the brain in a skull-stripped image: the largest piece that is not zero, its holes filled."""
-    inside = nonzero_mask(nib.Nifti1Image(image.data, image.grid.affine))
+    inside = nonzero_mask(image.data)
     return Image(inside.astype(np.float32), image.grid)
 
 

@@ -24,7 +24,19 @@ MOST_LINES = 450
 
 #: What everything above the heart may use: the version, and the smallest modules of the ground floor.
 FLOOR = frozenset(
-    {'', 'checksums', 'environment', 'errors', 'frame', 'messages', 'outcome', 'streams', 'tables', 'validation'}
+    {
+        '',
+        'checksums',
+        'environment',
+        'errors',
+        'frame',
+        'messages',
+        'outcome',
+        'streams',
+        'stripped',
+        'tables',
+        'validation',
+    }
 )
 #: For each room what it may import besides itself. A room is a module or package right below ``bidsreg``; a dotted name
 #: is a part of a room with a rule of its own: as a source it replaces the room's rule, as a target it is not covered
@@ -38,6 +50,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     'messages': frozenset(),
     'outcome': frozenset({'errors'}),
     'streams': frozenset(),
+    'stripped': frozenset(),
     'tables': frozenset(),
     'validation': frozenset({'errors'}),
     'registration': frozenset(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
 from nipype.interfaces.base import File, isdefined, traits
 
 from bidsreg.benchmark.files import read_labels
@@ -14,7 +15,7 @@ from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
 from bidsreg.interfaces.skullstrip import BrainMask
 from bidsreg.preparation.ants import new_image
 from bidsreg.preparation.grids import stem
-from bidsreg.preparation.skullstrip import stripped_already
+from bidsreg.stripped import stripped_already
 
 
 class _CaseMaskInputSpec(StepInputSpec):
@@ -43,7 +44,8 @@ class CaseMask(Step):
     def _compute(self, runtime: Any) -> None:
         inputs = self.inputs
         image = load_image(inputs.in_file)
-        if isdefined(inputs.labels) and not isdefined(inputs.user_mask) and not stripped_already(image)[0]:
+        by_labels = isdefined(inputs.labels) and not isdefined(inputs.user_mask)
+        if by_labels and not stripped_already(np.asanyarray(image.dataobj), image.affine)[0]:
             self._results['method'] = 'union of the labels'
             self._results['out_mask'] = os.path.join(runtime.cwd, f'{stem(inputs.in_file)}_mask.nii.gz')
             inside = filled_union(read_labels(inputs.labels), inputs.values)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
 from nipype.interfaces.base import File, traits
 
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 from bidsreg.preparation.grids import stem
 from bidsreg.preparation.mp2rage import clean_uni
-from bidsreg.preparation.skullstrip import stripped_already
+from bidsreg.stripped import stripped_already
 
 
 class _ConformInputSpec(StepInputSpec):
@@ -50,7 +51,7 @@ class Conform(Step):
             image, done = clean_uni(image, inversions)
             findings.append(done)
         self._results['findings'] = findings
-        self._results['skull_stripped'] = stripped_already(image)[0]
+        self._results['skull_stripped'] = stripped_already(np.asanyarray(image.dataobj), image.affine)[0]
         self._results['out_file'] = os.path.join(
             runtime.cwd, f'{stem(self.inputs.in_file)}_conform.nii'
         )  # read many times

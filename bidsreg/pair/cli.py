@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import errno
 import logging
 import sys
@@ -13,7 +14,8 @@ from typing import Any
 
 from bidsreg.environment import wait_passively
 from bidsreg.pair.destination import check_destination
-from bidsreg.pair.methods import method_for
+from bidsreg.pair.masks import with_brains
+from bidsreg.pair.methods import method_for, teller
 from bidsreg.pair.request import KEEP, PairRequest
 from bidsreg.pair.results import write_results
 from bidsreg.programs import PROGRAMS, Program
@@ -33,8 +35,12 @@ def build_parser(programs: Collection[str] = tuple(PROGRAMS)) -> argparse.Argume
     parser.add_argument('fixed', type=as_path, help='image whose grid and anatomy stay (NIfTI)')
     parser.add_argument('moving', type=as_path, help='image that is brought onto it (NIfTI)')
     parser.add_argument('--out', type=as_path, required=True, help='folder to make for the results; must not exist')
-    parser.add_argument('--fixed-mask', type=as_path, help='brain mask on the fixed grid [the whole field of view]')
-    parser.add_argument('--moving-mask', type=as_path, help='brain mask on the moving grid [the whole field of view]')
+    parser.add_argument(
+        '--fixed-mask',
+        type=as_path,
+        help='brain mask on the fixed grid [what is not zero in a skull-stripped image, else the field of view]',
+    )
+    parser.add_argument('--moving-mask', type=as_path, help='the same on the moving grid [the same]')
     parser.add_argument('--fixed-lesion', type=as_path, help='mask on the fixed grid of what must not count [nothing]')
     parser.add_argument(
         '--moving-lesion', type=as_path, help='mask on the moving grid of what must not count [nothing]'
@@ -114,9 +120,12 @@ def run(request: PairRequest, programs: Mapping[str, Program] = PROGRAMS) -> dic
     from bidsreg.registration import Image
 
     fixed, moving = Image.load(request.fixed), Image.load(request.moving)
-    inputs = request.read_inputs()
+    inputs, taken = with_brains(fixed, moving, request.read_inputs())
+    for event in taken:
+        teller(sys.stderr, request.quiet)(event)
     loaded = time.perf_counter()
     result = method.register(fixed, moving, inputs)
+    result = dataclasses.replace(result, events=(*taken, *result.events))
     facts = method.facts(result) | {
         'inputs': request.input_names(),
         'device': method.device,

@@ -6,6 +6,7 @@ Rigid on heads, from whatever positions they lie in, then affine inside the brai
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,18 @@ SLOPPY_PLANS: Mapping[str, Plan] = {
     'rigid': (('Rigid', 8.0), ('Rigid', 4.0)),
     'affine': (('Affine', 4.0),),
 }
+#: Quarter and half turns to the 23 other ways in which three axes can lie along three axes: a head on its side, or a
+#: header that is wrong.
+FAR_TURNS = (
+    *((x, 0, z) for x in (0, 90, 180, -90) for z in (0, 90, 180, -90) if x or z),
+    *((x, y, 0) for y in (90, -90) for x in (0, 90, 180, -90)),
+)
 #: So many of the starts, the likeliest, are followed to their optimum, and the scanner's own positions beside them.
 FOLLOWED = 4
+#: So many of those with a far turn, beside them; of 24 turns of the example head the likeliest alone was enough.
+FOLLOWED_FAR = 2
+#: Voxel size (mm) of the copies on which the far starts, of which there are many, are compared.
+FAR_MM = 12.0
 #: Another start must beat the scanner's own positions by this much mutual information (relative) to be believed:
 #: a smaller gain may be chance, and the scanner is most often right.
 BELIEF = 0.02
@@ -225,23 +236,58 @@ def find_start(fixed: nb.Nifti1Image, moving: nb.Nifti1Image, *, seed: int = SEE
     centre = _centre_of_mass(fixed)
     shift = np.eye(4)
     shift[:3, 3] = _centre_of_mass(moving) - centre
-    header = (np.eye(4), 'the positions of the scanner')
-    others = []
-    for base, name in (header, (shift, 'the centres of mass')):
-        for turn in START_TURNS:
-            words = f'{name}, turned by {turn} degrees' if any(turn) else name
-            others.append((base @ rigid_matrix(turn, centre=centre), words))
-    others = sorted(others[1:], key=lambda start: -score(start[0]))[:FOLLOWED]
+    header = Start(np.eye(4), 'the positions of the scanner')
+    near = [
+        start.turned(turn, centre) for start in (header, Start(shift, 'the centres of mass')) for turn in START_TURNS
+    ]
+    far = [
+        Start(shift, 'the centres of mass').turned(way, centre).turned(turn, centre)
+        for way in FAR_TURNS
+        for turn in START_TURNS
+    ]
+    rough = _Likeness(_thinned(fixed, FAR_MM), _thinned(moving, FAR_MM))
+    starts = [header, *_likeliest(near[1:], score, FOLLOWED), *_likeliest(far, rough, FOLLOWED_FAR)]
+    found = _followed(starts, fixed, moving, score, seed)
+    if not found:
+        return shift, 'the centres of mass, unrefined'
+    best = max(found, key=lambda item: item[0])
+    trusted = found[0] if found[0][1].words == header.words else best
+    if best[0] - 1 <= (trusted[0] - 1) * (1 + BELIEF):
+        best = trusted
+    return best[1].matrix, best[1].words
 
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A matrix to start from, 4x4, fixed world to moving world, and where it comes from in words."""
+
+    matrix: np.ndarray
+    words: str
+
+    def turned(self, turn: tuple[int, int, int], centre: np.ndarray) -> Start:
+        """Return the start after a turn of the fixed head (degrees about x, y, z) about a centre."""
+        words = f'{self.words}, turned by {turn} degrees' if any(turn) else self.words
+        return Start(self.matrix @ rigid_matrix(turn, centre=centre), words)
+
+
+def _likeliest(starts: Sequence[Start], score: _Likeness, count: int) -> list[Start]:
+    """Return the starts with the highest scores."""
+    return sorted(starts, key=lambda start: -score(start.matrix))[:count]
+
+
+def _followed(
+    starts: Sequence[Start], fixed: nb.Nifti1Image, moving: nb.Nifti1Image, score: _Likeness, seed: int
+) -> list[tuple[float, Start]]:
+    """Follow starts to their optimum, those that have one; return each with its score there."""
     images = to_ants(fixed), to_ants(moving)
     found = []
-    for matrix, why in [header, *others]:
-        if not np.isfinite(score(matrix)):
+    for start in starts:
+        if not np.isfinite(score(start.matrix)):
             continue
         try:
             matrix = optimise(
                 *images,
-                matrix,
+                start.matrix,
                 transform='Rigid',
                 level_mm=START_MM,
                 seed=seed,
@@ -250,14 +296,8 @@ def find_start(fixed: nb.Nifti1Image, moving: nb.Nifti1Image, *, seed: int = SEE
             )
         except RuntimeError:  # ANTs gives up when the images drift apart
             continue
-        found.append((score(matrix), matrix, why))
-    if not found:
-        return shift, 'the centres of mass, unrefined'
-    best = max(found, key=lambda item: item[0])
-    trusted = found[0] if found[0][2] == header[1] else best
-    if best[0] - 1 <= (trusted[0] - 1) * (1 + BELIEF):
-        best = trusted
-    return best[1], best[2]
+        found.append((score(matrix), Start(matrix, start.words)))
+    return found
 
 
 class _Likeness:

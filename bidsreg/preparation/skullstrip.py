@@ -7,27 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nibabel as nb
 import numpy as np
 
-from bidsreg.bids.images import load_image, volume_ml
+from bidsreg.bids.images import load_image
 from bidsreg.environment import for_threads
 from bidsreg.errors import InputError
 from bidsreg.outcome import MEMORY_ADVICE, killed_error
 from bidsreg.preparation.deepbet import NO_BRAIN
 from bidsreg.preparation.masks import fit_mask
-
-#: Volumes (ml) between which the non-zero part of a stripped image must lie: wide bounds on a brain, to tell it from a
-#: whole head and from a fragment.
-PLAUSIBLE_BRAIN_ML = (300.0, 2300.0)
-#: What is smaller than this part of the bright voxels is about zero: undershoot and ringing of interpolation, noise.
-#: By judgement: above what those leave around the simulated heads of the tests; no stripped scan was in view.
-ABOUT_ZERO = 0.03
-#: The background of a stripped image is in the median smaller than this part of the bright voxels; a scan's air is not.
-#: By judgement, between the simulated heads of the tests, stripped and not.
-QUIET = 0.005
-#: The largest part of a volume's outermost voxels that may be non-zero in a stripped image: hardly any.
-LARGEST_RIM = 0.02
+from bidsreg.stripped import nonzero_mask, stripped_already
 
 
 def brain_mask(
@@ -43,7 +31,7 @@ def brain_mask(
         The image, conformed.
     mode
         ``skip`` takes the non-zero voxels; ``force`` runs deepbet (Fisch et al. 2024) in a process of its own; ``auto``
-        does the one or the other by the rule of :func:`stripped_already`.
+        does the one or the other by the rule of :func:`bidsreg.stripped.stripped_already`.
     user_mask
         A mask of the image; it wins over the mode, after :func:`bidsreg.preparation.masks.fit_mask`.
     threads
@@ -66,9 +54,10 @@ def brain_mask(
         mask, done = fit_mask(user_mask, image, of=path)
         method = f'mask given by the user: {Path(user_mask).name}' + (f', {done}' if done else '')
     else:
-        stripped, why = stripped_already(image)
+        data = np.asanyarray(image.dataobj)
+        stripped, why = stripped_already(data, image.affine)
         if mode == 'skip' or (mode == 'auto' and stripped):
-            mask = nonzero_mask(image)
+            mask = nonzero_mask(data)
             method = f'voxels that are not zero, {"as asked for" if mode == "skip" else why}'
         else:
             mask = run_deepbet(path, threads=threads)
@@ -115,50 +104,3 @@ def run_deepbet(path: str, *, threads: int = 1) -> np.ndarray:
     if done.returncode:
         raise RuntimeError(f'Brain extraction failed (return code {done.returncode}).\n{done.stderr}\n{last}')
     return np.asanyarray(load_image(out_file).dataobj) > 0
-
-
-def nonzero_mask(image: nb.Nifti1Image) -> np.ndarray:
-    """Return the largest region of an image that is not about zero, its holes filled: bool, of the image's shape.
-
-    What noise and interpolation leave around a brain that has been cut out counts as zero (:data:`ABOUT_ZERO`).
-    """
-    from scipy import ndimage
-
-    data = np.asanyarray(image.dataobj)
-    labels, count = ndimage.label(data > ABOUT_ZERO * _brightness(data))
-    if count == 0:
-        return np.zeros(image.shape, bool)
-    largest = np.bincount(labels.ravel())[1:].argmax() + 1
-    return ndimage.binary_fill_holes(labels == largest)
-
-
-def _brightness(data: np.ndarray) -> float:
-    """Return the size of what is bright in an image: of its non-zero voxels' values the 98th percentile."""
-    size = np.abs(data[data != 0])
-    return float(np.percentile(size, 98)) if size.size else 0.0
-
-
-def stripped_already(image: nb.Nifti1Image) -> tuple[bool, str]:
-    """Decide whether only the brain is left in an image, and say why.
-
-    Three things must hold: at least a tenth of the voxels are about zero and quieter than the air of a scan, and leave
-    hardly any tissue on the outermost voxels of the volume (a head has a neck); what is not zero is one region; and
-    that region is as large as a brain and not as a head (:data:`PLAUSIBLE_BRAIN_ML`).
-    """
-    data = np.asanyarray(image.dataobj)
-    bright = _brightness(data)
-    tissue = data > ABOUT_ZERO * bright
-    if tissue.mean() > 0.9 or np.median(np.abs(data[~tissue])) > QUIET * bright:
-        return False, 'as the background is not zero'
-    inner = tissue[1:-1, 1:-1, 1:-1]
-    rim = (tissue.sum() - inner.sum()) / (tissue.size - inner.size)
-    if rim > LARGEST_RIM:
-        return False, f'as tissue reaches the border of the volume ({100 * rim:.0f} % of it)'
-    region = nonzero_mask(image)
-    if (region & tissue).sum() < 0.95 * tissue.sum():
-        return False, 'as what is not zero lies in several places'
-    volume = volume_ml(region, image.affine)
-    low, high = PLAUSIBLE_BRAIN_ML
-    if not low <= volume <= high:
-        return False, f'as what is not zero has {volume:.0f} ml, which is no brain alone'
-    return True, f'as the image is stripped already (zero around one region of {volume:.0f} ml)'

@@ -144,6 +144,35 @@ def test_a_whole_run_tells_what_it_was_given(tmp_path):
     assert told['loss_history'][0]['similarity'] < plain['loss_history'][0]['similarity']
 
 
+def test_a_stripped_pair_without_masks_is_as_one_with_them(tmp_path, capsys):
+    """What is not zero is taken for the brain, which is said; a whole head is left as it is."""
+    pair = data.pair((30, 34, 30), 1, known=data.truth(1, amplitude=4.0), noise=0.0)
+    paths = pair.save(tmp_path / 'in')
+    quick = ['--set', 'levels=8:6', '--set', 'loosened=', '--affine', str(paths['affine'])]
+
+    def run(name, *more):
+        assert cli.main(arguments(paths, tmp_path / name, *quick, *more)) == 0
+        return json.loads((tmp_path / name / 'result.json').read_text()), capsys.readouterr().err
+
+    told, said = run('whole')
+    assert 'TakenForBrain' not in [event['event'] for event in told['events']]
+    assert 'skull-stripped' not in said
+    for name in ('fixed', 'moving'):
+        scan, mask = getattr(pair, name), np.asanyarray(getattr(pair, f'{name}_mask').dataobj)
+        nib.save(data.image(np.asanyarray(scan.dataobj) * mask, scan.affine), paths[name])
+    told, said = run('bare')
+    taken = [event for event in told['events'] if event['event'] == 'TakenForBrain']
+    assert [event['image'] for event in taken] == ['fixed', 'moving']
+    assert said.count('what is not zero') == 2
+    assert 'fixed_mask' not in told['inputs']
+    masks = ['--fixed-mask', str(paths['fixed_mask']), '--moving-mask', str(paths['moving_mask'])]
+    given, said = run('masked', *masks)
+    assert 'what is not zero' not in said
+    assert told['grid'] == given['grid']
+    bare, masked = (nib.load(tmp_path / name / 'warped.nii.gz').get_fdata() for name in ('bare', 'masked'))
+    assert np.corrcoef(bare.ravel(), masked.ravel())[0, 1] > 0.999
+
+
 def test_a_program_that_fails_ends_with_1(run, heads, monkeypatch, tmp_path):
     program = Pretended(heads.displacement())
 

@@ -79,6 +79,35 @@ def test_heads_in_any_position_meet(turn, shift, here, tmp_path):
     assert pair.error(nb.affines.apply_affine(start, pair.points[:, :3])).mean() < 5.0, why
 
 
+@pytest.mark.parametrize(
+    'turn',
+    [
+        pytest.param((45, 0, 0), marks=pytest.mark.slow),
+        pytest.param((0, 60, 0), marks=pytest.mark.slow),
+        pytest.param((90, 0, 0), marks=pytest.mark.slow),
+        pytest.param((0, -90, 0), marks=pytest.mark.slow),
+        pytest.param((0, 0, 120), marks=pytest.mark.slow),
+        (180, 0, 0),
+        pytest.param((0, 180, 0), marks=pytest.mark.slow),
+        pytest.param((0, 0, 180), marks=pytest.mark.slow),
+        pytest.param((-70, 50, 140), marks=pytest.mark.slow),
+    ],
+)
+def test_a_head_on_its_side_or_under_a_wrong_header_is_found(turn, here):
+    """Another axis is the nearest one: turned between the scans, or the header names the wrong axes."""
+    pair = data.pair((28, 34, 28), 1, known=data.truth(1, turn=(2, -3, 4), shift=(3, 2, -4), amplitude=0))
+    world = rigid_matrix(turn)
+    moving = data.image(np.asanyarray(pair.moving.dataobj), world @ pair.moving.affine)
+    start, why = prealign.find_start(pair.fixed, moving)
+    found = nb.affines.apply_affine(np.linalg.inv(world) @ start, pair.points[:, :3])
+    assert pair.error(found).mean() < 5.0, why
+
+
+def test_all_ways_in_which_axes_can_lie_are_tried():
+    ways = {tuple(rigid_matrix(turn)[:3, :3].round().astype(int).ravel()) for turn in [(0, 0, 0), *prealign.FAR_TURNS]}
+    assert len(ways) == len(prealign.FAR_TURNS) + 1 == 24
+
+
 @pytest.mark.slow
 def test_the_scanners_positions_are_trusted(rigid_pair, here):
     still = data.pair((44, 52, 44), 2, known=data.truth(2, turn=(1, 0, 0), shift=(0, 1, 0), amplitude=0))
