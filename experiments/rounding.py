@@ -23,6 +23,7 @@ from common import head, new_parser, row
 from scipy import ndimage
 
 from bidsreg.app.example import make_dataset, make_head
+from bidsreg.bids.images import load_image
 from bidsreg.pair.methods import PresetMethod
 from bidsreg.pair.request import PairRequest
 from bidsreg.preparation.bias import correct_bias
@@ -59,18 +60,25 @@ class Prepared:
 
     def prepare(self, brain: np.ndarray) -> None:
         """Go from the scans and the mask of the T1w to the affine."""
-        fixed, moving = nib.load(self.path('T1w.nii')), nib.load(self.path('T2w.nii'))
-        quick = {'sloppy': self.sloppy}
+        fixed, moving = load_image(self.path('T1w.nii')), load_image(self.path('T2w.nii'))
+        sloppy = self.sloppy
         nib.save(nib.Nifti1Image(brain.astype(np.uint8), fixed.affine), self.path('fixed_mask.nii'))
         with contextlib.chdir(self.folder):
-            nib.save(correct_bias('T1w.nii', 'fixed_mask.nii', **quick), 'fixed.nii')
-            rigid, _ = prealign('fixed.nii', 'T2w.nii', stage='rigid', **quick)
+            nib.save(correct_bias('T1w.nii', 'fixed_mask.nii', sloppy=sloppy), 'fixed.nii')
+            rigid, _ = prealign('fixed.nii', 'T2w.nii', stage='rigid', sloppy=sloppy)
             write_affine('rigid.txt', rigid)
             there = carried(brain, np.linalg.inv(fixed.affine) @ np.linalg.inv(rigid) @ moving.affine, moving.shape)
             nib.save(nib.Nifti1Image(there.astype(np.uint8), moving.affine), 'moving_mask.nii')
-            nib.save(correct_bias('T2w.nii', 'moving_mask.nii', **quick), 'moving.nii')
-            masks = {'fixed_mask': 'fixed_mask.nii', 'moving_mask': 'moving_mask.nii'}
-            affine, _ = prealign('fixed.nii', 'moving.nii', stage='affine', initial='rigid.txt', **masks, **quick)
+            nib.save(correct_bias('T2w.nii', 'moving_mask.nii', sloppy=sloppy), 'moving.nii')
+            affine, _ = prealign(
+                'fixed.nii',
+                'moving.nii',
+                stage='affine',
+                fixed_mask='fixed_mask.nii',
+                moving_mask='moving_mask.nii',
+                initial='rigid.txt',
+                sloppy=sloppy,
+            )
             write_affine('affine.txt', affine)
         np.save(self.path('rigid.npy'), rigid)
         np.save(self.path('affine.npy'), affine)
@@ -119,12 +127,12 @@ def measure(folder: Path, voxel: float, sloppy: bool, resolution: float) -> list
         run = Prepared(folder / name, sloppy)
         run.folder.mkdir()
         for contrast in ('T1w', 'T2w'):
-            scan = nib.load(next(dataset.glob(f'sub-*/anat/*_{contrast}.nii.gz')))
+            scan = load_image(next(dataset.glob(f'sub-*/anat/*_{contrast}.nii.gz')))
             # the scans are whole numbers: what a scanner's reconstruction had behind the point
             behind = np.random.default_rng([5, contrast == 'T2w']).uniform(-0.5, 0.5, scan.shape)
             values = stored(np.clip(np.asarray(scan.dataobj) + behind, 0, None)).astype(np.float32)
             nib.save(nib.Nifti1Image(values, scan.affine), run.path(f'{contrast}.nii'))
-        fixed = nib.load(run.path('T1w.nii'))
+        fixed = load_image(run.path('T1w.nii'))
         run.prepare(carried(true.brain, np.linalg.inv(true.affine) @ fixed.affine, fixed.shape))
         runs.append(run)
     one, other = runs

@@ -35,8 +35,9 @@ class Prealign(Step):
     ``rigid`` searches six parameters over whole heads. Several starts (the scanner's positions, and the centres of
     mass laid on each other, each with the turns of :data:`bidsreg.preparation.prealign.START_TURNS`) are tried on
     coarse copies, and so are the 23 other ways in which the axes can lie
-    (:data:`bidsreg.preparation.prealign.FAR_TURNS`); the scanner's own positions are left only for a clearly better one. ``affine`` refines
-    twelve parameters inside brain masks, which grow by :data:`bidsreg.preparation.prealign.DILATION_MM` first.
+    (:data:`bidsreg.preparation.prealign.FAR_TURNS`); the scanner's own positions are left only for a clearly better
+    one. ``affine`` refines twelve parameters inside brain masks, which grow by
+    :data:`bidsreg.preparation.prealign.DILATION_MM` first.
     """
 
     input_spec = _PrealignInputSpec
