@@ -53,6 +53,10 @@ class Preset:
     reach : float
         mm around the fixed mask in which images are still compared: the rim of the brain says where it lies, and within
         one head skull and meninges go with it.
+    outline : float
+        Everything outside of an image's mask is made so much darker than the darkest within, where 1 is from there to
+        the brightest; 0 leaves images as they are. Two brains have nothing in common outside but that it is outside,
+        and without that cerebrospinal fluid, as dark in a T1w as nothing, has no outer border.
     velocity_spacing : float
         Spacing in mm of the grid on which the velocity lives.
     velocity_smoothing : float
@@ -85,6 +89,7 @@ class Preset:
     patches: tuple[int, ...] = (1, 1, 1, 0)
     image_resolution: float = 2.0
     reach: float = 8.0
+    outline: float = 0.0
     velocity_spacing: float = 4.0
     velocity_smoothing: float = 8.0
     kernel_alpha: float = 40.0
@@ -169,6 +174,7 @@ BETWEEN = dataclasses.replace(
     beside=(('gmi', 0.1), ('lncc', 0.1)),
     levels=((8.0, 30), (4.0, 30), (3.0, 30), (2.0, 40), (1.0, 30)),
     patches=(1, 1, 1, 0, 0),
+    outline=1.0,
 )
 """The brains of two people: large deformations, folded cortex.
 

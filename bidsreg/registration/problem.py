@@ -130,9 +130,11 @@ def prepare(
     wider = [(mask, chosen.reach if fixed_mask else 0.0), *([(near_mask, chosen.reach)] if near_mask else [])]
     fixed_region, *moving_region = in_threads(lambda region: region[0].dilated(region[1]), wider, compute.at_a_time)
     lesions = here(fixed_lesion), here(moving_lesion)
+    # an outline in one image alone would be compared with a skull
+    outline = chosen.outline if fixed_mask and moving_mask else 0.0
     return Problem(
-        fixed=_standardised('fixed', _cropped(scans[0], world), mask),
-        moving=_standardised('moving', _cropped(scans[1], there), near_mask),
+        fixed=_standardised('fixed', _cropped(scans[0], world), mask, outline),
+        moving=_standardised('moving', _cropped(scans[1], there), near_mask, outline),
         fixed_mask=fixed_region,
         moving_mask=moving_region[0] if moving_region else None,
         fixed_lesion=lesions[0] and _cropped(lesions[0], world),
@@ -237,8 +239,12 @@ def _cropped(volume: Volume, points: np.ndarray) -> Volume:
     return volume.cropped(start, stop)
 
 
-def _standardised(name: str, volume: Volume, mask: Volume | None) -> Volume:
+def _standardised(name: str, volume: Volume, mask: Volume | None, outline: float) -> Volume:
+    """Return a volume scaled within its mask; what lies outside of that at minus `outline`, unless this is 0."""
     try:
-        return volume.standardised(mask)
+        scaled = volume.standardised(mask)
     except ValueError as error:
         raise ValueError(f'{name}: {error}') from error
+    if outline == 0 or mask is None:
+        return scaled
+    return Volume(scaled.data.where(mask.data > 0, -outline), scaled.grid)

@@ -73,6 +73,41 @@ def test_an_image_that_is_constant_inside_its_mask_is_refused(pair):
         prepared(pair, moving=Image(np.full_like(moving.data, 7), moving.grid))
 
 
+OUTLINED = dataclasses.replace(QUICK, outline=1.5)
+
+
+def test_an_outline_is_what_lies_outside_of_both_masks(pair):
+    masks = {'moving_mask': loaded(pair.moving_mask)}
+    plain, outlined = prepared(pair, **masks), prepared(pair, OUTLINED, **masks)
+    for end in ('fixed', 'moving'):
+        before, after = getattr(plain, end), getattr(outlined, end)
+        inside = loaded(getattr(pair, f'{end}_mask'))
+        at = np.round(inside.grid.to_voxels(after.grid.to_world(np.argwhere(after.data.numpy() < 10)))).astype(int)
+        within = inside.data[tuple(at.T)].reshape(after.data.shape) > 0
+        np.testing.assert_array_equal(after.data.numpy()[within], before.data.numpy()[within])
+        assert (~within).any()
+        assert (after.data.numpy()[~within] == -1.5).all()
+
+
+def test_with_an_outline_a_whole_head_is_as_good_as_a_stripped_one(pair):
+    whole = {
+        f'{end}{part}': loaded(getattr(pair, f'{end}{part}')) for end in ('fixed', 'moving') for part in ('', '_mask')
+    }
+    stripped = dict(whole)
+    for end in ('fixed', 'moving'):
+        image, mask = whole[end], whole[f'{end}_mask']
+        stripped[end] = Image(image.data * (mask.data > 0), image.grid)
+    one, other = (prepared(pair, OUTLINED, **ends) for ends in (whole, stripped))
+    np.testing.assert_array_equal(one.fixed.data, other.fixed.data)
+    np.testing.assert_array_equal(one.moving.data, other.moving.data)
+
+
+def test_one_mask_alone_gives_no_outline(pair):
+    plain, asked = prepared(pair), prepared(pair, OUTLINED)
+    np.testing.assert_array_equal(asked.fixed.data, plain.fixed.data)
+    np.testing.assert_array_equal(asked.moving.data, plain.moving.data)
+
+
 def test_the_volume_is_that_of_the_mask_grown_by_the_reach(pair):
     small, wide = (prepared(pair, dataclasses.replace(QUICK, reach=reach)).volume for reach in (0.0, 8.0))
     mask = loaded(pair.fixed_mask)
