@@ -17,7 +17,11 @@ from bidsreg.execution.options import (
     add_verbosity_option,
     add_work_dir_option,
 )
+from bidsreg.programs import PROGRAMS
 from bidsreg.validation import as_path
+
+#: Programs that the app does not offer.
+PEERS = tuple(name for name, program in PROGRAMS.items() if program.peer)
 
 DESCRIPTION = """\
 Compare methods of registration on your own labelled pairs of a T1w and a T2w: the paper's table.
@@ -62,8 +66,8 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--skip-missing',
         action='store_true',
-        help='leave any method out whose program is not there, and say so, as is always done with greedy, convexadam, '
-        'fireants and translations; otherwise it is an error before any work',
+        help='leave any method out whose program is not there, and say so, as is always done with translations and those '
+        f'that the app does not offer ({", ".join(PEERS)}); otherwise it is an error before any work',
     )
     group.add_argument('--reference', metavar='NAME', help='method that the others are tested against (node-mind)')
     group.add_argument(

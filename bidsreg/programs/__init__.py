@@ -6,7 +6,8 @@ into the same kind of result. The room is laid out so that a program states only
 - `base`: the contract `Program`, the class of its settings, and what happens to the answer of any program
 - `exchange`: the files that a program gets (`Workspace`) and the displacements that it leaves (`Fields`)
 - `process`: how a program is started (`run_program`), and a Python process for one that is a library (`run_python`)
-- `ants`, `niftyreg`, `greedy`, `convexadam`, `fireants`: the programs; `registry` lists them
+- `ants`, `niftyreg`, `greedy`, `convexadam`, `fireants`, `elastix`, `syntx`, `synthmorph`, `deeds`, `anatomix`,
+  `unigradicon`: the programs; `registry` lists them
 - `niftyreg_install`: where NiftyReg's binaries are looked for, and how they get there
 
 `PROGRAMS` holds them by name, `APP_PROGRAMS` those that the BIDS App offers. Names are imported on first use, and a

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bidsreg.programs.base import Program, ProgramSettings
-from bidsreg.programs.exchange import Fields, Workspace, read_voxels
+from bidsreg.programs.exchange import Fields, Workspace, bring_moving, read_voxels
 from bidsreg.programs.process import run_python
 
 BLOCK = 6
@@ -46,17 +46,14 @@ class ConvexAdam(Program[ConvexAdamSettings]):
 
     def run(self, workspace: Workspace) -> Fields:
         """Run the package in a Python process; its displacements come in voxels."""
-        from bidsreg.registration.grid import Grid
-        from bidsreg.registration.image import Image, resample
+        from bidsreg.registration.image import Image
 
-        fixed, moving = (Image.load(workspace.path(end)) for end in ('fixed', 'moving'))
-        seen = Grid(moving.grid.shape, np.linalg.inv(workspace.affine) @ moving.grid.affine)
-        Image(resample(Image(moving.data, seen), fixed.grid), fixed.grid).save(workspace.path('resampled'))
+        grid = Image.load(workspace.path('fixed')).grid
+        images = [workspace.path('fixed'), bring_moving(workspace, grid)]
         out = workspace.folder / 'displacement.npy'
         options = json.dumps(dataclasses.asdict(self.used_settings(workspace.sloppy)))
-        images = [workspace.path('fixed'), workspace.path('resampled')]
         run_python(self.name, [*images, out, str(workspace.threads), options], workspace)
-        return Fields(np.load(out) @ fixed.grid.affine[:3, :3].T.astype(np.float32))
+        return Fields(np.load(out) @ grid.affine[:3, :3].T.astype(np.float32))
 
     def child(self, words: Sequence[str]) -> int:
         """Register two files; displacements in voxels, float32, shape (X, Y, Z, 3), go to the third."""

@@ -14,6 +14,7 @@ from bidsreg.programs.events import InverseMissing, InverseSearched
 from bidsreg.registration.events import Event
 
 if TYPE_CHECKING:
+    from bidsreg.registration.grid import Grid
     from bidsreg.registration.image import Image
 
 LPS = np.array([-1, -1, 1], np.float32)
@@ -122,6 +123,27 @@ def write_pair(
     write_affine(folder / 'affine.txt', affine)
     np.savetxt(folder / 'affine.mat', affine, fmt='%.12g')
     return any(shows)
+
+
+def bring_moving(workspace: Workspace, grid: Grid, end: str = '.nii') -> Path:
+    """Write the moving image as it lies on a grid of the fixed world through the affine: for programs that take none.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where ``moving`` is; the file is written beside it.
+    grid : Grid
+        In the fixed world.
+    end : str
+        How its name ends; it begins with ``resampled``.
+    """
+    from bidsreg.registration.grid import Grid
+    from bidsreg.registration.image import Image, resample
+
+    moving, out = Image.load(workspace.path('moving')), workspace.folder / f'resampled{end}'
+    seen = Grid(moving.grid.shape, np.linalg.inv(workspace.affine) @ moving.grid.affine)
+    Image(resample(Image(moving.data, seen), grid), grid).save(out)
+    return out
 
 
 def read_voxels(path: str | Path) -> np.ndarray:

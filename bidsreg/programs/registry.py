@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from bidsreg.programs.anatomix import AnatomixConvexAdam
 from bidsreg.programs.ants import CROSS_CORRELATION, MUTUAL_INFORMATION, AntsSyn
 from bidsreg.programs.base import Program
 from bidsreg.programs.convexadam import ConvexAdam
+from bidsreg.programs.deeds import DeedsBcv
+from bidsreg.programs.elastix import Elastix
 from bidsreg.programs.fireants import FireAnts
 from bidsreg.programs.greedy import Greedy
 from bidsreg.programs.niftyreg import MIND, NMI, NiftyReg, NiftyRegVelocity
+from bidsreg.programs.synthmorph import SynthMorph
+from bidsreg.programs.syntx import Syntx
+from bidsreg.programs.unigradicon import UniGradIcon
 
 PROGRAMS: dict[str, Program] = {
     program.name: program
@@ -21,6 +27,12 @@ PROGRAMS: dict[str, Program] = {
         Greedy(),
         ConvexAdam(),
         FireAnts(),
+        Elastix(),
+        Syntx(),
+        SynthMorph(),
+        DeedsBcv(),
+        AnatomixConvexAdam(),
+        UniGradIcon(),
     )
 }
 """Every program that ``bidsreg-pair`` offers."""

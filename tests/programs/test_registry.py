@@ -24,7 +24,9 @@ def test_every_program_describes_itself():
     assert {'ants-syn', 'ants-syn-cc', 'niftyreg', 'niftyreg-vel', 'niftyreg-mind', 'niftyreg-mind-vel'} == set(
         APP_PROGRAMS
     )
-    assert {'greedy', 'convexadam', 'fireants'} == set(PROGRAMS) - set(APP_PROGRAMS)
+    peers = {'greedy', 'convexadam', 'fireants', 'elastix', 'syntx'}
+    peers |= {'synthmorph', 'deedsbcv', 'anatomix+convexadam', 'unigradicon'}
+    assert peers == set(PROGRAMS) - set(APP_PROGRAMS)
     for name, program in PROGRAMS.items():
         assert program.name == name
         assert program.description
