@@ -66,8 +66,8 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--skip-missing',
         action='store_true',
-        help='leave any method out whose program is not there, and say so, as is always done with translations and those '
-        f'that the app does not offer ({", ".join(PEERS)}); otherwise it is an error before any work',
+        help='leave any method out whose program is not there, and say so, as is always done with translations and '
+        f'with those that the app does not offer ({", ".join(PEERS)}); otherwise it is an error before any work',
     )
     group.add_argument('--reference', metavar='NAME', help='method that the others are tested against (node-mind)')
     group.add_argument(

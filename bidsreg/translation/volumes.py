@@ -16,9 +16,10 @@ from bidsreg.errors import InputError
 from bidsreg.preparation.ants import new_image
 from bidsreg.preparation.bias import correct_bias
 from bidsreg.preparation.masks import fit_mask
-from bidsreg.preparation.skullstrip import brain_mask, nonzero_mask, stripped_already
+from bidsreg.preparation.skullstrip import brain_mask
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image, resample
+from bidsreg.stripped import nonzero_mask, stripped_already
 
 #: Voxels around a brain on the grids along the world axes.
 MARGIN = 2
@@ -90,8 +91,9 @@ def read_scan(
 def _inside(path: Path, image: nb.Nifti1Image, mask: Path | None, contrast: str, threads: int) -> np.ndarray:
     if mask is not None:
         return fit_mask(str(mask), image, of=str(path))[0]
-    if stripped_already(image)[0]:
-        return nonzero_mask(image)
+    data = np.asanyarray(image.dataobj)
+    if stripped_already(data, image.affine)[0]:
+        return nonzero_mask(data)
     if contrast != 'T1w':
         raise InputError(
             f'{path}: it is not known where the brain is, and deepbet finds it in a T1w alone. Give a brain mask: '
