@@ -88,23 +88,28 @@ def by_t1w(example_t1w, tmp_path_factory):
     return run(example_t1w[0], folder / 'out', folder / 'work')[0]
 
 
-@pytest.mark.parametrize('with_inversions', [True, False])
-def test_a_unit1_is_as_good_as_a_t1w(example_t1w, by_t1w, tmp_path, with_inversions):
-    dataset = with_uni(*example_t1w, tmp_path / 'raw', with_inversions)
-    out = tmp_path / 'out'
-    error, qc = run(dataset, out, tmp_path / 'work')
-    assert error < 1.1 * by_t1w
-    assert qc['verdict']['verdict'] != 'FAIL'
+def require_told(out, qc, with_inversions) -> None:
+    """Sidecar, findings, report and table say what was taken for the T1w, and what was done to it."""
     how = 'both inversion' if with_inversions else 'set to zero'
     anat = out / 'sub-01' / 'anat'
-    assert how in json.loads(next(anat.glob('*desc-preproc_T1w.json')).read_text())['Description']
+    assert how in json.loads((anat / 'sub-01_desc-preproc_T1w.json').read_text())['Description']
     assert any(how in finding for finding in qc['t1w_findings'])
     assert how in (out / 'sub-01.html').read_text()
     rows = list(csv.DictReader((out / 'logs' / 'pairs.tsv').open(), delimiter='\t'))
-    (pair,) = [row for row in rows if row['decision'] == 'pair']
-    assert pair['t1w'].endswith('UNIT1.nii.gz')
-    assert ('both inversions' if with_inversions else 'masked') in pair['reason']
-    left = ' '.join(row['reason'] for row in rows if row['decision'] == 'left out')
-    assert ('inversion' in left) == with_inversions
-    preproc = nib.load(next(anat.glob('*desc-preproc_T1w.nii.gz'))).get_fdata()
+    (pair,) = [row for row in rows if row['decision'] == 'register']
+    assert pair['t1w'] == 'sub-01_UNIT1.nii.gz'
+    assert ('cleaned by both inversions' if with_inversions else 'its air is masked') in pair['reason']
+    left = [row['reason'] for row in rows if row['decision'] == 'left out']
+    assert len(left) == (2 if with_inversions else 0)
+    assert all('MP2RAGE' in reason for reason in left)
+    preproc = nib.load(anat / 'sub-01_desc-preproc_T1w.nii.gz').get_fdata()
     assert np.abs(preproc[:4]).mean() < 0.1 * np.percentile(preproc, 98)
+
+
+@pytest.mark.parametrize('with_inversions', [True, False])
+def test_a_unit1_is_as_good_as_a_t1w(example_t1w, by_t1w, tmp_path, with_inversions):
+    dataset = with_uni(*example_t1w, tmp_path / 'raw', with_inversions)
+    error, qc = run(dataset, tmp_path / 'out', tmp_path / 'work')
+    assert error < 1.1 * by_t1w
+    assert qc['verdict']['status'] != 'FAIL'
+    require_told(tmp_path / 'out', qc, with_inversions)
