@@ -142,11 +142,3 @@ def test_one_head_whose_headers_are_moved(plain, tmp_path, t1w, t2w, world):
     pair, expected = plain
     found = mapped(pair, tmp_path / 'x', t1w, t2w, world=world)
     assert np.linalg.norm(found - expected, axis=1).max() < SAME
-
-
-def test_a_head_whose_voxels_were_rounded(plain, tmp_path):
-    """Optimisers amplify half a step of int16, so that the maps differ; they are as near to the truth."""
-    pair = plain[0]
-    one, other = (mapped(pair, tmp_path / number, number=number, sloppy=False) for number in ('floats', 'rounded'))
-    assert np.linalg.norm(one - other, axis=1).mean() < 0.3
-    assert abs(pair.error(one).mean() - pair.error(other).mean()) < 0.1
