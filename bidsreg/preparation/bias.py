@@ -47,7 +47,7 @@ def correct_bias(path: str, mask_path: str, *, sloppy: bool = False) -> nb.Nifti
     Raises
     ------
     InputError
-        If the mask is empty or lies on another grid.
+        If the mask is empty or lies on another grid, or the image is zero everywhere inside.
     """
     image, mask = load_image(path), load_image(mask_path)
     require_same_grid(mask, image, what='Mask', path=mask_path, of=path)
@@ -57,6 +57,8 @@ def correct_bias(path: str, mask_path: str, *, sloppy: bool = False) -> nb.Nifti
     inside = np.asanyarray(where.dataobj) > 0
     if not inside.any():
         raise InputError(f'Mask {mask_path} is empty: there is no brain in {path} to correct.')
+    if not data[inside].any():
+        raise InputError(f'{path} is zero everywhere inside the mask {mask_path}: there is no brain to correct.')
     corrected = data / bias_field(data, inside, turned.affine, sloppy=sloppy)
     corrected *= data[inside].mean() / corrected[inside].mean()
     back = nb.orientations.ornt_transform(nb.orientations.axcodes2ornt('RAS'), nb.io_orientation(image.affine))

@@ -106,7 +106,7 @@ def require_told(out, qc, with_inversions) -> None:
     assert np.abs(preproc[:4]).mean() < 0.1 * np.percentile(preproc, 98)
 
 
-@pytest.mark.parametrize('with_inversions', [True])
+@pytest.mark.parametrize('with_inversions', [True, False])
 def test_a_unit1_is_as_good_as_a_t1w(example_t1w, by_t1w, tmp_path, with_inversions):
     dataset = with_uni(*example_t1w, tmp_path / 'raw', with_inversions)
     error, qc = run(dataset, tmp_path / 'out', tmp_path / 'work')

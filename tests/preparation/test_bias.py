@@ -82,3 +82,10 @@ def test_a_mask_that_does_not_fit_is_refused(biased, tmp_path, here):
     for name, words in (('other', 'voxels'), ('empty', 'empty')):
         with pytest.raises(InputError, match=words):
             correct_bias(str(biased[0] / 'scan.nii.gz'), str(tmp_path / f'{name}.nii.gz'))
+
+
+def test_an_image_without_a_brain_is_refused(biased, tmp_path):
+    scan = nb.load(biased[0] / 'scan.nii.gz')
+    nb.save(nb.Nifti1Image(np.zeros(scan.shape, np.float32), scan.affine), tmp_path / 'dark.nii.gz')
+    with pytest.raises(InputError, match='zero everywhere'):
+        correct_bias(str(tmp_path / 'dark.nii.gz'), str(biased[0] / 'mask.nii.gz'))

@@ -6,6 +6,7 @@ import nibabel as nb
 import numpy as np
 import pytest
 
+from bidsreg.errors import InputError
 from bidsreg.preparation.mp2rage import FULL_RANGE, clean_uni
 from tests import data
 
@@ -60,3 +61,34 @@ def test_inversions_of_another_grid_are_not_used(mp2rage):
     image = nb.Nifti1Image(ratio.astype(np.float32), inversions[0].affine)
     _, words = clean_uni(image, [small, small])
     assert 'told by its noise' in words
+
+
+def test_coarse_voxels_are_no_noise(mp2rage):
+    """Of a head with voxels of twice the size the brain stays whole: its folds are no noise."""
+    true, _, inside, inversions = mp2rage
+    rng = np.random.default_rng(1)
+    noise = 0.5 * np.sin(rng.uniform(0, 2 * np.pi, SHAPE))
+    coarse = np.where(inside, true, noise)[::2, ::2, ::2]
+    affine = inversions[0].affine @ np.diag([2.0, 2, 2, 1])
+    cleaned, words = clean_uni(nb.Nifti1Image(coarse.astype(np.float32), affine))
+    assert 'set to zero' in words
+    values = np.asanyarray(cleaned.dataobj) / FULL_RANGE - 0.5
+    brain = np.asanyarray(data.head(SHAPE, 1).mask.dataobj)[::2, ::2, ::2] > 0
+    np.testing.assert_allclose(values[brain], coarse[brain], atol=1e-5)
+    assert (values[:2] == -0.5).mean() > 0.9
+
+
+def test_an_image_without_noise_stays_as_it_is(mp2rage):
+    true, _, inside, inversions = mp2rage
+    quiet = np.where(inside, true, -0.5)
+    cleaned, words = clean_uni(nb.Nifti1Image(quiet.astype(np.float32), inversions[0].affine))
+    assert 'no noise' in words
+    np.testing.assert_allclose(np.asanyarray(cleaned.dataobj) / FULL_RANGE - 0.5, quiet, atol=1e-5)
+
+
+def test_noise_alone_is_refused():
+    """There is no head in it, and the remedy is said."""
+    noise = 0.5 * np.sin(np.random.default_rng(0).uniform(0, 2 * np.pi, SHAPE))
+    noise[20:24, 20:24, 20:24] = 0.3
+    with pytest.raises(InputError, match='inv-1 and inv-2'):
+        clean_uni(nb.Nifti1Image(noise.astype(np.float32), np.diag([4.0, 4, 4, 1])))
