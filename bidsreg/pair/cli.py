@@ -8,11 +8,12 @@ import errno
 import logging
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bidsreg.environment import wait_passively
+from bidsreg.execution.machine import allowed_threads
 from bidsreg.pair.destination import check_destination
 from bidsreg.pair.masks import with_brains
 from bidsreg.pair.methods import method_for, teller
@@ -22,6 +23,9 @@ from bidsreg.programs import PROGRAMS, Program
 from bidsreg.registration.errors import RegistrationError
 from bidsreg.registration.presets import PRESETS
 from bidsreg.validation import as_path
+
+if TYPE_CHECKING:
+    from bidsreg.registration import Image
 
 EPILOG = """\
 OUT/ holds, once all is done: warped.nii.gz (moving on the fixed grid), forward.h5 (brings moving data onto the fixed
@@ -117,10 +121,8 @@ def run(request: PairRequest, programs: Mapping[str, Program] = PROGRAMS) -> dic
     method = method_for(request, programs)
     check_destination(request)
 
-    from bidsreg.registration import Image
-
-    fixed, moving = Image.load(request.fixed), Image.load(request.moving)
-    inputs, taken = with_brains(fixed, moving, request.read_inputs())
+    fixed, moving, given = read(request)
+    inputs, taken = with_brains(fixed, moving, given)
     for event in taken:
         teller(sys.stderr, request.quiet)(event)
     loaded = time.perf_counter()
@@ -132,6 +134,26 @@ def run(request: PairRequest, programs: Mapping[str, Program] = PROGRAMS) -> dic
         'seed': request.seed,
     }
     return write_results(request, fixed, moving, result, facts, began, loaded)
+
+
+def read(request: PairRequest) -> tuple[Image, Image, dict[str, Any]]:
+    """Read the two images and the other inputs at the same time: to unpack them takes tenths of a second.
+
+    Raises
+    ------
+    ValueError, OSError
+        If a file cannot be read or is not what was asked for; of several the first in this order.
+    """
+    from bidsreg.registration import Image
+    from bidsreg.registration.numerics.pool import in_order
+
+    readers: tuple[Callable[[], Any], ...] = (
+        lambda: Image.load(request.fixed),
+        lambda: Image.load(request.moving),
+        request.read_inputs,
+    )
+    fixed, moving, inputs = in_order(lambda reader: reader(), readers, allowed_threads(request.threads))
+    return fixed, moving, inputs
 
 
 def main(argv: Sequence[str] | None = None, programs: Mapping[str, Program] = PROGRAMS) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from bidsreg.frame import own_frame, without_rounding
 
 if TYPE_CHECKING:
-    from bidsreg.registration import Deformation, Image, Result
+    from bidsreg.registration import Deformation, Grid, Image, Result
 
 #: Steps to which the affine is rounded while the solver works: its linear part, and its translation (mm). Together they
 #: move no point of a head by more than a few ten-thousandths of a millimetre.
@@ -37,7 +37,7 @@ class Framing:
     """
 
     def __init__(self, fixed: Image, moving: Image) -> None:
-        straight = _in_order(fixed, np.eye(4)).grid
+        _, straight = _order(fixed, np.eye(4))
         frame = own_frame(straight.affine, straight.shape)
         self.fixed, self._here = _without_rounding(fixed, frame)
         self.moving, self._there = _without_rounding(moving, frame)
@@ -75,16 +75,26 @@ class Framing:
         return dataclasses.replace(result, deformation=deformation, mask=mask)
 
 
+def _order(image: Image, frame: np.ndarray) -> tuple[np.ndarray, Grid]:
+    """Return the order of an image's axes that is RAS+ in another world, and its grid in that order there."""
+    import nibabel as nib
+
+    from bidsreg.registration import Grid
+
+    affine = frame @ image.grid.affine
+    order = nib.io_orientation(affine)
+    x, y, z = (image.data.shape[int(axis)] for axis in np.argsort(order[:, 0]))
+    return order, Grid((x, y, z), affine @ nib.orientations.inv_ornt_aff(order, image.grid.shape))
+
+
 def _in_order(image: Image, frame: np.ndarray) -> Image:
     """Return an image in another world, its voxels in RAS+ order there."""
     import nibabel as nib
 
-    from bidsreg.registration import Grid, Image
+    from bidsreg.registration import Image
 
-    affine = frame @ image.grid.affine
-    order = nib.io_orientation(affine)
-    data = np.ascontiguousarray(nib.orientations.apply_orientation(image.data, order))
-    return Image(data, Grid(data.shape, affine @ nib.orientations.inv_ornt_aff(order, image.grid.shape)))
+    order, grid = _order(image, frame)
+    return Image(np.ascontiguousarray(nib.orientations.apply_orientation(image.data, order)), grid)
 
 
 def _without_rounding(image: Image, frame: np.ndarray) -> tuple[Image, np.ndarray]:
