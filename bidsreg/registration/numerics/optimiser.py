@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from bidsreg.registration.numerics.threads import threads_given_back
+
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
@@ -84,7 +86,8 @@ class TensorwiseAdam:
         for p, momentum, square, (share, rate) in each:
             if p.grad is None:
                 continue
-            momentum.lerp_(p.grad, 1 - first)
             square.lerp_(p.grad.square().mean(), 1 - second)
             size = (square / share).sqrt_().clamp_min_(1e-30)
-            p.sub_(momentum / size * rate)
+            with threads_given_back(p.numel()):
+                momentum.lerp_(p.grad, 1 - first)
+                p.sub_(momentum / size * rate)
