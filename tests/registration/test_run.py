@@ -11,6 +11,7 @@ from bidsreg.registration import Deformation, FoldedError, Grid, Image, finish, 
 from bidsreg.registration.events import SolvedAgain, StartFitted
 from bidsreg.registration.numerics import boxes, threads
 from bidsreg.registration.numerics.inversion import InversionError, invert_displacement
+from bidsreg.registration.similarity import dataterm
 from tests import data
 from tests.heart import QUICK, before_and_after, loaded, solved
 
@@ -49,16 +50,28 @@ def test_the_answer_in_mm_does_not_depend_on_the_world_position(pair, plain):
     np.testing.assert_allclose(moved.deformation.forward, plain.deformation.forward, atol=0.05)
 
 
-def test_same_seed_same_bits_for_any_number_of_threads(pair, monkeypatch):
-    monkeypatch.setattr(threads, 'LARGE', 1)  # as for the images of whole heads
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'regularity': (('bending', 100.0),)},
+        {'similarity': 'mind-ssc', 'beside': (('gmi', 0.1), ('lncc', 0.1)), 'solver': 'midpoint'},
+    ],
+)
+def test_same_seed_same_bits_for_any_number_of_threads(pair, monkeypatch, changes):
+    # as for the images of whole heads
+    for name in ('LARGE', 'SHARED_FROM'):
+        monkeypatch.setattr(threads, name, 1)
     monkeypatch.setattr(boxes, 'BOX_SIZE', 12)
-    few = dataclasses.replace(QUICK, levels=((8.0, 5), (4.0, 5)))
+    monkeypatch.setattr(dataterm, 'COLUMN', (8, 8, 16))
+    few = dataclasses.replace(QUICK, levels=((8.0, 5), (4.0, 5)), **changes)
     one = solved(pair, few)
-    torch.set_num_threads(3)
-    more = solved(pair, few)
-    assert torch.get_num_threads() == 3
-    assert np.array_equal(one.deformation.forward, more.deformation.forward)
-    assert np.array_equal(one.deformation.inverse, more.deformation.inverse)
+    for count in (2, 4):
+        torch.set_num_threads(count)
+        more = solved(pair, few)
+        assert torch.get_num_threads() == count
+        assert np.array_equal(one.deformation.forward, more.deformation.forward)
+        assert np.array_equal(one.deformation.inverse, more.deformation.inverse)
+        assert one.evidence == more.evidence
 
 
 def test_inverse_consistency_and_no_folds(pair, plain):
