@@ -11,6 +11,7 @@ import torch
 from bidsreg.registration.grid import Grid, apply_affine
 from bidsreg.registration.image import Image
 from bidsreg.registration.numerics.compute import ON_CPU, Compute
+from bidsreg.registration.numerics.pool import in_order
 from bidsreg.registration.numerics.threads import in_threads
 from bidsreg.registration.presets import Preset
 from bidsreg.registration.volume import Volume
@@ -132,9 +133,12 @@ def prepare(
     lesions = here(fixed_lesion), here(moving_lesion)
     # an outline in one image alone would be compared with a skull
     outline = chosen.outline if fixed_mask and moving_mask else 0.0
+    named = ('fixed', _cropped(scans[0], world), mask), ('moving', _cropped(scans[1], there), near_mask)
+    # of two errors the first
+    scaled = list(in_order(lambda image: _standardised(*image, outline), named, compute.at_a_time))
     return Problem(
-        fixed=_standardised('fixed', _cropped(scans[0], world), mask, outline),
-        moving=_standardised('moving', _cropped(scans[1], there), near_mask, outline),
+        fixed=scaled[0],
+        moving=scaled[1],
         fixed_mask=fixed_region,
         moving_mask=moving_region[0] if moving_region else None,
         fixed_lesion=lesions[0] and _cropped(lesions[0], world),
