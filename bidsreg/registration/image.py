@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,8 @@ class Image:
         stream = io.BytesIO()
         image.to_stream(stream)
         with open(path, 'wb') as file:
-            file.writelines(packing.gzipped(stream.getbuffer(), threads))
+            strategy = packing.FLOATS if self.data.dtype.kind == 'f' else zlib.Z_DEFAULT_STRATEGY
+            file.writelines(packing.gzipped(stream.getbuffer(), threads, strategy))
 
     def canonical(self) -> Image:
         """Return the same voxels in the order that is closest to RAS+; none is interpolated.

@@ -24,7 +24,13 @@ them took .14 instead of .29 s for 14 MB of the field between two heads at 1 mm 
 70.7 instead of 71.1 %."""
 
 
-def gzipped(content: bytes | memoryview, threads: int = 1) -> Iterator[bytes]:
+FLOATS = zlib.Z_RLE
+"""How images of floats are packed, byte beside byte: their digits are hardly ever found again. For the warped image and
+the determinant of the same pair it took .19 instead of .57 s, and the files became 1 % smaller; a whole head .38, not
+1.14 s, and 1 % larger."""
+
+
+def gzipped(content: bytes | memoryview, threads: int = 1, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> Iterator[bytes]:
     """Yield a gzip file (RFC 1952) of one member, without a name and a time, part after part.
 
     Parameters
@@ -33,11 +39,13 @@ def gzipped(content: bytes | memoryview, threads: int = 1) -> Iterator[bytes]:
         What it holds.
     threads : int
         How many work.
+    strategy : int
+        Of zlib: what it looks for.
     """
     view = memoryview(content)
     starts = range(0, max(len(view), 1), PIECE)
     yield struct.pack('<4BIBB', 0x1F, 0x8B, zlib.DEFLATED, 0, 0, 4, 255)
-    yield from in_order(lambda a: _deflated(view[a : a + PIECE], a == starts[-1]), starts, threads)
+    yield from in_order(lambda a: _deflated(view[a : a + PIECE], a == starts[-1], strategy), starts, threads)
     yield struct.pack('<II', zlib.crc32(view), len(view) & 0xFFFFFFFF)
 
 

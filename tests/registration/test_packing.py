@@ -26,6 +26,7 @@ def test_gzip_reads_one_member(size, monkeypatch):
     assert reader.eof
     assert reader.unused_data == b''
     assert packed == b''.join(packing.gzipped(memoryview(content(size)), threads=3))
+    assert gzip.decompress(b''.join(packing.gzipped(content(size), 2, packing.FLOATS))) == content(size)
 
 
 def test_hdf5_reads_shuffled_values(tmp_path):
