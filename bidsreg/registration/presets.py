@@ -180,7 +180,8 @@ BETWEEN = dataclasses.replace(
 
 Descriptors alone stop where neighbouring tissue looks alike; what an intensity means in the whole brain, and how edges
 run together, takes them further. Weights and levels were chosen among forty settings on the simulated pairs 03-04 and
-07-08 and on four pairs of real scans of two patients (experiments/real_pairs.py).
+07-08 and on four pairs of real scans of two patients (experiments/real_pairs.py), `outline` among five values on one of
+the real ones and seen to help on another one and both simulated ones before it was kept (docs/methods.md).
 """
 
 LDDMM: dict[str, Any] = {'velocity': 'lddmm', 'time_knots': 3, 'time_steps': 2, 'learning_rate': 0.02}
