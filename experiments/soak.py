@@ -12,7 +12,7 @@ Prints what was done, and what differs; exits with 1 if anything does.
 By default a step that copies stands in the place of the registration: everything around it is real, and a pair takes a
 tenth of a second. ``--real`` registers, in voxels of 4 mm, and compares all but times and pages. FOLDER/disk is a small
 disk of its own where this user may mount one; else no disk is filled, which is said. With ``--use-plugin`` jobs of
-Slurm are cancelled, too.
+Slurm are cancelled, too, and its machines fail where this user may say so.
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ class Soak:
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log.open('ab') as log:
-            return subprocess.Popen(self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            return subprocess.Popen(self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment())
 
     def _wait(self, runs: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -248,8 +248,12 @@ class Soak:
             time.sleep(0.05)
 
     def _disturbances(self) -> list[Callable[[subprocess.Popen[bytes]], None]]:
-        fill = [self._fill] if self.may_fill and self.done['disk filled'] < FILLS else []
-        return [self._kill_run, self._kill_step, self._kill_step, *fill, *([self._cancel_job] if self.jobs else [])]
+        kinds: list[Callable[[subprocess.Popen[bytes]], None]] = [self._kill_run, self._kill_step, self._kill_step]
+        if self.may_fill and self.done['disk filled'] < FILLS:
+            kinds.append(self._fill)
+        if self.jobs:
+            kinds += [self._cancel_job, self._cancel_job, self._lose_machine]
+        return kinds
 
     def _kill_run(self, run: subprocess.Popen[bytes]) -> None:
         run.send_signal(signal.SIGKILL)
@@ -270,6 +274,17 @@ class Soak:
             subprocess.run(['scancel', self.chance.choice(numbers)], check=False)
             self.done['jobs cancelled'] += 1
 
+    def _lose_machine(self, run: subprocess.Popen[bytes]) -> None:
+        """Let the machines of the cluster fail, and come back, where this user may say so."""
+        machines = subprocess.run(
+            ['sinfo', '-h', '-o', '%N'], capture_output=True, text=True, check=False
+        ).stdout.strip()
+        set_state = ['scontrol', 'update', f'NodeName={machines}', 'Reason=soak']
+        if subprocess.run([*set_state, 'State=DOWN'], capture_output=True, check=False).returncode == 0:
+            self._wait([run], self.chance.uniform(1, 4))
+            subprocess.run([*set_state, 'State=RESUME'], capture_output=True, check=False)
+            self.done['machines lost'] += 1
+
     def _fill(self, run: subprocess.Popen[bytes]) -> None:
         """Fill the disk to the last byte, let the run go on for a while, and empty it."""
         ballast = self.place / 'ballast'
@@ -281,6 +296,11 @@ class Soak:
             self.done['disk filled'] += 1
         self._wait([run], self.chance.uniform(2, 5))
         ballast.unlink()
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of the app: jobs of a batch system look for the steps in this folder, too."""
+    return {**os.environ, 'PYTHONPATH': os.pathsep.join([str(Path(__file__).parent), os.environ.get('PYTHONPATH', '')])}
 
 
 def small_disk(place: Path, megabytes: int) -> bool:
@@ -339,7 +359,7 @@ def _soak(args: Any, folder: Path, raw: Path, mounted: bool) -> int:
         words = [*app, raw, place / 'out', 'participant', '-w', place / 'work', *more, *own]
         return [sys.executable, *map(str, words)]
 
-    subprocess.run(command(folder / 'alone'), check=True, capture_output=True)
+    subprocess.run(command(folder / 'alone'), check=True, capture_output=True, env=environment())
     plugin = ['--use-plugin', str(args.use_plugin)] if args.use_plugin else []
     place, log, alone = folder / 'disk', folder / 'runs.log', folder / 'alone' / 'out'
     soak = Soak(
@@ -362,4 +382,6 @@ def _soak(args: Any, folder: Path, raw: Path, mounted: bool) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    import soak  # under a name by which workers and jobs find the steps
+
+    sys.exit(soak.main())

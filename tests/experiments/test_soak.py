@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -61,3 +62,20 @@ def test_nothing_is_lost(tmp_path, capsys):
     said = capsys.readouterr().out
     assert 'every file is that of the undisturbed run' in said
     assert 'runs killed: ' in said
+
+
+@pytest.mark.slow  # two minutes of jobs
+@pytest.mark.skipif(
+    shutil.which('sinfo') is None
+    or 'idle' not in subprocess.run(['sinfo', '-h', '-o', '%T'], capture_output=True, text=True, check=False).stdout,
+    reason='no Slurm answers: eval "$(bash tests/execution/batch/slurm.sh env)"',
+)
+def test_nothing_is_lost_on_slurm(tmp_path, capsys):
+    plugin = tmp_path / 'slurm.yml'
+    plugin.write_text('plugin: SLURM\nplugin_args: {sbatch_args: "-t 15", poll_seconds: 0.5, grace_seconds: 15}\n')
+    words = [str(tmp_path / 'soak'), '--pairs', '4', '--minutes', '1.5', '--longest', '8', '--megabytes', '60']
+    assert soak.main([*words, '--random-seed', '3', '--use-plugin', str(plugin)]) == 0
+    said = capsys.readouterr().out
+    print(said)
+    assert 'every file is that of the undisturbed run' in said
+    assert 'jobs cancelled: ' in said
