@@ -210,11 +210,12 @@ class Soak:
         while time.monotonic() < end:
             runs = [self._start() for _ in range(self.chance.choice((1, 1, 2)))]
             self.done['two at once'] += len(runs) - 1
-            while all(run.poll() is None for run in runs) and time.monotonic() < end:
+            while not any(run.poll() == 0 for run in runs) and time.monotonic() < end:
                 self._wait(runs, self.chance.uniform(0.2, longest))
                 alive = [run for run in runs if run.poll() is None]
-                if alive:
-                    self.chance.choice(self._disturbances())(self.chance.choice(alive))
+                if not alive:
+                    break
+                self.chance.choice(self._disturbances())(self.chance.choice(alive))
             all_done = any(run.poll() == 0 for run in runs)
             for run in runs:
                 run.kill()

@@ -26,7 +26,7 @@ def test_what_the_user_has_set_stays():
     assert told == {**PASSIVE, 'OMP_WAIT_POLICY': 'active', 'HOME': '/home'}
 
 
-@pytest.mark.parametrize('module', ['bidsreg', 'bidsreg.pair', 'bidsreg.benchmark'])
+@pytest.mark.parametrize('module', ['bidsreg', 'bidsreg.pair', 'bidsreg.benchmark', 'bidsreg.translation'])
 def test_commands_start_anew_where_the_locale_has_ascii(module):
     """Once, whatever the user has set, and as they were started."""
     environ = {**os.environ, 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0', 'LC_ALL': 'C'}
@@ -59,7 +59,10 @@ class Watch:
 sys.meta_path.insert(0, Watch())
 module, _, function = sys.argv[1].partition(':')
 sys.argv[1:] = ['--help']
-getattr(importlib.import_module(module), function)()
+try:
+    getattr(importlib.import_module(module), function)()
+finally:  # a command that loads none to tell of itself
+    print('at end', json.dumps(dict(os.environ)))
 """
 
 

@@ -52,7 +52,7 @@ def test_what_is_read_arrives(tmp_path):
     assert len(done.stderr.splitlines()) == 3001
 
 
-@pytest.mark.parametrize('module', ['bidsreg', 'bidsreg.pair', 'bidsreg.benchmark'])
+@pytest.mark.parametrize('module', ['bidsreg', 'bidsreg.pair', 'bidsreg.benchmark', 'bidsreg.translation'])
 def test_the_commands_do_it(module):
     words = f'set -o pipefail; "$0" -m {module} --help | head -1'
     done = subprocess.run(['bash', '-c', words, sys.executable], cwd=ROOT, capture_output=True, check=False, text=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from bidsreg.environment import one_thread_each, wait_passively
+from bidsreg.environment import ensure_utf8, one_thread_each, wait_passively
 from bidsreg.execution import lifeline
+from bidsreg.streams import outlive_readers
 
 
 def main() -> int:
     """Run the command with this process's arguments; :func:`bidsreg.translation.cli.main` has the exit codes."""
+    ensure_utf8()
+    outlive_readers()
     lifeline.follow()
     # before libraries of numbers are loaded, with the command line
     wait_passively()

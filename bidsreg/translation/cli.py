@@ -7,7 +7,6 @@ import dataclasses
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from bidsreg import SEED, __version__
@@ -20,7 +19,7 @@ from bidsreg.execution.options import add_device_option, add_verbosity_option
 from bidsreg.execution.signals import signals_raise
 from bidsreg.translation.recipes import COST_NAMES, RECIPES, missing
 from bidsreg.translation.settings import CHOICES, SPACING, FitSettings
-from bidsreg.validation import suggestion
+from bidsreg.validation import as_path, suggestion
 
 LOGGER = logging.getLogger('bidsreg')
 
@@ -51,8 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('input', metavar='INPUT', type=Path, help='BIDS dataset, or table of scans (.tsv)')
-    parser.add_argument('output_dir', metavar='OUT', type=Path, help='folder for the model')
+    parser.add_argument('input', metavar='INPUT', type=as_path, help='BIDS dataset, or table of scans (.tsv)')
+    parser.add_argument('output_dir', metavar='OUT', type=as_path, help='folder for the model')
     parser.add_argument('--method', required=True, metavar='NAME', help=f'one of {", ".join(RECIPES)}')
     parser.add_argument('--source', required=True, metavar='CONTRAST', help='what is translated, such as T2w')
     parser.add_argument('--target', required=True, metavar='CONTRAST', help='into what, such as T1w')
@@ -78,7 +77,7 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         '-d',
         '--derivatives',
         nargs='+',
-        type=Path,
+        type=as_path,
         metavar='DIR',
         help='where brain masks are looked for (INPUT/derivatives/*)',
     )
@@ -86,10 +85,10 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_apply(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('model', metavar='MODEL', type=Path, help='model.safetensors, or the folder it is in')
-    parser.add_argument('scan', metavar='SCAN', type=Path, help='image to rewrite (NIfTI)')
-    parser.add_argument('-o', '--out', required=True, type=Path, metavar='FILE', help='image to write (NIfTI)')
-    parser.add_argument('--mask', type=Path, metavar='FILE', help='brain mask of the scan [what is not zero]')
+    parser.add_argument('model', metavar='MODEL', type=as_path, help='model.safetensors, or the folder it is in')
+    parser.add_argument('scan', metavar='SCAN', type=as_path, help='image to rewrite (NIfTI)')
+    parser.add_argument('-o', '--out', required=True, type=as_path, metavar='FILE', help='image to write (NIfTI)')
+    parser.add_argument('--mask', type=as_path, metavar='FILE', help='brain mask of the scan [what is not zero]')
     parser.add_argument(
         '--bias-correction', choices=CHOICES['bias_correction'], help='inside the brain [as the model was trained]'
     )
