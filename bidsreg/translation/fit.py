@@ -65,6 +65,7 @@ def fit(settings: FitSettings, device: str) -> Path:
     DivergedError
         If the training came upon numbers that are not finite.
     """
+    check_place(settings)
     scans = find_training_scans(settings)
     identity = {**settings.identity(), 'scans': [scan.fingerprint() for scan in scans]}
     folder = settings.output_dir
@@ -79,6 +80,22 @@ def fit(settings: FitSettings, device: str) -> Path:
         training = _begun(settings, brains, device, identity)
         _train(training, brains, identity)
     return folder / MODEL
+
+
+def check_place(settings: FitSettings) -> None:
+    """Refuse to write into the input, but for a folder of its derivatives.
+
+    Raises
+    ------
+    InputError
+        If the output lies in the dataset.
+    """
+    source, place = settings.input.resolve(), settings.output_dir.resolve()
+    derivatives = source / 'derivatives'
+    if settings.is_table or not place.is_relative_to(source):
+        return
+    if not place.is_relative_to(derivatives) or place == derivatives:
+        raise InputError(f'The output folder {settings.output_dir} lies in the dataset {source}: give another.')
 
 
 def _is_done(folder: Path, identity: Mapping[str, Any]) -> bool:
@@ -180,6 +197,8 @@ def _train(training: Training, brains: Brains, identity: Mapping[str, Any]) -> N
         last = ', '.join(f'{n} {v:.4g}' for n, v in zip(training.translator.losses, training.history[-1], strict=True))
         LOGGER.info('step %d of %d: %s', training.done, steps, last)
 
+    if training.done == steps:  # it ended between its last checkpoint and what follows that
+        save()
     with _progress('training', steps, training.done) as tell:
         training.run(tell, save)
     write_model(folder / MODEL, training.translator.generator, settings, heads)

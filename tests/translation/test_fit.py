@@ -71,7 +71,7 @@ def test_what_is_done_is_not_done_again(table, finished, monkeypatch):
     assert (finished / MODEL).stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize('at', [0, 2, 3, 4, 5])
+@pytest.mark.parametrize('at', [0, 3, 5])
 def test_a_training_that_was_interrupted_ends_with_the_same_model(table, finished, tmp_path, monkeypatch, at):
     settings = settings_for(table, tmp_path / 'out')
     once = Training._step
@@ -92,6 +92,26 @@ def test_a_training_that_was_interrupted_ends_with_the_same_model(table, finishe
     assert not read  # the scans were ready
     assert (tmp_path / 'out' / MODEL).read_bytes() == (finished / MODEL).read_bytes()
     assert (tmp_path / 'out' / 'losses.tsv').read_bytes() == (finished / 'losses.tsv').read_bytes()
+
+
+def test_an_end_after_the_last_checkpoint_leaves_nothing_out(table, finished, tmp_path, monkeypatch):
+    settings = settings_for(table, tmp_path / 'out')
+    written = fits._write_losses
+
+    def end(training):
+        if training.done == 6:
+            raise KeyboardInterrupt
+        written(training)
+
+    monkeypatch.setattr(fits, '_write_losses', end)
+    with pytest.raises(KeyboardInterrupt):
+        fit(settings, 'cpu')
+    monkeypatch.setattr(fits, '_write_losses', written)
+    monkeypatch.setattr(Training, '_step', None)
+    fit(settings, 'cpu')
+    for name in (MODEL, 'losses.tsv'):
+        assert (tmp_path / 'out' / name).read_bytes() == (finished / name).read_bytes()
+    assert (tmp_path / 'out' / 'samples' / 'step-000006.png').exists()
 
 
 @pytest.mark.slow
@@ -163,6 +183,14 @@ def test_a_broken_prepared_scan_is_made_again(table, finished, tmp_path, monkeyp
     monkeypatch.setattr(fits, '_draw', lambda *_: None)
     fit(settings, 'cpu')
     assert (tmp_path / 'out' / MODEL).read_bytes() == (finished / MODEL).read_bytes()
+
+
+def test_nothing_is_written_into_the_dataset(dataset, tmp_path):
+    for place in (dataset, dataset / 'model', dataset / 'derivatives', dataset / 'sub-01' / 'x'):
+        with pytest.raises(InputError, match='lies in the dataset'):
+            fit(settings_for(dataset, place), 'cpu')
+    fits.check_place(settings_for(dataset, dataset / 'derivatives' / 'model'))
+    fits.check_place(settings_for(dataset, tmp_path / 'out'))
 
 
 def test_one_at_a_time(table, tmp_path, monkeypatch):
