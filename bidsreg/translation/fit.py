@@ -37,6 +37,8 @@ LOGGER = logging.getLogger('bidsreg')
 MARKER, MODEL, CHECKPOINT, LOSSES = 'fit.json', 'model.safetensors', 'checkpoint.safetensors', 'losses.tsv'
 #: Folders of a training: brains made ready, and pictures.
 READY, SAMPLES = 'prepared', 'samples'
+#: How the names of all files end that are written.
+WRITTEN = ('.json', '.png', '.safetensors', '.tsv')
 WHAT = 'a prepared scan'
 
 Brains = Mapping[str, Mapping[str, Sequence[WorldBrain]]]
@@ -102,7 +104,8 @@ def _is_done(folder: Path, identity: Mapping[str, Any]) -> bool:
     """Tell whether a folder holds the finished training; refuse one that holds another, or something else."""
     if folder.is_file():
         raise InputError(f'{folder} is a file; give a folder for the model.')
-    if not folder.is_dir() or not {path.name for path in folder.iterdir()} - {PRIVATE}:
+    # what is hidden is our own, or no content
+    if not folder.is_dir() or all(path.name.startswith('.') for path in folder.iterdir()):
         return False
     marker = read_json(folder / MARKER)
     if marker is None:
@@ -121,7 +124,15 @@ def _locked(folder: Path) -> Iterator[None]:
     with PairLock() as lock:
         if not lock.take(folder / PRIVATE / 'locks' / 'fit.lock'):
             raise InputError(f'Another training is at work in {folder}; wait for it, or give another folder.')
+        clear_half_written(folder)
         yield
+
+
+def clear_half_written(folder: Path) -> None:
+    """Remove the hidden files that a training left which was killed while it wrote; none may be at work there."""
+    for path in folder.rglob('.*'):
+        if path.suffix in WRITTEN and path.is_file():
+            path.unlink()
 
 
 # ---------------------------------------------------------------------------------------------------- the scans

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from bidsreg.errors import InputError
+from bidsreg.registration.atomic import hidden_name
 from bidsreg.translation import fit as fits
 from bidsreg.translation.fit import CHECKPOINT, MARKER, MODEL, fit
 from bidsreg.translation.model import TranslationModel
@@ -183,6 +184,24 @@ def test_a_broken_prepared_scan_is_made_again(table, finished, tmp_path, monkeyp
     monkeypatch.setattr(fits, '_draw', lambda *_: None)
     fit(settings, 'cpu')
     assert (tmp_path / 'out' / MODEL).read_bytes() == (finished / MODEL).read_bytes()
+
+
+def test_what_a_killed_training_half_wrote_is_cleared_away(table, tmp_path, monkeypatch):
+    out = tmp_path / 'out'
+    out.mkdir()
+    half = [hidden_name(out / MARKER)]  # all that a training leaves which is killed at its very beginning
+    half[0].write_bytes(b'half')
+    (out / '.keep').touch()
+    monkeypatch.setattr(Training, 'run', lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        fit(settings_for(table, out), 'cpu')
+    half += [hidden_name(out / name) for name in (CHECKPOINT, 'prepared/0007.safetensors')]
+    for path in half[1:]:
+        path.write_bytes(b'half')
+    monkeypatch.setattr(Training, 'run', lambda *_: None)
+    fit(settings_for(table, out), 'cpu')
+    assert not any(path.exists() for path in half)
+    assert (out / '.keep').exists()
 
 
 def test_nothing_is_written_into_the_dataset(dataset, tmp_path):
