@@ -24,12 +24,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import head, new_parser, row
+from common import head, new_parser, row, stripped_brain
 
 from bidsreg.benchmark import judge
 from bidsreg.benchmark.files import write_json
 from bidsreg.benchmark.labels import read_label_list
-from bidsreg.preparation.skullstrip import nonzero_mask
 from bidsreg.registration import PRESETS, Deformation, Image, register
 from bidsreg.translation.fit import fit
 from bidsreg.translation.model import TranslationModel
@@ -94,20 +93,12 @@ def train(cases: Iterable[Case], recipe: Recipe, out: Path) -> dict[str, Any]:
     return json.loads((out / 'fit.json').read_text())
 
 
-def mask_of(path: Path) -> Image:
-    """Return where a skull-stripped image is not zero."""
-    import nibabel as nib
-
-    scan = Image.load(path)
-    return Image(nonzero_mask(nib.Nifti1Image(scan.data, scan.grid.affine)).astype(np.uint8), scan.grid)
-
-
 def translated(case: Case, model: Path, out: Path) -> dict[str, Any]:
     """Translate the moving image of a pair into `out`; return the CPU seconds, and how far structure moved."""
     began = time.process_time()
     mask = out.with_name(out.name.replace('.nii.gz', '_mask.nii.gz'))
     out.parent.mkdir(parents=True, exist_ok=True)
-    mask_of(case.path('moving')).save(mask)
+    stripped_brain(Image.load(case.path('moving'))).save(mask)
     facts = rewrite_scan(TranslationModel.load(model), case.path('moving'), out, mask)
     return {'translation': time.process_time() - began, 'mind': facts['MindDistance']}
 
@@ -116,7 +107,7 @@ def judged(case: Case, moving: Path, preset: str | None) -> dict[str, Any]:
     """Register a moving image (or none, without a preset), and judge what was found by the labels."""
     began = time.process_time()
     fixed = Image.load(case.path('fixed'))
-    masks: dict[str, Any] = {f'{end}_mask': mask_of(case.path(end)) for end, _ in SCANS}
+    masks: dict[str, Any] = {f'{end}_mask': stripped_brain(Image.load(case.path(end))) for end, _ in SCANS}
     found = Deformation.from_affine(np.eye(4), fixed.grid)
     if preset is not None:
         found = register(fixed, Image.load(moving), PRESETS[preset], affine=np.eye(4), **masks).deformation
