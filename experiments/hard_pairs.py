@@ -32,10 +32,11 @@ from pathlib import Path
 
 import numpy as np
 from common import least_squares_affine, new_parser
-from real_pairs import carried, grid_around
+from real_pairs import grid_around
 from scipy import ndimage as ndi
 
 from bidsreg.app.example import mprage, smooth_noise, turbo_spin_echo
+from bidsreg.benchmark.tissue import carried
 from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.preparation.prealign import prealign
 from bidsreg.registration.atomic import atomic_folder

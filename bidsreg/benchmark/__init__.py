@@ -1,4 +1,4 @@
-"""The paper's table on anybody's labelled pairs: ``bidsreg-benchmark``.
+"""The paper's table on anybody's pairs: ``bidsreg-benchmark``.
 
 The way of a benchmark, module by module:
 
@@ -6,6 +6,7 @@ The way of a benchmark, module by module:
 - :mod:`.run`: one benchmark from the plan to the tables; what is done is not done again.
 - :mod:`.case`: a pair and its files. :mod:`.cases` finds, draws and checks the pairs, out of a table
   (:mod:`.case_table`) or a BIDS dataset (:mod:`.case_bids`); :mod:`.labels` says which labels count.
+- :mod:`.labelling`: labels for scans that have none, out of tissue classes (:mod:`.tissue`) or structures.
 - :mod:`.methods`: what is compared: presets, programs, and the affine alone.
 - :mod:`.workflow`: the graph; its own nodes are thin (:mod:`.interfaces`), their work is in :mod:`.masks` and
   :mod:`.cell`.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg.benchmark.case import SUBJECTS, Case
+from bidsreg.benchmark.labelling import LabelTask, label_files
 from bidsreg.benchmark.settings import BenchmarkSettings
 from bidsreg.bids.pairs import Pair, find_pairs
 from bidsreg.bids.scans import index, list_images
@@ -49,8 +50,11 @@ def find_in_bids(settings: BenchmarkSettings) -> list[Case]:
     plan = find_pairs(app)
     if not plan.pairs:
         raise InputError(f'{settings.input} holds no subject with a T1w and a T2w.')
-    segmentations = _segmentations(app, folders, {pair.subject for pair in plan.pairs})
-    known = [_KnownPair(pair, _known_files(pair, folders, segmentations, settings.label_desc)) for pair in plan.pairs]
+    if settings.makes_labels:
+        known = [_KnownPair(pair, _labelled_files(pair, settings)) for pair in plan.pairs]
+    else:
+        there = _segmentations(app, folders, {pair.subject for pair in plan.pairs})
+        known = [_KnownPair(pair, _known_files(pair, folders, there, settings.label_desc)) for pair in plan.pairs]
     cases = (_within if settings.task == 'intra' else _between)(known)
     if not cases:
         raise InputError(
@@ -58,6 +62,34 @@ def find_in_bids(settings: BenchmarkSettings) -> list[Case]:
             f'space-T2w) or points were found for both scans in {", ".join(map(str, folders)) or "derivatives/"}.'
         )
     return cases
+
+
+def label_tasks(settings: BenchmarkSettings, cases: Iterable[Case]) -> list[LabelTask]:
+    """List what has to be labelled so that cases found by :func:`find_in_bids` have all their labels."""
+    app = Settings(bids_dir=settings.input, output_dir=settings.output_dir, derivatives=label_folders(settings))
+    wanted = {path for case in cases for path in (case.fixed_labels, case.moving_labels)}
+    files = {pair.name: (pair, _labelled_files(pair, settings)) for pair in find_pairs(app).pairs}
+    return [
+        LabelTask(
+            name=name,
+            t1w=str(pair.t1w.resolve()),
+            t2w=str(pair.t2w.resolve()),
+            fixed_labels=str(roles['fixed_labels'].resolve()),
+            moving_labels=str(roles['moving_labels'].resolve()),
+            mask=str(pair.fixed_mask.resolve()) if pair.fixed_mask else None,
+            threads=settings.omp_nthreads,
+            seed=settings.random_seed,
+        )
+        for name, (pair, roles) in files.items()
+        if wanted & {roles['fixed_labels'], roles['moving_labels']}
+    ]
+
+
+def _labelled_files(pair: Pair, settings: BenchmarkSettings) -> dict[str, Path]:
+    """Return the masks of a pair, and where its labels will be."""
+    masks = {'fixed_mask': pair.fixed_mask, 'moving_mask': pair.moving_mask}
+    known = {role: path for role, path in masks.items() if path is not None}
+    return known | label_files(settings.output_dir, settings.label_with, pair.name)
 
 
 def label_folders(settings: BenchmarkSettings) -> tuple[Path, ...]:

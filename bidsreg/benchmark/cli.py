@@ -24,7 +24,7 @@ from bidsreg.validation import as_path
 PEERS = tuple(name for name, program in PROGRAMS.items() if program.peer)
 
 DESCRIPTION = """\
-Compare methods of registration on your own labelled pairs of a T1w and a T2w: the paper's table.
+Compare methods of registration on your own pairs of a T1w and a T2w: the paper's table.
 
 INPUT is a BIDS dataset with label images (*_dseg.nii.gz) in its derivatives, or a table (.tsv) with the columns fixed
 and moving, and any of fixed_labels, moving_labels, fixed_mask, moving_mask and points, with paths relative to it.
@@ -88,6 +88,13 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
         type=as_path,
         metavar='FILE',
         help='TSV with index and name of the labels (the 32 of SynthSeg)',
+    )
+    group.add_argument(
+        '--label-with',
+        choices=CHOICES['label_with'],
+        help='label scans that have no labels: atropos, three tissue classes of the T1w, carried to the T2w; '
+        'samseg, the structures of each scan (pip install samseg, in its own environment: see docs/benchmark.md). What '
+        'a program says is no truth (none)',
     )
     group.add_argument('--label-desc', metavar='DESC', help='which label images, where a scan has several desc-*')
     group.add_argument(

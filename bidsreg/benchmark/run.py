@@ -17,7 +17,7 @@ from bidsreg.benchmark.case import Case
 from bidsreg.benchmark.cases import check_cases, find_cases
 from bidsreg.benchmark.files import write_json
 from bidsreg.benchmark.folds import check_folds, deal, describe
-from bidsreg.benchmark.labels import read_label_list
+from bidsreg.benchmark.labelling import FOLDER, LABELLERS, make_labels
 from bidsreg.benchmark.methods import Method, note_on_forms, resolve, resolve_all, usable
 from bidsreg.benchmark.results import (
     LABEL_COLUMNS,
@@ -69,9 +69,11 @@ def run(settings: BenchmarkSettings) -> int:
         When the input cannot be used; nothing was done then.
     """
     with to_console(settings.verbose):
-        labels = read_label_list(settings.labels)
+        labels = settings.label_names()
         methods = resolve_all(settings.methods, settings.task)
         resolve(settings.reference, settings.task, option='--reference')
+        if settings.makes_labels and (why := LABELLERS[settings.label_with].missing()):
+            raise InputError(f'--label-with {settings.label_with}: {why}')
         read_plugin(settings.use_plugin)
         check_device(settings)
         check_folders(settings)
@@ -81,15 +83,56 @@ def run(settings: BenchmarkSettings) -> int:
         cases = find_cases(settings)
         identity = settings.identity(case.identity() for case in cases)
         check_output(settings.output_dir, identity)
-        alike = settings.task == 'intra' and settings.prealign == 'affine'
-        check_cases(cases, labels, need_moving_mask=not alike)
-        if any(method.translation for method in methods):
-            check_folds(deal(cases, settings.folds, settings.seed), cases)
+        if not settings.makes_labels:
+            check_known(settings, cases, labels, methods)
         prepare_work_folder(settings.work_dir, settings.shared_work_dir)
         check_writable({'output': settings.output_dir, 'work': settings.work_dir})
         logs = settings.output_dir / 'logs' / new_run_uuid()
         with to_file(logs / 'benchmark.log'), _lock(settings), signals_raise():
+            if settings.makes_labels:
+                cases, unlabelled = label(settings, cases)
+                notes = (*notes, *unlabelled)
+                check_known(settings, cases, labels, methods)
             return BenchmarkRun(settings, cases, methods, notes, labels, identity, logs).go()
+
+
+def check_known(
+    settings: BenchmarkSettings, cases: Sequence[Case], labels: Mapping[int, str], methods: Sequence[Method]
+) -> None:
+    """Check every file of the pairs, and that methods that translate can be trained on the subjects that are left.
+
+    Raises
+    ------
+    InputError
+        See :func:`check_cases` and :func:`check_folds`.
+    """
+    alike = settings.task == 'intra' and settings.prealign == 'affine'
+    check_cases(cases, labels, need_moving_mask=not alike)
+    if any(method.translation for method in methods):
+        check_folds(deal(cases, settings.folds, settings.seed), cases)
+
+
+def label(settings: BenchmarkSettings, cases: Sequence[Case]) -> tuple[tuple[Case, ...], tuple[str, ...]]:
+    """Label what has no labels.
+
+    Returns
+    -------
+    cases, notes
+        The pairs that have all their labels, and a line about each pair of scans that could not be labelled.
+
+    Raises
+    ------
+    InputError
+        If no pair is left.
+    """
+    from bidsreg.benchmark.case_bids import label_tasks
+
+    failed = make_labels(settings.label_with, label_tasks(settings, cases))
+    notes = tuple(f'Left out, as it could not be labelled: {name}: {why}' for name, why in failed.items())
+    done = tuple(case for case in cases if all(path.is_file() for path in case.files().values()))
+    if not done:
+        raise InputError('No pair could be labelled. ' + ' '.join(notes))
+    return done, notes
 
 
 def check_folders(settings: BenchmarkSettings) -> None:
@@ -125,7 +168,7 @@ def check_output(folder: Path, identity: Mapping[str, Any]) -> None:
         raise InputError(f'{folder} is a file; give a folder for the results.')
     marker = read_cell(folder / MARKER)
     if marker is None:
-        if {path.name for path in folder.iterdir()} - {PRIVATE, 'logs'}:
+        if {path.name for path in folder.iterdir()} - {PRIVATE, 'logs', FOLDER}:
             raise InputError(f'{folder} is not empty, and no folder of a benchmark: give another.')
         return
     before = marker.get('identity', {})
@@ -363,7 +406,11 @@ class BenchmarkRun:
     def _title(self) -> str:
         kind = {'inter': 'T1w to T2w, two people', 'intra': 'T1w to T2w, one head'}[self.settings.task]
         count = f'{len(self.cases)} pair{"s" if len(self.cases) > 1 else ""}'
-        return f'{kind}: {count} of {self.settings.input.name}'
+        return f'{kind}: {count} of {self.settings.input.name}{self._no_truth()}'
+
+    def _no_truth(self) -> str:
+        """Say in the title that labels were made, by whom; nothing where they are files."""
+        return f'; labels are no truth: {self.settings.label_caption()}' if self.settings.makes_labels else ''
 
     def _copy_fixed_example(self) -> None:
         """Put the images that the panels are compared with beside them."""
@@ -386,7 +433,7 @@ class BenchmarkRun:
             'Processes at once': {str(self.settings.nprocs // self.settings.omp_nthreads or 1)},
             'Bias correction': {self.settings.bias_correction},
             'Prealignment': {self.settings.prealign},
-            'Labels': {f'{len(self.labels)} of {self.settings.labels or "SynthSeg"}'},
+            'Labels': {f'{len(self.labels)} {self.settings.label_caption()}'},
             'Versions': versions | {f'Python {platform.python_version()}'},
         }
         if self.settings.sloppy:

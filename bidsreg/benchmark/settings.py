@@ -11,6 +11,7 @@ from typing import Any
 
 from bidsreg import LARGEST_SEED, SEED, __version__
 from bidsreg.benchmark.folds import FOLDS
+from bidsreg.benchmark.labelling import LABELLERS
 from bidsreg.benchmark.labels import read_label_list
 from bidsreg.errors import InputError
 from bidsreg.execution.settings import ExecutionSettings
@@ -20,6 +21,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     'task': ('inter', 'intra'),
     'bias_correction': ('n4', 'none'),
     'prealign': ('affine', 'none'),
+    'label_with': ('none', *LABELLERS),
 }
 #: Pairs drawn between people unless told otherwise: all ordered pairs grow with the square of the subjects.
 INTER_PAIRS = 20
@@ -47,6 +49,8 @@ class BenchmarkSettings(ExecutionSettings):
         List of labels with names; ``None``: the 32 of SynthSeg.
     label_desc : str or None
         ``desc`` of the label images to take where a scan has several.
+    label_with : str
+        What labels scans that have none, see :mod:`bidsreg.benchmark.labelling`; ``none``: labels are files.
     derivatives : tuple of Path
         Where labels, masks and points are looked for; empty: ``derivatives/*`` of a BIDS dataset.
     bias_correction, prealign : str
@@ -78,6 +82,7 @@ class BenchmarkSettings(ExecutionSettings):
     seed: int = SEED
     labels: Path | None = None
     label_desc: str | None = None
+    label_with: str = 'none'
     derivatives: tuple[Path, ...] = ()
     bias_correction: str = 'n4'
     prealign: str = 'affine'
@@ -97,6 +102,28 @@ class BenchmarkSettings(ExecutionSettings):
         check_positive(self, ('translation_steps',))
         if self.folds < 2:
             raise InputError(f'--folds must be at least 2, not {self.folds}.')
+        if self.makes_labels:
+            self._check_labelling()
+
+    def _check_labelling(self) -> None:
+        for option, given in (('--labels', self.labels), ('--label-desc', self.label_desc)):
+            if given is not None:
+                raise InputError(f'--label-with {self.label_with} brings its own labels: leave {option} out.')
+        if self.is_table:
+            raise InputError(f'--label-with {self.label_with} wants a BIDS dataset: it needs the T1w beside each T2w.')
+
+    @property
+    def makes_labels(self) -> bool:
+        """Tell whether labels are made here, not read."""
+        return self.label_with != 'none'
+
+    def label_names(self) -> dict[int, str]:
+        """Return the names of the labels that count, by value; see :func:`read_label_list`."""
+        return LABELLERS[self.label_with].names() if self.makes_labels else read_label_list(self.labels)
+
+    def label_caption(self) -> str:
+        """Say where the labels come from."""
+        return LABELLERS[self.label_with].caption if self.makes_labels else f'of {self.labels or "SynthSeg"}'
 
     @property
     def translating(self) -> dict[str, Any]:
@@ -130,12 +157,12 @@ class BenchmarkSettings(ExecutionSettings):
         pairs
             The pairs, see :meth:`bidsreg.benchmark.case.Case.identity`.
         """
-        names = ('task', 'bias_correction', 'prealign', 'random_seed', 'sloppy')
+        names = ('task', 'bias_correction', 'prealign', 'label_with', 'random_seed', 'sloppy')
         return {
             'version': __version__,
             'input': str(self.input),
             **{name: getattr(self, name) for name in names},
-            'labels': {str(value): name for value, name in read_label_list(self.labels).items()},
+            'labels': {str(value): name for value, name in self.label_names().items()},
             'pairs': list(pairs),
         }
 

@@ -6,7 +6,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 import real_pairs
-from scipy import ndimage as ndi
 
 from bidsreg.benchmark.labels import read_label_list
 from bidsreg.preparation.affine import rigid_matrix
@@ -33,31 +32,6 @@ def write_scans(folder):
 def blob(grid, centre, radius):
     away = np.linalg.norm(grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1)) - centre, axis=-1)
     return (away < radius).astype(np.uint8)
-
-
-def test_classes_go_from_dark_to_bright_and_vessels_make_none():
-    rng = np.random.default_rng(0)
-    truth = ndi.zoom(rng.integers(1, 4, (6, 6, 6)), 4, order=0)
-    values = np.array([0, 20, 60, 100])[truth] + rng.normal(0, 3, truth.shape)
-    values[:2, :2, :2] = 3000
-    inside = np.ones(truth.shape, bool)
-    inside[-4:] = False
-    found = real_pairs.tissue_classes(Image(values.astype(np.float32), Grid(truth.shape, np.eye(4))), inside)
-    assert not found.data[~inside].any()
-    assert (found.data == truth)[inside].mean() > 0.98
-
-
-def test_labels_are_carried_by_weight():
-    grid = Grid((20, 20, 20), np.diag([1, 1, 3, 1.0]))
-    labels = Image(blob(grid, (9, 9, 27), 8) + blob(grid, (9, 9, 27), 5), grid)
-    same = real_pairs.carried_labels(labels, np.eye(4), grid)
-    np.testing.assert_array_equal(same, labels.data)
-    fine = grid.covering(np.full(3, 1.0))
-    moved = real_pairs.carried_labels(labels, rigid_matrix((0, 0, 0), (2, -1, 4)), fine)
-    assert set(np.unique(moved)) == {0, 1, 2}
-    assert (moved > 0).sum() == pytest.approx(3 * (labels.data > 0).sum(), rel=0.1)
-    # the matrix leads from the fine grid to the labels: what is at x there is at x - shift here
-    np.testing.assert_allclose(fine.to_world(np.argwhere(moved == 2).mean(0)), (7, 10, 23), atol=0.3)
 
 
 def test_both_ends_show_the_same_places_on_one_grid(tmp_path):
