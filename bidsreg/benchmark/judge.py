@@ -26,6 +26,12 @@ SDlogJ
     Standard deviation of the natural logarithm of the determinant (central differences) over all voxels of the mask,
     the determinant clipped to [1e-9, 1e9]: a folded voxel counts with log 1e-9. (Learn2Reg's own script adds 3 to the
     determinant before it takes the logarithm.)
+Scan-rescan consistency
+    Needs no labels, but two sessions of one person. Maps from the first session's T1w to the second one's are found
+    from T1w to T1w, from T2w to T2w and from T1w to T2w, the last two brought between the T1w by each session's own
+    rigid. They should lead every point to one place: the distance between the ends of two of them, its mean over points
+    of the brain and over the three twos. It punishes what contrast and noise do to a method, and what the rigids miss;
+    it rewards a method that does nothing, so look at other measures, too.
 Inverse consistency error
     Distance between a point of the mask and where the field and then its inverse take it: mean over voxels.
 """
@@ -33,7 +39,7 @@ Inverse consistency error
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -227,6 +233,33 @@ def percent_worse(points: np.ndarray, found: Deformation) -> float:
     """
     before = point_errors(points, Deformation.from_affine(found.affine, found.grid))
     return 100 * float((point_errors(points, found) > before + ROUND_OFF_MM).mean())
+
+
+def consistency(ends: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Measure how far apart several maps take the same points: see scan-rescan consistency above.
+
+    Parameters
+    ----------
+    ends : mapping of str to ndarray, shape (N, 3)
+        Where each map takes the same N points, world mm; two maps at least.
+
+    Returns
+    -------
+    dict
+        ``mean`` (mm): over points and over each two maps; and for each two maps, ``ONE | OTHER``, the mean over points.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two maps.
+    """
+    if len(ends) < 2:
+        raise ValueError('consistency needs two maps at least')
+    apart = {
+        f'{one} | {other}': float(np.linalg.norm(ends[one] - ends[other], axis=1).mean())
+        for one, other in combinations(ends, 2)
+    }
+    return {'mean': float(np.mean(list(apart.values()))), **apart}
 
 
 # ---------------------------------------------------------------------------------------------------- the field

@@ -109,7 +109,7 @@ def paper_table(
     filled = [(name, tuple(lines)) for name, lines in rows.items() if lines]
     if DICE in shown:
         filled.append((PUBLISHED_GROUP, tuple(_published(shown, len(columns)))))
-    below = (*_explain(judged_by, reference, tests, pairs), *notes)
+    below = (*_not_first(best, shown, methods), *_explain(judged_by, reference, tests, pairs), *notes)
     return Table(title, tuple(columns), tuple(filled), below, _failures(results))
 
 
@@ -127,6 +127,17 @@ def _best(done: pd.DataFrame, shown: Iterable[Measure]) -> dict[str, set[str]]:
         top = means[means >= means.max() - 1e-12]
         best[measure.key] = set(top.index) if 0 < len(top) < len(means) else set()
     return best
+
+
+def _not_first(best: Mapping[str, set[str]], shown: Iterable[Measure], methods: Iterable[Method]) -> list[str]:
+    """Say, before all else, in which measures no preset is first, and who is; empty where there is none of either."""
+    ours = {method.name for method in methods if method.is_ours}
+    lost = [
+        f'{measure.heading} ({", ".join(sorted(best[measure.key]))})'
+        for measure in shown
+        if best[measure.key] and not best[measure.key] & ours
+    ]
+    return [f'No preset of bidsreg is first in: {"; ".join(lost)}.'] if ours and lost else []
 
 
 def _mean(values: pd.Series, measure: Measure) -> str:

@@ -327,3 +327,11 @@ def test_the_mask_may_lie_on_another_grid_than_the_field():
     inside = judge.mask_on(field_grid, Image(brain, Grid(brain.shape, np.eye(4))))
     assert inside.dtype == bool
     assert {tuple(v) for v in np.argwhere(inside)} == set(itertools.product((2, 3), repeat=3))
+
+
+def test_consistency_is_the_mean_distance_of_each_two_ends():
+    points = np.zeros((4, 3))
+    numbers = judge.consistency({'a': points, 'b': points + np.array([3, 4, 0]), 'c': points})
+    assert numbers == {'mean': pytest.approx(10 / 3), 'a | b': 5.0, 'a | c': 0.0, 'b | c': 5.0}
+    with pytest.raises(ValueError, match='two maps'):
+        judge.consistency({'a': points})

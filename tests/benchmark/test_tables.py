@@ -92,3 +92,17 @@ def test_equal_numbers_have_no_spread():
     cells[0]['dice_mean'] = 0.3
     table = paper_table(results_table(cells), METHODS[:1], 'node-mind', title='T')
     assert row_of(table, 'affine')['DSC (%) ↑'].text == '30.00'
+
+
+def test_where_no_preset_is_first_is_said_first(results):
+    def lost(table):
+        return [note for note in paper_table(table, METHODS, 'node-mind', title='T').notes if 'No preset' in note]
+
+    assert not any('DSC' in note for note in lost(results))
+    changed = results.copy()
+    changed.loc[changed['method'] == 'ants-syn', 'dice_mean'] = 0.95
+    (said,) = lost(changed)
+    assert 'DSC (%) (ants-syn)' in said
+    notes = paper_table(changed, METHODS, 'node-mind', title='T').notes
+    assert notes[0] == said
+    assert not any('No preset' in note for note in paper_table(changed, METHODS[:2], 'affine', title='T').notes)
