@@ -48,6 +48,8 @@ OTHERS |= {'--initk', '--insrcgeom', '--outm3z'}
 #: Of Docker, Podman, buildah and Apptainer.
 OTHERS |= {'--build-arg', '--cleanenv', '--containall', '--device', '--entrypoint', '--format', '--gpus', '--network'}
 OTHERS |= {'--no-home', '--nv', '--read-only', '--rm', '--tmpfs'}
+#: Of SAMSEG's run_samseg.
+OTHERS |= {'--pallidum-separate'}
 #: Of the scripts in experiments/.
 OTHERS |= {'--factors', '--judged', '--people', '--plot'}
 #: Our programs: every command line of theirs is read by their own parsers.
