@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import typing
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import nibabel as nb
 import numpy as np
 
 from bidsreg.bids.images import corner_distance
-from bidsreg.bids.nifti import UnreadableError, one_line, open_nifti
+from bidsreg.bids.nifti import NiftiFile, UnreadableError, check_whole, one_line, open_nifti
 from bidsreg.errors import InputError
 
 #: Corners of the image may move this far (mm) when a sheared affine is made orthonormal.
@@ -139,14 +137,15 @@ def load_sane(path: str | os.PathLike) -> nb.Nifti1Image:
     Raises
     ------
     InputError
-        When header or data cannot be used: everything :func:`check_header` finds, truncated files, voxels of the head
-        that are not finite, and an image that is the same everywhere.
+        When header or data cannot be used: everything :func:`check_header` finds, files that are truncated, fail their
+        checksum or are longer than their header says, voxels of the head that are not finite, and an image that is the
+        same everywhere.
 
     """
     report = check_header(path)
     if report.errors:
         raise InputError(f'{path}: ' + '; '.join(report.errors))
-    data = _read_data(open_nifti(path).dataobj, path).reshape(report.shape)
+    data = _read_data(open_nifti(path), path).reshape(report.shape)
     image = nb.Nifti1Image(data, report.affine, dtype=data.dtype)
     image.header.set_xyzt_units('mm')
     image.set_sform(report.affine, 1)
@@ -271,12 +270,13 @@ def _geometry_findings(report: HeaderReport) -> list[str]:
     return findings
 
 
-def _read_data(dataobj: nb.arrayproxy.ArrayLike, path: str | os.PathLike) -> np.ndarray:
-    """Read the voxels and make sure that they are an image."""
+def _read_data(opened: NiftiFile, path: str | os.PathLike) -> np.ndarray:
+    """Read the voxels, and the file to its end, and make sure that they are an image."""
     try:
-        data = np.asanyarray(dataobj)
-    except (OSError, EOFError, ValueError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f'{path}: is truncated or damaged ({one_line(error)}): copy it again') from error
+        check_whole(path, opened)
+    except UnreadableError as error:
+        raise InputError(f'{path}: {error}') from error
+    data = np.asanyarray(opened.dataobj)
     if data.dtype.kind not in 'iu' or data.dtype.itemsize > 4:
         data = _without_holes(_as_float32(data, path), path)
     if data.min() == data.max():

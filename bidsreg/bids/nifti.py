@@ -10,7 +10,8 @@ from pathlib import Path
 import nibabel as nb
 import numpy as np
 
-GZIP = b'\x1f\x8b'
+from bidsreg.registration.integrity import GZIP, DamagedError, check_size, content_size
+
 #: Files as small as this may stand for content that is elsewhere; the smallest NIfTI header is larger.
 POINTER_BYTES = 340
 #: Bytes before the voxels of a file that holds header and voxels, by the size of its header.
@@ -79,6 +80,24 @@ def open_nifti(path: str | os.PathLike) -> NiftiFile:
         raise UnreadableError(f'has a header that cannot be decoded ({one_line(error)}): convert it again') from error
     except Exception as error:  # whatever nibabel, gzip or the file system makes of a broken file
         raise UnreadableError(f'cannot be read as NIfTI ({one_line(error)}): copy or convert it again') from error
+
+
+def check_whole(path: str | os.PathLike, opened: NiftiFile) -> None:
+    """Read a file to its end: checksum and length of what is compressed, and the size that its header promises.
+
+    Raises
+    ------
+    UnreadableError
+        With the reason in a few words, and the remedy.
+    """
+    try:
+        size = content_size(Path(path))
+        if not Path(path).name.endswith(MGH):  # FreeSurfer writes parameters of the scan behind the voxels
+            check_size(size, typing.cast(nb.arrayproxy.ArrayProxy, opened.dataobj))
+    except DamagedError as error:
+        raise UnreadableError(str(error)) from error
+    except OSError as error:
+        raise UnreadableError(f'cannot be read to its end ({one_line(error)}): copy it again') from error
 
 
 def one_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from bidsreg.bids.headers import check_header, head_of
 from bidsreg.bids.images import volume_ml, voxel_order
-from bidsreg.bids.nifti import open_nifti
+from bidsreg.bids.nifti import UnreadableError, check_whole, open_nifti
 from bidsreg.errors import InputError
 from bidsreg.preparation.grids import describe_grid, require_same_grid
 
@@ -41,7 +41,11 @@ def read_mask(path: str | os.PathLike) -> nb.Nifti1Image:
     if report.errors:
         raise InputError(f'Brain mask {path} {"; ".join(report.errors)}.')
     try:
-        data = np.asanyarray(open_nifti(path).dataobj).reshape(report.shape)
+        opened = open_nifti(path)
+        check_whole(path, opened)
+        data = np.asanyarray(opened.dataobj).reshape(report.shape)
+    except UnreadableError as error:
+        raise InputError(f'Brain mask {path} {error}.') from error
     except Exception as error:
         raise InputError(f'Brain mask {path} cannot be read: {error}') from error
     values = np.unique(data)

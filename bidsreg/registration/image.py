@@ -6,13 +6,14 @@ import io
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
 
 from bidsreg.registration import packing
 from bidsreg.registration.grid import Grid
+from bidsreg.registration.integrity import DamagedError, check_size, content_size
 
 FWHM = 2 * np.sqrt(2 * np.log(2))
 LEAST_SIGMA = 0.1
@@ -54,14 +55,20 @@ class Image:
         Raises
         ------
         ValueError
-            If the file cannot be read whole, is not three-dimensional or holds NaN or infinite values.
+            If the file cannot be read whole, fails its checksum, is longer or shorter than its header says, is not
+            three-dimensional or holds NaN or infinite values.
         """
         path = Path(path)
         try:
+            size = content_size(path)
             image: Any = nib.load(path)
+            if isinstance(image, nib.Nifti1Image):
+                check_size(size, cast(nib.arrayproxy.ArrayProxy, image.dataobj))
             data: np.ndarray = np.asarray(np.asanyarray(image.dataobj), dtype=dtype)
         except FileNotFoundError:
             raise ValueError(f'{path}: there is no such file') from None
+        except DamagedError as error:
+            raise ValueError(f'{path}: {error}') from error
         except MemoryError:
             raise
         except Exception as error:
