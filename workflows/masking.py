@@ -10,7 +10,7 @@ from nipype.pipeline import engine as pe
 from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.bias import N4
 from bidsreg.interfaces.conform import Conform
-from bidsreg.interfaces.skullstrip import BrainMask
+from bidsreg.interfaces.skullstrip import BrainMask, SecondMask
 from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes
 
 
@@ -19,6 +19,7 @@ def init_masking_wf(
     skull_strip: str = 'auto',
     bias_correction: str = 'n4',
     is_uni: bool = False,
+    user_mask: bool = False,
     sloppy: bool = False,
     omp_nthreads: int = 1,
     shape: Sequence[int] = TYPICAL_SHAPE,
@@ -35,6 +36,8 @@ def init_masking_wf(
         ``n4`` or ``none``.
     is_uni
         The T1w is the ``UNIT1`` of an MP2RAGE, whose air is full of noise.
+    user_mask
+        The user gives a mask: another one is found as without it, for the quality control to compare the two.
     sloppy
         Fewer iterations of N4, for trying things out.
     omp_nthreads
@@ -63,6 +66,8 @@ def init_masking_wf(
         The image without its bias field.
     method
         Words that say how the mask came about.
+    second_mask, second_mask_method
+        With ``user_mask``: the mask that is found without it, empty where none is, and how that came about.
     findings
         Texts that say what is unusual about the header.
     skull_stripped
@@ -73,7 +78,19 @@ def init_masking_wf(
     workflow = pe.Workflow(name=name)
     inputnode = pe.Node(niu.IdentityInterface(fields=['in_file', 'user_mask', 'inversions']), name='inputnode')
     outputnode = pe.Node(
-        niu.IdentityInterface(fields=['image', 'mask', 'preproc', 'method', 'findings', 'skull_stripped', 'seconds']),
+        niu.IdentityInterface(
+            fields=[
+                'image',
+                'mask',
+                'preproc',
+                'method',
+                'second_mask',
+                'second_mask_method',
+                'findings',
+                'skull_stripped',
+                'seconds',
+            ]
+        ),
         name='outputnode',
     )
     conform = pe.Node(Conform(is_uni=is_uni), name='conform', mem_gb=gigabytes('conform', shape))
@@ -86,7 +103,8 @@ def init_masking_wf(
         mem_gb=gigabytes('brain_mask', shape),
     )
     n4 = pe.Node(N4(method=bias_correction, sloppy=sloppy), name='n4', mem_gb=gigabytes('n4', shape))
-    timing = pe.Node(Timing(['conform', 'brain_mask', 'n4']), name='timing', run_without_submitting=True)
+    steps = ['conform', 'brain_mask', 'n4', *(['second_mask'] if user_mask else [])]
+    timing = pe.Node(Timing(steps), name='timing', run_without_submitting=True)
     workflow.connect([
         (inputnode, conform, [('in_file', 'in_file'), ('inversions', 'inversions')]),
         (inputnode, brain_mask, [('user_mask', 'user_mask')]),
@@ -105,4 +123,17 @@ def init_masking_wf(
         (n4, outputnode, [('out_file', 'preproc')]),
         (timing, outputnode, [('seconds', 'seconds')]),
     ])  # fmt:skip
+    if user_mask:
+        second_mask = pe.Node(
+            # "skip" would take a whole head
+            SecondMask(mode='auto' if skull_strip == 'skip' else skull_strip, num_threads=omp_nthreads),
+            name='second_mask',
+            n_procs=omp_nthreads,
+            mem_gb=gigabytes('brain_mask', shape),
+        )
+        workflow.connect([
+            (conform, second_mask, [('out_file', 'in_file')]),
+            (second_mask, timing, [('seconds', 'second_mask')]),
+            (second_mask, outputnode, [('out_mask', 'second_mask'), ('method', 'second_mask_method')]),
+        ])  # fmt:skip
     return workflow

@@ -60,6 +60,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
         skull_strip=settings.skull_strip,
         bias_correction=settings.bias_correction,
         is_uni=pair.is_uni,
+        user_mask=pair.fixed_mask is not None,
         sloppy=settings.sloppy,
         omp_nthreads=settings.omp_nthreads,
         shape=shapes['fixed_shape'],
@@ -115,6 +116,8 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
             ('outputnode.method', 'inputnode.mask_method'),
             ('outputnode.findings', 'inputnode.t1w_findings'),
             ('outputnode.skull_stripped', 'inputnode.t1w_skull_stripped'),
+            *([(f'outputnode.{name}', f'inputnode.{name}') for name in ('second_mask', 'second_mask_method')]
+              if pair.fixed_mask else []),
         ]),
         (prealign_wf, quality_wf, [
             ('outputnode.preproc', 'inputnode.moving'),

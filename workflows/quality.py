@@ -15,7 +15,7 @@ from bidsreg.reports.pictures import PICTURES
 from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, picture_gigabytes
 
 #: Optional inputs of the graph, which it passes on to the facts.
-OPTIONAL = ('rigid', *NOTES)
+OPTIONAL = ('rigid', 'second_mask', *NOTES)
 
 
 def init_quality_wf(
@@ -51,8 +51,8 @@ def init_quality_wf(
         the grid of the T1w.
     result
         ``result.json`` of ``bidsreg-pair``.
-    rigid, mask_method, moving_mask_method, prealign_start, t1w_findings, t2w_findings, t1w_skull_stripped,
-    t2w_skull_stripped, seconds
+    rigid, second_mask, mask_method, second_mask_method, moving_mask_method, prealign_start, t1w_findings,
+    t2w_findings, t1w_skull_stripped, t2w_skull_stripped, seconds
         Optional: what the other rooms know; it goes into the facts.
 
     Outputs

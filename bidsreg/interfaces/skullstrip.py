@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
 from nipype.interfaces.base import File, traits
 
 from bidsreg.bids.images import load_image
+from bidsreg.errors import InputError, ProcessKilledError
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 from bidsreg.preparation.ants import new_image
 from bidsreg.preparation.grids import stem
@@ -36,13 +38,29 @@ class BrainMask(Step):
 
     def _compute(self, runtime: Any) -> None:
         inputs = self.inputs
-        mask, method = brain_mask(
-            inputs.in_file,
-            mode=inputs.mode,
-            threads=inputs.num_threads,
-            **given(inputs, ['user_mask']),
-        )
+        mask, method = self._found()
         image = load_image(inputs.in_file)
         self._results['method'] = method
         self._results['out_mask'] = os.path.join(runtime.cwd, f'{stem(inputs.in_file)}_mask.nii.gz')
         new_image(mask.astype('uint8'), image).to_filename(self._results['out_mask'])
+
+    def _found(self) -> tuple[np.ndarray, str]:
+        inputs = self.inputs
+        options = given(inputs, ['user_mask'])
+        return brain_mask(inputs.in_file, mode=inputs.mode, threads=inputs.num_threads, **options)
+
+
+class SecondMask(BrainMask):
+    """Find the brain once more, to compare the user's mask with.
+
+    Where none is found, or the network fails, the mask is empty and the method says why: the pair has a mask without
+    it, and is to be looked at.
+    """
+
+    def _found(self) -> tuple[np.ndarray, str]:
+        try:
+            return super()._found()
+        except ProcessKilledError:  # a run tries it once more
+            raise
+        except (InputError, RuntimeError) as error:
+            return np.zeros(load_image(self.inputs.in_file).shape, bool), str(error)

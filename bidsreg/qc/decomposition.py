@@ -26,7 +26,8 @@ def decompose(matrix: np.ndarray, centre: np.ndarray | Sequence[float] = (0.0, 0
     -------
     dict
         ``rotation_deg`` (about x, y, z), ``rotation_total_deg``, ``translation_mm`` (x, y, z),
-        ``translation_total_mm``, ``scales``, ``shears`` (xy, xz, yz), ``determinant``.
+        ``translation_total_mm``, ``scales``, ``shears`` (xy, xz, yz), ``determinant``, and ``stretches``, the scales
+        along the axes of the stretch itself, however they lie, the smallest first.
     """
     from scipy.linalg import polar
     from scipy.spatial.transform import Rotation
@@ -42,6 +43,7 @@ def decompose(matrix: np.ndarray, centre: np.ndarray | Sequence[float] = (0.0, 0
         'translation_total_mm': round(float(np.linalg.norm(moved)), 4),
         'scales': _rounded(np.diag(stretch)),
         'shears': _rounded(stretch[np.triu_indices(3, 1)]),
+        'stretches': _rounded(np.linalg.eigvalsh(stretch)),
         'determinant': round(float(np.linalg.det(matrix[:3, :3])), 5),
     }
 

@@ -13,13 +13,16 @@ import numpy as np
 
 from bidsreg.bids.images import load_image, mask_centre, volume_ml
 from bidsreg.qc import numbers
+from bidsreg.qc.brain import depth_contrast, mask_evidence
 from bidsreg.qc.decomposition import decompose
+from bidsreg.qc.symmetry import CoarseHead
 from bidsreg.qc.verdict import Threshold, judge
 from bidsreg.registration.itk import read_affine
 
 #: Notes that the steps before the measuring may pass on: texts, lists of texts, and seconds by step.
 NOTES = (
     'mask_method',
+    'second_mask_method',
     'moving_mask_method',
     'prealign_start',
     't1w_findings',
@@ -48,6 +51,8 @@ class RegistrationFiles:
         The registered T2w on the grid of the T1w.
     rigid
         The rigid matrix before the affine.
+    second_mask
+        The brain mask of the T1w that is found where the user gave one.
     """
 
     result: str | Path
@@ -58,6 +63,7 @@ class RegistrationFiles:
     moving_mask: str | Path
     warped: str | Path
     rigid: str | Path | None = None
+    second_mask: str | Path | None = None
 
 
 def gather_facts(
@@ -81,25 +87,31 @@ def gather_facts(
     dict
         ``verdict`` (:func:`bidsreg.qc.verdict.judge`), ``images`` (:func:`bidsreg.qc.numbers.geometry` of each),
         ``overlap``, ``alternatives``, ``contrast`` and ``edge_lncc`` (the functions of these names in
-        :mod:`bidsreg.qc.numbers`), ``masks`` (volumes in ml), ``affine`` and ``rigid`` (:func:`matrix_parts`),
-        ``result`` (the content of result.json, without the paths of its inputs), and the notes (``seconds`` as
-        ``seconds_per_step``).
+        :mod:`bidsreg.qc.numbers`), ``mask_evidence`` and ``depth_contrast`` (those in :mod:`bidsreg.qc.brain`),
+        ``masks`` (volumes in ml), ``affine`` and ``rigid`` (:func:`matrix_parts`), ``result`` (the content of
+        result.json, without the paths of its inputs), and the notes (``seconds`` as ``seconds_per_step``).
 
     Raises
     ------
     ValueError
-        When a brain mask is empty.
+        When a brain mask is empty, or no head stands out in the T1w.
     """
     fixed, moving, warped = (_in_memory(path) for path in (files.fixed, files.moving, files.warped))
     fixed_mask, moving_mask = _in_memory(files.fixed_mask), _in_memory(files.moving_mask)
+    second_mask = None if files.second_mask is None else _in_memory(files.second_mask)
     matrix, notes = read_affine(files.affine), notes or {}
+    head = CoarseHead(fixed)
+    plane = head.midplane()
     facts = {
         'images': {'t1w': numbers.geometry(fixed), 't2w': numbers.geometry(moving)},
         'overlap': numbers.overlap(fixed_mask, moving_mask, matrix, warped),
-        'alternatives': numbers.alternatives(fixed, fixed_mask, warped, moving, matrix),
+        'alternatives': numbers.alternatives(fixed, fixed_mask, warped, moving, matrix, plane),
         'contrast': numbers.contrast(fixed, fixed_mask, warped),
+        'depth_contrast': depth_contrast(fixed, fixed_mask, warped),
+        'mask_evidence': mask_evidence(fixed, fixed_mask, warped, head, plane, second_mask),
         'edge_lncc': numbers.edge_lncc(fixed, fixed_mask, moving, matrix, warped),
         'mask_method': notes.get('mask_method'),
+        'second_mask_method': notes.get('second_mask_method'),
         'moving_mask_method': notes.get('moving_mask_method'),
         'masks': {'t1w_ml': mask_volume(files.fixed_mask), 't2w_ml': mask_volume(files.moving_mask)},
         'prealign_start': notes.get('prealign_start'),

@@ -16,6 +16,7 @@ from scipy import ndimage as ndi
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
+from bidsreg.qc.symmetry import Midplane
 from bidsreg.registration.numerics.edges import gradient_magnitude
 from bidsreg.registration.numerics.information import binned_information, to_bins
 
@@ -108,6 +109,7 @@ def alternatives(
     warped: nb.Nifti1Image,
     moving: nb.Nifti1Image,
     matrix: np.ndarray,
+    plane: Midplane,
 ) -> dict[str, Any]:
     """Measure whether the scans would agree better with the T2w shifted, turned or mirrored.
 
@@ -124,12 +126,17 @@ def alternatives(
     moving, matrix
         The T2w on its own grid and the 4x4 from the T1w's world to its world (mm, RAS+). It is mirrored after the
         affine alone, for a deformation hides a mirrored brain; the mirror plane is searched for.
+    plane
+        Between the halves of the T1w's head: around it the mirror plane is searched, and the brain is turned about the
+        point of it that is next to the mask's middle, for a mask may be that of one half.
 
     Returns
     -------
     dict
-        ``mutual_information`` (nats), ``shift_margin``, ``best_shift`` (words), ``turn_margin``, ``best_turn`` and
-        ``mirror_margin`` (against the best of all that is not mirrored, so that a shift is not taken for a mirror).
+        ``mutual_information`` (nats), ``shift_margin``, ``best_shift`` (words), ``turn_margin``, ``best_turn``,
+        ``mirror_margin`` (against the best of all that is not mirrored, so that a shift is not taken for a mirror), and
+        ``person_margin`` (mirrored against not, both after the affine alone: a head is alike to another one about as
+        much as to that one's mirror image, and a deformation hides that as well).
 
     Raises
     ------
@@ -140,16 +147,18 @@ def alternatives(
     registered, native = _Sampled(warped, np.eye(4)), _Sampled(moving, np.asarray(matrix, float))
     here = brain.information(registered, np.eye(4))
     shifts = {text: brain.information(registered, way) for text, way in _shifts()}
-    turns = {text: brain.information(registered, way) for text, way in _turns(brain.centre)}
+    turns = {text: brain.information(registered, way) for text, way in _turns(plane.nearest(brain.centre))}
     best_shift, best_turn = max(shifts, key=shifts.__getitem__), max(turns, key=turns.__getitem__)
-    upright = max(here, brain.information(native, np.eye(4)), shifts[best_shift], turns[best_turn])
+    affine, mirrored = brain.information(native, np.eye(4)), _best_mirror(brain, native, plane)
+    upright = max(here, affine, shifts[best_shift], turns[best_turn])
     return {
         'mutual_information': _rounded(here),
         'shift_margin': _margin(here, shifts[best_shift]),
         'best_shift': best_shift,
         'turn_margin': _margin(here, turns[best_turn]),
         'best_turn': best_turn,
-        'mirror_margin': _margin(upright, _best_mirror(brain, native)),
+        'mirror_margin': _margin(upright, mirrored),
+        'person_margin': _margin(affine, mirrored),
     }
 
 
@@ -318,16 +327,13 @@ def _about(turn: np.ndarray, centre: np.ndarray) -> np.ndarray:
     return way
 
 
-def _best_mirror(brain: _BrainSample, image: _Sampled) -> float:
-    """Return the largest information with the T2w mirrored at a plane near the middle of the brain."""
+def _best_mirror(brain: _BrainSample, image: _Sampled, plane: Midplane) -> float:
+    """Return the largest information with the T2w mirrored at a plane near that between the halves of the head."""
 
     def loss(parameters: np.ndarray) -> float:
-        shift, *angles = parameters
-        normal = Rotation.from_euler('yz', angles, degrees=True).apply([1.0, 0.0, 0.0])
-        way = _about(np.eye(3) - 2 * np.outer(normal, normal), brain.centre + shift * normal)
-        return -brain.information(image, way)
+        return -brain.information(image, plane.moved(*parameters).mirror())
 
-    # mm, and degrees about y and z: heads lie askew, and masks are not quite symmetric
+    # mm, and degrees about y and z: the T2w's head is not quite where the T1w's is
     start = np.array([[0, 0, 0], [6, 0, 0], [0, 8, 0], [0, 0, 8]], float) - [1.5, 2, 2]
     options = {'initial_simplex': start, 'xatol': 0.25, 'fatol': 1e-4, 'maxfev': 80}
     return -float(minimize(loss, start[0], method='Nelder-Mead', options=options).fun)

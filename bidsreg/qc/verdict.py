@@ -151,8 +151,8 @@ class At:
 
 
 def _scale(facts: Facts) -> float | None:
-    """Return the largest deviation of a scale from 1."""
-    scales = At('affine.scales')(facts)
+    """Return the largest deviation of a stretch from 1, or of a scale in older files."""
+    scales = At('affine.stretches')(facts) or At('affine.scales')(facts)
     return max(abs(scale - 1) for scale in scales) if scales else None
 
 
@@ -211,6 +211,53 @@ CHECKS: dict[str, Check] = {
         At('alternatives.mirror_margin'),
         'The scans agree {how} with the T2w mirrored left-right (margin {value}): one of them is '
         'flipped, or they are not of one head.',
+    ),
+    'person_margin': Check(
+        'Information lost by a mirror, after the affine alone',
+        '',
+        At('alternatives.person_margin'),
+        'After the affine the scans agree {how} with the T2w mirrored left-right (margin {value}), as those of two '
+        'people do: look whether they are of one head, and neither of them is flipped.',
+    ),
+    'mask_halves': Check(
+        'Brain mask that its mirror image covers',
+        '',
+        At('mask_evidence.both_halves'),
+        "Only {value} of the brain mask is covered by its mirror image at the middle of the T1w's head: it lies to one "
+        'side, or a part is missing.',
+    ),
+    'mask_width': Check(
+        "Width of the brain mask by the head's",
+        '',
+        At('mask_evidence.width_share'),
+        'The brain mask is only {value} as wide as the head of the T1w: it does not hold the whole brain.',
+    ),
+    'mask_around': Check(
+        'Greys of the brain around its mask',
+        '',
+        At('mask_evidence.brain_around'),
+        'Around the brain mask {value} of the voxels look like its inside in both scans: the mask leaves out brain.',
+    ),
+    'mask_edge': Check(
+        'Surface of the brain mask on the edge of the T1w',
+        '',
+        At('mask_evidence.on_grid_edge'),
+        'On {value} of its surface the brain mask ends where the T1w ends: part of the brain was not scanned, or the '
+        'mask does not fit.',
+    ),
+    'second_mask': Check(
+        "Dice of the user's brain mask and the one found without it",
+        '',
+        At('mask_evidence.second_dice'),
+        'The brain mask that was given and the one that is found without it overlap by a Dice of only {value}: look '
+        'which of them is wrong.',
+    ),
+    'depth_contrast': Check(
+        'White matter brighter in the T1w than in the T2w',
+        '',
+        At('depth_contrast'),
+        'White matter is not brighter in the T1w than in the T2w, against its surroundings (log ratio {value}): the '
+        'scans may have been exchanged, or have the wrong names.',
     ),
     'contrast': Check(
         'Correlation of the intensities',

@@ -32,7 +32,14 @@ NAMED = 8
 
 #: Sections of the numbers that are not judged: where in the QC file they lie.
 SECTIONS = {
-    'How well the scans agree': ('overlap', 'alternatives', 'contrast', 'edge_lncc', 'result.evidence'),
+    'How well the scans agree': (
+        'overlap',
+        'alternatives',
+        'contrast',
+        'depth_contrast',
+        'edge_lncc',
+        'result.evidence',
+    ),
     'The deformation': (
         'result.jacobian',
         'result.displacement_mm',
@@ -41,7 +48,7 @@ SECTIONS = {
     ),
     'The affine alignment': ('affine',),
     'The rigid alignment': ('rigid',),
-    'Scans and masks': ('images', 'masks'),
+    'Scans and masks': ('images', 'masks', 'mask_evidence'),
     'The work': ('',),
 }
 

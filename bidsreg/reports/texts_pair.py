@@ -88,6 +88,8 @@ def _fact_rows(record: PairRecord, settings: Settings) -> list[tuple[str, str]]:
 def _qc_rows(record: PairRecord) -> list[tuple[str, str]]:
     """Return those of these rows that the QC file alone knows."""
     rows: list[tuple[str, str]] = []
+    if record.qc.get('second_mask_method'):
+        rows.append(('Brain mask that it is compared with', record.qc['second_mask_method']))
     if record.qc.get('moving_mask_method'):
         rows.append(('Brain mask of the T2w', record.qc['moving_mask_method']))
     volumes = record.qc.get('masks')

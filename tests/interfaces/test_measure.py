@@ -42,6 +42,8 @@ def test_everything_known_is_in_the_facts(rigid_pair, result, here, tmp_path):
             thresholds=str(tmp_path / 'mine.toml'),
             **{name: str(paths[name]) for name in ('fixed', 'moving', 'fixed_mask', 'moving_mask')},
             mask_method='given',
+            second_mask=str(paths['fixed_mask']),
+            second_mask_method='found',
             t1w_findings=['thick slices'],
             t2w_findings=[],
             t1w_skull_stripped=False,
@@ -57,6 +59,8 @@ def test_everything_known_is_in_the_facts(rigid_pair, result, here, tmp_path):
     assert facts['masks']['t1w_ml'] == pytest.approx(mask.sum() * 4.2**3 / 1000, rel=1e-3)
     assert facts['t1w_findings'] == ['thick slices']
     assert facts['mask_method'] == 'given'
+    assert facts['second_mask_method'] == 'found'
+    assert facts['mask_evidence']['second_dice'] == 1
     assert 'rigid' not in facts
     assert facts['images']['t2w']['voxel_mm'] == pytest.approx([3.2, 3.2, 6.0])
     assert facts['overlap']['brain_in_view']['affine'] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import nibabel as nb
 import numpy as np
@@ -59,6 +60,22 @@ def _wrong_way(seed):
 
 
 #: Name -> how to make it from a seed, the verdicts that are right, and the checks of which one must speak.
+def _half_of_the_mask(seed):
+    pair = scans(seed)
+    return replace(pair, fixed_mask=half(pair.fixed_mask)), pair.moving, pair.truth.matrix
+
+
+def _flipped_in_half_a_mask(seed):
+    pair = scans(seed, still=True)
+    return replace(pair, fixed_mask=half(pair.fixed_mask)), flipped(pair.moving), np.eye(4)
+
+
+def _longer(seed):
+    pair = scans(seed)
+    longer = np.diag([1.0, 1.0, 1.05, 1.0])
+    return pair, data.image(pair.moving.dataobj, longer @ pair.moving.affine), longer @ pair.truth.matrix
+
+
 CASES = {
     'good': (_good, ('PASS',), ()),
     'good, thick slices': (lambda seed: _good(seed, **THICK), ('PASS',), ()),
@@ -68,11 +85,14 @@ CASES = {
     'half missing': (lambda seed: _still(seed, half), ('FAIL',), ('brain_with_signal',)),
     'noise': (lambda seed: _still(seed, noise), ('FAIL', 'CHECK'), ('shift_margin', 'turn_margin')),
     'a copy of the T1w': (lambda seed: _still(seed, None), ('CHECK',), ('contrast',)),
+    'half of the mask': (_half_of_the_mask, ('FAIL',), ('mask_halves',)),
+    'flipped, half of the mask': (_flipped_in_half_a_mask, ('FAIL',), ('mirror_margin',)),
+    'z longer': (_longer, ('CHECK',), ('scale',)),
     'wrong way': (_wrong_way, ('FAIL',), ('shift_margin', 'turn_margin', 'affine_gain')),
 }
 
 
-@pytest.mark.slow  # the solver on 18 pairs
+@pytest.mark.slow  # the solver on 24 pairs
 @pytest.mark.parametrize('seed', range(2))
 @pytest.mark.parametrize('name', CASES)
 def test_the_verdict_tells_bad_from_good_after_the_solver(name, seed, tmp_path):

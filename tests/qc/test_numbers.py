@@ -8,8 +8,12 @@ import pytest
 from scipy import ndimage as ndi
 
 from bidsreg.qc import numbers
+from bidsreg.qc.symmetry import Midplane
 from tests import data
-from tests.qc.heads import SHAPE, scans
+from tests.qc.heads import SHAPE, flipped, scans
+
+#: Between the halves of a head of tests.data.
+MIDDLE = Midplane(np.zeros(3), np.array([1.0, 0.0, 0.0]))
 
 
 def placed(image, reference, matrix, order=1):
@@ -50,7 +54,7 @@ def test_empty_masks_are_said():
         with pytest.raises(ValueError, match=f'mask of the {name} is empty'):
             numbers.overlap(*masks, np.eye(4), pair.fixed)
     with pytest.raises(ValueError, match='is empty'):
-        numbers.alternatives(pair.fixed, empty, pair.fixed, pair.moving, np.eye(4))
+        numbers.alternatives(pair.fixed, empty, pair.fixed, pair.moving, np.eye(4), MIDDLE)
 
 
 def test_geometry():
@@ -70,11 +74,33 @@ def test_the_better_place_is_named(shift, words):
     matrix = np.eye(4)
     matrix[:3, 3] = -np.array(shift)
     found = numbers.alternatives(
-        pair.fixed, pair.fixed_mask, placed(pair.moving, pair.fixed, matrix), pair.moving, matrix
+        pair.fixed, pair.fixed_mask, placed(pair.moving, pair.fixed, matrix), pair.moving, matrix, MIDDLE
     )
     assert found['shift_margin'] < -0.3
     assert found['best_shift'] == words
     assert found['mirror_margin'] > 0  # nothing is flipped
+
+
+@pytest.mark.parametrize('side', [slice(0, SHAPE[0] // 2), slice(SHAPE[0] // 2, None)])
+def test_a_mirrored_scan_is_seen_through_a_mask_of_one_half(side):
+    pair = scans(still=True)
+    mask = np.asarray(pair.fixed_mask.dataobj).copy()
+    mask[side] = 0
+    half, mirrored = data.image(mask, pair.fixed.affine), flipped(pair.moving)
+    found = numbers.alternatives(pair.fixed, half, mirrored, mirrored, np.eye(4), MIDDLE)
+    assert found['mirror_margin'] < -0.5
+    found = numbers.alternatives(pair.fixed, half, pair.moving, pair.moving, np.eye(4), MIDDLE)
+    assert found['mirror_margin'] > 0.3
+
+
+def test_people_are_told_from_repeats_though_a_deformation_hides_it():
+    """What the solver makes of the scan of another head is taken to be perfect: the T2w of the first."""
+    pair, other = scans(still=True), scans(10, still=True)
+    found = numbers.alternatives(pair.fixed, pair.fixed_mask, pair.moving, other.moving, np.eye(4), MIDDLE)
+    assert found['mirror_margin'] > 0.3
+    assert abs(found['person_margin']) < 0.25
+    same = numbers.alternatives(pair.fixed, pair.fixed_mask, pair.moving, pair.moving, np.eye(4), MIDDLE)
+    assert same['person_margin'] > 0.3
 
 
 def test_local_correlation_of_edges_against_windows_one_by_one():
@@ -121,7 +147,7 @@ def test_edges_agree_more_the_nearer_the_truth():
 def test_a_flat_image_has_no_margins():
     pair = scans(still=True)
     flat = data.image(np.ones(SHAPE, np.float32), pair.fixed.affine)
-    found = numbers.alternatives(pair.fixed, pair.fixed_mask, flat, flat, np.eye(4))
+    found = numbers.alternatives(pair.fixed, pair.fixed_mask, flat, flat, np.eye(4), MIDDLE)
     assert found['mutual_information'] == pytest.approx(0, abs=1e-6)
     assert found['shift_margin'] is None
 

@@ -45,9 +45,13 @@ def test_good_numbers_pass_every_check():
         ('alternatives.shift_margin', 0.05, -0.5, 'T2w 5 mm to the left'),
         ('alternatives.turn_margin', 0.05, -0.5, 'turned by +10° about the feet-head axis'),
         ('alternatives.mirror_margin', 0.05, -2.0, 'mirrored left-right'),
+        ('alternatives.person_margin', 0.05, -0.5, 'as those of two people do'),
+        ('mask_evidence.both_halves', 0.8, 0.1, 'to one side'),
+        ('mask_evidence.width_share', 0.65, 0.4, 'as wide as the head'),
+        ('mask_evidence.brain_around', 0.8, 0.97, 'leaves out brain'),
         ('masks.t1w_ml', 500, 100, 'whole brain'),
         ('masks.t1w_ml', 2500, 5000, 'more than the brain'),
-        ('affine.scales', [1, 1.1, 1], [1, 0.7, 1], 'changes the size by'),
+        ('affine.stretches', [1, 1.05, 1], [1, 0.7, 1], 'changes the size by'),
         ('affine.shears', [0, -0.1, 0], [0, -0.3, 0], 'shears the brain'),
         ('result.evidence.affine.mi', 0.18, 0.1, 'agree less after the affine'),
         ('result.jacobian.sdlogj', 0.5, 1.0, 'SD of the log Jacobian'),
@@ -74,6 +78,26 @@ def test_scans_that_look_alike_are_to_be_checked_and_never_a_fail():
     verdict = judge(changed('contrast', 0.99))
     assert verdict.status == 'CHECK'
     assert 'contrasts of the two scans look alike' in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ('path', 'value', 'words'),
+    [
+        ('mask_evidence.second_dice', 0.0, 'which of them is wrong'),
+        ('mask_evidence.on_grid_edge', 1.0, 'ends where the T1w ends'),
+        ('depth_contrast', -1.0, 'exchanged'),
+    ],
+)
+def test_what_does_not_say_which_of_two_is_wrong_is_never_a_fail(path, value, words):
+    verdict = judge(changed(path, value))
+    assert verdict.status == 'CHECK'
+    assert words in verdict.reasons[0]
+
+
+def test_scales_of_files_without_stretches_are_judged():
+    facts = changed('affine.scales', [1, 1.05, 1])
+    del facts['affine']['stretches']
+    assert judge(facts).checks['scale'].status == 'CHECK'
 
 
 def test_a_large_turn_is_never_a_fail():

@@ -19,6 +19,18 @@ def test_masking(heads, tmp_path):
     assert not np.allclose(image.get_fdata(), preproc.get_fdata())
 
 
+def test_a_second_mask_beside_that_of_the_user(heads, tmp_path):
+    """The head is stripped, so that the voxels that are not zero are found without the network."""
+    scan, mask = nb.load(heads['t1w']), nb.load(heads['mask'])
+    stripped = str(tmp_path / 'stripped.nii')
+    nb.save(nb.Nifti1Image(scan.get_fdata() * (mask.get_fdata() > 0), scan.affine), stripped)
+    room = init_masking_wf(bias_correction='none', user_mask=True, skull_strip='skip')
+    out = run_room(room, tmp_path, in_file=stripped, user_mask=heads['mask'])
+    assert 'user' in out['method']
+    assert 'stripped already' in out['second_mask_method']
+    assert dice(out['second_mask'], heads['mask']) > 0.95
+
+
 def test_masking_without_a_mask_or_n4(heads, tmp_path):
     out = run_room(init_masking_wf(skull_strip='skip', bias_correction='none'), tmp_path, in_file=heads['t1w'])
     assert 'not zero' in out['method']

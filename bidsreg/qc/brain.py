@@ -1,0 +1,152 @@
+"""Evidence about a brain mask that does not come from the mask: the head around it, and what lies inside and outside.
+
+Everything is measured on copies with voxels of about :data:`~bidsreg.qc.symmetry.COARSE_MM`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nibabel as nb
+import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
+from scipy import ndimage as ndi
+
+from bidsreg.qc.symmetry import CoarseHead, Midplane, thinned
+
+CORE_MM = 8.0
+"""Depth under the mask's surface from which on the mask's tissues are learnt."""
+RING_MM = (2.0, 8.0)
+"""Distances from the mask between which what lies around it is compared with them."""
+DEEP_MM, RIM_MM = 15.0, (2.0, 10.0)
+"""Depths from which on a brain is mostly white matter, and between which it is mostly cortex."""
+LEAST_VOXELS = 100
+"""A core of fewer says nothing about grey levels."""
+LEVELS, LIKE = 12, 0.9
+"""Grey levels of each scan; and the share of the core that is in the pairs of levels that count as the brain's."""
+
+
+def mask_evidence(
+    fixed: nb.Nifti1Image,
+    mask: nb.Nifti1Image,
+    warped: nb.Nifti1Image,
+    head: CoarseHead,
+    plane: Midplane,
+    second: nb.Nifti1Image | None = None,
+) -> dict[str, Any]:
+    """Measure whether a mask can be that of the brain.
+
+    Parameters
+    ----------
+    fixed, mask, warped
+        The T1w, its brain mask and the registered T2w, on one grid.
+    head, plane
+        The head in the T1w, and the plane between its halves.
+    second
+        The mask that is found without this one, on the same grid.
+
+    Returns
+    -------
+    dict
+        ``both_halves``, the share of the mask whose mirror image lies in it; ``width_share``, its width, at its middle,
+        by that of the head; ``on_grid_edge``, the share of its surface that lies on the border of the grid;
+        ``brain_around``, the share of what lies around it (:data:`RING_MM`) that has the grey levels of its core in
+        both scans, None where there is no core; ``second_dice``, Dice of the two masks, None without a second. All in
+        [0, 1], but for the width.
+    """
+    inside = np.asanyarray(mask.dataobj) > 0
+    return {
+        'both_halves': _both_halves(mask, plane),
+        'width_share': _width_share(mask, head, plane),
+        'on_grid_edge': _on_grid_edge(inside),
+        'brain_around': _brain_around(fixed, mask, warped),
+        'second_dice': None if second is None else dice(inside, np.asanyarray(second.dataobj) > 0),
+    }
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    """Return Dice of two masks (bool) on one grid; 0 where both are empty."""
+    return round(float(2 * (one & other).sum() / max(one.sum() + other.sum(), 1)), 5)
+
+
+def depth_contrast(fixed: nb.Nifti1Image, mask: nb.Nifti1Image, warped: nb.Nifti1Image) -> float | None:
+    """Compare how much brighter the depth of the brain is than its rim, in the T1w and in the T2w.
+
+    Returns
+    -------
+    float or None
+        Logarithm of the ratio of the two ratios of medians: above 0 for a T1w and a T2w, in which white matter is
+        bright and dark; what a bias field does to both cancels. None where a part is missing or not bright at all.
+    """
+    depth = _depth(np.asarray(thinned(mask).dataobj) > 0.5, voxel_sizes(thinned(mask).affine))
+    parts = depth > DEEP_MM, (depth > RIM_MM[0]) & (depth <= RIM_MM[1])
+    if min(part.sum() for part in parts) < LEAST_VOXELS:
+        return None
+    values = [np.asarray(thinned(one).dataobj) for one in (fixed, warped)]
+    medians = np.array([[np.median(one[part]) for part in parts] for one in values])
+    if medians.min() <= 0:
+        return None
+    (deep, rim), (deep2, rim2) = np.log(medians)
+    return round(float(deep - rim - deep2 + rim2), 5)
+
+
+def _depth(inside: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Return how deep (mm) voxels lie in a mask, beyond whose grid nothing is; 0 outside."""
+    return ndi.distance_transform_edt(np.pad(inside, 1), spacing)[1:-1, 1:-1, 1:-1]
+
+
+def _both_halves(mask: nb.Nifti1Image, plane: Midplane) -> float:
+    inside = np.asanyarray(mask.dataobj) > 0
+    points = np.argwhere(inside)
+    there = np.linalg.inv(mask.affine) @ plane.mirror() @ mask.affine
+    values = ndi.map_coordinates(inside.astype(np.uint8), apply_affine(there, points).T, order=0, mode='constant')
+    return round(float(values.mean()), 5)
+
+
+def _width_share(mask: nb.Nifti1Image, head: CoarseHead, plane: Midplane) -> float | None:
+    """Return the width of a mask by that of the head, in a beam across the plane through the middle of the mask."""
+    points = apply_affine(mask.affine, np.argwhere(np.asanyarray(mask.dataobj) > 0))
+    middle = points.mean(0)
+
+    def beam(places: np.ndarray) -> np.ndarray:
+        away = places - middle
+        along = away @ plane.normal
+        return along[np.linalg.norm(away - np.outer(along, plane.normal), axis=1) < 25]
+
+    brain, whole = beam(points), beam(head.points)
+    if len(brain) < 10 or len(whole) < 10:
+        return None
+    return round(float(np.ptp(np.percentile(brain, (0.5, 99.5))) / np.ptp(np.percentile(whole, (0.5, 99.5)))), 5)
+
+
+def _on_grid_edge(inside: np.ndarray) -> float:
+    surface = inside & ~ndi.binary_erosion(inside)
+    edge = np.ones(inside.shape, bool)
+    edge[1:-1, 1:-1, 1:-1] = False
+    return round(float((surface & edge).sum() / max(surface.sum(), 1)), 5)
+
+
+def _brain_around(fixed: nb.Nifti1Image, mask: nb.Nifti1Image, warped: nb.Nifti1Image) -> float | None:
+    coarse = thinned(mask)
+    inside = np.asarray(coarse.dataobj) > 0.5
+    spacing = voxel_sizes(coarse.affine)
+    core = _depth(inside, spacing) > CORE_MM
+    away = ndi.distance_transform_edt(~inside, spacing)
+    ring = (away > RING_MM[0]) & (away <= RING_MM[1])
+    if core.sum() < LEAST_VOXELS or not ring.any():
+        return None
+    alike = _like_core([np.asarray(thinned(one).dataobj) for one in (fixed, warped)], core)
+    return round(float(alike[ring].mean()), 5)
+
+
+def _like_core(images: list[np.ndarray], core: np.ndarray) -> np.ndarray:
+    """Return where two images have a pair of grey levels that is one of the core's usual ones."""
+    pairs = np.zeros(core.shape, int)
+    for values in images:
+        low, high = np.percentile(values[core], (1, 99))
+        level = np.floor((values - low) / max(high - low, 1e-9) * LEVELS).astype(int) + 1  # 0, and the last: beyond
+        pairs = pairs * (LEVELS + 2) + level.clip(0, LEVELS + 1)
+    counts = np.bincount(pairs[core], minlength=(LEVELS + 2) ** 2)
+    usual = np.argsort(-counts)
+    enough = int(np.searchsorted(np.cumsum(counts[usual]), LIKE * core.sum())) + 1
+    return np.isin(pairs, usual[:enough])

@@ -1,0 +1,113 @@
+"""Masks that are wrong on purpose are told by the head around them; right ones, and stripped scans, are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage as ndi
+
+from bidsreg.qc import brain
+from bidsreg.qc.symmetry import CoarseHead
+from bidsreg.qc.verdict import CHECKS, read_thresholds
+from tests import data
+
+SHAPE = (52, 62, 52)
+VOXEL = data.FIELD_OF_VIEW[0] / SHAPE[0]
+
+
+@pytest.fixture(scope='module')
+def head():
+    """T1w, mask, T2w that is aligned, all on one grid; the head and its plane."""
+    one = data.head(SHAPE, 2, noise=0.03)
+    coarse = CoarseHead(one.scan)
+    return one.scan, one.mask, data.t2w(SHAPE, 2, noise=0.03), coarse, coarse.midplane()
+
+
+def evidence(head, change=lambda inside: inside, second=None):
+    scan, mask, t2w, coarse, plane = head
+    inside = change(np.asarray(mask.dataobj) > 0)
+    return brain.mask_evidence(scan, data.image(inside.astype(np.uint8), scan.affine), t2w, coarse, plane, second)
+
+
+def shifted(*mm):
+    return lambda inside: ndi.shift(inside.astype(float), np.array(mm) / VOXEL, order=0) > 0.5
+
+
+def half(inside):
+    kept = inside.copy()
+    kept[: len(inside) // 2] = False
+    return kept
+
+
+def shrunk(inside):
+    depth = ndi.distance_transform_edt(inside)
+    return depth > np.quantile(depth[inside], 1 - 825 / 1872)
+
+
+def status(found, name):
+    names = {check.value.path: key for key, check in CHECKS.items() if hasattr(check.value, 'path')}
+    return read_thresholds()[names[f'mask_evidence.{name}']].status(found[name])
+
+
+def test_a_right_mask_passes(head):
+    found = evidence(head, second=head[1])
+    assert found['both_halves'] > 0.9
+    assert found['second_dice'] == 1
+    assert {status(found, name) for name in found} == {'PASS'}
+
+
+@pytest.mark.parametrize(
+    ('change', 'names'),
+    [
+        (half, ('both_halves', 'width_share', 'second_dice')),
+        (shrunk, ('width_share', 'brain_around', 'second_dice')),
+        (shifted(24, 0, 0), ('both_halves', 'second_dice')),
+        (shifted(0, 24, 0), ('second_dice',)),
+        (shifted(0, 0, -24), ('second_dice',)),
+        (lambda inside: ndi.binary_dilation(inside, iterations=4), ('second_dice',)),
+    ],
+)
+def test_a_wrong_mask_is_told_by_more_than_itself(head, change, names):
+    found = evidence(head, change, second=head[1])
+    assert {name: status(found, name) != 'PASS' for name in names} == dict.fromkeys(names, True), found
+
+
+def test_a_stripped_scan_has_nothing_around(head):
+    scan, mask, t2w, *_ = head
+    inside = np.asarray(mask.dataobj) > 0
+    scan, t2w = (data.image(np.asarray(one.dataobj) * inside, one.affine) for one in (scan, t2w))
+    coarse = CoarseHead(scan)
+    found = evidence((scan, mask, t2w, coarse, coarse.midplane()), second=mask)
+    assert found['brain_around'] == 0
+    assert found['width_share'] == pytest.approx(1, abs=0.06)
+    assert {status(found, name) for name in found} == {'PASS'}
+
+
+def test_a_mask_that_ends_with_the_grid(head):
+    scan, mask, t2w, coarse, plane = head
+    cut = [one.slicer[:, :, 22:36] for one in (scan, mask, t2w)]
+    found = brain.mask_evidence(*cut, coarse, plane)
+    assert status(found, 'on_grid_edge') == 'CHECK'
+    assert found['second_dice'] is None
+
+
+def test_a_second_mask_in_which_there_is_nothing(head):
+    empty = data.image(np.zeros(SHAPE, np.uint8), head[0].affine)
+    assert evidence(head, second=empty)['second_dice'] == 0
+
+
+def test_dice_against_counting():
+    one, other = (np.random.default_rng(k).random((9, 9, 9)) > 0.5 for k in range(2))
+    assert brain.dice(one, other) == pytest.approx(2 * (one & other).sum() / (one.sum() + other.sum()), abs=1e-5)
+
+
+def test_white_matter_tells_which_scan_is_which(head):
+    scan, mask, t2w, *_ = head
+    right = brain.depth_contrast(scan, mask, t2w)
+    assert right > 0.1
+    assert brain.depth_contrast(t2w, mask, scan) == pytest.approx(-right, abs=1e-4)
+    gain = np.exp(-np.linalg.norm(data.world(SHAPE, scan.affine), axis=-1) / 60)  # brighter in the middle: of one coil
+    biased = [data.image(np.asarray(one.dataobj) * gain, one.affine) for one in (scan, t2w)]
+    assert brain.depth_contrast(biased[0], mask, biased[1]) == pytest.approx(right, abs=0.1)
+    thin = data.image((half(np.asarray(mask.dataobj) > 0) & (np.arange(SHAPE[2]) == 25)).astype(np.uint8), scan.affine)
+    assert brain.depth_contrast(scan, thin, t2w) is None
