@@ -1,0 +1,410 @@
+"""The cases of verdicts.py: scans of heads simulated from label maps, good ones and such as are wrong on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from hard_pairs import OUTSIDE, tissue_signals
+from nibabel.affines import apply_affine
+from scipy import ndimage as ndi
+
+from bidsreg.app.example import smooth_noise
+from bidsreg.bids.images import load_image
+from bidsreg.preparation.affine import rigid_matrix
+
+#: mm: voxels of the anatomy that scans are taken of; of the T1w; and of the T2w, of thick slices, too.
+ANATOMY_MM, FIXED_MM, MOVING_MM, THICK_MM = 2.0, (3.0, 3.0, 3.0), (2.6, 2.6, 3.5), (1.5, 1.5, 6.0)
+#: Standard deviations: relaxation times of a tissue, its texture, noise (white matter is 1), logarithm of the bias that
+#: N4 leaves, place of a mask's edge (mm), and distortion along the phase encoding (mm).
+JITTER, TEXTURE, NOISE, BIAS, EDGE_MM, WARP_MM = 0.03, 0.03, 0.03, 0.08, 0.8, 1.0
+#: Largest distortion, mm, and the brain points (as deep at least, mm) at which errors are measured.
+LARGEST_WARP_MM, POINTS, DEPTH_MM = 4.0, 800, 3.0
+#: Signal of a lesion, relative to what it replaces.
+LESION = {'T1w': 0.7, 'T2w': 1.7}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What scans look like, in the units of the constants above.
+
+    Attributes
+    ----------
+    voxel : sequence of 3 float
+        Voxels of the T2w, mm.
+    noise, bias, warp : float
+        Noise, bias field and distortion.
+    lesions : int
+        How many.
+    ghosts : float
+        Brightness of what a moving head leaves half a field of view away, relative to the head's.
+    contrasts : tuple of str
+        Contrasts of the two scans.
+    """
+
+    voxel: Sequence[float] = MOVING_MM
+    noise: float = NOISE
+    bias: float = BIAS
+    warp: float = WARP_MM
+    lesions: int = 0
+    ghosts: float = 0.0
+    contrasts: tuple[str, str] = ('T1w', 'T2w')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scans:
+    """A pair of scans and what is known of it.
+
+    Attributes
+    ----------
+    fixed, moving : Nifti1Image
+        The T1w and the T2w.
+    mask, second : Nifti1Image
+        The brain mask of the T1w that is taken, and the one that is found without it.
+    moving_brain : Nifti1Image
+        Where the brain is in the T2w.
+    points : ndarray, shape (N, 6), or None
+        Places of the brain in the T1w and where they lie in the T2w, mm; None where there is none.
+    """
+
+    fixed: nib.Nifti1Image
+    moving: nib.Nifti1Image
+    mask: nib.Nifti1Image
+    second: nib.Nifti1Image
+    moving_brain: nib.Nifti1Image
+    points: np.ndarray | None = None
+
+
+# ---------------------------------------------------------------------------------------------------- heads
+class Anatomy:
+    """A head that can be scanned; the centre of its brain is the world's origin.
+
+    Parameters
+    ----------
+    path : Path
+        Label map ``anat-XX_dseg.nii.gz``: FreeSurfer's values, 1 mm; 500 and above lie outside of the brain.
+
+    Attributes
+    ----------
+    number : int
+        XX.
+    depth : ndarray
+        Depth under the hull of the brain, mm, negative outside.
+    affine : ndarray, shape (4, 4)
+        Voxel to world, mm.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.number = int(path.name[5:7])
+        image = nib.as_closest_canonical(load_image(path))
+        self.labels = np.pad(np.asanyarray(image.dataobj).astype(np.int16), 8)
+        brain = thinned((self.labels > 0) & (self.labels < OUTSIDE)) > 0.5
+        hull = ndi.binary_fill_holes(ndi.binary_closing(np.pad(brain, 5), iterations=3))[5:-5, 5:-5, 5:-5]
+        self.depth = ANATOMY_MM * (ndi.distance_transform_edt(hull) - ndi.distance_transform_edt(~hull))
+        self.affine = np.diag([ANATOMY_MM] * 3 + [1.0])
+        self.affine[:3, 3] = -ANATOMY_MM * np.argwhere(brain).mean(0)
+
+    def sampled(self, values: np.ndarray, points: np.ndarray, outside: float = 0.0) -> np.ndarray:
+        """Return values on the anatomy's grid at points (..., 3) of the world, linear, and `outside` beyond it."""
+        at = apply_affine(np.linalg.inv(self.affine), points)
+        return ndi.map_coordinates(values, np.moveaxis(at, -1, 0), order=1, mode='constant', cval=outside)
+
+    def signal(
+        self, contrast: str, lesions: np.ndarray, voxel: Sequence[float], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Return the noise-free contrast on the anatomy's grid, blurred as voxels of that size see it."""
+        values = thinned(tissue_signals(self.labels, contrast, rng, JITTER))
+        values *= 1 + smooth_noise(rng, values.shape, 3, TEXTURE) + smooth_noise(rng, values.shape, 10, TEXTURE)
+        values *= 1 + lesions * (LESION[contrast] - 1)
+        return ndi.gaussian_filter(values, 0.4 * np.sqrt(np.maximum(np.square(voxel) - ANATOMY_MM**2, 0)) / ANATOMY_MM)
+
+    def grid(self, voxel: Sequence[float]) -> tuple[tuple[int, ...], np.ndarray]:
+        """Return shape and affine of a grid over the whole anatomy."""
+        shape = np.ceil(np.array(self.depth.shape) * ANATOMY_MM / voxel).astype(int)
+        affine = np.diag([*voxel, 1.0])
+        affine[:3, 3] = self.affine[:3, 3]
+        return tuple(map(int, shape)), affine
+
+
+def thinned(values: np.ndarray) -> np.ndarray:
+    """Average blocks of 1 mm voxels to those of the anatomy."""
+    size = round(ANATOMY_MM)
+    shape = [n // size for n in values.shape]
+    cut = values[tuple(slice(0, n * size) for n in shape)]
+    return cut.reshape([part for n in shape for part in (n, size)]).mean((1, 3, 5), dtype=np.float32)
+
+
+def image(values: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
+    """Make an image, its masks as bytes."""
+    return nib.Nifti1Image(values.astype(np.uint8 if values.dtype == bool else np.float32), affine)
+
+
+def world(shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
+    """Return the places of all voxels, mm."""
+    return apply_affine(affine, np.moveaxis(np.indices(shape), 0, -1))
+
+
+def acquired(values: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
+    """Add ghosts, a bias field and Rician noise."""
+    ghosts = look.ghosts * np.roll(values, values.shape[1] // 2, axis=1)
+    values = (values + ghosts) * np.exp(smooth_noise(rng, values.shape, 30, look.bias))
+    parts = [rng.normal(0, look.noise, values.shape) for _ in range(2)]
+    return 600 * np.hypot(values + parts[0], parts[1])
+
+
+def draw_lesions(anatomy: Anatomy, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw balls of 3 to 6 mm (0 to 1) deep in the brain."""
+    marks = np.zeros(anatomy.depth.shape, np.float32)
+    deep = np.argwhere(anatomy.depth > 15)
+    for seed in deep[rng.choice(len(deep), count, replace=False)]:
+        radius = rng.uniform(3, 6) / ANATOMY_MM
+        box = tuple(slice(max(c - 4, 0), c + 5) for c in seed)
+        away = np.linalg.norm(np.moveaxis(np.indices(marks[box].shape), 0, -1) - 4, axis=-1)
+        marks[box] = np.maximum(marks[box], np.clip(radius + 0.5 - away, 0, 1))
+    return marks
+
+
+def scan(anatomy: Anatomy, look: Look, seed: Sequence[int], other: Anatomy | None = None) -> Scans:
+    """Scan a head, and for the T2w once more in another position, or another head.
+
+    The position and the distortion depend on the heads alone, everything else on the seed as well.
+    """
+    head = other or anatomy
+    rng, position = np.random.default_rng(list(seed)), np.random.default_rng([anatomy.number, head.number])
+    lesions = [draw_lesions(one, look.lesions, rng) for one in ((anatomy,) if other is None else (anatomy, other))]
+    shape, affine = anatomy.grid(FIXED_MM)
+    places = world(shape, affine)
+    fixed = anatomy.sampled(anatomy.signal(look.contrasts[0], lesions[0], FIXED_MM, rng), places)
+    depth = anatomy.sampled(anatomy.depth, places, -99.0)
+    masks = [depth > smooth_noise(rng, shape, 6, EDGE_MM) for _ in range(2)]
+    shape2, affine2 = head.grid(look.voxel)
+    places2 = world(shape2, affine2)
+    there = apply_affine(rigid_matrix(tuple(position.uniform(-5, 5, 3)), tuple(position.uniform(-6, 6, 3))), places2)
+    wave = anatomy_wave(head, position)
+    there[..., 1] += np.clip(look.warp * head.sampled(wave, there), -LARGEST_WARP_MM, LARGEST_WARP_MM)
+    moving = head.sampled(head.signal(look.contrasts[1], lesions[-1], look.voxel, rng), there)
+    depth2 = head.sampled(head.depth, there)
+    inside = np.argwhere(depth2 > DEPTH_MM)
+    chosen = tuple(inside[rng.choice(len(inside), POINTS, replace=False)].T)
+    return Scans(
+        fixed=image(acquired(fixed, look, rng), affine),
+        moving=image(acquired(moving, look, rng), affine2),
+        mask=image(masks[0], affine),
+        second=image(masks[1], affine),
+        moving_brain=image(depth2 > 0, affine2),
+        points=np.hstack([there[chosen], places2[chosen]]) if other is None else None,
+    )
+
+
+def anatomy_wave(head: Anatomy, rng: np.random.Generator) -> np.ndarray:
+    """Return a smooth field of standard deviation 1 that varies over 40 mm, on the anatomy's grid."""
+    return smooth_noise(rng, head.depth.shape, 40 / ANATOMY_MM, 1.0)
+
+
+# ---------------------------------------------------------------------------------------------------- changes
+Change = Callable[[Scans, np.random.Generator], Scans]
+Spoil = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def as_it_is(scans: Scans, rng: np.random.Generator) -> Scans:
+    """Change nothing."""
+    return scans
+
+
+def moving_values(change: Callable[[np.ndarray, np.random.Generator], np.ndarray], known: bool = False) -> Change:
+    """Change the voxels of the T2w; whether the places of its points are still known."""
+
+    def changed(scans: Scans, rng: np.random.Generator) -> Scans:
+        values = change(scans.moving.get_fdata(dtype=np.float32), rng)
+        return replace(scans, moving=image(values, scans.moving.affine), points=scans.points if known else None)
+
+    return changed
+
+
+def mask_depth(change: Callable[[nib.Nifti1Image, np.random.Generator], np.ndarray]) -> Change:
+    """Take another mask."""
+
+    def changed(scans: Scans, rng: np.random.Generator) -> Scans:
+        return replace(scans, mask=image(change(scans.mask, rng), scans.mask.affine))
+
+    return changed
+
+
+def depth_of(mask: nib.Nifti1Image) -> np.ndarray:
+    """Return the depth under the surface of a mask, mm, negative outside."""
+    inside, spacing = np.asanyarray(mask.dataobj) > 0, nib.affines.voxel_sizes(mask.affine)
+    return ndi.distance_transform_edt(inside, spacing) - ndi.distance_transform_edt(~inside, spacing)
+
+
+def direction(rng: np.random.Generator) -> np.ndarray:
+    """Return a random unit vector."""
+    vector = rng.normal(size=3)
+    return vector / np.linalg.norm(vector)
+
+
+def moved_mask(distance: float) -> Callable[[nib.Nifti1Image, np.random.Generator], np.ndarray]:
+    """Return what shifts a mask along one of its axes, mm."""
+
+    def move(mask: nib.Nifti1Image, rng: np.random.Generator) -> np.ndarray:
+        axis, sign = rng.integers(3), rng.choice((-1, 1))
+        step = np.zeros(3)
+        step[axis] = sign * distance / nib.affines.voxel_sizes(mask.affine)[axis]
+        return ndi.shift(np.asarray(mask.dataobj, np.float32), step, order=0, mode='constant') > 0.5
+
+    return move
+
+
+def half_of(mask: nib.Nifti1Image, rng: np.random.Generator) -> np.ndarray:
+    """Return the left or the right half of a mask."""
+    x = world(mask.shape, mask.affine)[..., 0]
+    inside = np.asanyarray(mask.dataobj) > 0
+    return inside & (rng.choice((-1, 1)) * (x - x[inside].mean()) > 0)
+
+
+def shrunk(share: float) -> Callable[[nib.Nifti1Image, np.random.Generator], np.ndarray]:
+    """Return what erodes a mask to a share of its volume."""
+
+    def shrink(mask: nib.Nifti1Image, rng: np.random.Generator) -> np.ndarray:
+        depth = depth_of(mask)
+        return depth > np.quantile(depth[depth > 0], 1 - share)
+
+    return shrink
+
+
+def cut_to(share: float | None = None, slab_mm: float | None = None, axis: int = 2) -> Change:
+    """Keep of the T2w a share, or a slab, of its field of view: of its middle."""
+
+    def cut(scans: Scans, rng: np.random.Generator) -> Scans:
+        n = scans.moving.shape[axis]
+        size = nib.affines.voxel_sizes(scans.moving.affine)[axis]
+        kept = round(share * n if share is not None else (slab_mm or 0) / size)
+        box = [slice(None)] * 3
+        box[axis] = slice((n - kept) // 2, (n - kept) // 2 + kept)
+        return replace(scans, moving=scans.moving.slicer[tuple(box)], points=None)
+
+    return cut
+
+
+def scaled(factor: float, axis: int) -> Change:
+    """Let the header of the T2w say that voxels are longer along an axis."""
+
+    def scale(scans: Scans, rng: np.random.Generator) -> Scans:
+        larger = np.ones(4)
+        larger[axis] = factor
+        return replace(
+            scans, moving=nib.Nifti1Image(scans.moving.dataobj, np.diag(larger) @ scans.moving.affine), points=None
+        )
+
+    return scale
+
+
+def stripped(scans: Scans, rng: np.random.Generator) -> Scans:
+    """Leave only the brain in both scans; its mask is what is left."""
+    fixed, moving = (
+        image(one.get_fdata(dtype=np.float32) * (np.asanyarray(mask.dataobj) > 0), one.affine)
+        for one, mask in ((scans.fixed, scans.mask), (scans.moving, scans.moving_brain))
+    )
+    return replace(scans, fixed=fixed, moving=moving, second=scans.mask)
+
+
+def shifted_by(distance: float) -> Spoil:
+    """Return what puts a shift, in a random direction, behind a matrix, mm."""
+    return lambda matrix, rng: rigid_matrix((0, 0, 0), tuple(distance * direction(rng))) @ matrix
+
+
+def turned_by(degrees: float) -> Spoil:
+    """Return what puts a turn about a random axis through the brain's centre (the origin) before a matrix."""
+
+    def turn(matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        from scipy.spatial.transform import Rotation
+
+        way = np.eye(4)
+        way[:3, :3] = Rotation.from_rotvec(degrees * direction(rng), degrees=True).as_matrix()
+        return matrix @ way
+
+    return turn
+
+
+# ---------------------------------------------------------------------------------------------------- kinds
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of cases.
+
+    Attributes
+    ----------
+    wrong : bool or None
+        Whether it must not be PASS; None where the errors at known points tell.
+    look : Look
+        What the scans look like.
+    change : callable
+        What is done to the scans.
+    spoil : callable, optional
+        What is done to the affine that was found in the plain pair, which is then not searched anew.
+    other : bool
+        The T2w is another head's.
+    mask_alone : bool
+        Only the mask differs from the plain pair, whose transform is taken.
+    heads : int
+        How many heads there are of it.
+    """
+
+    wrong: bool | None
+    look: Look = field(default_factory=Look)
+    change: Change = as_it_is
+    spoil: Spoil | None = None
+    other: bool = False
+    mask_alone: bool = False
+    heads: int = 4
+
+
+def _wrong_mask(change: Callable[[nib.Nifti1Image, np.random.Generator], np.ndarray]) -> Kind:
+    return Kind(wrong=True, change=mask_depth(change), mask_alone=True, heads=12)
+
+
+def _mirrored(axis: int) -> Change:
+    return moving_values(lambda values, rng: np.flip(values, axis))
+
+
+def _mirrored_half(scans: Scans, rng: np.random.Generator) -> Scans:
+    return mask_depth(half_of)(_mirrored(0)(scans, rng), rng)
+
+
+KINDS: Mapping[str, Kind] = {
+    'plain': Kind(wrong=None, heads=12),
+    'noisy': Kind(wrong=None, look=Look(noise=0.08), heads=4),
+    'bias': Kind(wrong=None, look=Look(bias=0.3), heads=4),
+    'thick slices': Kind(wrong=None, look=Look(voxel=THICK_MM), heads=4),
+    'lesions': Kind(wrong=None, look=Look(lesions=20), heads=4),
+    'ghosts': Kind(wrong=None, look=Look(ghosts=0.1), heads=4),
+    'distorted': Kind(wrong=None, look=Look(warp=1.8), heads=4),
+    'stripped': Kind(wrong=None, change=stripped, heads=4),
+    'wider mask': Kind(wrong=None, change=mask_depth(lambda mask, rng: depth_of(mask) > -4), mask_alone=True, heads=12),
+    'tighter mask': Kind(
+        wrong=None, change=mask_depth(lambda mask, rng: depth_of(mask) > 4), mask_alone=True, heads=12
+    ),
+    'mirrored': Kind(wrong=True, change=_mirrored(0), heads=4),
+    'mirrored front-back': Kind(wrong=True, change=_mirrored(1)),
+    'mirrored up-down': Kind(wrong=True, change=_mirrored(2)),
+    'mirrored, half a mask': Kind(wrong=True, change=_mirrored_half, heads=4),
+    'another head': Kind(wrong=True, other=True, heads=8),
+    'another head, bias': Kind(wrong=True, look=Look(bias=0.3), other=True, heads=4),
+    **{f'shift of {mm} mm': Kind(wrong=None, spoil=shifted_by(mm)) for mm in (5, 10, 20, 30)},
+    **{f'turn by {degrees}°': Kind(wrong=None, spoil=turned_by(degrees)) for degrees in (6, 12, 20)},
+    'z longer by 5 %': Kind(wrong=True, change=scaled(1.05, 2)),
+    'y shorter by 8 %': Kind(wrong=True, change=scaled(0.92, 1)),
+    'mask shifted by 24 mm': _wrong_mask(moved_mask(24)),
+    'mask shifted by 12 mm': _wrong_mask(moved_mask(12)),
+    'mask of a half': _wrong_mask(half_of),
+    'mask shrunk to 44 %': _wrong_mask(shrunk(0.44)),
+    'mask grown by 12 mm': _wrong_mask(lambda mask, rng: depth_of(mask) > -12),
+    'slab of 60 mm': Kind(wrong=True, change=cut_to(slab_mm=60)),
+    'a quarter in view': Kind(wrong=True, change=cut_to(share=0.25, axis=1)),
+    'noise alone': Kind(
+        wrong=True, change=moving_values(lambda values, rng: np.abs(rng.normal(300, 100, values.shape)))
+    ),
+    'T1w twice': Kind(wrong=True, look=Look(contrasts=('T1w', 'T1w'))),
+    'contrasts exchanged': Kind(wrong=True, look=Look(contrasts=('T2w', 'T1w'))),
+}
