@@ -43,7 +43,11 @@ def test_whole_steps_are_kept(pair_folder, tmp_path):
     assert {path.name for path in pair_folder.iterdir() if path.is_dir()} == {'work', 'timing'}
 
 
-@pytest.mark.parametrize('content', [b'', b'\x1f\x8b', b'\0' * 99, gzip.compress(b'no pickle'), gzip.compress(b'')])
+@pytest.mark.parametrize(
+    'content',
+    [b'', b'\x1f\x8b', b'\0' * 99, gzip.compress(b'no pickle'), gzip.compress(b'')],
+    ids=['empty', 'two bytes', 'zeros', 'no pickle', 'packed nothing'],
+)
 def test_results_that_cannot_be_read(pair_folder, caplog, content):
     (pair_folder / 'timing' / 'result_timing.pklz').write_bytes(content)
     assert forget_damaged(pair_folder, 'sub-01') == ['timing']
