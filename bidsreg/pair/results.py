@@ -187,6 +187,6 @@ def _write_files(
         deformation.inverted().save(folder / 'inverse.h5', share)
 
     # those that take longest begin
-    tasks: tuple[Callable[[int], Any], ...] = (warped, determinant, forward, inverse)
+    tasks: tuple[Callable[[int], Any], ...] = (forward, inverse, determinant, warped)
     share = max(1, threads // len(tasks))
-    return in_threads(lambda task: task(share), tasks, threads)[1]
+    return in_threads(lambda task: task(share), tasks, threads)[2]
