@@ -311,6 +311,7 @@ class BenchmarkRun:
 
     def _run_graph(self, todo: Sequence[Cell]) -> list[tuple[Cell, Failure]]:
         """Run some cells, and return why those failed that are not done."""
+        from bidsreg.benchmark.translation_nodes import fit_name
         from bidsreg.benchmark.workflow import cell_nodes, image_name, init_benchmark_wf
         from bidsreg.execution.crashes import read_crash
         from bidsreg.execution.local import configure, run_graph
@@ -330,6 +331,11 @@ class BenchmarkRun:
         old = set(self.logs.glob('crash-*.txt'))
         names = {image_name(case, end): getattr(case, end).name for case in self.cases for end in ('fixed', 'moving')}
         names |= {case.node_name: case.name for case in self.cases}
+        names |= {
+            fit_name(m.translation, self.folds.left_out(c)): f'training of {m.translation}'
+            for c, m in todo
+            if m.translation
+        }
         end = run_graph(workflow, self.settings, names, self.logs)
         end.raise_interrupt()
         if end.error is not None:
@@ -384,7 +390,7 @@ class BenchmarkRun:
             for name in dict.fromkeys(m.translation for m in translated)
         }
         pairs = ', '.join(f'{method.name}: {method.registers}' for method in translated)
-        counts = ', '.join(f'{name} {count}' for name, count in steps.items())
+        counts = 'few' if self.settings.sloppy else ', '.join(f'{name} {count}' for name, count in steps.items())
         return [
             f'{describe(self.folds, self.cases)}. Steps of the training: {counts}.',
             f'The moving image is translated, then registered by: {pairs}.',
