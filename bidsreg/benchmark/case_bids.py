@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg.benchmark.case import SUBJECTS, Case
-from bidsreg.benchmark.labelling import LabelTask, label_files
+from bidsreg.benchmark.labelling import LABELLERS, LabelTask, label_files, make_labels
 from bidsreg.benchmark.settings import BenchmarkSettings
 from bidsreg.bids.pairs import Pair, find_pairs
 from bidsreg.bids.scans import index, list_images
@@ -41,7 +41,7 @@ def find_in_bids(settings: BenchmarkSettings) -> list[Case]:
     Raises
     ------
     InputError
-        If it is no dataset, or nobody's answer is known.
+        If it is no dataset, nobody's answer is known, or what is to label them is not there.
     """
     folders = label_folders(settings)
     app = Settings(bids_dir=settings.input, output_dir=settings.output_dir, derivatives=folders)
@@ -51,6 +51,8 @@ def find_in_bids(settings: BenchmarkSettings) -> list[Case]:
     if not plan.pairs:
         raise InputError(f'{settings.input} holds no subject with a T1w and a T2w.')
     if settings.makes_labels:
+        if why := LABELLERS[settings.label_with].missing():
+            raise InputError(f'--label-with {settings.label_with}: {why}')
         known = [_KnownPair(pair, _labelled_files(pair, settings)) for pair in plan.pairs]
     else:
         there = _segmentations(app, folders, {pair.subject for pair in plan.pairs})
@@ -62,6 +64,30 @@ def find_in_bids(settings: BenchmarkSettings) -> list[Case]:
             f'space-T2w) or points were found for both scans in {", ".join(map(str, folders)) or "derivatives/"}.'
         )
     return cases
+
+
+def label_cases(
+    settings: BenchmarkSettings, cases: Sequence[Case], notes: Sequence[str] = ()
+) -> tuple[tuple[Case, ...], tuple[str, ...]]:
+    """Label what has no labels yet.
+
+    Returns
+    -------
+    cases, notes
+        The pairs that have all their labels, and the notes with a line about each pair of scans that could not be
+        labelled.
+
+    Raises
+    ------
+    InputError
+        If no pair is left.
+    """
+    failed = make_labels(settings.label_with, label_tasks(settings, cases))
+    told = tuple(f'Left out, as it could not be labelled: {name}: {why}' for name, why in failed.items())
+    done = tuple(case for case in cases if all(path.is_file() for path in case.files().values()))
+    if not done:
+        raise InputError('No pair could be labelled. ' + ' '.join(told))
+    return done, (*notes, *told)
 
 
 def label_tasks(settings: BenchmarkSettings, cases: Iterable[Case]) -> list[LabelTask]:

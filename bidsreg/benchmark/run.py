@@ -14,10 +14,11 @@ from typing import Any
 
 from bidsreg import __version__
 from bidsreg.benchmark.case import Case
+from bidsreg.benchmark.case_bids import label_cases
 from bidsreg.benchmark.cases import check_cases, find_cases
 from bidsreg.benchmark.files import write_json
 from bidsreg.benchmark.folds import check_folds, deal, describe
-from bidsreg.benchmark.labelling import FOLDER, LABELLERS, make_labels
+from bidsreg.benchmark.labelling import FOLDER
 from bidsreg.benchmark.methods import Method, note_on_forms, resolve, resolve_all, usable
 from bidsreg.benchmark.results import (
     LABEL_COLUMNS,
@@ -72,8 +73,6 @@ def run(settings: BenchmarkSettings) -> int:
         labels = settings.label_names()
         methods = resolve_all(settings.methods, settings.task)
         resolve(settings.reference, settings.task, option='--reference')
-        if settings.makes_labels and (why := LABELLERS[settings.label_with].missing()):
-            raise InputError(f'--label-with {settings.label_with}: {why}')
         read_plugin(settings.use_plugin)
         check_device(settings)
         check_folders(settings)
@@ -90,8 +89,7 @@ def run(settings: BenchmarkSettings) -> int:
         logs = settings.output_dir / 'logs' / new_run_uuid()
         with to_file(logs / 'benchmark.log'), _lock(settings), signals_raise():
             if settings.makes_labels:
-                cases, unlabelled = label(settings, cases)
-                notes = (*notes, *unlabelled)
+                cases, notes = label_cases(settings, cases, notes)
                 check_known(settings, cases, labels, methods)
             return BenchmarkRun(settings, cases, methods, notes, labels, identity, logs).go()
 
@@ -106,33 +104,9 @@ def check_known(
     InputError
         See :func:`check_cases` and :func:`check_folds`.
     """
-    alike = settings.task == 'intra' and settings.prealign == 'affine'
-    check_cases(cases, labels, need_moving_mask=not alike)
+    check_cases(cases, labels, need_moving_mask=settings.task != 'intra' or settings.prealign != 'affine')
     if any(method.translation for method in methods):
         check_folds(deal(cases, settings.folds, settings.seed), cases)
-
-
-def label(settings: BenchmarkSettings, cases: Sequence[Case]) -> tuple[tuple[Case, ...], tuple[str, ...]]:
-    """Label what has no labels.
-
-    Returns
-    -------
-    cases, notes
-        The pairs that have all their labels, and a line about each pair of scans that could not be labelled.
-
-    Raises
-    ------
-    InputError
-        If no pair is left.
-    """
-    from bidsreg.benchmark.case_bids import label_tasks
-
-    failed = make_labels(settings.label_with, label_tasks(settings, cases))
-    notes = tuple(f'Left out, as it could not be labelled: {name}: {why}' for name, why in failed.items())
-    done = tuple(case for case in cases if all(path.is_file() for path in case.files().values()))
-    if not done:
-        raise InputError('No pair could be labelled. ' + ' '.join(notes))
-    return done, notes
 
 
 def check_folders(settings: BenchmarkSettings) -> None:
@@ -412,11 +386,7 @@ class BenchmarkRun:
     def _title(self) -> str:
         kind = {'inter': 'T1w to T2w, two people', 'intra': 'T1w to T2w, one head'}[self.settings.task]
         count = f'{len(self.cases)} pair{"s" if len(self.cases) > 1 else ""}'
-        return f'{kind}: {count} of {self.settings.input.name}{self._no_truth()}'
-
-    def _no_truth(self) -> str:
-        """Say in the title that labels were made, by whom; nothing where they are files."""
-        return f'; labels are no truth: {self.settings.label_caption()}' if self.settings.makes_labels else ''
+        return f'{kind}: {count} of {self.settings.input.name}{self.settings.label_warning()}'
 
     def _copy_fixed_example(self) -> None:
         """Put the images that the panels are compared with beside them."""

@@ -125,6 +125,10 @@ class BenchmarkSettings(ExecutionSettings):
         """Say where the labels come from."""
         return LABELLERS[self.label_with].caption if self.makes_labels else f'of {self.labels or "SynthSeg"}'
 
+    def label_warning(self) -> str:
+        """Say that labels were made, and by whom, for a title to end with; empty where they are files."""
+        return f'; labels are no truth: {self.label_caption()}' if self.makes_labels else ''
+
     @property
     def translating(self) -> dict[str, Any]:
         """Return what decides a translation, and so the cells of methods that translate."""
