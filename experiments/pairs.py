@@ -49,8 +49,8 @@ from bidsreg.benchmark import judge
 from bidsreg.benchmark.files import write_json
 from bidsreg.benchmark.labels import read_label_list
 from bidsreg.benchmark.methods import AFFINE, INTER, Method, known_methods, resolve
-from bidsreg.benchmark.run import machine
 from bidsreg.benchmark.settings import digest
+from bidsreg.execution.machine import processor
 from bidsreg.programs import PROGRAMS
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.image import Image
@@ -148,7 +148,7 @@ def run_all(args: argparse.Namespace) -> tuple[list[Cell], list[str]]:
                 key = f'{pair.name}|{method.name}|{digest(made_with)}'
                 done = stored.get(key, {'failed': 'not run'})
                 if 'failed' in done or done['repeats'] < args.repeats or {method.name, method.asked} & set(args.again):
-                    done = made_with | {'machine': machine()} | run_cell(method, pair, args, labels)
+                    done = made_with | {'machine': processor()} | run_cell(method, pair, args, labels)
                     # others may have added theirs meanwhile
                     stored = stored_cells(args.out) | {key: done}
                     if args.out:

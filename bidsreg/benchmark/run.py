@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
-import os
 import platform
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +34,7 @@ from bidsreg.errors import InputError
 from bidsreg.execution.checks import check_device, check_writable
 from bidsreg.execution.command import interrupted_code
 from bidsreg.execution.logs import new_run_uuid, to_console, to_file
+from bidsreg.execution.machine import processor
 from bidsreg.execution.plugins import read_plugin
 from bidsreg.execution.private import prepare_work_folder
 from bidsreg.execution.signals import signals_raise
@@ -256,7 +255,7 @@ class BenchmarkRun:
             'fixed': str(case.fixed),
             'moving': str(case.moving),
             'method': method.name,
-            'machine': machine(),
+            'machine': processor(),
             'state': self._state(case, method),
         }
 
@@ -443,14 +442,3 @@ def why_failed(failures: Mapping[str, Failure], nodes: Sequence[str]) -> Failure
 def _is_prealignment(parts: Sequence[str], pair: str) -> bool:
     """Tell a node that all methods of a pair need from one of a method."""
     return pair in parts and not parts[-1].startswith(('register_', 'evaluate_'))
-
-
-@functools.cache
-def machine() -> str:
-    """Return the processor and how many of it."""
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        lines = []
-    models = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    return f'{models[0] if models else platform.processor() or platform.machine()}, {os.cpu_count()} cores'

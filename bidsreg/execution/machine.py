@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,3 +132,14 @@ def _numbers(folder: Path, names: list[str], count: int) -> Iterator[list[int]]:
         return
     if len(numbers) == count:
         yield numbers
+
+
+@functools.cache
+def processor() -> str:
+    """Return the model of the processor and how many of them the machine has, in words."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return f'{models[0] if models else platform.processor() or platform.machine()}, {os.cpu_count()} cores'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from bidsreg.execution import machine
@@ -127,3 +129,8 @@ def test_threads_are_what_all_allow_together(cpus, monkeypatch, asked, variable,
         monkeypatch.setenv('OMP_NUM_THREADS', variable)
     found = cpus('0::/\n', {'cpu.max': '400000 100000'}, lambda **places: allowed_threads(asked, **places))
     assert found == expected
+
+
+def test_the_processor_is_named_with_how_many_there_are():
+    assert machine.processor().endswith(f', {os.cpu_count()} cores')
+    assert not machine.processor().startswith(',')
