@@ -39,11 +39,14 @@ class PairsMultiProcPlugin(FailureRecorder, MultiProcPlugin):
     GPUs, but lets all steps use the first: here each step gets the one that has the fewest.
     """
 
+    pool: Any
+
     def __init__(self, plugin_args: Mapping[str, Any] | None = None) -> None:
         super().__init__(plugin_args=plugin_args)
         self._gpus = dict.fromkeys(devices.visible_gpus() if self.n_gpu_procs else (), 0)
         self._gpu_of: dict[int, str] = {}
         self._workers: Mapping[int, Any] = self.pool._processes
+        self._killed_by = 0
 
     def _prerun_check(self, graph: Any) -> None:
         """Warn of steps that need more than there is: they run alone, and may be killed."""
@@ -83,10 +86,17 @@ class PairsMultiProcPlugin(FailureRecorder, MultiProcPlugin):
         return super()._get_result(taskid)
 
     def _how_killed(self) -> str:
-        """Say by which signal a worker was killed; the pool has then ended the others by SIGTERM."""
-        codes = {process.exitcode or 0 for process in self._workers.values()}
-        number = next((-code for code in codes if code < 0 and -code != signal.SIGTERM), 0)
+        """Say by which signal a worker was killed."""
+        number = self._killer() or self._killed_by
         return SENTENCES[Cause.KILLED] if number in (0, signal.SIGKILL) else f'a process {describe_signal(number)}'
+
+    def _killer(self) -> int:
+        """Return the signal that killed a worker, 0 where none did; the pool has then ended the others by SIGTERM."""
+        for process in self._workers.values():
+            if process.exitcode is None and self.pool._broken:
+                process.join(timeout=1)  # it is dead, or about to be
+        codes = {process.exitcode or 0 for process in self._workers.values()}
+        return next((-code for code in codes if code < 0 and -code != signal.SIGTERM), 0)
 
     def _async_callback(self, args: Any) -> None:
         if not args.cancelled() and args.exception() is None:
@@ -118,6 +128,7 @@ class PairsMultiProcPlugin(FailureRecorder, MultiProcPlugin):
             self._gpus[gpu] -= 1
 
     def _renew_pool(self) -> None:
+        self._killed_by = self._killer()  # the steps that were lost with it are asked about later
         fresh = MultiProcPlugin(self.plugin_args)
         self.pool = fresh.pool
         self._workers = self.pool._processes

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bidsreg.programs import PROGRAMS
+from bidsreg.programs.process import run_python
 from bidsreg.registration import Image
 from tests.fake_program import executable
 from tests.programs.comparison import relative_difference, usable
@@ -16,7 +17,8 @@ def test_greedy_field_is_what_greedy_applies(name, heads, found):
     workspace, fields = found(name)
     words = ['-rf', workspace.path('fixed'), '-rm', workspace.path('moving'), workspace.path('theirs')]
     words = [str(word) for word in [*words, '-r', workspace.path('warp'), workspace.plain_affine]]
-    PROGRAMS[name].child(words)
+    # by itself, as in a run: another ITK in this process, such as elastix's, leaves greedy's without readers
+    run_python(name, words, workspace)
     difference = relative_difference(heads, fields, Image.load(workspace.path('theirs')).data)
     assert np.percentile(difference, 99) < 2e-3
     assert np.median(difference) < 1e-5
