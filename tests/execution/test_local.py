@@ -112,3 +112,11 @@ def test_the_first_failure_of_a_pair():
     assert end.failure_of('pair_10') == masking
     assert end.failure_of('pair_1') == solving
     assert end.failure_of('pair_2') is None
+
+
+def test_steps_of_this_process_go_first_and_the_others_keep_their_order():
+    plugin = object.__new__(local.PairsMultiProcPlugin)
+    plugin.procs = [
+        pe.Node(OnGpu(), name=f'step{number}', run_without_submitting=number in (2, 4)) for number in range(6)
+    ]
+    assert plugin._sort_jobs([0, 1, 2, 4, 5]) == [2, 4, 0, 1, 5]
