@@ -41,6 +41,8 @@ TISSUES = {
     'muscle': (1300.0, 38.0, 0.75),
     'eye': (3800.0, 800.0, 0.95),
 }
+#: The template is bent over about 30 mm by 3 mm (standard deviation along each axis); its voxels have 1 mm.
+BEND_MM = (30.0, 3.0)
 PADDING = (22, 26, 20)  # mm of room around the template for the head, left/right, front/back, above and below
 
 
@@ -91,15 +93,27 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], spacing: floa
     return std * field / field.std()
 
 
+def _lopsided(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Return where to look the template up (voxels, (3, X, Y, Z)): no person's halves are mirror images, as its are."""
+    rng = np.random.default_rng([seed, 3])
+    at = np.indices(shape, dtype=np.float32)
+    for axis in range(3):
+        at[axis] += smooth_noise(rng, shape, BEND_MM[0], BEND_MM[1])
+    return at
+
+
 def make_head(seed: int = 0) -> Head:
-    """Put skull, scalp, eyes and a neck around nilearn's MNI152 brain."""
+    """Put skull, scalp, eyes and a neck around nilearn's MNI152 brain, whose halves are made to differ before."""
     rng = np.random.default_rng(seed)
     t1 = _template('t1')
     # The template ends below the brain stem: repeating its last slice there continues the cord.
     pad = [(PADDING[0],) * 2, (PADDING[1],) * 2, (PADDING[2],) * 2]
 
+    bent = _lopsided(t1.shape, seed)
+
     def padded(image: Any) -> np.ndarray:
-        return np.pad(np.asarray(image.dataobj, np.float32), pad, mode='edge') / 255
+        values = ndi.map_coordinates(np.asarray(image.dataobj, np.float32), bent, order=1, mode='nearest')
+        return np.pad(values, pad, mode='edge') / 255
 
     template, gm, wm = padded(t1), padded(_template('gm')), padded(_template('wm'))
     affine = t1.affine.copy()
