@@ -96,12 +96,12 @@ def test_the_error_before_the_results_were_not_found_is_the_cause():
 try:
     raise OSError(28, 'No space left on device')
 except OSError:
-    raise FileNotFoundError('/work/pair_1/n4/result_n4.pklz')
+    raise FileNotFoundError('/scratch/pair_1/n4/result_n4.pklz')
 """
     found = read_traceback(traceback_of(code).splitlines())
     assert found == Failure(Cause.NO_SPACE, 'OSError: [Errno 28] No space left on device')
-    alone = read_traceback(['FileNotFoundError: /work/pair_1/n4/result_n4.pklz'])
-    assert alone == Failure(Cause.FAILED, 'FileNotFoundError: /work/pair_1/n4/result_n4.pklz')
+    alone = read_traceback(['FileNotFoundError: /scratch/pair_1/n4/result_n4.pklz'])
+    assert alone == Failure(Cause.FAILED, 'FileNotFoundError: /scratch/pair_1/n4/result_n4.pklz')
 
 
 def test_a_program_of_ours_that_runs_out_of_memory():
