@@ -20,17 +20,17 @@ if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Pair
     from bidsreg.settings import Settings
 
-#: Nodes whose outputs are read, each with the node that must have ended before it.
-_STEPS = {
-    'masking_wf/conform': None,
-    'masking_wf/brain_mask': 'masking_wf/conform',
-    'masking_wf/n4': 'masking_wf/brain_mask',
-    'prealign_wf/conform': None,
-    'prealign_wf/rigid': 'masking_wf/n4',
-    'prealign_wf/moving_mask': 'prealign_wf/rigid',
-    'prealign_wf/n4': 'prealign_wf/moving_mask',
-    'prealign_wf/affine': 'prealign_wf/n4',
-    'registration_wf/register': 'prealign_wf/affine',
+#: Nodes whose outputs are read, each with the nodes that must have ended before it.
+_STEPS: dict[str, tuple[str, ...]] = {
+    'masking_wf/conform': (),
+    'masking_wf/brain_mask': ('masking_wf/conform',),
+    'masking_wf/n4': ('masking_wf/brain_mask',),
+    'prealign_wf/conform': (),
+    'prealign_wf/rigid': ('masking_wf/conform', 'prealign_wf/conform'),
+    'prealign_wf/moving_mask': ('masking_wf/brain_mask', 'prealign_wf/rigid'),
+    'prealign_wf/n4': ('prealign_wf/moving_mask',),
+    'prealign_wf/affine': ('masking_wf/n4', 'prealign_wf/n4'),
+    'registration_wf/register': ('prealign_wf/affine',),
 }
 #: Sources of each file of a scene: node and output, the better source first.
 _FILES = {
@@ -89,16 +89,16 @@ def keep_partial(pair: Pair, settings: Settings, folder: Path) -> list[str]:
 def _outputs(folder: Path) -> dict[str, Any]:
     """Return the outputs of the nodes that ended well in the latest attempt.
 
-    A node whose results are older than those of the one before it is left over from another attempt.
+    A node whose results are older than those of one that comes before it is left over from another attempt.
     """
     found: dict[str, Any] = {}
     times: dict[str, int] = {}
     for step, before in _STEPS.items():
         path = folder / step / f'result_{Path(step).name}.pklz'
-        if not path.is_file() or (before is not None and before not in found):
+        if not path.is_file() or not found.keys() >= set(before):
             continue
         outputs, time = load_resultfile(str(path)).outputs, path.stat().st_mtime_ns
-        if outputs is not None and (before is None or times[before] <= time):
+        if outputs is not None and all(times[one] <= time for one in before):
             found[step], times[step] = outputs, time
     return found
 
