@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import math
+import typing
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
+
+from bidsreg.errors import InputError
+
+if typing.TYPE_CHECKING:
+    import pandas as pd
 
 NOTHING = 'n/a'
 """The text that BIDS wants where there is no value."""
@@ -25,6 +32,33 @@ def to_tsv(rows: Iterable[Sequence[Any]]) -> str:
         if len(line) != len(lines[0]):
             raise ValueError(f'a row has {len(line)} cells under a header of {len(lines[0])}')
     return ''.join('\t'.join(line) + '\n' for line in lines)
+
+
+def read_listing(path: Path, of: str) -> pd.DataFrame:
+    """Read a table that a user lists files in; every cell is a text, and missing where it is empty or ``n/a``.
+
+    Parameters
+    ----------
+    path
+        Tab-separated values with a header.
+    of
+        The things that it lists, for messages.
+
+    Raises
+    ------
+    InputError
+        If the table is not there or cannot be read.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_csv(
+            path, sep='\t', dtype=str, na_values=[NOTHING, ''], keep_default_na=False, encoding='utf-8-sig'
+        )
+    except FileNotFoundError as error:
+        raise InputError(f'{path} is not there; give a BIDS dataset or a table of {of} (.tsv).') from error
+    except (OSError, ValueError) as error:
+        raise InputError(f'{path} cannot be read as a table of {of}: {error}') from error
 
 
 def cell(value: Any) -> str:

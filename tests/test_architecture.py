@@ -51,7 +51,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     'outcome': frozenset({'errors'}),
     'streams': frozenset(),
     'stripped': frozenset(),
-    'tables': frozenset(),
+    'tables': frozenset({'errors'}),
     'validation': frozenset({'errors'}),
     'registration': frozenset(),
     'registration.atomic': frozenset(),

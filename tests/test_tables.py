@@ -8,7 +8,8 @@ import math
 import pandas as pd
 import pytest
 
-from bidsreg.tables import cell, to_tsv
+from bidsreg.errors import InputError
+from bidsreg.tables import cell, read_listing, to_tsv
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,16 @@ def test_a_table_is_read_as_it_was_written():
 def test_a_row_that_does_not_fit_is_an_error():
     with pytest.raises(ValueError, match='3 cells under a header of 2'):
         to_tsv([['a', 'b'], [1, 2, 3]])
+
+
+def test_a_listing_is_texts_and_says_what_is_wrong(tmp_path):
+    path = tmp_path / 'scans.tsv'
+    path.write_text('image\tmask\n007.nii\tn/a\n', encoding='utf-8-sig')
+    table = read_listing(path, 'scans')
+    assert table['image'].tolist() == ['007.nii']
+    assert table['mask'].isna().all()
+    with pytest.raises(InputError, match='is not there; give a BIDS dataset or a table of scans'):
+        read_listing(tmp_path / 'none.tsv', 'scans')
+    path.write_bytes(b'')
+    with pytest.raises(InputError, match=r'scans.tsv cannot be read as a table of scans'):
+        read_listing(path, 'scans')

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bidsreg.benchmark.case import OPTIONAL, REQUIRED, SUBJECTS, Case
 from bidsreg.errors import InputError
+from bidsreg.tables import read_listing
 from bidsreg.validation import suggestion
 
 
@@ -27,14 +28,7 @@ def read_table(path: Path) -> list[Case]:
     InputError
         If the table cannot be read, has wrong columns, no row, a pair twice, or a file that is not there.
     """
-    try:
-        table = pd.read_csv(
-            path, sep='\t', dtype=str, na_values=['n/a', ''], keep_default_na=False, encoding='utf-8-sig'
-        )
-    except FileNotFoundError as error:
-        raise InputError(f'{path} is not there; give a BIDS dataset or a table of pairs (.tsv).') from error
-    except (OSError, ValueError) as error:
-        raise InputError(f'{path} cannot be read as a table of pairs: {error}') from error
+    table = read_listing(path, 'pairs')
     _check_columns(path, table)
     rows: list[dict[str, Any]] = [
         {role: cell if role in SUBJECTS else path.parent / cell for role, cell in row.items() if isinstance(cell, str)}

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from bidsreg.bids.headers import check_header
 from bidsreg.bids.masks import find_mask
 from bidsreg.bids.names import ENTITIES
 from bidsreg.bids.scans import Scan, index, list_images, list_scans
 from bidsreg.errors import InputError
 from bidsreg.settings import Settings
+from bidsreg.tables import read_listing
 from bidsreg.translation.settings import FitSettings
 from bidsreg.validation import suggestion
 
@@ -129,14 +128,7 @@ def read_scan_table(path: Path) -> list[TrainingScan]:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     """Return the cells of each row that are not empty, by their columns."""
-    try:
-        table = pd.read_csv(
-            path, sep='\t', dtype=str, na_values=['n/a', ''], keep_default_na=False, encoding='utf-8-sig'
-        )
-    except FileNotFoundError as error:
-        raise InputError(f'{path} is not there; give a BIDS dataset or a table of scans (.tsv).') from error
-    except (OSError, ValueError) as error:
-        raise InputError(f'{path} cannot be read as a table of scans: {error}') from error
+    table = read_listing(path, 'scans')
     known = (*REQUIRED, *OPTIONAL)
     hint = f'The columns are {", ".join(REQUIRED)}, and {", ".join(OPTIONAL)} if there are any, separated by tabs.'
     for name in REQUIRED:
