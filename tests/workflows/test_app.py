@@ -114,20 +114,19 @@ def test_a_failing_pair_leaves_the_others_alone(bids, tmp_path, fake_register):
 @pytest.mark.slow  # SyN takes its time on one thread
 def test_the_app_with_another_program(bids, tmp_path):
     """From the command line to the page: the same files as with a method of our own, and nothing says otherwise."""
-    options = ['-w', tmp_path / 'work', '--sloppy', '--nprocs', '1', '--skip-bids-validation']
+    options = ['-w', tmp_path / 'work', '--nprocs', '1', '--skip-bids-validation']
     words = [bids, tmp_path / 'out', 'participant', '--participant-label', '01', '--method', 'ants-syn', *options]
     done = subprocess.run([sys.executable, '-m', 'bidsreg', *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     settings = Settings(bids_dir=bids, output_dir=tmp_path / 'out', work_dir=tmp_path / 'work', nprocs=1)
-    settings = dataclasses.replace(settings, method='ants-syn', sloppy=True, participant_label=('01',))
+    settings = dataclasses.replace(settings, method='ants-syn', participant_label=('01',))
     [pair] = find_pairs(settings).pairs
     assert is_complete(pair, settings)
     for path in pair_outputs(pair, settings.output_dir).values():
         assert Path(path).is_file()
     result = read_qc(pair, settings)['result']
     assert (result['method'], result['device'], result['threads']) == ('ants-syn', 'cpu', 1)
-    # so few steps of SyN may end a hair below the affine (.873 and .876)
-    assert result['evidence']['diffeo']['mi'] > 0.97 * result['evidence']['affine']['mi']
+    assert result['evidence']['diffeo']['mi'] > result['evidence']['affine']['mi']
     page = (tmp_path / 'out/sub-01.html').read_text()
     assert 'ants-syn' in page
     assert 'Avants et al. 2008' in page
