@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 #: Files that every pair has, and those that it may have.
 REQUIRED = ('fixed', 'moving')
@@ -35,6 +36,10 @@ class Case:
         Whose images they are.
     """
 
+    #: Its images, and all its files by role.
+    IMAGES: ClassVar[tuple[str, ...]] = ENDS
+    ROLES: ClassVar[tuple[str, ...]] = (*REQUIRED, *OPTIONAL)
+
     name: str
     fixed: Path
     moving: Path
@@ -61,9 +66,19 @@ class Case:
         """Tell whether the overlap of labels can be measured."""
         return self.fixed_labels is not None and self.moving_labels is not None
 
+    @property
+    def has_moving_brain(self) -> bool:
+        """Tell whether the moving image's brain is found without the fixed one's."""
+        return self.moving_mask is not None or self.moving_labels is not None
+
+    @property
+    def has_answer(self) -> bool:
+        """Tell whether there is anything that a method can be judged by."""
+        return self.has_labels or self.points is not None
+
     def files(self) -> dict[str, Path]:
         """Return all files by role."""
-        return {name: path for name in (*REQUIRED, *OPTIONAL) if (path := getattr(self, name)) is not None}
+        return {name: path for name in self.ROLES if (path := getattr(self, name)) is not None}
 
     def identity(self) -> str:
         """Say which pair this is: its name and its files."""
@@ -73,3 +88,34 @@ class Case:
         """Say which state of the pair this is: how large and how old its files are, too."""
         stats = [path.stat() for path in self.files().values()]
         return [self.identity(), *(f'{stat.st_size}:{stat.st_mtime_ns}' for stat in stats)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RescanCase(Case):
+    """Two sessions of one person, the T1w of both the fixed and the moving image: maps between them should agree.
+
+    Attributes
+    ----------
+    fixed_t2w, moving_t2w : Path
+        The T2w of each session.
+    fixed_t2w_mask, moving_t2w_mask : Path or None
+        Brain masks on their grids.
+    """
+
+    IMAGES: ClassVar[tuple[str, ...]] = (*ENDS, 'fixed_t2w', 'moving_t2w')
+    ROLES: ClassVar[tuple[str, ...]] = (*Case.ROLES, *IMAGES[2:], 'fixed_t2w_mask', 'moving_t2w_mask')
+
+    fixed_t2w: Path
+    moving_t2w: Path
+    fixed_t2w_mask: Path | None = None
+    moving_t2w_mask: Path | None = None
+
+    @property
+    def has_moving_brain(self) -> bool:
+        """Tell that it is: both are T1w, whose brains are found alike."""
+        return True
+
+    @property
+    def has_answer(self) -> bool:
+        """Tell that its maps are judged by each other."""
+        return True

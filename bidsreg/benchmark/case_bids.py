@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bidsreg.benchmark.case import SUBJECTS, Case
+from bidsreg.benchmark.case import SUBJECTS, Case, RescanCase
 from bidsreg.benchmark.labelling import LABELLERS, LabelTask, label_files, make_labels
 from bidsreg.benchmark.settings import BenchmarkSettings
+from bidsreg.benchmark.tasks import TASKS
 from bidsreg.bids.pairs import Pair, find_pairs
 from bidsreg.bids.scans import index, list_images
 from bidsreg.errors import InputError
@@ -36,7 +37,7 @@ def find_in_bids(settings: BenchmarkSettings) -> list[Case]:
     """Find the pairs of a BIDS dataset whose answer is known.
 
     Within a head that takes labels of both scans, or points; between two people, labels of the one's T1w and of the
-    other's T2w (of each the first session that has both scans).
+    other's T2w (of each the first session that has both scans). Between two sessions of a person nothing but the scans.
 
     Raises
     ------
@@ -50,6 +51,9 @@ def find_in_bids(settings: BenchmarkSettings) -> list[Case]:
     plan = find_pairs(app)
     if not plan.pairs:
         raise InputError(f'{settings.input} holds no subject with a T1w and a T2w.')
+    task = TASKS[settings.task]
+    if task.is_rescan:
+        return _rescans(plan.pairs, settings.input)
     if settings.makes_labels:
         if why := LABELLERS[settings.label_with].missing():
             raise InputError(f'--label-with {settings.label_with}: {why}')
@@ -57,7 +61,7 @@ def find_in_bids(settings: BenchmarkSettings) -> list[Case]:
     else:
         there = _segmentations(app, folders, {pair.subject for pair in plan.pairs})
         known = [_KnownPair(pair, _known_files(pair, folders, there, settings.label_desc)) for pair in plan.pairs]
-    cases = (_within if settings.task == 'intra' else _between)(known)
+    cases = (_between if task.between_people else _within)(known)
     if not cases:
         raise InputError(
             f'No pair for the task {settings.task!r} in {settings.input}: no labels (*_dseg.nii.gz, of the T2w with '
@@ -213,7 +217,7 @@ def _within(known: Iterable[_KnownPair]) -> list[Case]:
     for one in known:
         known_of: dict[str, Any] = {**one.files, **dict.fromkeys(SUBJECTS, one.pair.subject)}
         case = Case(name=one.pair.name, fixed=one.pair.t1w, moving=one.pair.t2w, **known_of)
-        if case.has_labels or case.points is not None:
+        if case.has_answer:
             cases.append(case)
         else:
             LOGGER.warning('%s is left out: neither labels of both scans nor points', one.pair.name)
@@ -238,3 +242,32 @@ def _between(known: Iterable[_KnownPair]) -> list[Case]:
         for fixed, moving in itertools.permutations(first.values(), 2)
         if 'fixed_labels' in fixed.files and 'moving_labels' in moving.files
     ]
+
+
+def _rescans(pairs: Iterable[Pair], source: Path) -> list[Case]:
+    """Pair the first two sessions that have a T1w and a T2w of everybody who has two."""
+    sessions: dict[str, dict[str, Pair]] = {}
+    for pair in pairs:
+        if pair.session is not None:
+            sessions.setdefault(pair.subject, {}).setdefault(pair.session, pair)
+    several = {subject: list(theirs.values())[:2] for subject, theirs in sessions.items() if len(theirs) > 1}
+    if not several:
+        raise InputError(f'No pair for the task rescan in {source}: nobody has two sessions with a T1w and a T2w each.')
+    return [_rescan(subject, *both) for subject, both in several.items()]
+
+
+def _rescan(subject: str, first: Pair, second: Pair) -> Case:
+    """Make the case of two sessions."""
+    return RescanCase(
+        name=f'sub-{subject}_ses-{first.session}_ses-{second.session}',
+        fixed=first.t1w,
+        moving=second.t1w,
+        fixed_t2w=first.t2w,
+        moving_t2w=second.t2w,
+        fixed_mask=first.fixed_mask,
+        moving_mask=second.fixed_mask,
+        fixed_t2w_mask=first.moving_mask,
+        moving_t2w_mask=second.moving_mask,
+        fixed_subject=subject,
+        moving_subject=subject,
+    )

@@ -58,17 +58,17 @@ def check_cases(cases: Iterable[Case], labels: Mapping[int, str], *, need_moving
     """
     seen: set[tuple[Path, Path]] = set()
     for case in cases:
-        if not case.has_labels and case.points is None:
+        if not case.has_answer:
             raise InputError(f'{case.name}: give labels of both images, or points; else nothing can be measured.')
-        if need_moving_mask and case.moving_mask is None and case.moving_labels is None:
+        if need_moving_mask and not case.has_moving_brain:
             raise InputError(
                 f'{case.name}: give a mask or labels of the moving image {case.moving}; only within a head, with '
                 '--prealign affine, the mask of the fixed one serves instead.'
             )
-        for end in ('fixed', 'moving'):
-            image, files = getattr(case, end), case.files()
+        for role in case.IMAGES:
+            image, files = getattr(case, role), case.files()
             for what, check in (('labels', _check_labels), ('mask', _check_mask)):
-                file = files.get(f'{end}_{what}')
+                file = files.get(f'{role}_{what}')
                 if file is not None and (file, image) not in seen:
                     require_grid(file, image, f'The {what} image' if what == 'labels' else 'The mask')
                     check(file, image, labels)

@@ -87,7 +87,7 @@ def judge_cell(
         points=None if points is None else read_points(points),
     )
     if example is not None:
-        _write_example(example, found.apply(Image.load(Path(moving)), grid), moved)
+        write_example(example, found.apply(Image.load(Path(moving)), grid), moved)
     own: dict[str, Any] = {}
     if result is not None:
         own = read_own_facts(result, method)
@@ -103,7 +103,8 @@ def with_translation(own: Mapping[str, Any], translation: Mapping[str, float]) -
     return dict(translation) | {key: own[key] + translation[part] for key, part in added.items() if own.get(key)}
 
 
-def _write_example(stem: PathLike, warped: Image, labels: Image | None) -> None:
+def write_example(stem: PathLike, warped: Image, labels: Image | None) -> None:
+    """Leave the images of the panel: the warped T2w and, where there are labels, those brought along."""
     for image, suffix in ((warped, 'T2w'), (labels, 'dseg')):
         if image is not None:
             write_atomic(Path(f'{stem}_{suffix}.nii.gz'), image.save)

@@ -73,8 +73,9 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--task',
         choices=CHOICES['task'],
-        help='inter: the T1w of one subject and the T2w of another; intra: T1w and T2w of one head. Between people, '
-        'presets take their form that ends in -inter (inter)',
+        help='inter: the T1w of one subject and the T2w of another; intra: T1w and T2w of one head; rescan: both of '
+        'the first two sessions of a person, between which all maps should agree: no labels are needed. Between '
+        'people, presets take their form that ends in -inter (inter)',
     )
     group.add_argument(
         '--pairs',

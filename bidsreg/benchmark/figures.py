@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from bidsreg.benchmark.labels import by_structure
-from bidsreg.benchmark.measures import CPU_SECONDS, DICE, SECONDS, TRE, Measure
+from bidsreg.benchmark.measures import CPU_SECONDS, DICE, RESCAN, SECONDS, TRE, Measure
 from bidsreg.benchmark.panels import panel
 from bidsreg.benchmark.tables import primary
 from bidsreg.registration.atomic import write_atomic
@@ -80,7 +80,7 @@ def write_figures(
     done = results[results['status'] == 'done']
     methods = [name for name in methods if name in set(done['method'])]
     drawn: dict[str, Figure] = {}
-    for measure, stem in ((DICE, 'dice'), (TRE, 'tre')):
+    for measure, stem in ((DICE, 'dice'), (TRE, 'tre'), (RESCAN, 'rescan')):
         if done[measure.key].notna().any():
             drawn[stem] = by_method(done, measure, methods)
     if len(labels):

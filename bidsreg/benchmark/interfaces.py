@@ -11,10 +11,11 @@ from nipype.interfaces.base import File, isdefined, traits
 from bidsreg.benchmark.files import read_labels
 from bidsreg.benchmark.masks import brain_alone, filled_union
 from bidsreg.bids.images import load_image
-from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec
+from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 from bidsreg.interfaces.skullstrip import BrainMask
 from bidsreg.preparation.ants import new_image
 from bidsreg.preparation.grids import stem
+from bidsreg.registration.itk import read_affine, write_affine
 from bidsreg.stripped import stripped_already
 
 
@@ -115,6 +116,67 @@ class Evaluate(Step):
         # torch stays out of the process that plans
         from bidsreg.benchmark.cell import judge_cell
 
-        names = self.inputs.copyable_trait_names()
-        judge_cell(**{name: value for name in names if isdefined(value := getattr(self.inputs, name))})
+        judge_cell(**given(self.inputs, self.inputs.copyable_trait_names()))
+        self._results['out_file'] = self.inputs.cell
+
+
+class _MapStartInputSpec(StepInputSpec):
+    between = File(exists=True, mandatory=True, desc='matrix, world of the first T1w to that of the second')
+    fixed_to_scan = File(exists=True, desc='matrix, world of the first T1w to that of the fixed scan of its session')
+    moving_to_scan = File(exists=True, desc='matrix, world of the second T1w to that of the moving scan of its session')
+
+
+class _MapStartOutputSpec(StepOutputSpec):
+    out_file = File(desc='ITK .txt, world of the fixed scan to that of the moving scan')
+
+
+class MapStart(Step):
+    """Put together the matrix from a scan of one session to a scan of another, through the T1w of both."""
+
+    input_spec = _MapStartInputSpec
+    output_spec = _MapStartOutputSpec
+
+    def _compute(self, runtime: Any) -> None:
+        optional = given(self.inputs, ('fixed_to_scan', 'moving_to_scan'))
+        start, last = (
+            read_affine(optional[name]) if name in optional else np.eye(4)
+            for name in ('fixed_to_scan', 'moving_to_scan')
+        )
+        self._results['out_file'] = os.path.join(runtime.cwd, 'start.txt')
+        write_affine(self._results['out_file'], last @ read_affine(self.inputs.between) @ np.linalg.inv(start))
+
+
+class _EvaluateRescanInputSpec(StepInputSpec):
+    method = traits.Str(mandatory=True, desc='what is judged')
+    fixed = traits.List(File(exists=True), mandatory=True, desc='fixed scan of each map, as the methods got it')
+    fixed_mask = traits.List(File(exists=True), mandatory=True, desc='its brain mask')
+    moving = traits.List(File(exists=True), mandatory=True, desc='moving scan of each map')
+    affine = traits.List(File(exists=True), mandatory=True, desc='prealignment of each map')
+    forward = traits.List(File(exists=True), desc='composite transforms of the method; without, the affine is judged')
+    inverse = traits.List(File(exists=True), desc='their inverses')
+    result = traits.List(File(exists=True), desc='result.json of each map')
+    method_seconds = traits.List(traits.Float, desc='wall-clock seconds of the method for each map')
+    method_cpu_seconds = traits.List(traits.Float, desc='CPU seconds of the method and all that it started')
+    fixed_to_t2w = File(exists=True, mandatory=True, desc='matrix from the first T1w to the T2w of its session')
+    moving_to_t2w = File(exists=True, mandatory=True, desc='the same of the second session')
+    facts = traits.Dict(desc='what else goes into the cell')
+    cell = traits.Str(mandatory=True, desc='JSON file to write')
+    example = traits.Str(desc='where to leave the image of the panel, without the extensions')
+
+
+class EvaluateRescan(Step):
+    """Judge the three maps of a method between two sessions, and write what was found into the folder of the results.
+
+    It always runs, as :class:`Evaluate` does.
+    """
+
+    input_spec = _EvaluateRescanInputSpec
+    output_spec = _EvaluateOutputSpec
+    _always_run = True
+
+    def _compute(self, runtime: Any) -> None:
+        # torch stays out of the process that plans
+        from bidsreg.benchmark.rescan_cell import judge_rescan
+
+        judge_rescan(**given(self.inputs, self.inputs.copyable_trait_names()))
         self._results['out_file'] = self.inputs.cell

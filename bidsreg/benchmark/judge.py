@@ -29,9 +29,9 @@ SDlogJ
 Scan-rescan consistency
     Needs no labels, but two sessions of one person. Maps from the first session's T1w to the second one's are found
     from T1w to T1w, from T2w to T2w and from T1w to T2w, the last two brought between the T1w by each session's own
-    rigid. They should lead every point to one place: the distance between the ends of two of them, its mean over points
-    of the brain and over the three twos. It punishes what contrast and noise do to a method, and what the rigids miss;
-    it rewards a method that does nothing, so look at other measures, too.
+    prealignment. They should lead every point to one place: the distance between the ends of two of them, its mean over
+    points of the brain and over the three twos. It punishes what contrast and noise do to a method, and what the
+    prealignments miss; it rewards a method that does nothing, so look at other measures, too.
 Inverse consistency error
     Distance between a point of the mask and where the field and then its inverse take it: mean over voxels.
 """

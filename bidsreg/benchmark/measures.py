@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,38 @@ DICE = Measure(
 )
 TRE = Measure(
     'tre_mean', 'Target registration error', 'Mean distance of points from their true places.', 'mm', 'TRE (mm)', -1
+)
+#: The three maps of a rescan: contrasts of the fixed and of the moving scan.
+MAPS = {'T1w-T1w': ('T1w', 'T1w'), 'T2w-T2w': ('T2w', 'T2w'), 'T1w-T2w': ('T1w', 'T2w')}
+RESCAN = Measure(
+    'rescan_mean',
+    'Scan-rescan consistency',
+    'Mean distance between where the maps of two sessions, found from T1w to T1w, from T2w to T2w and from T1w to T2w, '
+    'take points of the brain; mean over each two of the three.',
+    'mm',
+    'Maps apart (mm)',
+    -1,
+    of_field=True,
+)
+
+
+def rescan_key(one: str, other: str) -> str:
+    """Return the column for the distance between two of the :data:`MAPS`."""
+    return f'rescan_{one}_{other}'.lower().replace('-', '_')
+
+
+RESCAN_PARTS = tuple(
+    Measure(
+        rescan_key(one, other),
+        f'Scan-rescan consistency, {one} and {other}',
+        f'Mean distance between where the maps from {" to ".join(MAPS[one])} and from {" to ".join(MAPS[other])} take '
+        'points of the brain.',
+        'mm',
+        f'{one} / {other} (mm)',
+        -1,
+        of_field=True,
+    )
+    for one, other in combinations(MAPS, 2)
 )
 FOLDS = Measure(
     'folds',
@@ -120,6 +153,8 @@ MEASURES = (
         'TRE 95 % (mm)',
         -1,
     ),
+    RESCAN,
+    *RESCAN_PARTS,
     FOLDS,
     FOLDS_PERCENT,
     Measure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from bidsreg.benchmark.tasks import TASKS
 from bidsreg.errors import InputError
 from bidsreg.programs import PROGRAMS
 from bidsreg.registration.presets import PRESETS
@@ -96,9 +97,11 @@ def resolve(name: str, task: str, option: str = '--methods') -> Method:
     Raises
     ------
     InputError
-        If there is no such method; the message suggests one.
+        If there is no such method (the message suggests one), or it is none for the task.
     """
     if name in known_translations():
+        if TASKS[task].is_rescan:
+            raise InputError(f'{option} {name}: --task {task} has maps within one contrast, which nothing translates.')
         translation, plus, rest = name.partition('+')
         return Method(name, name, translation, _form(AFTERWARDS[plus + rest], task))
     if name not in known_methods():
@@ -108,7 +111,7 @@ def resolve(name: str, task: str, option: str = '--methods') -> Method:
 
 
 def _form(name: str, task: str) -> str:
-    return name + INTER if task == 'inter' and name + INTER in PRESETS else name
+    return name + INTER if TASKS[task].between_people and name + INTER in PRESETS else name
 
 
 def resolve_all(names: Iterable[str], task: str) -> tuple[Method, ...]:

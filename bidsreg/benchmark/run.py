@@ -28,6 +28,7 @@ from bidsreg.benchmark.results import (
     write_tsv,
 )
 from bidsreg.benchmark.settings import BenchmarkSettings, digest
+from bidsreg.benchmark.tasks import TASKS
 from bidsreg.bids.locks import PairLock
 from bidsreg.bids.names import PRIVATE
 from bidsreg.errors import InputError
@@ -383,9 +384,10 @@ class BenchmarkRun:
         return True
 
     def _title(self) -> str:
-        kind = {'inter': 'T1w to T2w, two people', 'intra': 'T1w to T2w, one head'}[self.settings.task]
         count = f'{len(self.cases)} pair{"s" if len(self.cases) > 1 else ""}'
-        return f'{kind}: {count} of {self.settings.input.name}{self.settings.label_warning()}'
+        return (
+            f'{TASKS[self.settings.task].title}: {count} of {self.settings.input.name}{self.settings.label_warning()}'
+        )
 
     def _copy_fixed_example(self) -> None:
         """Put the images that the panels are compared with beside them."""

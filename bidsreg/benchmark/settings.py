@@ -13,12 +13,13 @@ from bidsreg import LARGEST_SEED, SEED, __version__
 from bidsreg.benchmark.folds import FOLDS
 from bidsreg.benchmark.labelling import LABELLERS
 from bidsreg.benchmark.labels import read_label_list
+from bidsreg.benchmark.tasks import TASKS
 from bidsreg.errors import InputError
 from bidsreg.execution.settings import ExecutionSettings
 from bidsreg.validation import check_choices, check_positive, check_within
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    'task': ('inter', 'intra'),
+    'task': tuple(TASKS),
     'bias_correction': ('n4', 'none'),
     'prealign': ('affine', 'none'),
     'label_with': ('none', *LABELLERS),
@@ -42,7 +43,8 @@ class BenchmarkSettings(ExecutionSettings):
     reference : str
         The method that the others are tested against.
     task : str
-        ``inter``: the T1w of one subject and the T2w of another; ``intra``: T1w and T2w of one head.
+        ``inter``: the T1w of one subject and the T2w of another; ``intra``: T1w and T2w of one head; ``rescan``: T1w
+        and T2w of two sessions, which need no labels.
     pairs, seed : int or None, int
         How many pairs to draw (``None``: see :meth:`wanted_pairs`), and the seed of the draw.
     labels : Path or None
@@ -104,6 +106,8 @@ class BenchmarkSettings(ExecutionSettings):
             raise InputError(f'--folds must be at least 2, not {self.folds}.')
         if self.makes_labels:
             self._check_labelling()
+        if TASKS[self.task].is_rescan:
+            self._check_rescan()
 
     def _check_labelling(self) -> None:
         for option, given in (('--labels', self.labels), ('--label-desc', self.label_desc)):
@@ -111,6 +115,14 @@ class BenchmarkSettings(ExecutionSettings):
                 raise InputError(f'--label-with {self.label_with} brings its own labels: leave {option} out.')
         if self.is_table:
             raise InputError(f'--label-with {self.label_with} wants a BIDS dataset: it needs the T1w beside each T2w.')
+
+    def _check_rescan(self) -> None:
+        if self.is_table:
+            raise InputError(f'--task {self.task} wants a BIDS dataset: it needs the sessions of each person.')
+        if self.makes_labels:
+            raise InputError(f'--task {self.task} needs no labels: leave --label-with out.')
+        if self.prealign == 'none':
+            raise InputError(f'--task {self.task} compares maps through the prealignment: leave --prealign none out.')
 
     @property
     def makes_labels(self) -> bool:
@@ -143,7 +155,8 @@ class BenchmarkSettings(ExecutionSettings):
             If more were asked for than there are.
         """
         if self.pairs is None:
-            return there if self.is_table or self.task == 'intra' else min(there, INTER_PAIRS)
+            drawn = TASKS[self.task].between_people and not self.is_table
+            return min(there, INTER_PAIRS) if drawn else there
         if self.pairs > there:
             raise InputError(f'--pairs {self.pairs}: there are only {there} pairs in {self.input}.')
         return self.pairs

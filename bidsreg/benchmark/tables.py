@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bidsreg.benchmark.measures import DICE, FOLDS, FOLDS_PERCENT, MEASURES, TRE, Measure
+from bidsreg.benchmark.measures import DICE, FOLDS, FOLDS_PERCENT, MEASURES, RESCAN, TRE, Measure
 from bidsreg.benchmark.methods import AFFINE, Method
 from bidsreg.benchmark.statistics import compare
 
@@ -52,8 +52,8 @@ class Table:
 
 
 def primary(results: pd.DataFrame) -> Measure:
-    """Return what methods are compared by: Dice where there are labels, else the error at points."""
-    return TRE if results[DICE.key].isna().all() and results[TRE.key].notna().any() else DICE
+    """Return what methods are compared by: Dice where there are labels, else the error at points, or the maps."""
+    return next((measure for measure in (DICE, TRE, RESCAN) if results[measure.key].notna().any()), DICE)
 
 
 def comparisons(results: pd.DataFrame, reference: str) -> dict[str, float]:

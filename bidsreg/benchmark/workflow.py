@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bidsreg.benchmark.case import ENDS
+from bidsreg.benchmark.alignment import ALIGNMENTS
+from bidsreg.benchmark.case import ENDS, Case, RescanCase
 from bidsreg.benchmark.folds import Folds, LeftOut
-from bidsreg.benchmark.interfaces import CaseMask, Evaluate, Strip
-from bidsreg.benchmark.methods import AFFINE
+from bidsreg.benchmark.interfaces import CaseMask, Evaluate
+from bidsreg.benchmark.method_nodes import method_node_name, register_node
+from bidsreg.benchmark.methods import AFFINE, Method
+from bidsreg.benchmark.rescan import init_rescan_wf, rescan_nodes
 from bidsreg.benchmark.settings import digest
 from bidsreg.benchmark.translation_nodes import fit_name, fit_node, plain_name, translate_node, translations_of
-from bidsreg.execution.devices import resolve
 from bidsreg.interfaces.bias import N4
 from bidsreg.interfaces.conform import Conform
-from bidsreg.interfaces.prealign import Prealign
-from bidsreg.interfaces.register import Register
 from bidsreg.workflows.prealign import init_prealign_wf
 from bidsreg.workflows.resources import gigabytes, solver_gigabytes, voxel_shape
 
 if typing.TYPE_CHECKING:
-    from bidsreg.benchmark.case import Case
-    from bidsreg.benchmark.methods import Method
     from bidsreg.benchmark.settings import BenchmarkSettings
 
 #: What a graph of an image gives.
@@ -83,7 +81,8 @@ class _Graph:
     def pair(self, case: Case, methods: Sequence[tuple[Method, Mapping[str, Any]]] = ()) -> pe.Workflow:
         """Return the graph of a pair; made with the methods that are to be run on it when it is first asked for."""
         if case.node_name not in self.pairs:
-            case_wf = init_case_wf(case=case, methods=methods, labels=self.labels, settings=self.settings)
+            build = _GRAPHS[type(case)]
+            case_wf = build(case=case, methods=methods, labels=self.labels, settings=self.settings)
             self.workflow.add_nodes([case_wf])
             self.pairs[case.node_name] = case_wf
             for end in ready_ends(case):
@@ -128,18 +127,13 @@ class _Graph:
 
 def ready_ends(case: Case) -> tuple[str, ...]:
     """Tell which images have a mask of their own; without one, the moving image gets that of the fixed one."""
-    return ('fixed', 'moving') if case.moving_mask or case.moving_labels else ('fixed',)
+    return ENDS if case.has_moving_brain else ENDS[:1]
 
 
 def image_name(case: Case, end: str) -> str:
     """Return the name of the node group that makes an image ready; the same for the same files."""
     files = [str(getattr(case, f'{end}{what}')) for what in ('', '_mask', '_labels')]
     return f'image_{end}_{digest(files)}'
-
-
-def method_node_name(method: Method) -> str:
-    """Return a method's name as Nipype takes it for a node."""
-    return plain_name(method.name)
 
 
 def cell_nodes(case: Case, method: Method, folds: Folds | None = None, cases: Sequence[Case] = ()) -> list[str]:
@@ -152,7 +146,7 @@ def cell_nodes(case: Case, method: Method, folds: Folds | None = None, cases: Se
     folds, cases
         As for :func:`init_benchmark_wf`: what a translation is trained on comes before the cell.
     """
-    own = [f'{case.node_name}.{kind}_{method_node_name(method)}' for kind in ('register', 'evaluate')]
+    own = [f'{case.node_name}.{node}' for node in _CELL_NODES[type(case)](method)]
     if method.translation and folds is not None:
         left_out = folds.left_out(case)
         own += [f'{case.node_name}.translate_{plain_name(method.translation)}', fit_name(method.translation, left_out)]
@@ -280,70 +274,7 @@ def _connect_moving(
         return
     workflow.connect([(inputnode, ready, [('moving_preproc', 'moving'), ('moving_mask', 'moving_mask')])])
     if settings.prealign != 'none':
-        _ALIGNMENTS[settings.task](workflow, inputnode=inputnode, ready=ready, shapes=shapes, settings=settings)
-
-
-def _align_brains(
-    workflow: pe.Workflow,
-    *,
-    inputnode: pe.Node,
-    ready: pe.Node,
-    shapes: Mapping[str, Sequence[int]],
-    settings: BenchmarkSettings,
-) -> None:
-    """Align brains without masks: rigid, then affine.
-
-    Two people's brains differ in size, and inside masks mutual information does not see what lies outside of one of
-    them: the affine may end worse than the rigid that it began with.
-    """
-    rigid, affine = _aligners(shapes=shapes, settings=settings)
-    for end, shape in zip(('fixed', 'moving'), shapes.values(), strict=True):
-        strip = pe.Node(Strip(), name=f'{end}_brain', mem_gb=gigabytes('n4', shape))
-        workflow.connect([
-            (inputnode, strip, [(f'{end}_preproc', 'in_file'), (f'{end}_mask', 'mask')]),
-            (strip, rigid, [('out_file', end)]),
-            (strip, affine, [('out_file', end)]),
-        ])  # fmt:skip
-    workflow.connect([
-        (rigid, affine, [('out_matrix', 'initial')]),
-        (affine, ready, [('out_matrix', 'affine')]),
-    ])  # fmt:skip
-
-
-def _align_heads(
-    workflow: pe.Workflow,
-    *,
-    inputnode: pe.Node,
-    ready: pe.Node,
-    shapes: Mapping[str, Sequence[int]],
-    settings: BenchmarkSettings,
-) -> None:
-    """Align heads as the app does it: rigid on heads, then affine inside both masks."""
-    rigid, affine = _aligners(shapes=shapes, settings=settings)
-    workflow.connect([
-        (inputnode, rigid, [('fixed_preproc', 'fixed'), ('moving_preproc', 'moving')]),
-        (inputnode, affine, [
-            ('fixed_preproc', 'fixed'),
-            ('fixed_mask', 'fixed_mask'),
-            ('moving_preproc', 'moving'),
-            ('moving_mask', 'moving_mask'),
-        ]),
-        (rigid, affine, [('out_matrix', 'initial')]),
-        (affine, ready, [('out_matrix', 'affine')]),
-    ])  # fmt:skip
-
-
-#: How two images with masks of their own are aligned, by the task.
-_ALIGNMENTS = {'inter': _align_brains, 'intra': _align_heads}
-
-
-def _aligners(*, shapes: Mapping[str, Sequence[int]], settings: BenchmarkSettings) -> list[pe.Node]:
-    """Make the nodes of the two stages, not yet connected."""
-    mem_gb = gigabytes('prealign', *shapes.values())
-    return [
-        pe.Node(Prealign(stage=stage, seed=settings.random_seed, sloppy=settings.sloppy), name=stage, mem_gb=mem_gb)
-        for stage in ('rigid', 'affine')
-    ]
+        ALIGNMENTS[settings.task](workflow, inputnode=inputnode, ready=ready, shapes=shapes, settings=settings)
 
 
 def _add_method(
@@ -362,7 +293,7 @@ def _add_method(
     workflow.connect([(ready, evaluate, [(field, field) for field in fields])])
     if method.name == AFFINE:
         return
-    register = _register_node(case=case, method=method, settings=settings)
+    register = register_node(case=case, method=method, settings=settings)
     given = [(field, field) for field in (*fields, 'moving_mask')]
     if method.translation:
         given.remove(('moving', 'moving'))
@@ -383,6 +314,11 @@ def _add_method(
     ])  # fmt:skip
 
 
+def _case_nodes(method: Method) -> list[str]:
+    """Name the nodes of a method in the graph of a pair."""
+    return [f'{kind}_{method_node_name(method)}' for kind in ('register', 'evaluate')]
+
+
 def _evaluate_node(*, case: Case, method: Method, inputs: Mapping[str, Any], labels: Mapping[int, str]) -> pe.Node:
     files = case.files()
     known = {role: str(files[role]) for role in ('fixed_labels', 'moving_labels', 'points') if role in files}
@@ -394,21 +330,6 @@ def _evaluate_node(*, case: Case, method: Method, inputs: Mapping[str, Any], lab
     )
 
 
-def _register_node(*, case: Case, method: Method, settings: BenchmarkSettings) -> pe.Node:
-    device = resolve(method.device(settings.device))
-    gpu = device != 'cpu'
-    return pe.Node(
-        Register(
-            method=method.registers,
-            device=device,
-            seed=settings.random_seed,
-            sloppy=settings.sloppy,
-            threads=settings.omp_nthreads,
-            keep='diffeo',
-            use_gpu=gpu,
-        ),
-        name=f'register_{method_node_name(method)}',
-        # for a node on a GPU, Nipype takes the processes for GPUs
-        n_procs=1 if gpu else settings.omp_nthreads,
-        mem_gb=solver_gigabytes(voxel_shape(case.fixed), voxel_shape(case.moving)),
-    )
+#: The graph of a pair, and the names of a method's nodes in it, by the kind of the pair.
+_GRAPHS: Mapping[type[Case], Callable[..., pe.Workflow]] = {Case: init_case_wf, RescanCase: init_rescan_wf}
+_CELL_NODES: Mapping[type[Case], Callable[[Method], list[str]]] = {Case: _case_nodes, RescanCase: rescan_nodes}
