@@ -25,9 +25,9 @@ from bidsreg.validation import as_path
 DESCRIPTION = """\
 Align the T1w and T2w scans of every person in a BIDS dataset with a diffeomorphism.
 
-Every T2w is registered to the T1w of its session. Transforms in both directions, resampled images, masks, numbers and
-a report for each subject are written as BIDS derivatives. Run the same command again to continue or to repeat what
-failed: what is done is not done again."""
+Every T2w (with -m every FLAIR, PDw and so on) is registered to the T1w of its session. Transforms in both directions,
+resampled images, masks, numbers and a report for each subject are written as BIDS derivatives. Run the same command
+again to continue or to repeat what failed: what is done is not done again."""
 
 EPILOG = """\
 Exit codes: 0 every pair is done; 1 at least one pair failed (the others are complete); 2 the command or its input
@@ -108,17 +108,25 @@ def _add_data_options(group: _Group) -> None:
         help='sessions to work on, with or without ses- (all)',
     )
     group.add(
+        '-m',
+        '--modalities',
+        nargs='+',
+        choices=CHOICES['modalities'],
+        metavar='SUFFIX',
+        help=f'scans to register to the T1w, by their suffixes: {", ".join(CHOICES["modalities"])} (T2w)',
+    )
+    group.add(
         '--pairing',
         choices=CHOICES['pairing'],
-        help='which T1w a T2w may be registered to: one of its own session, or, when that has none, of the first '
+        help='which T1w a scan may be registered to: one of its own session, or, when that has none, of the first '
         'session of the subject that has one (session)',
     )
     group.add(
         '--bids-filter-file',
         metavar='FILE',
         type=as_path,
-        help='JSON: {"t1w": {ENTITY: VALUE, ...}, "t2w": {...}} with the entity names of pybids; null means without '
-        'it, "*" with any',
+        help='JSON: {"t1w": {ENTITY: VALUE, ...}, "t2w": {...}, "flair": {...}} with the entity names of pybids; null '
+        'means without it, "*" with any',
     )
     group.add(
         '--bids-database-dir',

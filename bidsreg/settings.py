@@ -13,6 +13,7 @@ from typing import Any
 import tomli_w
 
 from bidsreg import LARGEST_SEED, RESOLUTIONS, SEED, __version__
+from bidsreg.errors import InputError
 from bidsreg.execution.logs import new_run_uuid
 from bidsreg.execution.settings import ExecutionSettings
 from bidsreg.registration.atomic import write_text
@@ -21,9 +22,13 @@ from bidsreg.validation import check_choices, check_within, read_fields
 #: What a filter file's ``null`` (entity must be absent) and ``"*"`` (entity must be there) become.
 NONE, ANY = '<none>', '*'
 
+#: The modalities that are registered to the T1w unless others are asked for.
+MODALITIES = ('T2w',)
+
 CHOICES: dict[str, tuple[str, ...]] = {
     'analysis_level': ('participant', 'group'),
     'pairing': ('session', 'subject'),
+    'modalities': ('T2w', 'FLAIR', 'PDw', 'PD', 'T2starw', 'T2star', 'inplaneT2'),
     'skull_strip': ('auto', 'force', 'skip'),
     'bias_correction': ('n4', 'none'),
     'affine_formats': ('fsl', 'lta'),
@@ -58,16 +63,18 @@ class Settings(ExecutionSettings):
         ``participant`` (register and report), ``group`` (the page of the study), or both.
     participant_label, session_label
         Labels without ``sub-`` and ``ses-``; empty means all.
+    modalities
+        Suffixes of the scans that are registered to the T1w.
     bids_filters
         ``{'t1w': {entity: value}, 't2w': {...}}`` with pybids' entity names; :data:`NONE` and :data:`ANY` stand for
         an entity that must be absent or present.
     bids_database_dir
         Where pybids keeps its index between runs.
     pairing
-        ``session``: only a T1w of the T2w's own session is used; ``subject``: a session without one takes that of
+        ``session``: only a T1w of a scan's own session is used; ``subject``: a session without one takes that of
         the nearest.
     derivatives
-        Folders in which brain masks of the user's own are looked for, of the T1w and of the T2w.
+        Folders in which brain masks of the user's own are looked for, of the T1w and of the others.
     skip_bids_validation
         Do not run the BIDS validator.
     method, working_resolution, sloppy, random_seed
@@ -96,6 +103,7 @@ class Settings(ExecutionSettings):
     analysis_level: tuple[str, ...] = ('participant',)
     participant_label: tuple[str, ...] = ()
     session_label: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = MODALITIES
     bids_filters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     bids_database_dir: Path | None = None
     pairing: str = 'session'
@@ -118,9 +126,16 @@ class Settings(ExecutionSettings):
 
     def _check_values(self) -> None:
         check_choices(self, CHOICES)
+        if not self.modalities:
+            raise InputError('modalities names nothing to register: write one or more of its choices.')
         super()._check_values()
         check_within(self, 'working_resolution', *RESOLUTIONS)
         check_within(self, 'random_seed', 0, LARGEST_SEED)
+
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """Return the contrast of the fixed scans, then the modalities, each once."""
+        return tuple(dict.fromkeys(('T1w', *self.modalities)))
 
     @property
     def log_dir(self) -> Path:

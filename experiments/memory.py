@@ -69,7 +69,7 @@ def measure(bids: Path, folder: Path, options: Sequence[str]) -> dict[str, dict[
     workflow.run(plugin=(watched := WatchedPlugin()))
     found: dict[str, dict[str, Gigabytes]] = {}
     for pair in pairs:
-        shapes = ' and '.join('x'.join(map(str, load_image(path).shape)) for path in (pair.t1w, pair.t2w))
+        shapes = ' and '.join('x'.join(map(str, load_image(path).shape)) for path in (pair.fixed, pair.moving))
         parts = {name.partition(f'{pair.node_name}.')[2]: seen for name, seen in watched.seen.items()}
         found[f'{pair.name}: {shapes}'] = {step: seen for step, seen in parts.items() if step}
     return found

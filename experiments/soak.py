@@ -54,8 +54,8 @@ class _CopyInputs(BaseInterfaceInputSpec):
 
 
 class _CopyOutputs(StepOutputSpec):
-    t1w = File(exists=True)
-    t2w = File(exists=True)
+    fixed = File(exists=True)
+    moving = File(exists=True)
 
 
 class Copy(Step):
@@ -64,15 +64,15 @@ class Copy(Step):
     input_spec, output_spec = _CopyInputs, _CopyOutputs
 
     def _compute(self, runtime: Any) -> None:
-        for name in ('t1w', 't2w'):
+        for name in ('fixed', 'moving'):
             self._results[name] = shutil.copy(getattr(self.inputs.pair, name), Path(runtime.cwd) / f'{name}.nii.gz')
         time.sleep(0.1)
 
 
 class _PublishInputs(_CopyInputs):
     settings = traits.Any(mandatory=True, nohash=True)
-    t1w = File(exists=True, mandatory=True)
-    t2w = File(exists=True, mandatory=True)
+    fixed = File(exists=True, mandatory=True)
+    moving = File(exists=True, mandatory=True)
 
 
 class Publish(Step):
@@ -86,7 +86,7 @@ class Publish(Step):
         text.write_text(self.inputs.pair.name)
         files = {key: text for key in PRODUCTS if key != 'qc'}
         images = {key for key, product in PRODUCTS.items() if product.entities['extension'] == '.nii.gz'}
-        files |= {key: Path(self.inputs.t2w if key.startswith('t2w') else self.inputs.t1w) for key in images}
+        files |= {key: Path(self.inputs.moving if key.startswith('moving') else self.inputs.fixed) for key in images}
         publish(files, self.inputs.pair, self.inputs.settings, {'jacobian': {'folds': 0}})
 
 
@@ -97,7 +97,7 @@ def init_bidsreg_wf(*, settings: Any, pairs: Sequence[Any], name: str = 'bidsreg
         inner = pe.Workflow(pair.node_name)
         copy = pe.Node(Copy(pair=pair), name='copy', mem_gb=0.1)
         publish_pair = pe.Node(Publish(pair=pair, settings=settings), name='publish', mem_gb=0.1)
-        inner.connect([(copy, publish_pair, [('t1w', 't1w'), ('t2w', 't2w')])])
+        inner.connect([(copy, publish_pair, [('fixed', 'fixed'), ('moving', 'moving')])])
         workflow.add_nodes([inner])
     return workflow
 

@@ -1,8 +1,9 @@
 """Synthetic heads for the tests: small, fast, and with an exactly known answer.
 
 A head is a function of world millimetres, not an array, so it can be looked at on any grid (oblique, left-handed,
-anisotropic...) and through any deformation without interpolation. The T1w and T2w of a head follow the MPRAGE and TSE
-signal equations. Everything is numpy, scipy and nibabel, and the same seed gives the same images.
+anisotropic...) and through any deformation without interpolation. The T1w, T2w and FLAIR of a head follow the signal
+equations of MPRAGE, TSE and inversion-recovery TSE. Everything is numpy, scipy and nibabel, and the same seed gives the
+same images.
 
 >>> one = pair(shape=(32, 36, 32), seed=1)
 >>> one.fixed.shape, one.moving.shape
@@ -46,12 +47,19 @@ def tse(t1, t2, pd, te=100.0, tr=4500.0):
     return pd * (1 - np.exp(-tr / t1)) * np.exp(-te / t2)
 
 
+def flair(t1, t2, pd, ti=2500.0, te=100.0, tr=9000.0):
+    """Magnitude of an inversion-recovery turbo spin echo whose inversion time nulls CSF (FLAIR)."""
+    return np.abs(pd * (1 - 2 * np.exp(-ti / t1) + np.exp(-tr / t1))) * np.exp(-te / t2)
+
+
 def _contrast(sequence) -> np.ndarray:
     values = np.array([sequence(*properties) for properties in TISSUES.values()])
     return values / values[list(TISSUES).index('wm')]
 
 
-CONTRASTS = {'T1w': _contrast(mprage), 'T2w': _contrast(tse)}
+CONTRASTS = {'T1w': _contrast(mprage), 'T2w': _contrast(tse), 'FLAIR': _contrast(flair)}
+#: Added to the seed of a scan's noise.
+_NOISE_SEEDS = {'T1w': 0, 'T2w': 50, 'FLAIR': 100}
 
 
 # ---------------------------------------------------------------------------------------------------- anatomy
@@ -304,7 +312,7 @@ def head(
     shape : sequence of 3 int
     seed : int
         Which head.
-    contrast : {'T1w', 'T2w'}
+    contrast : {'T1w', 'T2w', 'FLAIR'}
     affine : ndarray (4, 4), optional
         Grid; by default one that covers the head.
     moved : Truth, optional
@@ -320,7 +328,7 @@ def head(
         points = moved.inverse(points)
     parts = fractions(points - np.asarray(centre), seed)
     labels = parts.argmax(-1).astype(np.uint8)
-    data = _acquire(parts, contrast, seed + (50 if contrast == 'T2w' else 0), noise, bias)
+    data = _acquire(parts, contrast, seed + _NOISE_SEEDS[contrast], noise, bias)
     return Head(image(data, affine), image(brain_of(parts).astype(np.uint8), affine), image(labels, affine))
 
 
@@ -417,7 +425,7 @@ def write_itk_affine(matrix: np.ndarray, path: Path) -> Path:
 # ---------------------------------------------------------------------------------------------------- datasets
 @functools.lru_cache(maxsize=16)
 def _tiny(contrast: str, seed: int, shape: tuple[int, int, int]) -> nib.Nifti1Image:
-    moved = truth(seed, amplitude=1.0) if contrast == 'T2w' else None
+    moved = None if contrast == 'T1w' else truth(seed + _NOISE_SEEDS[contrast] - 50, amplitude=1.0)
     return head(shape, seed, contrast, moved=moved).scan
 
 
@@ -458,7 +466,8 @@ def write_dataset(
             folder.mkdir(parents=True, exist_ok=True)
             for name in names:
                 path = folder / f'{stem}_{name}.nii.gz'
-                contrast = 'T2w' if name.endswith('T2w') else 'T1w'
+                suffix = name.rpartition('_')[2]
+                contrast = suffix if suffix in CONTRASTS else 'T1w'
                 ready = (images or {}).get(path.name, _tiny(contrast, number, tuple(shape)))
                 if ready is None:
                     path.touch()

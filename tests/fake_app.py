@@ -38,8 +38,8 @@ VARIABLE = 'FAKE'
 def fake_files(pair, folder: Path) -> dict[str, Path]:
     """Make a small file for every product of a pair; images are valid ones on their grids."""
     folder.mkdir(parents=True, exist_ok=True)
-    grids = {'t1': load_sane(pair.t1w), 't2': load_sane(pair.t2w)}
-    on_t2 = ('t2w_mask', 't1w_in_t2w')
+    grids = {'t1': load_sane(pair.fixed), 't2': load_sane(pair.moving)}
+    on_t2 = ('moving_mask', 'fixed_in_moving')
     files = {}
     for key, product in PRODUCTS.items():
         if key == 'qc':
@@ -93,7 +93,7 @@ class Work(Step):
         if what == 'raise':
             raise ValueError('the work went wrong')
         if what == 'input':
-            raise InputError(f'{self.inputs.pair.t2w}: is no good')
+            raise InputError(f'{self.inputs.pair.moving}: is no good')
         if what == 'slow' or (what and what.startswith('late:')):
             time.sleep(60 if what == 'slow' else 300)
         if self.inputs.use_gpu:

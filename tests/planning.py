@@ -27,7 +27,7 @@ def plan(root: Path, *names: str, **options):
 
 
 def names(found) -> list[tuple[str, str]]:
-    return [(pair.t1w.name.partition('.')[0], pair.t2w.name.partition('.')[0]) for pair in found.pairs]
+    return [(pair.fixed.name.partition('.')[0], pair.moving.name.partition('.')[0]) for pair in found.pairs]
 
 
 def reasons(found) -> dict[str, str]:

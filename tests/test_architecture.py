@@ -94,6 +94,7 @@ OF_NO_MODULE = frozenset(
         'tests/app/test_mp2rage.py',
         'tests/app/test_orientations.py',
         'tests/app/test_places.py',
+        'tests/bids/test_modalities.py',
         'tests/bids/test_skeletons.py',
         'tests/execution/batch/test_ends.py',
         'tests/experiments/test_readme.py',

@@ -39,6 +39,8 @@ def test_defaults():
         (['-vv'], 'verbose', 2),
         (['-d', 'fmriprep=/f', '/g'], 'derivatives', (Path('/f'), Path('/g'))),
         (['-d', '/odd/a=b'], 'derivatives', (Path('/odd/a=b'),)),
+        (['-m', 'T2w', 'FLAIR'], 'modalities', ('T2w', 'FLAIR')),
+        (['--modalities', 'PDw'], 'modalities', ('PDw',)),
         (['--nipype-plugin-file', '/p.yml'], 'use_plugin', Path('/p.yml')),
         (['--qc-thresholds', '/t.toml'], 'qc_thresholds', Path('/t.toml')),
         (['--device', 'cuda:1'], 'device', 'cuda:1'),
@@ -96,7 +98,14 @@ def test_the_toml_of_a_run_repeats_it(tmp_path):
 
 @pytest.mark.parametrize(
     'options',
-    [['--nosuch'], ['--pairing', 'x'], ['--nprocs', 'two'], ['--partic', '01'], ['--participant-label']],
+    [
+        ['--nosuch'],
+        ['--pairing', 'x'],
+        ['--nprocs', 'two'],
+        ['--partic', '01'],
+        ['--participant-label'],
+        ['-m', 'bold'],
+    ],
 )
 def test_usage_errors(options):
     with pytest.raises(SystemExit) as end:

@@ -1,4 +1,4 @@
-"""One T1w/T2w pair, from the files of the dataset to the derivatives."""
+"""One pair of scans, from the files of the dataset to the derivatives."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
     Parameters
     ----------
     pair
-        The T1w and the T2w, and the user's brain mask where there is one.
+        The two scans, and the user's brain masks where there are any.
     settings
         The settings of the run.
     name
@@ -34,7 +34,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
 
     Inputs
     ------
-    t1w, t2w, t1w_mask, t2w_mask, inversions
+    fixed, moving, fixed_mask, moving_mask, inversions
         Set from the pair.
 
     Outputs
@@ -42,16 +42,16 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
     out_file
         The QC file in the derivatives; when it is there, so is everything else.
     """
-    shapes = {'fixed_shape': voxel_shape(pair.t1w), 'moving_shape': voxel_shape(pair.t2w)}
+    shapes = {'fixed_shape': voxel_shape(pair.fixed), 'moving_shape': voxel_shape(pair.moving)}
     workflow = pe.Workflow(name=name or pair.node_name)
     inputnode = pe.Node(
-        niu.IdentityInterface(fields=['t1w', 't2w', 't1w_mask', 't2w_mask', 'inversions']), name='inputnode'
+        niu.IdentityInterface(fields=['fixed', 'moving', 'fixed_mask', 'moving_mask', 'inversions']), name='inputnode'
     )
-    inputnode.inputs.t1w, inputnode.inputs.t2w = str(pair.t1w), str(pair.t2w)
+    inputnode.inputs.fixed, inputnode.inputs.moving = str(pair.fixed), str(pair.moving)
     if pair.fixed_mask is not None:
-        inputnode.inputs.t1w_mask = str(pair.fixed_mask)
+        inputnode.inputs.fixed_mask = str(pair.fixed_mask)
     if pair.moving_mask is not None:
-        inputnode.inputs.t2w_mask = str(pair.moving_mask)
+        inputnode.inputs.moving_mask = str(pair.moving_mask)
     if pair.inversions:
         inputnode.inputs.inversions = [str(path) for path in pair.inversions]
     outputnode = pe.Node(niu.IdentityInterface(fields=['out_file']), name='outputnode')
@@ -82,16 +82,16 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
         omp_nthreads=settings.omp_nthreads,
         **shapes,
     )
-    quality_wf = init_quality_wf(thresholds=settings.qc_thresholds, **shapes)
+    quality_wf = init_quality_wf(thresholds=settings.qc_thresholds, contrasts=pair.contrasts, **shapes)
     timing = pe.Node(Timing(['masking', 'prealign', 'registration']), name='timing', run_without_submitting=True)
     publish = pe.Node(PublishPair(pair=pair, settings=settings), name='publish', mem_gb=gigabytes('publish'))
     workflow.connect([
         (inputnode, masking_wf, [
-            ('t1w', 'inputnode.in_file'),
-            ('t1w_mask', 'inputnode.user_mask'),
+            ('fixed', 'inputnode.in_file'),
+            ('fixed_mask', 'inputnode.user_mask'),
             ('inversions', 'inputnode.inversions'),
         ]),
-        (inputnode, prealign_wf, [('t2w', 'inputnode.moving'), ('t2w_mask', 'inputnode.moving_mask')]),
+        (inputnode, prealign_wf, [('moving', 'inputnode.moving'), ('moving_mask', 'inputnode.moving_mask')]),
         (masking_wf, prealign_wf, [
             ('outputnode.image', 'inputnode.fixed_head'),
             ('outputnode.preproc', 'inputnode.fixed'),
@@ -114,8 +114,8 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
             ('outputnode.preproc', 'inputnode.fixed'),
             ('outputnode.mask', 'inputnode.fixed_mask'),
             ('outputnode.method', 'inputnode.mask_method'),
-            ('outputnode.findings', 'inputnode.t1w_findings'),
-            ('outputnode.skull_stripped', 'inputnode.t1w_skull_stripped'),
+            ('outputnode.findings', 'inputnode.fixed_findings'),
+            ('outputnode.skull_stripped', 'inputnode.fixed_skull_stripped'),
             *([(f'outputnode.{name}', f'inputnode.{name}') for name in ('second_mask', 'second_mask_method')]
               if pair.fixed_mask else []),
         ]),
@@ -125,22 +125,22 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
             ('outputnode.affine', 'inputnode.affine'),
             ('outputnode.rigid', 'inputnode.rigid'),
             ('outputnode.start', 'inputnode.prealign_start'),
-            ('outputnode.findings', 'inputnode.t2w_findings'),
-            ('outputnode.skull_stripped', 'inputnode.t2w_skull_stripped'),
+            ('outputnode.findings', 'inputnode.moving_findings'),
+            ('outputnode.skull_stripped', 'inputnode.moving_skull_stripped'),
             *([('outputnode.mask_method', 'inputnode.moving_mask_method')] if pair.moving_mask else []),
         ]),
         (registration_wf, quality_wf, [
             (f'outputnode.{field}', f'inputnode.{field}') for field in ('warped', 'forward', 'jacobian', 'result')
         ]),
-        (masking_wf, publish, [('outputnode.preproc', 't1w_preproc'), ('outputnode.mask', 't1w_mask')]),
+        (masking_wf, publish, [('outputnode.preproc', 'fixed_preproc'), ('outputnode.mask', 'fixed_mask')]),
         (prealign_wf, publish, [
-            ('outputnode.preproc', 't2w_preproc'),
-            ('outputnode.mask', 't2w_mask'),
+            ('outputnode.preproc', 'moving_preproc'),
+            ('outputnode.mask', 'moving_mask'),
             ('outputnode.affine', 'affine_xfm'),
         ]),
         (registration_wf, publish, [
-            ('outputnode.warped', 't2w_in_t1w'),
-            ('outputnode.fixed_in_moving', 't1w_in_t2w'),
+            ('outputnode.warped', 'moving_in_fixed'),
+            ('outputnode.fixed_in_moving', 'fixed_in_moving'),
             ('outputnode.jacobian', 'jacobian'),
             ('outputnode.forward', 'forward_xfm'),
             ('outputnode.inverse', 'inverse_xfm'),

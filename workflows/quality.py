@@ -8,6 +8,7 @@ from pathlib import Path
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
+from bidsreg.bids.names import T2W_TO_T1W, Contrasts
 from bidsreg.interfaces.draw import FILES, Draw
 from bidsreg.interfaces.measure import MeasureQuality
 from bidsreg.qc.facts import NOTES
@@ -23,6 +24,7 @@ def init_quality_wf(
     fixed_shape: Sequence[int] = TYPICAL_SHAPE,
     moving_shape: Sequence[int] = TYPICAL_SHAPE,
     thresholds: Path | None = None,
+    contrasts: Contrasts = T2W_TO_T1W,
     name: str = 'quality_wf',
 ) -> pe.Workflow:
     """Build a graph that gathers the numbers about one registration and draws its pictures.
@@ -33,26 +35,28 @@ def init_quality_wf(
         Voxels of the images, from which the memory of the steps is estimated.
     thresholds
         TOML with thresholds of the verdict that differ from the package's own (``docs/quality.md``).
+    contrasts
+        Those of the two scans, for the names of facts and what is said of them.
     name
         Name of the workflow.
 
     Inputs
     ------
     fixed, fixed_mask
-        T1w image and its brain mask.
+        Fixed scan, for example a T1w, and its brain mask.
     moving, moving_mask
-        T2w image and its brain mask.
+        Moving scan, for example a T2w, and its brain mask.
     affine
-        Matrix from the T1w's world to the T2w's (ITK .txt).
+        Matrix from the fixed world to the moving world (ITK .txt).
     warped
-        The T2w on the grid of the T1w.
+        The moving scan on the fixed grid.
     forward, jacobian
-        The transform that brings T2w data onto the T1w (ITK composite), and the Jacobian determinant of its field on
-        the grid of the T1w.
+        The transform that brings moving data onto the fixed grid (ITK composite), and the Jacobian determinant of its
+        field on that grid.
     result
         ``result.json`` of ``bidsreg-pair``.
-    rigid, second_mask, mask_method, second_mask_method, moving_mask_method, prealign_start, t1w_findings,
-    t2w_findings, t1w_skull_stripped, t2w_skull_stripped, seconds
+    rigid, second_mask, mask_method, second_mask_method, moving_mask_method, prealign_start, fixed_findings,
+    moving_findings, fixed_skull_stripped, moving_skull_stripped, seconds
         Optional: what the other rooms know; it goes into the facts.
 
     Outputs
@@ -70,6 +74,8 @@ def init_quality_wf(
     measure = pe.Node(MeasureQuality(), name='measure', mem_gb=gigabytes('measure', fixed_shape, moving_shape))
     if thresholds is not None:
         measure.inputs.thresholds = str(thresholds)
+    if contrasts.told:
+        measure.inputs.contrasts = contrasts
     measured = [name for name in (*FILES, *OPTIONAL) if name in measure.inputs.copyable_trait_names()]
     workflow.connect([
         (inputnode, measure, [(name, name) for name in measured]),
@@ -80,6 +86,8 @@ def init_quality_wf(
         # "affine" and the like are names of inputs as well: a prefix tells the nodes from them
         memory = picture_gigabytes(name, fixed_shape, moving_shape)
         draw = pe.Node(Draw(picture=name), name=f'draw_{name}', mem_gb=memory)
+        if contrasts.told:
+            draw.inputs.contrasts = contrasts
         for field in (*picture.needs, *picture.uses):
             workflow.connect(inputnode, field, draw, field)
         workflow.connect(draw, 'out_file', figures, f'in{place}')

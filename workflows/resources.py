@@ -53,7 +53,7 @@ MEMORY: dict[str, MemoryModel] = {
     'draw': MemoryModel(0.14, 16, 3),
     'draw_grid': MemoryModel(0.145, 16, 0, 55),
     'draw_loss': MemoryModel(0.16),
-    'draw_mask_t2w': MemoryModel(0.12, 0, 24),
+    'draw_mask_moving': MemoryModel(0.12, 0, 24),
     'measure': MemoryModel(0.13, 41, 6),
     'publish': MemoryModel(0.16),
 }

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bidsreg import LARGEST_SEED, RESOLUTIONS, __version__
-from bidsreg.bids.names import AFFINE_FORMATS, PRODUCTS, output_name
+from bidsreg.bids.names import AFFINE_FORMATS, PRODUCTS, T2W_TO_T1W, Contrasts, output_name
 from bidsreg.cli import DESCRIPTION, build_parser
 from bidsreg.programs import APP_PROGRAMS
 from bidsreg.registration.presets import PRESETS
@@ -120,13 +120,16 @@ def _outputs() -> Iterator[dict[str, Any]]:
     yield _output('reports', 'Report of each subject', f'{out}/sub-*.html')
     yield _output('group', 'Table and page of the whole study (level group)', f'{out}/{STEM}.*')
     yield _output('log', 'Log of each run; its settings and crash files are beside it', f'{out}/logs/*/bidsreg.log')
+    plain, nested = {'subject': '*'}, {'subject': '*', 'session': '*'}
+    every = Contrasts(moving='*')  # of any modality; the QC file of a T2w has no contrasts in its name
     for key, product in PRODUCTS.items():
-        plain, nested = {'subject': '*'}, {'subject': '*', 'session': '*'}
-        yield _output(key, product.description, f'{out}/{output_name(key, plain)}')
-        yield _output(f'{key}_of_session', f'{product.description}, by session', f'{out}/{output_name(key, nested)}')
+        text = T2W_TO_T1W.fill(product.description) + ('; or of another modality' if product.of == 'moving' else '')
+        for more, entities in (('', plain), ('_of_session', nested)):
+            path = output_name(key, entities, T2W_TO_T1W if key == 'qc' else every)
+            yield _output(key + more, text + (', by session' if more else ''), f'{out}/{path}')
     for name, extension in AFFINE_FORMATS.items():
         for text, entities in (('', plain), ('_of_session', nested)):
-            path = output_name('affine_xfm', entities).with_suffix(extension)
+            path = output_name('affine_xfm', entities, every).with_suffix(extension)
             yield _output(f'affine_{name}{text}', f'Affine part of the transform, {name}', f'{out}/{path}')
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import typing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.base import isdefined
 from nipype.pipeline.engine.utils import load_resultfile
 
-from bidsreg.bids.names import partial_path
+from bidsreg.bids.names import Contrasts, partial_path
 from bidsreg.bids.publish import read_qc, scratch_folder
 from bidsreg.bids.sidecars import to_json
 from bidsreg.qc.facts import mask_volume, matrix_parts, read_result
@@ -41,12 +42,12 @@ _FILES = {
     'affine': (('prealign_wf/affine', 'out_matrix'),),
     **{name: (('registration_wf/register', name),) for name in ('warped', 'forward', 'jacobian', 'result')},
 }
-#: Outputs of nodes that go into the facts as they are.
+#: Outputs of nodes that go into the facts as they are; the contrasts of the pair stand in the places of its scans.
 _FACTS = {
     'mask_method': ('masking_wf/brain_mask', 'method'),
     'moving_mask_method': ('prealign_wf/moving_mask', 'method'),
-    't1w_findings': ('masking_wf/conform', 'findings'),
-    't2w_findings': ('prealign_wf/conform', 'findings'),
+    '{fixed}_findings': ('masking_wf/conform', 'findings'),
+    '{moving}_findings': ('prealign_wf/conform', 'findings'),
     'prealign_start': ('prealign_wf/rigid', 'start'),
 }
 
@@ -71,14 +72,15 @@ def keep_partial(pair: Pair, settings: Settings, folder: Path) -> list[str]:
     if read_qc(pair, settings) is not None:
         return []
     outputs = _outputs(folder)
-    scene = Scene(**{name: path for name, sources in _FILES.items() if (path := _first(outputs, sources))})
+    files = {name: path for name, sources in _FILES.items() if (path := _first(outputs, sources))}
+    scene = Scene(**files, contrasts=pair.contrasts)
     facts = {'pair': pair.name, 'fingerprint': settings.fingerprint(), **_facts(outputs, scene)}
     path = partial_path(pair.name, settings.output_dir)
     with scratch_folder(settings.output_dir, path.name) as scratch:
         write_text(path, to_json(facts), scratch=scratch, durable=True)
     drawn = drawable(scene)
     for name in PICTURES:
-        path = picture_path(pair.entities, settings.output_dir, name)
+        path = picture_path(pair, settings.output_dir, name)
         path.unlink(missing_ok=True)  # of an attempt before this one
         if name in drawn:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,8 +116,10 @@ def _first(outputs: dict[str, Any], sources: typing.Iterable[tuple[str, str]]) -
 
 
 def _facts(outputs: dict[str, Any], scene: Scene) -> dict[str, Any]:
-    facts = {name: _value(outputs, *source) for name, source in _FACTS.items()}
-    masks = {'t1w_ml': scene.fixed_mask, 't2w_ml': scene.moving_mask}
+    contrasts = Contrasts(scene.contrasts.fixed.lower(), scene.contrasts.moving.lower())
+    facts = {contrasts.fill(name): _value(outputs, *source) for name, source in _FACTS.items()}
+    facts['contrasts'] = asdict(scene.contrasts) if scene.contrasts.told else None
+    masks = {f'{contrasts.fixed}_ml': scene.fixed_mask, f'{contrasts.moving}_ml': scene.moving_mask}
     facts['masks'] = {name: mask_volume(path) for name, path in masks.items() if path} or None
     matrices = {'rigid': _value(outputs, 'prealign_wf/rigid', 'out_matrix'), 'affine': scene.affine}
     for name, path in matrices.items():

@@ -9,7 +9,7 @@ from bidsreg.bids.locks import lock_dataset
 from bidsreg.bids.pairs import Plan, plan_table
 from bidsreg.bids.publish import scratch_folder
 from bidsreg.registration.atomic import write_text
-from bidsreg.settings import Settings
+from bidsreg.settings import CHOICES, Settings
 from bidsreg.tables import cell
 
 if typing.TYPE_CHECKING:
@@ -36,7 +36,19 @@ def describe_empty_plan(plan: Plan) -> str:
     """Say why a plan has no pair."""
     reasons = [f'sub-{subject}: {reason}' for subject, reason in plan.subjects_without_pair.items()]
     more = f' (and {len(reasons) - _MOST_NAMED} subjects more)' if len(reasons) > _MOST_NAMED else ''
-    return 'There is no pair of a T1w and a T2w to register. ' + '; '.join(reasons[:_MOST_NAMED]) + more
+    fixed, *moving = plan.contrasts
+    words = f'There is no pair of a {fixed} and a {" or ".join(moving)} to register. '
+    return words + '; '.join(reasons[:_MOST_NAMED]) + more
+
+
+def _merged(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Put tables together that may have columns for other contrasts; raise KeyError where the old one is none."""
+    import pandas as pd
+
+    files = [contrast.lower() for contrast in ('T1w', *CHOICES['modalities'])]
+    both = pd.concat([old[['subject', 'session', 'decision', 'reason', *set(old.columns) & set(files)]], new])
+    there = [column for column in files if column in both]
+    return both.fillna('')[['subject', 'session', *there, 'decision', 'reason']]
 
 
 def write_plan_table(table: pd.DataFrame, settings: Settings) -> None:
@@ -47,7 +59,7 @@ def write_plan_table(table: pd.DataFrame, settings: Settings) -> None:
     table = table.map(lambda text: cell(text) if text else '')
     with lock_dataset(settings.output_dir), scratch_folder(settings.output_dir, path.name) as scratch:
         with contextlib.suppress(OSError, ValueError, KeyError):
-            old = pd.read_csv(path, sep='\t', dtype=str, keep_default_na=False)[list(table.columns)]
-            table = pd.concat([old[~old['subject'].isin(table['subject'])], table])
+            old = pd.read_csv(path, sep='\t', dtype=str, keep_default_na=False)
+            table = _merged(old[~old['subject'].isin(table['subject'])], table)
             table = table.sort_values(['subject', 'session'], kind='stable')
         write_text(path, table.to_csv(sep='\t', index=False), scratch=scratch, durable=True)

@@ -136,7 +136,8 @@ class AppRun:
         table = plan_table(self.plan)
         write_plan_table(table, settings)
         for row in table.itertuples(index=False):
-            LOGGER.debug('sub-%s %s: %s %s (%s)', row.subject, row.decision, row.t1w, row.t2w, row.reason)
+            files = ' '.join(getattr(row, contrast.lower()) for contrast in self.plan.contrasts)
+            LOGGER.debug('sub-%s %s: %s (%s)', row.subject, row.decision, files, row.reason)
         for note in self.plan.notes:
             LOGGER.warning('%s', note.reason)
         if words := describe_earlier(earlier_files(settings.output_dir), [pair.name for pair in self.plan.pairs]):
@@ -180,7 +181,7 @@ class AppRun:
 
     def _headers_are_sane(self, pair: Pair) -> bool:
         errors: list[str] = []
-        for path in filter(None, (pair.t1w, pair.t2w, pair.fixed_mask)):
+        for path in filter(None, (pair.fixed, pair.moving, pair.fixed_mask)):
             errors += [f'{path.name}: {error}' for error in self._header(path).errors]
         if errors:
             self.outcomes.set_failure(pair, Failure(Cause.BAD_INPUT, '; '.join(errors), 'check'))

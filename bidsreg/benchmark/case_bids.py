@@ -102,8 +102,8 @@ def label_tasks(settings: BenchmarkSettings, cases: Iterable[Case]) -> list[Labe
     return [
         LabelTask(
             name=name,
-            t1w=str(pair.t1w.resolve()),
-            t2w=str(pair.t2w.resolve()),
+            t1w=str(pair.fixed.resolve()),
+            t2w=str(pair.moving.resolve()),
             fixed_labels=str(roles['fixed_labels'].resolve()),
             moving_labels=str(roles['moving_labels'].resolve()),
             mask=str(pair.fixed_mask.resolve()) if pair.fixed_mask else None,
@@ -216,7 +216,7 @@ def _within(known: Iterable[_KnownPair]) -> list[Case]:
     cases = []
     for one in known:
         known_of: dict[str, Any] = {**one.files, **dict.fromkeys(SUBJECTS, one.pair.subject)}
-        case = Case(name=one.pair.name, fixed=one.pair.t1w, moving=one.pair.t2w, **known_of)
+        case = Case(name=one.pair.name, fixed=one.pair.fixed, moving=one.pair.moving, **known_of)
         if case.has_answer:
             cases.append(case)
         else:
@@ -232,8 +232,8 @@ def _between(known: Iterable[_KnownPair]) -> list[Case]:
     return [
         Case(
             name=f'sub-{fixed.pair.subject}-T1w_sub-{moving.pair.subject}-T2w',
-            fixed=fixed.pair.t1w,
-            moving=moving.pair.t2w,
+            fixed=fixed.pair.fixed,
+            moving=moving.pair.moving,
             fixed_subject=fixed.pair.subject,
             moving_subject=moving.pair.subject,
             **{role: path for role, path in fixed.files.items() if role.startswith('fixed')},
@@ -260,10 +260,10 @@ def _rescan(subject: str, first: Pair, second: Pair) -> Case:
     """Make the case of two sessions."""
     return RescanCase(
         name=f'sub-{subject}_ses-{first.session}_ses-{second.session}',
-        fixed=first.t1w,
-        moving=second.t1w,
-        fixed_t2w=first.t2w,
-        moving_t2w=second.t2w,
+        fixed=first.fixed,
+        moving=second.fixed,
+        fixed_t2w=first.moving,
+        moving_t2w=second.moving,
         fixed_mask=first.fixed_mask,
         moving_mask=second.fixed_mask,
         fixed_t2w_mask=first.moving_mask,

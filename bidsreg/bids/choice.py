@@ -1,4 +1,4 @@
-"""Which T1w a T2w is registered to: the rules, in their order, and the words for the one that decided."""
+"""Which T1w a scan is registered to: the rules, in their order, and the words for the one that decided."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bidsreg.bids.headers import check_header
 from bidsreg.bids.names import ENTITIES, NUMBERS
 from bidsreg.bids.scans import Scan
 
-#: Entities of whose values a T1w and a T2w of one kind agree: all but who, when and which part.
+#: Entities of whose values a T1w and another scan of one kind agree: all but who, when and which part.
 COMPARED = tuple(key for key in ENTITIES if key not in ('subject', 'session', 'part'))
 #: Entities whose absence is a value of its own: no contrast agent is unlike any contrast agent.
 ABSENCE_COUNTS = ('ceagent',)
@@ -26,12 +26,12 @@ WORD = re.compile(r'[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+')
 
 @dataclass(frozen=True)
 class Candidate:
-    """A T1w that might be chosen for a T2w.
+    """A T1w that might be chosen for a scan of another contrast.
 
     Attributes
     ----------
     scan, moving
-        The T1w and the T2w.
+        The T1w and that scan.
     """
 
     scan: Scan
@@ -110,8 +110,11 @@ class Rule:
 
     @classmethod
     def says(cls, badness: Callable[[Candidate], float], words: str) -> Rule:
-        """Make a rule whose words name the candidate that does not stay as ``{other}``."""
-        return cls(badness, lambda chosen, other: words.format(other=other.scan.path.name))
+        """Make a rule whose words name the candidate that does not stay as ``{other}``, and the moving contrast."""
+        return cls(
+            badness,
+            lambda chosen, other: words.format(other=other.scan.path.name, moving=other.moving.contrast),
+        )
 
     @classmethod
     def agreement(cls, keys: Sequence[str]) -> Rule:
@@ -134,20 +137,20 @@ RULES = (
     Rule.says(_thick, 'a 3-D image, where {other} has thick slices'),
     Rule.says(_contrast_agent, 'without contrast agent, unlike {other}'),
     Rule.says(_planning, 'no localizer, unlike {other}'),
-    Rule.says(Candidate.lonely, 'named most like the T2w'),
-    Rule.says(_unlike, 'with more words of the T2w in its labels'),
+    Rule.says(Candidate.lonely, 'named most like the {moving}'),
+    Rule.says(_unlike, 'with more words of the {moving} in its labels'),
     Rule.says(_echo, 'the first echo'),
     Rule.says(_run, 'the lowest run among those that fit equally well'),
 )
 
 
 def choose(moving: Scan, candidates: Sequence[Scan]) -> tuple[Scan, str]:
-    """Choose the T1w for a T2w.
+    """Choose the T1w for a scan of another contrast.
 
     Parameters
     ----------
     moving
-        The T2w.
+        That scan.
     candidates
         The T1w scans that it may be registered to, at least two.
 
@@ -170,5 +173,5 @@ def choose(moving: Scan, candidates: Sequence[Scan]) -> tuple[Scan, str]:
 
 
 def same_place(moving: Scan, candidates: Sequence[Scan]) -> list[Scan]:
-    """Return the T1w scans that do not show another part of the body than the T2w (:data:`PLACES`)."""
+    """Return the T1w scans that do not show another part of the body than the moving one (:data:`PLACES`)."""
     return [scan for scan in candidates if not Candidate(scan, moving).other(PLACES)]

@@ -10,7 +10,7 @@ from typing import Any
 
 from bidsreg import __version__
 from bidsreg.bids.locks import lock_dataset
-from bidsreg.bids.names import DESCRIPTIONS, PRIVATE
+from bidsreg.bids.names import DESCRIPTIONS, PRIVATE, Contrasts, output_name
 from bidsreg.bids.publish import clear_left_behind, scratch_folder
 from bidsreg.bids.sidecars import dataset_links, read_json, to_json
 from bidsreg.errors import InputError
@@ -63,7 +63,7 @@ def _dataset_files(settings: Settings, logs: Mapping[str, str]) -> dict[Path, st
         **{out / 'logs' / name: text for name, text in logs.items()},
     }
     if not (out / 'README').exists() and not (out / 'README.md').exists():
-        texts[out / 'README'] = _README
+        texts[out / 'README'] = _readme(settings)
     return texts
 
 
@@ -74,7 +74,7 @@ def _description(settings: Settings) -> dict[str, Any]:
     links = {name: _link(folder, out) for name, folder in dataset_links(settings).items()}
     old = read_json(out / 'dataset_description.json') or {}
     return {
-        'Name': f'bidsreg: T1w/T2w registration of {_dataset_name(settings)}',
+        'Name': f'bidsreg: {"/".join(settings.contrasts)} registration of {_dataset_name(settings)}',
         'BIDSVersion': BIDS_VERSION,
         'DatasetType': 'derivative',
         'GeneratedBy': [_generated_by()],
@@ -83,6 +83,23 @@ def _description(settings: Settings) -> dict[str, Any]:
         **{key: raw[key] for key in FROM_RAW if raw.get(key)},
         'HowToAcknowledge': 'Please cite the works that logs/CITATION.md names.',
     }
+
+
+def _readme(settings: Settings) -> str:
+    """Return the README: it lists the files of one pair, and says which names those of other contrasts have."""
+    first, *others = (Contrasts(settings.contrasts[0], moving) for moving in settings.contrasts[1:])
+    title = f'bidsreg: {"/".join(settings.contrasts)} registration'
+    entities = {'subject': '01'}
+    names = {key: output_name(key, entities, first) for key in _ABOUT_FILES}
+    listed = [f'  {names[key].name:<41}  {first.fill(words)}' for key, words in _ABOUT_FILES.items()]
+    more = [
+        f'The files of a {other.moving} have that in the place of {first.moving}; its numbers are in '
+        f'{output_name("qc", entities, other).name}.\n'
+        for other in others
+    ]
+    values = {key: path.name for key, path in names.items()} | {'moving': first.moving, 'fixed': first.fixed}
+    head = f'{title}\n{"=" * len(title)}\n\n{_README_BEFORE}' + '\n'.join(listed)
+    return '\n'.join([head + _README_AFTER.format(**values), *more])
 
 
 def _descriptions() -> str:
@@ -166,31 +183,36 @@ _ABOUT_DESCRIPTIONS = {
     'description': {'Description': 'What it means'},
 }
 
-_README = """\
-bidsreg: T1w/T2w registration
-=============================
+#: What each file of a pair is, in the order of the README.
+_ABOUT_FILES = {
+    'fixed_preproc': 'the {fixed} as it was used',
+    'fixed_mask': 'its brain mask',
+    'moving_mask': 'the same on the grid of the {moving}',
+    'moving_in_fixed': 'the {moving} on the grid of the {fixed}',
+    'fixed_in_moving': 'the {fixed} on the grid of the {moving}',
+    'moving_preproc': 'the {moving} as it was used, on its own grid',
+    'jacobian': 'Jacobian determinant of the deformation',
+    'forward_xfm': 'brings {moving} data onto the grid of the {fixed} (ITK composite transform)',
+    'inverse_xfm': 'brings {fixed} data onto the grid of the {moving}',
+    'affine_xfm': 'the affine part alone',
+    'qc': 'numbers that judge the registration',
+}
 
+_README_BEFORE = """\
 For every pair of scans (sub-01 here; ses-, acq-, run- and so on are kept where the scans have them):
 
 sub-01/anat/
-  sub-01_desc-preproc_T1w.nii.gz             the T1w as it was used
-  sub-01_desc-brain_mask.nii.gz              its brain mask
-  sub-01_space-T2w_desc-brain_mask.nii.gz    the same on the grid of the T2w
-  sub-01_space-T1w_desc-preproc_T2w.nii.gz   the T2w on the grid of the T1w
-  sub-01_space-T2w_desc-preproc_T1w.nii.gz   the T1w on the grid of the T2w
-  sub-01_desc-preproc_T2w.nii.gz             the T2w as it was used, on its own grid
-  sub-01_from-T2w_to-T1w_mode-image_desc-jacobian_xfm.nii.gz  Jacobian determinant of the deformation
-  sub-01_from-T2w_to-T1w_mode-image_xfm.h5   brings T2w data onto the grid of the T1w (ITK composite transform)
-  sub-01_from-T1w_to-T2w_mode-image_xfm.h5   brings T1w data onto the grid of the T2w
-  sub-01_from-T2w_to-T1w_mode-image_desc-affine_xfm.tfm   the affine part alone
-  sub-01_desc-registration_qc.json           numbers that judge the registration
+"""
+
+_README_AFTER = """
 sub-01.html                                  the report: start here
 logs/                                        what was run, what was paired and why, what to cite
 
-To bring any image that lies with the T2w onto the grid of the T1w:
+To bring any image that lies with the {moving} onto the grid of the {fixed}:
 
-  antsApplyTransforms -i IMAGE -r sub-01_desc-preproc_T1w.nii.gz \\
-      -t sub-01_from-T2w_to-T1w_mode-image_xfm.h5 -o OUT.nii.gz
+  antsApplyTransforms -i IMAGE -r {fixed_preproc} \\
+      -t {forward_xfm} -o OUT.nii.gz
 
-Points go the other way, as always with ITK: use from-T1w_to-T2w for points of the T2w that are wanted in the T1w.
+Points go the other way, as always with ITK: use from-{fixed}_to-{moving} for points of the {moving} that are \
+wanted in the {fixed}.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bidsreg.bids.names import ENTITIES, NUMBERS
@@ -13,7 +13,10 @@ from bidsreg.validation import suggestion
 
 
 def apply_filters(
-    scans: list[Scan], filters: Mapping[str, Mapping[str, Any]], known: Iterable[str]
+    scans: list[Scan],
+    filters: Mapping[str, Mapping[str, Any]],
+    known: Iterable[str],
+    contrasts: Sequence[str] = ('T1w', 'T2w'),
 ) -> tuple[list[Scan], list[Left]]:
     """Keep what the filter file asks for; whatever in it matches nothing is an error.
 
@@ -22,9 +25,11 @@ def apply_filters(
     scans
         All scans.
     filters
-        For ``t1w`` and ``t2w`` the wanted values of entities.
+        For the contrasts, in small letters (``t1w``, ``t2w``, ``flair``), the wanted values of entities.
     known
         The names of the entities that pybids knows.
+    contrasts
+        Those of the run.
 
     Returns
     -------
@@ -38,9 +43,10 @@ def apply_filters(
     """
     left: list[Left] = []
     for key, wanted in filters.items():
-        suffix = {'t1w': 'T1w', 't2w': 'T2w'}.get(key.lower())
+        suffix = {contrast.lower(): contrast for contrast in contrasts}.get(key.lower())
         if suffix is None:
-            raise InputError(f'--bids-filter-file: the key {key!r} is not used here; t1w and t2w are.')
+            used = ' and '.join(contrast.lower() for contrast in contrasts)
+            raise InputError(f'--bids-filter-file: the key {key!r} is not used here; {used} are.')
         candidates = [scan for scan in scans if scan.contrast == suffix]
         for entity, value in wanted.items():
             _check(key, entity, value, candidates, list(known))

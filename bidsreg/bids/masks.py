@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bidsreg.bids.headers import check_header
 from bidsreg.bids.images import voxel_order
-from bidsreg.bids.names import ENTITIES, output_name
+from bidsreg.bids.names import ENTITIES, Contrasts, output_name
 from bidsreg.bids.scans import EXTENSIONS, Scan, parse_entities
 
 #: The suffix of fMRIPrep's brain masks of before BIDS derivatives.
@@ -58,7 +58,7 @@ def find_mask(scan: Scan, others: Sequence[Scan], derivatives: Sequence[Path], r
     Parameters
     ----------
     scan
-        A T1w or T2w.
+        A T1w or one of another contrast.
     others
         All scans of the subject.
     derivatives
@@ -77,7 +77,7 @@ def find_mask(scan: Scan, others: Sequence[Scan], derivatives: Sequence[Path], r
     freesurfer = _freesurfer(scan, others, derivatives)
     if freesurfer is not None:
         return UserMask(freesurfer, f'brain mask of FreeSurfer: {freesurfer.parent.parent.name}/mri/{freesurfer.name}')
-    own = output_name('t1w_mask' if scan.contrast == 'T1w' else 't2w_mask', scan.entities).name
+    own = output_name('fixed_mask', scan.entities, Contrasts(fixed=scan.contrast)).name
     missing = f' ({own} is in none of --derivatives)' if derivatives and not refused else ''
     return UserMask(None, '; '.join([f'no brain mask of the user{missing}', *refused]))
 
@@ -117,12 +117,12 @@ def _belongs(entities: Mapping[str, str], scan: Scan, others: Sequence[Scan]) ->
     if scan.contrast == 'T1w':
         return space is None or space in OF_THE_T1W
     if space is not None:
-        return space == 'T2w'
-    # a mask without space is that of a T2w only where its name can mean no T1w
+        return space == scan.contrast
+    # a mask without space is that of a T2w only where its name can mean no T1w, nor anything else
     return not any(
         all(other.entities.get(key) == value for key, value in entities.items() if key in ENTITIES)
         for other in others
-        if other.contrast == 'T1w'
+        if other.contrast != scan.contrast
     )
 
 

@@ -1,14 +1,14 @@
 """The names of everything that a pair leaves behind: one table serves writing, finding and describing.
 
-A product keeps the entities of the scan that it is made from and adds its own; pybids' ``build_path`` puts them in
-order.
+A product keeps the entities of the scan that it is made from and adds its own, some of which are spelled with the
+contrasts of the pair; pybids' ``build_path`` puts them in order.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -56,7 +56,41 @@ PATTERN = (
     + '[_from-{from}][_to-{to}][_mode-{mode}][_desc-{desc}]_{suffix}{extension}'
 )
 #: The pattern of the figures, which lie flat in one folder of the subject.
-FIGURE_PATTERN = 'sub-{subject}/figures/' + _STEM + _optional(_LAST) + '_desc-{desc}_{suffix}{extension}'
+FIGURE_PATTERN = (
+    'sub-{subject}/figures/' + _STEM + _optional(_LAST) + '[_from-{from}][_to-{to}]_desc-{desc}_{suffix}{extension}'
+)
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """The contrasts of a pair: the suffixes of its scans, of which a ``UNIT1`` is a T1w.
+
+    Parameters
+    ----------
+    fixed, moving
+        For example ``T1w`` and ``FLAIR``.
+    """
+
+    fixed: str = 'T1w'
+    moving: str = 'T2w'
+
+    @property
+    def told(self) -> dict[str, str]:
+        """The entities that tell a pair from a T2w and its T1w with the same ones; none for that pair itself."""
+        return {} if self == Contrasts() else {'from': self.moving, 'to': self.fixed}
+
+    def fill(self, text: str) -> str:
+        """Return a text with the contrasts in the places ``{fixed}`` and ``{moving}``."""
+        return text.format(**asdict(self))
+
+
+#: A T2w and its T1w: the pair whose names need not say its contrasts.
+T2W_TO_T1W = Contrasts()
+
+
+def mask_space(contrast: str) -> str:
+    """Return the value of ``space`` of the brain mask on a scan's own grid; empty for a T1w, whose masks have none."""
+    return '' if contrast == 'T1w' else contrast
 
 
 @dataclass(frozen=True)
@@ -66,11 +100,11 @@ class Product:
     Parameters
     ----------
     of
-        The scan whose entities it keeps: ``T1w`` or ``T2w``.
+        The scan whose entities it keeps: ``fixed`` or ``moving``.
     description
-        A phrase for people who choose among outputs.
+        A phrase for people who choose among outputs, with ``{fixed}`` and ``{moving}`` for the contrasts.
     entities
-        The entities that it adds (pybids' names), suffix and extension among them.
+        The entities that it adds (pybids' names), suffix and extension among them, with the same places.
 
     """
 
@@ -78,40 +112,58 @@ class Product:
     description: str
     entities: Mapping[str, str]
 
+    def spelled(self, contrasts: Contrasts) -> dict[str, str]:
+        """Return the entities that it adds for a pair of these contrasts."""
+        own = {key: contrasts.fill(value) for key, value in self.entities.items()}
+        if own['suffix'] == 'mask':
+            own['space'] = mask_space(own['space'])
+        told = contrasts.told if own['suffix'] == 'qc' else {}
+        return {key: value for key, value in {**told, **own}.items() if value}
+
 
 def _product(of: str, description: str, suffix: str, extension: str = '.nii.gz', **entities: str) -> Product:
     return Product(of, description, {**entities, 'suffix': suffix, 'extension': extension})
 
 
-_TO_T1W = {'from': 'T2w', 'to': 'T1w', 'mode': 'image'}
-_TO_T2W = {'from': 'T1w', 'to': 'T2w', 'mode': 'image'}
+_FORWARD = {'from': '{moving}', 'to': '{fixed}', 'mode': 'image'}
+_INVERSE = {'from': '{fixed}', 'to': '{moving}', 'mode': 'image'}
 
 #: Everything a pair leaves in its anat folder (the sidecars beside them have the same names with ``.json``).
 PRODUCTS: dict[str, Product] = {
-    't1w_preproc': _product(
-        'T1w',
-        'T1w without its bias field (and, with space-T2w in the name, as resampled onto the T2w)',
-        'T1w',
+    'fixed_preproc': _product(
+        'fixed',
+        '{fixed} without its bias field (and, with space-{moving} in the name, as resampled onto the {moving})',
+        '{fixed}',
         desc='preproc',
     ),
-    't1w_mask': _product(
-        'T1w', 'Brain mask of the T1w (and, with space-T2w in the name, of the T2w)', 'mask', desc='brain'
+    'fixed_mask': _product(
+        'fixed',
+        'Brain mask of the {fixed} (and, with space-{moving} in the name, of the {moving})',
+        'mask',
+        space='{fixed}',
+        desc='brain',
     ),
-    't2w_mask': _product('T2w', 'Brain mask of the T2w', 'mask', space='T2w', desc='brain'),
-    't2w_in_t1w': _product('T2w', 'T2w on the grid of the T1w', 'T2w', space='T1w', desc='preproc'),
-    't2w_preproc': _product('T2w', 'T2w without its bias field, on its own grid', 'T2w', desc='preproc'),
-    't1w_in_t2w': _product('T2w', 'T1w on the grid of the T2w', 'T1w', space='T2w', desc='preproc'),
-    'jacobian': _product('T2w', 'Jacobian determinant of the deformation', 'xfm', **_TO_T1W, desc='jacobian'),
+    'moving_mask': _product('moving', 'Brain mask of the {moving}', 'mask', space='{moving}', desc='brain'),
+    'moving_in_fixed': _product(
+        'moving', '{moving} on the grid of the {fixed}', '{moving}', space='{fixed}', desc='preproc'
+    ),
+    'moving_preproc': _product(
+        'moving', '{moving} without its bias field, on its own grid', '{moving}', desc='preproc'
+    ),
+    'fixed_in_moving': _product(
+        'moving', '{fixed} on the grid of the {moving}', '{fixed}', space='{moving}', desc='preproc'
+    ),
+    'jacobian': _product('moving', 'Jacobian determinant of the deformation', 'xfm', **_FORWARD, desc='jacobian'),
     'forward_xfm': _product(
-        'T2w', 'ITK transform that brings T2w data onto the grid of the T1w', 'xfm', '.h5', **_TO_T1W
+        'moving', 'ITK transform that brings {moving} data onto the grid of the {fixed}', 'xfm', '.h5', **_FORWARD
     ),
     'inverse_xfm': _product(
-        'T2w', 'ITK transform that brings T1w data onto the grid of the T2w', 'xfm', '.h5', **_TO_T2W
+        'moving', 'ITK transform that brings {fixed} data onto the grid of the {moving}', 'xfm', '.h5', **_INVERSE
     ),
     'affine_xfm': _product(
-        'T2w', 'Affine part of the transform from T2w to T1w', 'xfm', '.tfm', **_TO_T1W, desc='affine'
+        'moving', 'Affine part of the transform from {moving} to {fixed}', 'xfm', '.tfm', **_FORWARD, desc='affine'
     ),
-    'qc': _product('T2w', 'Numbers about the registration, and its verdict', 'qc', '.json', desc='registration'),
+    'qc': _product('moving', 'Numbers about the registration, and its verdict', 'qc', '.json', desc='registration'),
 }
 
 
@@ -125,7 +177,7 @@ DESCRIPTIONS: dict[str, str] = {
 }
 
 
-def output_name(key: str, entities: Mapping[str, str]) -> Path:
+def output_name(key: str, entities: Mapping[str, str], contrasts: Contrasts = T2W_TO_T1W) -> Path:
     """Return the path, relative to the output folder, of one product.
 
     Parameters
@@ -134,9 +186,11 @@ def output_name(key: str, entities: Mapping[str, str]) -> Path:
         A key of :data:`PRODUCTS`.
     entities
         The entities of the scan it keeps (pybids' names).
+    contrasts
+        Those of the pair.
 
     """
-    return _build({**entities, **PRODUCTS[key].entities}, PATTERN)
+    return _build({**entities, **PRODUCTS[key].spelled(contrasts)}, PATTERN)
 
 
 def _build(entities: Mapping[str, str], pattern: str) -> Path:
@@ -146,59 +200,108 @@ def _build(entities: Mapping[str, str], pattern: str) -> Path:
 
 
 class TwoScans(Protocol):
-    """What names follow from: the entities (pybids' names) of a pair's T1w and T2w."""
+    """What names follow from: the entities (pybids' names) of a pair's scans, and their contrasts."""
 
     @property
     def fixed_entities(self) -> Mapping[str, str]:
-        """Of the T1w."""
+        """Of the fixed scan."""
 
     @property
     def entities(self) -> Mapping[str, str]:
-        """Of the T2w."""
+        """Of the moving scan."""
+
+    @property
+    def contrasts(self) -> Contrasts:
+        """Of both."""
+
+
+def pair_name(entities: Mapping[str, str], contrasts: Contrasts = T2W_TO_T1W) -> str:
+    """Return the name of a pair, unlike any other pair's.
+
+    Parameters
+    ----------
+    entities
+        Those of the moving scan (pybids' names).
+    contrasts
+        Those of the pair; the name says them unless they are T1w and T2w.
+
+    >>> pair_name({'subject': '01', 'run': '2'})
+    'sub-01_run-2'
+    >>> pair_name({'subject': '01', 'run': '2'}, Contrasts(moving='FLAIR'))
+    'sub-01_run-2_from-FLAIR_to-T1w'
+    """
+    labels = [f'{ENTITIES[key]}-{entities[key]}' for key in ENTITIES if key in entities]
+    return '_'.join([*labels, *(f'{key}-{value}' for key, value in contrasts.told.items())])
+
+
+_NAMES = {label: name for name, label in ENTITIES.items()}
+
+
+def parse_pair_name(name: str) -> tuple[dict[str, str], Contrasts]:
+    """Return the entities (pybids' names) of the moving scan of a pair, and the contrasts, from the pair's name."""
+    parts = [(key, value) for key, dash, value in (part.partition('-') for part in name.split('_')) if dash]
+    entities = {_NAMES[key]: value for key, value in parts if key in _NAMES}
+    told = {key: value for key, value in parts if key in ('from', 'to')}
+    return entities, Contrasts(told.get('to', T2W_TO_T1W.fixed), told.get('from', T2W_TO_T1W.moving))
 
 
 def pair_outputs(pair: TwoScans, output_dir: str | os.PathLike) -> dict[str, Path]:
     """Return where every product of a pair is (or will be): the keys of :data:`PRODUCTS`."""
-    sources = {'T1w': pair.fixed_entities, 'T2w': pair.entities}
-    return {key: Path(output_dir) / output_name(key, sources[product.of]) for key, product in PRODUCTS.items()}
+    sources = {'fixed': pair.fixed_entities, 'moving': pair.entities}
+    return {
+        key: Path(output_dir) / output_name(key, sources[product.of], pair.contrasts)
+        for key, product in PRODUCTS.items()
+    }
 
 
 #: Extensions of the affine alone in the formats of other programs, by the names that ``--affine-formats`` takes.
 AFFINE_FORMATS: Mapping[str, str] = {'fsl': '.mat', 'lta': '.lta'}
 
 
-def affine_path(entities: Mapping[str, str], output_dir: str | os.PathLike, name: str) -> Path:
+def affine_path(
+    entities: Mapping[str, str], output_dir: str | os.PathLike, name: str, contrasts: Contrasts = T2W_TO_T1W
+) -> Path:
     """Return where the affine of a pair is in another program's format: beside ours, with another extension.
 
     Parameters
     ----------
     entities
-        The entities of the T2w (pybids' names).
+        The entities of the moving scan (pybids' names).
     output_dir
         The output folder.
     name
         A key of :data:`AFFINE_FORMATS`.
+    contrasts
+        Those of the pair.
     """
-    return (Path(output_dir) / output_name('affine_xfm', entities)).with_suffix(AFFINE_FORMATS[name])
+    path = Path(output_dir) / output_name('affine_xfm', entities, contrasts)
+    return path.with_suffix(AFFINE_FORMATS[name])
 
 
 def figure_path(
-    entities: Mapping[str, str], output_dir: str | os.PathLike, desc: str, suffix: str = 'T2w', ext: str = '.svg'
+    entities: Mapping[str, str],
+    output_dir: str | os.PathLike,
+    desc: str,
+    suffix: str = '{moving}',
+    ext: str = '.svg',
+    contrasts: Contrasts = T2W_TO_T1W,
 ) -> Path:
-    """Return where a figure of a pair is: flat in ``sub-*/figures``, named by the entities of its T2w.
+    """Return where a figure of a pair is: flat in ``sub-*/figures``, named by the entities of its moving scan.
 
     Parameters
     ----------
     entities
-        The entities of the T2w (pybids' names).
+        The entities of the moving scan (pybids' names).
     output_dir
         The output folder.
     desc, suffix, ext
-        Entities, suffix and extension of the figure itself.
+        Entities, suffix and extension of the figure itself; ``{fixed}`` and ``{moving}`` are places for contrasts.
+    contrasts
+        Those of the pair.
 
     """
-    named = {**entities, 'desc': desc, 'suffix': suffix, 'extension': ext}
-    return Path(output_dir) / _build(named, FIGURE_PATTERN)
+    own = {'desc': desc, 'suffix': contrasts.fill(suffix), 'extension': ext}
+    return Path(output_dir) / _build({**entities, **contrasts.told, **own}, FIGURE_PATTERN)
 
 
 def partial_path(name: str, output_dir: Path) -> Path:

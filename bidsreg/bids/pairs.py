@@ -1,4 +1,4 @@
-"""The pairs of a dataset: which T1w goes with which T2w, and why; and why any other file is left out."""
+"""The pairs of a dataset: which scan is registered to which T1w, and why; and why any other file is left out."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from bidsreg.bids.choice import choose, same_place
 from bidsreg.bids.filters import apply_filters
 from bidsreg.bids.masks import find_mask
-from bidsreg.bids.names import ENTITIES
-from bidsreg.bids.scans import OF_T2W, Left, Scan, index, list_scans, suffix_of
+from bidsreg.bids.names import T2W_TO_T1W, Contrasts, pair_name
+from bidsreg.bids.scans import Left, Scan, contrast_of, has_modality, index, list_scans
 from bidsreg.bids.sessions import Times, nearest_session, read_times
 from bidsreg.errors import InputError
-from bidsreg.settings import Settings
+from bidsreg.settings import MODALITIES, Settings
 from bidsreg.validation import suggestion
 
 if typing.TYPE_CHECKING:
@@ -26,33 +26,37 @@ if typing.TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pair:
-    """A T2w and the T1w it is registered to.
+    """A scan and the one of another contrast that it is registered to.
 
     Parameters
     ----------
-    t1w, t2w
-        The fixed and the moving image.
+    fixed, moving
+        The two files.
     subject, session
-        Labels (of the T2w) without ``sub-`` and ``ses-``.
+        Labels (of the moving scan) without ``sub-`` and ``ses-``.
     reason
-        The reason for this T1w.
+        The reason for this fixed scan.
     entities, fixed_entities
-        Entities of the T2w and of the T1w: pybids' names, values as they are written.
+        Entities of the moving and of the fixed scan: pybids' names, values as they are written.
+    contrasts
+        Suffixes of the two; a ``UNIT1`` counts as a T1w.
     fixed_mask, fixed_mask_reason
-        The user's own brain mask of the T1w, and where it comes from or that there is none.
+        The user's own brain mask of the fixed scan, and where it comes from or that there is none.
     moving_mask, moving_mask_reason
-        The same of the T2w.
+        The same of the moving scan.
     is_uni, inversions
-        Whether the T1w is a ``UNIT1`` of MP2RAGE, and the magnitude images of its two inversions, where both are there.
+        Whether the fixed scan is a ``UNIT1`` of MP2RAGE, and the magnitude images of its two inversions, where both are
+        there.
     """
 
-    t1w: Path
-    t2w: Path
+    fixed: Path
+    moving: Path
     subject: str
     session: str | None
     reason: str
     entities: Mapping[str, str]
     fixed_entities: Mapping[str, str]
+    contrasts: Contrasts = T2W_TO_T1W
     fixed_mask: Path | None = None
     fixed_mask_reason: str = 'no mask given'
     moving_mask: Path | None = None
@@ -61,9 +65,19 @@ class Pair:
     inversions: tuple[Path, ...] = ()
 
     @property
+    def fixed_contrast(self) -> str:
+        """The contrast of the fixed scan, for example ``T1w``."""
+        return self.contrasts.fixed
+
+    @property
+    def moving_contrast(self) -> str:
+        """The contrast of the moving scan, for example ``FLAIR``."""
+        return self.contrasts.moving
+
+    @property
     def name(self) -> str:
-        """The pair's name, for example ``sub-01_ses-1_run-2``: the entities of the T2w, unlike any other pair's."""
-        return '_'.join(f'{ENTITIES[key]}-{self.entities[key]}' for key in ENTITIES if key in self.entities)
+        """The pair's name, for example ``sub-01_ses-1_run-2``: :func:`bidsreg.bids.names.pair_name`."""
+        return pair_name(self.entities, self.contrasts)
 
     @property
     def node_name(self) -> str:
@@ -87,61 +101,68 @@ class Plan:
     pairs
         The pairs to register, subject by subject.
     left_out
-        Every other T1w and T2w of the wanted subjects and sessions.
+        Every other scan of these contrasts of the wanted subjects and sessions.
     subjects_without_pair
         The reason for each subject (label) that has none.
     notes
-        Tables and sidecars of the dataset that cannot be used, and why.
+        Tables and sidecars of the dataset that cannot be used, and subjects that lack a modality, and why.
+    contrasts
+        That of the fixed scans, and those that were asked for.
     """
 
     pairs: tuple[Pair, ...]
     left_out: tuple[Left, ...]
     subjects_without_pair: Mapping[str, str]
     notes: tuple[Left, ...] = ()
+    contrasts: tuple[str, ...] = ('T1w', 'T2w')
 
 
 def find_pairs(settings: Settings, layout: BIDSLayout | None = None) -> Plan:
-    """Find every T2w of the dataset and the T1w it is registered to.
+    """Find every scan of the wanted modalities in the dataset, and the T1w it is registered to.
 
     Parameters
     ----------
     settings
-        They name the dataset, subjects, sessions and filters, the rule of pairing, and the folders of masks.
+        They name the dataset, subjects, sessions, modalities and filters, the rule of pairing, and folders of masks.
     layout
         An index to use; by default the dataset is indexed (:func:`index`).
 
     Returns
     -------
     Plan
-        Every T1w and T2w of the wanted subjects and sessions is in it, with a reason.
+        Every T1w, and every scan of the modalities, of the wanted subjects and sessions is in it, with a reason.
 
     Raises
     ------
     InputError
-        When a participant, a session, or a filter's key, entity or value does not exist.
+        When a participant, a session, a modality, or a filter's key, entity or value does not exist.
 
     """
     layout = index(settings) if layout is None else layout
     subjects = _wanted_subjects(settings)
-    files = list_scans(layout, subjects)
+    contrasts = settings.contrasts
+    files = list_scans(layout, subjects, contrasts)
+    _check_modalities(settings, files.scans)
     _check_sessions(settings, files.scans)
-    scans, dropped = apply_filters(files.scans, settings.bids_filters, layout.get_entities())
+    scans, dropped = apply_filters(files.scans, settings.bids_filters, layout.get_entities(), contrasts)
     left = [*files.left, *dropped]
     pairs, without, notes = [], {}, []
     for subject in subjects:
         mine = [scan for scan in scans if scan.subject == subject]
-        times = read_times(settings.bids_dir, mine)
+        times = read_times(settings.bids_dir, mine, contrasts)
         found, unused = _pair_subject(mine, times, settings)
         pairs += found
         left += unused
         notes += times.notes
+        theirs = [item for item in left if item.subject == subject]
         if not found:
-            theirs = [item for item in left if item.subject == subject]
-            without[subject] = _why_no_pair(mine, theirs, files.others[subject])
+            without[subject] = _why_no_pair(mine, theirs, files.others[subject], settings)
+        else:
+            notes += _lacking(subject, mine, theirs, settings)
     if settings.session_label:
         left = [item for item in left if item.session in (None, *settings.session_label)]
     left.sort(key=lambda item: str(item.path))
-    return Plan(tuple(pairs), tuple(left), without, tuple(notes))
+    return Plan(tuple(pairs), tuple(left), without, tuple(notes), contrasts)
 
 
 def plan_table(plan: Plan) -> pd.DataFrame:
@@ -150,24 +171,36 @@ def plan_table(plan: Plan) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns ``subject``, ``session``, ``t1w``, ``t2w``, ``decision`` (``register``, ``left out``, ``filtered`` or
-        ``no pair``) and ``reason``.
+        Columns ``subject``, ``session``, one for each of the plan's contrasts (``t1w``, ``t2w``, ...), ``decision``
+        (``register``, ``left out``, ``filtered``, ``note`` or ``no pair``) and ``reason``.
 
     """
     import pandas as pd
 
     rows = [
-        (p.subject, p.session or '', p.t1w.name, p.t2w.name, 'register', '; '.join(_reasons(p))) for p in plan.pairs
+        _row(
+            p.subject, p.session, 'register', '; '.join(_reasons(p)), **_cells(p.contrasts, p.fixed.name, p.moving.name)
+        )
+        for p in plan.pairs
     ]
     for item in plan.left_out:
-        names = ('', item.path.name) if suffix_of(item.path) in OF_T2W else (item.path.name, '')
+        decision = 'filtered' if item.filtered else 'left out'
         rows.append(
-            (item.subject, item.session or '', *names, 'filtered' if item.filtered else 'left out', item.reason)
+            _row(item.subject, item.session, decision, item.reason, **{contrast_of(item.path).lower(): item.path.name})
         )
-    rows += [(item.subject, item.session or '', '', '', 'note', item.reason) for item in plan.notes]
-    rows += [(subject, '', '', '', 'no pair', reason) for subject, reason in plan.subjects_without_pair.items()]
-    table = pd.DataFrame(rows, columns=['subject', 'session', 't1w', 't2w', 'decision', 'reason'])
+    rows += [_row(item.subject, item.session, 'note', item.reason) for item in plan.notes]
+    rows += [_row(subject, None, 'no pair', reason) for subject, reason in plan.subjects_without_pair.items()]
+    files = [contrast.lower() for contrast in plan.contrasts]
+    table = pd.DataFrame(rows, columns=['subject', 'session', *files, 'decision', 'reason']).fillna('')
     return table.sort_values(['subject', 'session', 'decision'], kind='stable', ignore_index=True)
+
+
+def _row(subject: str, session: str | None, decision: str, reason: str, **files: str) -> dict[str, str]:
+    return {'subject': subject, 'session': session or '', **files, 'decision': decision, 'reason': reason}
+
+
+def _cells(contrasts: Contrasts, fixed: str, moving: str) -> dict[str, str]:
+    return {contrasts.fixed.lower(): fixed, contrasts.moving.lower(): moving}
 
 
 def _reasons(pair: Pair) -> list[str]:
@@ -190,12 +223,21 @@ def _wanted_subjects(settings: Settings) -> list[str]:
     return sorted(set(settings.participant_label)) or there
 
 
+def _check_modalities(settings: Settings, scans: Sequence[Scan]) -> None:
+    """Raise for a modality that was asked for and that nobody in the dataset has."""
+    if settings.modalities == MODALITIES:  # nobody asked: each subject's reason says it
+        return
+    for contrast in settings.modalities:
+        if not any(scan.contrast == contrast for scan in scans) and not has_modality(settings.bids_dir, contrast):
+            raise InputError(f'--modalities {contrast}: nobody in {settings.bids_dir} has a {contrast}.')
+
+
 def _check_sessions(settings: Settings, scans: Sequence[Scan]) -> None:
     there = sorted({scan.session for scan in scans if scan.session})
     for label in settings.session_label:
         if label not in there:
             raise InputError(
-                f'--session-label {label}: no wanted subject has a T1w or T2w in a ses-{label}.'
+                f'--session-label {label}: no wanted subject has a {" or ".join(settings.contrasts)} in a ses-{label}.'
                 + (suggestion(label, there) if there else ' There are no sessions.')
             )
 
@@ -203,7 +245,7 @@ def _check_sessions(settings: Settings, scans: Sequence[Scan]) -> None:
 def _pair_subject(scans: Sequence[Scan], times: Times, settings: Settings) -> tuple[list[Pair], list[Left]]:
     """Pair the scans of one subject."""
     fixed = _fixed(scans)
-    moving = [scan for scan in scans if scan.contrast == 'T2w']
+    moving = [scan for scan in scans if scan.contrast in settings.modalities]
     if settings.session_label:
         moving = [scan for scan in moving if scan.session in settings.session_label]
     pairs, left = [], []
@@ -215,10 +257,10 @@ def _pair_subject(scans: Sequence[Scan], times: Times, settings: Settings) -> tu
         chosen, reason = (near[0], f'the only T1w {where}') if len(near) == 1 else choose(scan, near)
         reason = reason if len(near) == 1 else f'of {len(near)} T1w {where}, {reason}'
         pairs.append(_make_pair(chosen, scan, reason, scans, settings))
-    used = {pair.t1w for pair in pairs}
+    used = {pair.fixed for pair in pairs}
     for scan in scans:
         if scan.contrast == 'T1w' and scan.path not in used:
-            left.append(scan.left(_why_unused(scan, scan in fixed, pairs)))
+            left.append(scan.left(_why_unused(scan, scan in fixed, pairs, settings)))
     return pairs, left
 
 
@@ -251,13 +293,14 @@ def _near(
 def _make_pair(fixed: Scan, moving: Scan, reason: str, scans: Sequence[Scan], settings: Settings) -> Pair:
     masks = [find_mask(scan, scans, settings.derivatives, settings.bids_dir) for scan in (fixed, moving)]
     return Pair(
-        t1w=fixed.path,
-        t2w=moving.path,
+        fixed=fixed.path,
+        moving=moving.path,
         subject=moving.subject,
         session=moving.session,
         reason=f'{reason} (a UNIT1: there is no T1w)' if fixed.suffix == 'UNIT1' else reason,
         entities=dict(moving.entities),
         fixed_entities=dict(fixed.entities),
+        contrasts=Contrasts(fixed.contrast, moving.contrast),
         fixed_mask=masks[0].path,
         fixed_mask_reason=masks[0].reason,
         moving_mask=masks[1].path,
@@ -267,25 +310,37 @@ def _make_pair(fixed: Scan, moving: Scan, reason: str, scans: Sequence[Scan], se
     )
 
 
-def _why_unused(scan: Scan, candidate: bool, pairs: Sequence[Pair]) -> str:
+def _why_unused(scan: Scan, candidate: bool, pairs: Sequence[Pair], settings: Settings) -> str:
     if not candidate:
         return 'a UNIT1 is taken only where there is no T1w'
-    rivals = [pair.t1w.name for pair in pairs if pair.session == scan.session]
+    rivals = [pair.fixed.name for pair in pairs if pair.session == scan.session]
     if rivals:
         return f'another T1w was chosen: {", ".join(sorted(set(rivals)))}'
-    return 'no T2w in its session to register to it' if scan.session else 'no T2w to register to it'
+    moving = ' and no '.join(settings.modalities)
+    return f'no {moving} in its session to register to it' if scan.session else f'no {moving} to register to it'
 
 
-def _why_no_pair(scans: Sequence[Scan], left: Sequence[Left], others: Sequence[str]) -> str:
+def _why_no_pair(scans: Sequence[Scan], left: Sequence[Left], others: Sequence[str], settings: Settings) -> str:
     have = {scan.contrast for scan in scans}
-    if have == {'T1w', 'T2w'}:
-        return next((item.reason for item in left if suffix_of(item.path) == 'T2w'), 'no T2w in the wanted sessions')
-    missing = [contrast for contrast in ('T1w', 'T2w') if contrast not in have]
-    text = f'only {have.pop()}, no {missing[0]}' if have else 'no T1w and no T2w'
-    if any(contrast in missing for contrast in map(_contrast_of, left)):
+    fixed, *moving = settings.contrasts
+    if fixed in have and have & set(moving):
+        nothing = f'no {" and no ".join(moving)} in the wanted sessions'
+        return next((item.reason for item in left if contrast_of(item.path) in moving), nothing)
+    missing = [fixed] if fixed not in have else []
+    missing += [] if have & set(moving) else moving
+    text = f'only {" and ".join(sorted(have))}, no ' if have else 'no '
+    text += ' and no '.join(missing)
+    if any(contrast_of(item.path) in missing for item in left):
         text += ' (see the files left out)'
     return text + (f'; {", ".join(sorted(set(others)))} is not registered' if others else '')
 
 
-def _contrast_of(item: Left) -> str:
-    return 'T2w' if suffix_of(item.path) in OF_T2W else 'T1w'
+def _lacking(subject: str, scans: Sequence[Scan], left: Sequence[Left], settings: Settings) -> list[Left]:
+    """Say of a subject which of the modalities it lacks, where not even a file that is left out is of them."""
+    have = {scan.contrast for scan in scans} | {contrast_of(item.path) for item in left}
+    folder = settings.bids_dir / f'sub-{subject}'
+    return [
+        Left(folder, subject, None, f'sub-{subject} has no {contrast}')
+        for contrast in settings.modalities
+        if contrast not in have
+    ]

@@ -44,8 +44,9 @@ def publish(
     pair, settings
         The pair, and the settings it was made with.
     facts
-        Goes into the QC file as it is. The sidecars take from it, where there: ``mask_method`` (of the T1w),
-        ``t1w_skull_stripped``, ``t2w_skull_stripped`` and ``result`` (what ``bidsreg-pair`` says of itself).
+        Goes into the QC file as it is. The sidecars take from it, where there: ``mask_method`` (of the fixed scan),
+        ``t1w_skull_stripped``, ``t2w_skull_stripped`` (or as the contrasts are called) and ``result`` (what
+        ``bidsreg-pair`` says of itself).
     others
         ``{where it is to be: where it is now}``: figures and affines of other formats, see
         :func:`bidsreg.bids.names.figure_path` and :func:`bidsreg.bids.names.affine_path`.
@@ -144,9 +145,9 @@ def why_incomplete(pair: Pair, settings: Settings) -> str | None:
         if key != 'qc' and not sidecar(path).is_file():
             return f'{sidecar(path).name} is missing'
     for name in settings.affine_formats:
-        if not (path := affine_path(pair.entities, settings.output_dir, name)).is_file():
+        if not (path := affine_path(pair.entities, settings.output_dir, name, pair.contrasts)).is_file():
             return f'{path.name} is missing'
-    for key in ('t1w_preproc', 't1w_mask'):  # another T2w of this T1w may have rewritten them since
+    for key in ('fixed_preproc', 'fixed_mask'):  # another pair with this T1w may have rewritten them since
         if (read_json(sidecar(paths[key])) or {}).get('Fingerprint') != settings.fingerprint():
             return f'{paths[key].name} was rewritten with other settings'
     return None

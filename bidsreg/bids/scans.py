@@ -21,12 +21,23 @@ if typing.TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 EXTENSIONS = ('.nii.gz', '.nii')
-#: Suffixes of what a plan speaks of: scans, and what looks like one.
-SUFFIXES = ('T1w', 'T2w', 'UNIT1', 'MP2RAGE', 'PDT2')
-#: Those of them that speak of the T2w.
-OF_T2W = ('T2w', 'PDT2')
-#: Other weighted images of the head, which are named where a contrast is missing.
-OTHER_CONTRASTS = ('FLAIR', 'PDw', 'PD', 'T2starw', 'T2star', 'inplaneT1', 'inplaneT2', 'MEGRE', 'MESE', 'FLASH')
+#: Suffixes of files that a plan speaks of as of another contrast: scans, and what looks like one.
+CONTRAST_OF = {'UNIT1': 'T1w', 'MP2RAGE': 'T1w', 'PDT2': 'T2w'}
+#: Weighted images of the head; those that nobody asked for are named where a contrast is missing.
+WEIGHTED = (
+    'T1w',
+    'T2w',
+    'FLAIR',
+    'PDw',
+    'PD',
+    'T2starw',
+    'T2star',
+    'inplaneT1',
+    'inplaneT2',
+    'MEGRE',
+    'MESE',
+    'FLASH',
+)
 #: Entities that only derived files have, and how they are written.
 _DERIVED = {'desc': 'desc-', 'space': 'space-', 'label': 'label-', 'segmentation': 'seg-', 'res': 'res-'}
 
@@ -47,14 +58,14 @@ class Left:
 
 @dataclass(frozen=True)
 class Scan:
-    """A T1w or T2w image.
+    """A weighted image of one head.
 
     Attributes
     ----------
     path
         The file.
     suffix
-        What the file is called: ``T1w``, ``T2w`` or ``UNIT1``.
+        What the file is called: ``T1w``, ``UNIT1``, ``T2w``, ``FLAIR`` and so on.
     entities
         The file's entities: pybids' names, values as they are written.
     inversions
@@ -78,8 +89,8 @@ class Scan:
 
     @property
     def contrast(self) -> str:
-        """``T1w`` or ``T2w``: a ``UNIT1`` is a T1w image."""
-        return 'T2w' if self.suffix == 'T2w' else 'T1w'
+        """The suffix; a ``UNIT1`` is a T1w image."""
+        return CONTRAST_OF.get(self.suffix, self.suffix)
 
     @property
     def extension(self) -> str:
@@ -171,7 +182,7 @@ class Found:
     Attributes
     ----------
     scans
-        The T1w and T2w scans, UNIT1 among them.
+        The scans of the wanted contrasts, UNIT1 among them.
     left
         What is no scan of its own.
     others
@@ -183,19 +194,20 @@ class Found:
     others: Mapping[str, list[str]]
 
 
-def list_scans(layout: BIDSLayout, subjects: Iterable[str]) -> Found:
-    """List the anatomical files of the subjects, and set apart what is no scan of its own."""
+def list_scans(layout: BIDSLayout, subjects: Iterable[str], contrasts: Iterable[str] = ('T1w', 'T2w')) -> Found:
+    """List the anatomical files of the subjects, and set apart what is no scan of its own, or of no wanted contrast."""
+    contrasts = set(contrasts)
     scans, left = [], []
     others: dict[str, list[str]] = {subject: [] for subject in subjects}
     inversions: dict[tuple, Path] = {}
     names: dict[tuple, Scan] = {}
     root = Path(layout.root)
     ignored = read_bidsignore(root)
-    for path, entities in list_images(layout, (*SUFFIXES, *OTHER_CONTRASTS)):
+    for path, entities in list_images(layout, (*WEIGHTED, *CONTRAST_OF)):
         if entities.get('subject') not in others:
             continue
         scan = Scan(path, entities['suffix'], {key: entities[key] for key in ENTITIES if key in entities})
-        if scan.suffix in OTHER_CONTRASTS:
+        if scan.contrast not in contrasts:
             others[scan.subject].append(scan.suffix)
             continue
         name = path.relative_to(root)
@@ -255,9 +267,16 @@ def _with_inversions(scan: Scan, inversions: Mapping[tuple, Path]) -> Scan:
     return Scan(scan.path, scan.suffix, scan.entities, found if len(found) == 2 else ())
 
 
-def suffix_of(path: Path) -> str:
-    """Return the suffix of a file's name: what stands between its last ``_`` and its extension."""
-    return path.name.partition('.')[0].rpartition('_')[2]
+def contrast_of(path: Path) -> str:
+    """Return the contrast that a file's name speaks of: what stands between its last ``_`` and its extension."""
+    suffix = path.name.partition('.')[0].rpartition('_')[2]
+    return CONTRAST_OF.get(suffix, suffix)
+
+
+def has_modality(root: Path, suffix: str) -> bool:
+    """Tell whether anybody in a dataset has a file with this suffix; only names are looked at."""
+    folders = ('sub-*/anat', 'sub-*/ses-*/anat')
+    return any(True for folder in folders for _ in root.glob(f'{folder}/*_{suffix}.nii*'))
 
 
 def read_bidsignore(root: Path) -> GitIgnoreSpec:

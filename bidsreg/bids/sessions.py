@@ -33,7 +33,7 @@ class Times:
         return self.scans.get(scan.path) or self.sessions.get(scan.session or '')
 
 
-def read_times(root: Path, scans: Sequence[Scan]) -> Times:
+def read_times(root: Path, scans: Sequence[Scan], contrasts: Sequence[str] = ('T1w', 'T2w')) -> Times:
     """Read ``sessions.tsv`` and ``scans.tsv`` of one subject; what is broken is noted.
 
     Parameters
@@ -42,15 +42,18 @@ def read_times(root: Path, scans: Sequence[Scan]) -> Times:
         The dataset.
     scans
         All scans of the subject.
+    contrasts
+        Those of the run: other files that a table lists are nobody's business.
     """
     times = Times()
+    wanted = re.compile(rf'_({"|".join(contrasts)}|UNIT1)\.nii(\.gz)?$')
     for subject in {scan.subject for scan in scans}:
         folder = root / f'sub-{subject}'
         _read_sessions(folder / f'sub-{subject}_sessions.tsv', subject, times)
         for session in sorted({scan.session or '' for scan in scans}):
             place = folder / f'ses-{session}' if session else folder
             _read_scans(
-                place / f'{"_".join(place.parts[len(root.parts) :])}_scans.tsv', subject, session or None, times
+                place / f'{"_".join(place.parts[len(root.parts) :])}_scans.tsv', subject, session or None, times, wanted
             )
     for scan in scans:
         _check_sidecar(scan, times)
@@ -76,13 +79,13 @@ def _read_sessions(path: Path, subject: str, times: Times) -> None:
             times.notes.append(Left(path, subject, None, f'{path.name} {words}: {names}'))
 
 
-def _read_scans(path: Path, subject: str, session: str | None, times: Times) -> None:
+def _read_scans(path: Path, subject: str, session: str | None, times: Times, wanted: re.Pattern[str]) -> None:
     missing = []
     for row in _rows(path, 'filename', Left(path, subject, session, ''), times.notes) or ():
         scan = path.parent / row['filename']
         if (time := _time(row.get('acq_time'))) is not None:
             times.scans[scan] = time
-        if re.search(r'_(T1w|T2w|UNIT1)\.nii(\.gz)?$', scan.name) and not scan.exists() and not scan.is_symlink():
+        if wanted.search(scan.name) and not scan.exists() and not scan.is_symlink():
             missing.append(row['filename'])
     if missing:
         times.notes.append(Left(path, subject, session, f'{path.name} lists what is not there: {", ".join(missing)}'))
@@ -133,12 +136,12 @@ def natural(label: str) -> list[tuple[bool, int, str]]:
 
 
 def nearest_session(moving: Scan, fixed: Sequence[Scan], all_scans: Sequence[Scan], times: Times) -> tuple[str, str]:
-    """Choose the session whose T1w a T2w is registered to, when its own has none.
+    """Choose the session whose T1w a scan is registered to, when its own has none.
 
     Parameters
     ----------
     moving
-        The T2w.
+        The scan of another contrast.
     fixed
         The subject's T1w scans, at least one.
     all_scans

@@ -94,7 +94,7 @@ def bids_uri(path: Path, settings: Settings) -> str:
 def source_stamps(pair: Pair, settings: Settings) -> dict[str, list[int]]:
     """Return size (bytes) and time of change (ns) of what a pair is made from, by its BIDS URIs."""
     stamps = {}
-    for path in filter(None, (pair.t1w, pair.t2w, pair.fixed_mask, pair.moving_mask, *pair.inversions)):
+    for path in filter(None, (pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask, *pair.inversions)):
         with contextlib.suppress(OSError):  # a file that is gone has no stamp, and so differs from any that had one
             state = path.stat()
             stamps[bids_uri(path, settings)] = [state.st_size, state.st_mtime_ns]
@@ -149,28 +149,32 @@ class _Provenance:
 
     Attributes
     ----------
+    fixed, moving
+        The contrasts.
     ours
         BIDS URI of each product.
-    raw_t1w, raw_t2w, mask_source
+    raw_fixed, raw_moving, mask_source
         BIDS URIs of the scans, and of what the brain mask was made from.
     mask_method, bias
         Words about how the brain mask was found, and about the bias field.
     moving_mask
-        BIDS URI of the user's own mask of the T2w; empty where there is none.
+        BIDS URI of the user's own mask of the moving scan; empty where there is none.
     inversions
         BIDS URIs of the images by which a ``UNIT1`` was cleaned.
     uni
-        Words about the noise in the air of a ``UNIT1``; empty for another T1w.
+        Words about the noise in the air of a ``UNIT1``; empty for another scan.
     stripped
-        For ``t1w`` and ``t2w``: only the brain is left in the scan.
+        For ``fixed`` and ``moving``: only the brain is left in the scan.
     how
         Method, settings and seed of the deformation.
 
     """
 
+    fixed: str
+    moving: str
     ours: Mapping[str, str]
-    raw_t1w: str
-    raw_t2w: str
+    raw_fixed: str
+    raw_moving: str
     mask_source: str
     mask_method: str
     moving_mask: str
@@ -182,20 +186,25 @@ class _Provenance:
 
     @classmethod
     def of(cls, pair: Pair, settings: Settings, facts: Mapping[str, Any]) -> _Provenance:
-        raw_t1w = bids_uri(pair.t1w, settings)
+        raw_fixed = bids_uri(pair.fixed, settings)
         result = facts.get('result') or {}
         corrected = settings.bias_correction == 'n4'
         return cls(
+            fixed=pair.fixed_contrast,
+            moving=pair.moving_contrast,
             ours={key: bids_uri(path, settings) for key, path in pair_outputs(pair, settings.output_dir).items()},
-            raw_t1w=raw_t1w,
-            raw_t2w=bids_uri(pair.t2w, settings),
-            mask_source=bids_uri(pair.fixed_mask, settings) if pair.fixed_mask else raw_t1w,
+            raw_fixed=raw_fixed,
+            raw_moving=bids_uri(pair.moving, settings),
+            mask_source=bids_uri(pair.fixed_mask, settings) if pair.fixed_mask else raw_fixed,
             mask_method=facts.get('mask_method') or pair.fixed_mask_reason,
             moving_mask=bids_uri(pair.moving_mask, settings) if pair.moving_mask else '',
             inversions=tuple(bids_uri(path, settings) for path in pair.inversions),
             bias='corrected for the bias field (N4)' if corrected else 'bias field not corrected',
             uni=_UNI[bool(pair.inversions)] if pair.is_uni else '',
-            stripped={name: bool(facts.get(f'{name}_skull_stripped', False)) for name in ('t1w', 't2w')},
+            stripped={
+                'fixed': bool(facts.get(f'{pair.fixed_contrast.lower()}_skull_stripped', False)),
+                'moving': bool(facts.get(f'{pair.moving_contrast.lower()}_skull_stripped', False)),
+            },
             how={
                 'Method': result.get('method', settings.method),
                 'Settings': result.get('settings')
@@ -205,103 +214,110 @@ class _Provenance:
         )
 
     @property
-    def in_t1w(self) -> dict[str, Any]:
-        """The keys of all T2w data on the grid of the T1w."""
-        return {'SpatialReference': self.ours['t1w_preproc'], 'SkullStripped': self.stripped['t2w']}
+    def in_fixed(self) -> dict[str, Any]:
+        """The keys of all moving data on the fixed grid."""
+        return {'SpatialReference': self.ours['fixed_preproc'], 'SkullStripped': self.stripped['moving']}
 
 
 def _native(known: _Provenance) -> dict[str, dict[str, Any]]:
     """Describe the scans on their own grids, and the two masks."""
+    fixed, moving = known.fixed, known.moving
     same = f'header made sane, {known.bias}; no voxel was interpolated'
     return {
-        't1w_preproc': {
-            'Description': f'The T1w as it was used: {known.uni}{same}',
-            'Sources': [known.raw_t1w, *known.inversions],
-            'SpatialReference': known.raw_t1w,
-            'SkullStripped': known.stripped['t1w'],
+        'fixed_preproc': {
+            'Description': f'The {fixed} as it was used: {known.uni}{same}',
+            'Sources': [known.raw_fixed, *known.inversions],
+            'SpatialReference': known.raw_fixed,
+            'SkullStripped': known.stripped['fixed'],
         },
-        't2w_preproc': {
-            'Description': f'The T2w as it was used: {same}',
-            'Sources': [known.raw_t2w],
-            'SpatialReference': known.raw_t2w,
-            'SkullStripped': known.stripped['t2w'],
+        'moving_preproc': {
+            'Description': f'The {moving} as it was used: {same}',
+            'Sources': [known.raw_moving],
+            'SpatialReference': known.raw_moving,
+            'SkullStripped': known.stripped['moving'],
         },
-        't1w_mask': {
-            'Description': 'Brain mask of the T1w',
+        'fixed_mask': {
+            'Description': f'Brain mask of the {fixed}',
             'Type': 'Brain',
             'Sources': [known.mask_source],
-            'SpatialReference': known.raw_t1w,
+            'SpatialReference': known.raw_fixed,
             'Method': known.mask_method,
         },
-        't2w_mask': {**_t2w_mask(known), 'Type': 'Brain', 'SpatialReference': known.raw_t2w},
+        'moving_mask': {**_moving_mask(known), 'Type': 'Brain', 'SpatialReference': known.raw_moving},
     }
 
 
-def _t2w_mask(known: _Provenance) -> dict[str, Any]:
+def _moving_mask(known: _Provenance) -> dict[str, Any]:
+    fixed, moving = known.fixed, known.moving
     if known.moving_mask:
-        return {'Description': 'Brain mask of the T2w, given by the user', 'Sources': [known.moving_mask]}
+        return {'Description': f'Brain mask of the {moving}, given by the user', 'Sources': [known.moving_mask]}
     return {
-        'Description': 'Brain mask of the T1w brought onto the grid of the T2w by the rigid alignment',
-        'Sources': [known.ours['t1w_mask'], known.raw_t2w],
+        'Description': f'Brain mask of the {fixed} brought onto the grid of the {moving} by the rigid alignment',
+        'Sources': [known.ours['fixed_mask'], known.raw_moving],
     }
 
 
 def _resampled(known: _Provenance) -> dict[str, dict[str, Any]]:
     """Describe the images on each other's grids, and the Jacobian determinant."""
+    fixed, moving = known.fixed, known.moving
     interpolated = f'{known.bias}; interpolated once, from its native grid'
     return {
-        't2w_in_t1w': {
-            'Description': f'The T2w on the grid of the T1w, {interpolated}',
-            'Sources': [known.raw_t2w, known.ours['forward_xfm']],
-            **known.in_t1w,
+        'moving_in_fixed': {
+            'Description': f'The {moving} on the grid of the {fixed}, {interpolated}',
+            'Sources': [known.raw_moving, known.ours['forward_xfm']],
+            **known.in_fixed,
             **known.how,
         },
-        't1w_in_t2w': {
-            'Description': f'The T1w on the grid of the T2w, {interpolated}',
-            'Sources': [known.ours['t1w_preproc'], known.ours['inverse_xfm']],
-            'SpatialReference': known.raw_t2w,
-            'SkullStripped': known.stripped['t1w'],
+        'fixed_in_moving': {
+            'Description': f'The {fixed} on the grid of the {moving}, {interpolated}',
+            'Sources': [known.ours['fixed_preproc'], known.ours['inverse_xfm']],
+            'SpatialReference': known.raw_moving,
+            'SkullStripped': known.stripped['fixed'],
             **known.how,
         },
         'jacobian': {
-            'Description': 'Jacobian determinant of the deformation from T1w to T2w space, without the affine; '
-            'above 1 where the T2w is larger',
+            'Description': f'Jacobian determinant of the deformation from {fixed} to {moving} space, without the '
+            f'affine; above 1 where the {moving} is larger',
             'Sources': [known.ours['forward_xfm']],
-            **known.in_t1w,
+            **known.in_fixed,
             **known.how,
         },
     }
+
+
+_CONVENTION = 'ITK, LPS+ mm: apply to the {} with the {} as reference (antsApplyTransforms -t)'
 
 
 def _transforms(known: _Provenance) -> dict[str, dict[str, Any]]:
     """Describe the transforms."""
-    ours, raw_t2w = known.ours, known.raw_t2w
-    sources = [ours['t1w_preproc'], ours['t1w_mask'], raw_t2w, ours['t2w_mask']]
+    ours, raw_moving, fixed, moving = known.ours, known.raw_moving, known.fixed, known.moving
+    sources = [ours['fixed_preproc'], ours['fixed_mask'], raw_moving, ours['moving_mask']]
     forward = {
-        'From': raw_t2w,
-        'To': ours['t1w_preproc'],
-        'Convention': 'ITK, LPS+ mm: apply to the native T2w with the T1w as reference (antsApplyTransforms -t)',
+        'From': raw_moving,
+        'To': ours['fixed_preproc'],
+        'Convention': _CONVENTION.format(f'native {moving}', fixed),
         **known.how,
     }
     inverse = {
-        'From': ours['t1w_preproc'],
-        'To': raw_t2w,
-        'Convention': 'ITK, LPS+ mm: apply to the T1w with the native T2w as reference (antsApplyTransforms -t)',
+        'From': ours['fixed_preproc'],
+        'To': raw_moving,
+        'Convention': _CONVENTION.format(fixed, f'native {moving}'),
         **known.how,
     }
     return {
         'forward_xfm': {
-            'Description': 'Brings T2w data onto the grid of the T1w: affine and displacement field',
+            'Description': f'Brings {moving} data onto the grid of the {fixed}: affine and displacement field',
             'Sources': sources,
             **forward,
         },
         'inverse_xfm': {
-            'Description': 'Brings T1w data onto the grid of the T2w: inverse displacement field and affine',
+            'Description': f'Brings {fixed} data onto the grid of the {moving}: inverse displacement field and affine',
             'Sources': sources,
             **inverse,
         },
         'affine_xfm': {
-            'Description': 'The affine part alone of the transform that brings T2w data onto the grid of the T1w',
+            'Description': f'The affine part alone of the transform that brings {moving} data onto the grid of the '
+            f'{fixed}',
             'Sources': sources,
             **forward,
             'Method': 'ANTs, mutual information: rigid, then affine',

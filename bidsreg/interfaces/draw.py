@@ -7,6 +7,7 @@ from typing import Any
 
 from nipype.interfaces.base import File, traits
 
+from bidsreg.bids.names import Contrasts
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 
 #: Inputs of :class:`Draw`: the fields of :class:`bidsreg.reports.pictures.Scene`.
@@ -15,15 +16,16 @@ FILES = ('fixed', 'fixed_mask', 'moving', 'moving_mask', 'affine', 'warped', 'fo
 
 class _DrawInputSpec(StepInputSpec):
     picture = traits.Str(mandatory=True, desc='its name in PICTURES')
-    fixed = File(exists=True, desc='T1w')
+    fixed = File(exists=True, desc='fixed scan, for example a T1w')
     fixed_mask = File(exists=True, desc='brain mask on its grid; it chooses the slices')
-    moving = File(exists=True, desc='T2w on its own grid')
+    moving = File(exists=True, desc='moving scan on its own grid')
     moving_mask = File(exists=True, desc='brain mask on that grid')
-    affine = File(exists=True, desc="matrix from the T1w's world to the T2w's (ITK .txt)")
-    warped = File(exists=True, desc='the registered T2w on the grid of the T1w')
-    forward = File(exists=True, desc='ITK composite that brings T2w data onto the T1w')
-    jacobian = File(exists=True, desc='Jacobian determinant on the grid of the T1w')
+    affine = File(exists=True, desc='matrix from the fixed world to the moving world (ITK .txt)')
+    warped = File(exists=True, desc='the registered moving scan on the fixed grid')
+    forward = File(exists=True, desc='ITK composite that brings moving data onto the fixed grid')
+    jacobian = File(exists=True, desc='Jacobian determinant on the fixed grid')
     result = File(exists=True, desc='result.json of bidsreg-pair')
+    contrasts = traits.Instance(Contrasts, desc='of the two scans; T1w and T2w without it')
 
 
 class _DrawOutputSpec(StepOutputSpec):
@@ -45,7 +47,7 @@ class Draw(Step):
     def _compute(self, runtime: Any) -> None:
         from bidsreg.reports.pictures import PICTURES, Scene
 
-        scene = Scene(**given(self.inputs, FILES))
+        scene = Scene(**given(self.inputs, (*FILES, 'contrasts')))
         picture = PICTURES[self.inputs.picture]
         missing = [name for name in picture.needs if getattr(scene, name) is None]
         if missing:

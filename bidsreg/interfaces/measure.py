@@ -10,6 +10,7 @@ from typing import Any
 
 from nipype.interfaces.base import File, traits
 
+from bidsreg.bids.names import Contrasts
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 from bidsreg.qc.facts import NOTES, RegistrationFiles, gather_facts
 from bidsreg.qc.verdict import read_thresholds
@@ -19,21 +20,22 @@ class _MeasureInputSpec(StepInputSpec):
     result = File(exists=True, mandatory=True, desc='result.json of bidsreg-pair')
     affine = File(exists=True, mandatory=True, desc='matrix, fixed world to moving world')
     rigid = File(exists=True, desc='the rigid matrix before it')
-    fixed = File(exists=True, mandatory=True, desc='T1w')
-    moving = File(exists=True, mandatory=True, desc='T2w')
-    fixed_mask = File(exists=True, mandatory=True, desc='brain mask of the T1w')
-    moving_mask = File(exists=True, mandatory=True, desc='brain mask of the T2w')
-    second_mask = File(exists=True, desc='the brain mask of the T1w that is found where the user gave one')
-    warped = File(exists=True, mandatory=True, desc='the registered T2w on the grid of the T1w')
+    fixed = File(exists=True, mandatory=True, desc='fixed scan, for example a T1w')
+    moving = File(exists=True, mandatory=True, desc='moving scan, for example a T2w')
+    fixed_mask = File(exists=True, mandatory=True, desc='brain mask of the fixed scan')
+    moving_mask = File(exists=True, mandatory=True, desc='brain mask of the moving scan')
+    second_mask = File(exists=True, desc='the brain mask of the fixed scan that is found where the user gave one')
+    warped = File(exists=True, mandatory=True, desc='the registered moving scan on the fixed grid')
     thresholds = File(exists=True, desc="TOML with thresholds of the user's own")
     mask_method = traits.Str(desc='how the brain mask was found')
     second_mask_method = traits.Str(desc='how the second one was found')
-    moving_mask_method = traits.Str(desc='whose mask that of the T2w is, where it was given')
+    moving_mask_method = traits.Str(desc='whose mask that of the moving scan is, where it was given')
     prealign_start = traits.Str(desc='where the rigid alignment started')
-    t1w_findings = traits.List(traits.Str, desc='about the header of the T1w')
-    t2w_findings = traits.List(traits.Str, desc='about the header of the T2w')
-    t1w_skull_stripped = traits.Bool(desc='only the brain is left in the T1w')
-    t2w_skull_stripped = traits.Bool(desc='only the brain is left in the T2w')
+    fixed_findings = traits.List(traits.Str, desc='about the header of the fixed scan')
+    moving_findings = traits.List(traits.Str, desc='about the header of the moving scan')
+    fixed_skull_stripped = traits.Bool(desc='only the brain is left in the fixed scan')
+    moving_skull_stripped = traits.Bool(desc='only the brain is left in the moving scan')
+    contrasts = traits.Instance(Contrasts, desc='of the two scans; T1w and T2w without it')
     seconds = traits.Dict(desc='wall-clock seconds of each step')
 
 
@@ -51,6 +53,7 @@ class MeasureQuality(Step):
     def _compute(self, runtime: Any) -> None:
         files = RegistrationFiles(**given(self.inputs, (field.name for field in fields(RegistrationFiles))))
         thresholds = read_thresholds(given(self.inputs, ['thresholds']).get('thresholds'))
-        self._results['facts'] = gather_facts(files, given(self.inputs, NOTES), thresholds)
+        contrasts = given(self.inputs, ['contrasts'])
+        self._results['facts'] = gather_facts(files, given(self.inputs, NOTES), thresholds, **contrasts)
         self._results['out_file'] = os.path.join(runtime.cwd, 'facts.json')
         Path(self._results['out_file']).write_text(json.dumps(self._results['facts'], indent=2))

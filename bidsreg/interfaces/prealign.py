@@ -14,8 +14,8 @@ from bidsreg.registration.itk import write_affine
 
 
 class _PrealignInputSpec(StepInputSpec):
-    fixed = File(exists=True, mandatory=True, desc='T1w, conformed')
-    moving = File(exists=True, mandatory=True, desc='T2w, conformed')
+    fixed = File(exists=True, mandatory=True, desc='fixed scan, conformed')
+    moving = File(exists=True, mandatory=True, desc='moving scan, conformed')
     stage = traits.Enum('rigid', 'affine', mandatory=True, desc='rigid: heads, any start; affine: inside masks')
     fixed_mask = File(exists=True, desc='where to look in the fixed image; a little is added around it')
     moving_mask = File(exists=True, desc='where to look in the moving image; a little is added around it')

@@ -25,8 +25,8 @@ ERRORS: Mapping[int, type[Exception]] = {2: InputError, 3: GpuFullError}
 
 
 class _RegisterInputSpec(CommandLineInputSpec):
-    fixed = File(exists=True, mandatory=True, argstr='%s', position=0, desc='T1w, on its native grid')
-    moving = File(exists=True, mandatory=True, argstr='%s', position=1, desc='T2w, on its native grid')
+    fixed = File(exists=True, mandatory=True, argstr='%s', position=0, desc='fixed scan, on its native grid')
+    moving = File(exists=True, mandatory=True, argstr='%s', position=1, desc='moving scan, on its native grid')
     fixed_mask = File(exists=True, argstr='--fixed-mask %s', desc='brain mask on the fixed grid')
     moving_mask = File(exists=True, argstr='--moving-mask %s', desc='brain mask on the moving grid')
     fixed_lesion = File(exists=True, argstr='--fixed-lesion %s', desc='mask on the fixed grid of what must not count')

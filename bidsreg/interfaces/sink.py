@@ -9,7 +9,7 @@ from typing import Any
 from nipype.interfaces.base import File, traits
 
 from bidsreg.bids.images import load_image
-from bidsreg.bids.names import PRODUCTS, affine_path, pair_outputs
+from bidsreg.bids.names import PRODUCTS, T2W_TO_T1W, affine_path, pair_outputs
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 from bidsreg.preparation.formats import write_matrix
 from bidsreg.registration.itk import read_affine
@@ -26,7 +26,9 @@ class _PublishPairInputSpec(StepInputSpec):
 
 
 for _key in FILES:
-    _PublishPairInputSpec.add_class_trait(_key, File(exists=True, mandatory=True, desc=PRODUCTS[_key].description))
+    _PublishPairInputSpec.add_class_trait(
+        _key, File(exists=True, mandatory=True, desc=T2W_TO_T1W.fill(PRODUCTS[_key].description))
+    )
 
 
 class _PublishPairOutputSpec(StepOutputSpec):
@@ -49,10 +51,10 @@ class PublishPair(Step):
         pair, settings = self.inputs.pair, self.inputs.settings
         if not settings.affine_formats:
             return {}
-        fixed, moving = (load_image(files[key]) for key in ('t1w_preproc', 't2w_preproc'))
+        fixed, moving = (load_image(files[key]) for key in ('fixed_preproc', 'moving_preproc'))
         written: dict[Path, Path] = {}
         for name in settings.affine_formats:
-            goal = affine_path(pair.entities, settings.output_dir, name)
+            goal = affine_path(pair.entities, settings.output_dir, name, pair.contrasts)
             written[goal] = Path(cwd) / f'affine{goal.suffix}'
             write_matrix(written[goal], read_affine(files['affine_xfm']), fixed, moving, name)
         return written
@@ -63,7 +65,7 @@ class PublishPair(Step):
 
         inputs, pair, settings = self.inputs, self.inputs.pair, self.inputs.settings
         found = map(Path, given(inputs, ['figures']).get('figures', ()))
-        figures = {picture_path(pair.entities, settings.output_dir, path.stem): path for path in found}
+        figures = {picture_path(pair, settings.output_dir, path.stem): path for path in found}
         files = {name: Path(path) for name, path in given(inputs, FILES).items()}
         publish(files, pair, settings, inputs.facts, figures | self._affines(files, runtime.cwd))
         self._results['out_file'] = str(pair_outputs(pair, settings.output_dir)['qc'])

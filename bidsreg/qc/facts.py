@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import nibabel as nb
 import numpy as np
 
 from bidsreg.bids.images import load_image, mask_centre, volume_ml
+from bidsreg.bids.names import T2W_TO_T1W, Contrasts
 from bidsreg.qc import numbers
 from bidsreg.qc.brain import depth_contrast, mask_evidence
 from bidsreg.qc.decomposition import decompose
@@ -25,10 +26,10 @@ NOTES = (
     'second_mask_method',
     'moving_mask_method',
     'prealign_start',
-    't1w_findings',
-    't2w_findings',
-    't1w_skull_stripped',
-    't2w_skull_stripped',
+    'fixed_findings',
+    'moving_findings',
+    'fixed_skull_stripped',
+    'moving_skull_stripped',
     'seconds',
 )
 
@@ -42,17 +43,17 @@ class RegistrationFiles:
     result
         ``result.json`` of ``bidsreg-pair``.
     affine
-        Matrix from the T1w's world to the T2w's (ITK .txt).
+        Matrix from the fixed world to the moving world (ITK .txt).
     fixed, moving
-        The T1w and the T2w, each on its own grid.
+        The two scans, each on its own grid.
     fixed_mask, moving_mask
         Brain masks on these grids.
     warped
-        The registered T2w on the grid of the T1w.
+        The registered moving scan on the fixed grid.
     rigid
         The rigid matrix before the affine.
     second_mask
-        The brain mask of the T1w that is found where the user gave one.
+        The brain mask of the fixed scan that is found where the user gave one.
     """
 
     result: str | Path
@@ -70,6 +71,7 @@ def gather_facts(
     files: RegistrationFiles,
     notes: Mapping[str, Any] | None = None,
     thresholds: Mapping[str, Threshold] | None = None,
+    contrasts: Contrasts = T2W_TO_T1W,
 ) -> dict[str, Any]:
     """Measure a registration, merge what the solver says of itself and what the steps before it found, and judge.
 
@@ -81,6 +83,8 @@ def gather_facts(
         Those of :data:`NOTES` that are known; a note that is None is left out.
     thresholds
         As for :func:`bidsreg.qc.verdict.judge`.
+    contrasts
+        Those of the pair; in small letters they are in the keys of what is known of one scan (``t1w_findings``).
 
     Returns
     -------
@@ -89,21 +93,24 @@ def gather_facts(
         ``overlap``, ``alternatives``, ``contrast`` and ``edge_lncc`` (the functions of these names in
         :mod:`bidsreg.qc.numbers`), ``mask_evidence`` and ``depth_contrast`` (those in :mod:`bidsreg.qc.brain`),
         ``masks`` (volumes in ml), ``affine`` and ``rigid`` (:func:`matrix_parts`), ``result`` (the content of
-        result.json, without the paths of its inputs), and the notes (``seconds`` as ``seconds_per_step``).
+        result.json, without the paths of its inputs), the notes (``seconds`` as ``seconds_per_step``), and for other
+        contrasts than T1w and T2w ``contrasts``.
 
     Raises
     ------
     ValueError
-        When a brain mask is empty, or no head stands out in the T1w.
+        When a brain mask is empty, or no head stands out in the fixed scan.
     """
     fixed, moving, warped = (_in_memory(path) for path in (files.fixed, files.moving, files.warped))
     fixed_mask, moving_mask = _in_memory(files.fixed_mask), _in_memory(files.moving_mask)
     second_mask = None if files.second_mask is None else _in_memory(files.second_mask)
     matrix, notes = read_affine(files.affine), notes or {}
+    one, other = contrasts.fixed.lower(), contrasts.moving.lower()
     head = CoarseHead(fixed)
     plane = head.midplane()
     facts = {
-        'images': {'t1w': numbers.geometry(fixed), 't2w': numbers.geometry(moving)},
+        'contrasts': asdict(contrasts) if contrasts.told else None,
+        'images': {one: numbers.geometry(fixed), other: numbers.geometry(moving)},
         'overlap': numbers.overlap(fixed_mask, moving_mask, matrix, warped),
         'alternatives': numbers.alternatives(fixed, fixed_mask, warped, moving, matrix, plane),
         'contrast': numbers.contrast(fixed, fixed_mask, warped),
@@ -113,14 +120,14 @@ def gather_facts(
         'mask_method': notes.get('mask_method'),
         'second_mask_method': notes.get('second_mask_method'),
         'moving_mask_method': notes.get('moving_mask_method'),
-        'masks': {'t1w_ml': mask_volume(files.fixed_mask), 't2w_ml': mask_volume(files.moving_mask)},
+        'masks': {f'{one}_ml': mask_volume(files.fixed_mask), f'{other}_ml': mask_volume(files.moving_mask)},
         'prealign_start': notes.get('prealign_start'),
         'affine': matrix_parts(files.affine, files.fixed_mask),
         'rigid': None if files.rigid is None else matrix_parts(files.rigid, files.fixed_mask),
-        't1w_findings': notes.get('t1w_findings'),
-        't2w_findings': notes.get('t2w_findings'),
-        't1w_skull_stripped': notes.get('t1w_skull_stripped'),
-        't2w_skull_stripped': notes.get('t2w_skull_stripped'),
+        f'{one}_findings': notes.get('fixed_findings'),
+        f'{other}_findings': notes.get('moving_findings'),
+        f'{one}_skull_stripped': notes.get('fixed_skull_stripped'),
+        f'{other}_skull_stripped': notes.get('moving_skull_stripped'),
         'seconds_per_step': notes.get('seconds'),
         'result': read_result(files.result),
     }

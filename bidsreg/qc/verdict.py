@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any
 
+from bidsreg.bids.names import T2W_TO_T1W, Contrasts
 from bidsreg.errors import InputError
 from bidsreg.validation import suggestion
 
@@ -54,14 +55,14 @@ class Check:
     Attributes
     ----------
     title : str
-        Its name on the page.
+        Its name on the page, with ``{fixed}`` and ``{moving}`` for the contrasts.
     unit : str
         Its unit, empty for a plain ratio.
     value : callable
         Takes the content of the QC file; the number, or None where it was not measured.
     sentence : str
-        The meaning of a bad value, with ``{value}`` for the number with its unit, ``{note}`` for what `note` finds, and
-        ``{how}`` for what the sign of a margin says.
+        The meaning of a bad value, with ``{value}`` for the number with its unit, ``{note}`` for what `note` finds,
+        ``{how}`` for what the sign of a margin says, and the contrasts.
     note : callable, optional
         Takes the content of the QC file; a word for the sentence.
     """
@@ -72,12 +73,18 @@ class Check:
     sentence: str
     note: Callable[[Facts], Any] = lambda facts: ''
 
+    def name(self, contrasts: Contrasts = T2W_TO_T1W) -> str:
+        """Return its name for scans of these contrasts."""
+        return contrasts.fill(self.title)
+
     def say(self, facts: Facts, value: float) -> str:
         """Return the sentence for a value that is not good."""
+        contrasts = contrasts_of(facts)
         if math.isnan(value):
-            return f'{self.title}: it could not be computed.'
+            return f'{self.name(contrasts)}: it could not be computed.'
         how = 'better' if value < 0 else 'almost as well'
-        return self.sentence.format(value=f'{value:.3g}{self.unit}', note=self.note(facts), how=how)
+        words = {'value': f'{value:.3g}{self.unit}', 'note': self.note(facts), 'how': how, **asdict(contrasts)}
+        return self.sentence.format(**words)
 
 
 @dataclass(frozen=True)
@@ -150,6 +157,12 @@ class At:
         return inner
 
 
+def contrasts_of(facts: Facts) -> Contrasts:
+    """Return the contrasts of the pair of a QC file, which says them unless they are T1w and T2w."""
+    said = facts.get('contrasts')
+    return Contrasts(str(said.get('fixed')), str(said.get('moving'))) if isinstance(said, Mapping) else T2W_TO_T1W
+
+
 def _scale(facts: Facts) -> float | None:
     """Return the largest deviation of a stretch from 1, or of a scale in older files."""
     scales = At('affine.stretches')(facts) or At('affine.scales')(facts)
@@ -171,17 +184,17 @@ def _affine_gain(facts: Facts) -> float | None:
 #: The checks by the names they have in the file of thresholds, the most telling ones first.
 CHECKS: dict[str, Check] = {
     'brain_in_view': Check(
-        "T1w's brain in the view of the T2w",
+        "{fixed}'s brain in the view of the {moving}",
         '',
         At('overlap.brain_in_view.affine'),
-        'Only {value} of the brain lies in the field of view of the T2w: part of the brain was not scanned, or the '
-        'scans lie apart.',
+        'Only {value} of the brain lies in the field of view of the {moving}: part of the brain was not scanned, or '
+        'the scans lie apart.',
     ),
     'brain_with_signal': Check(
-        "T1w's brain with signal in the T2w",
+        "{fixed}'s brain with signal in the {moving}",
         '',
         At('overlap.brain_with_signal'),
-        'The registered T2w shows something in only {value} of the brain: part of it is missing.',
+        'The registered {moving} shows something in only {value} of the brain: part of it is missing.',
     ),
     'mask_dice': Check(
         'Dice of the brain masks after the affine',
@@ -193,7 +206,7 @@ CHECKS: dict[str, Check] = {
         'Information lost by a shift',
         '',
         At('alternatives.shift_margin'),
-        'The scans agree {how} with the T2w {note} (margin {value}): they are not aligned, or there is '
+        'The scans agree {how} with the {moving} {note} (margin {value}): they are not aligned, or there is '
         'nothing in them to align.',
         At('alternatives.best_shift'),
     ),
@@ -201,7 +214,7 @@ CHECKS: dict[str, Check] = {
         'Information lost by a turn',
         '',
         At('alternatives.turn_margin'),
-        'The scans agree {how} with the T2w turned by {note} (margin {value}): they are not aligned, or '
+        'The scans agree {how} with the {moving} turned by {note} (margin {value}): they are not aligned, or '
         'are not of one head.',
         At('alternatives.best_turn'),
     ),
@@ -209,28 +222,28 @@ CHECKS: dict[str, Check] = {
         'Information lost by a mirror',
         '',
         At('alternatives.mirror_margin'),
-        'The scans agree {how} with the T2w mirrored left-right (margin {value}): one of them is '
+        'The scans agree {how} with the {moving} mirrored left-right (margin {value}): one of them is '
         'flipped, or they are not of one head.',
     ),
     'person_margin': Check(
         'Information lost by a mirror, after the affine alone',
         '',
         At('alternatives.person_margin'),
-        'After the affine the scans agree {how} with the T2w mirrored left-right (margin {value}), as those of two '
-        'people do: look whether they are of one head, and neither of them is flipped.',
+        'After the affine the scans agree {how} with the {moving} mirrored left-right (margin {value}), as those of '
+        'two people do: look whether they are of one head, and neither of them is flipped.',
     ),
     'mask_halves': Check(
         'Brain mask that its mirror image covers',
         '',
         At('mask_evidence.both_halves'),
-        "Only {value} of the brain mask is covered by its mirror image at the middle of the T1w's head: it lies to one "
-        'side, or a part is missing.',
+        "Only {value} of the brain mask is covered by its mirror image at the middle of the {fixed}'s head: it lies to "
+        'one side, or a part is missing.',
     ),
     'mask_width': Check(
         "Width of the brain mask by the head's",
         '',
         At('mask_evidence.width_share'),
-        'The brain mask is only {value} as wide as the head of the T1w: it does not hold the whole brain.',
+        'The brain mask is only {value} as wide as the head of the {fixed}: it does not hold the whole brain.',
     ),
     'mask_around': Check(
         'Greys of the brain around its mask',
@@ -239,11 +252,11 @@ CHECKS: dict[str, Check] = {
         'Around the brain mask {value} of the voxels look like its inside in both scans: the mask leaves out brain.',
     ),
     'mask_edge': Check(
-        'Surface of the brain mask on the edge of the T1w',
+        'Surface of the brain mask on the edge of the {fixed}',
         '',
         At('mask_evidence.on_grid_edge'),
-        'On {value} of its surface the brain mask ends where the T1w ends: part of the brain was not scanned, or the '
-        'mask does not fit.',
+        'On {value} of its surface the brain mask ends where the {fixed} ends: part of the brain was not scanned, or '
+        'the mask does not fit.',
     ),
     'second_mask': Check(
         "Dice of the user's brain mask and the one found without it",
@@ -253,11 +266,11 @@ CHECKS: dict[str, Check] = {
         'which of them is wrong.',
     ),
     'depth_contrast': Check(
-        'White matter brighter in the T1w than in the T2w',
+        'White matter brighter in the {fixed} than in the {moving}',
         '',
         At('depth_contrast'),
-        'White matter is not brighter in the T1w than in the T2w, against its surroundings (log ratio {value}): the '
-        'scans may have been exchanged, or have the wrong names.',
+        'White matter is not brighter in the {fixed} than in the {moving}, against its surroundings (log ratio '
+        '{value}): the scans may have been exchanged, or have the wrong names.',
     ),
     'contrast': Check(
         'Correlation of the intensities',
@@ -310,19 +323,19 @@ CHECKS: dict[str, Check] = {
         'Rotation of the affine',
         '°',
         At('affine.rotation_total_deg'),
-        'The T2w is turned by {value} against the T1w: have a look whether that is so.',
+        'The {moving} is turned by {value} against the {fixed}: have a look whether that is so.',
     ),
     'brain_volume_small': Check(
         'Volume of the brain mask',
         ' ml',
         At('masks.t1w_ml'),
-        'The brain mask of the T1w has only {value}: look whether it holds the whole brain.',
+        'The brain mask of the {fixed} has only {value}: look whether it holds the whole brain.',
     ),
     'brain_volume_large': Check(
         'Volume of the brain mask',
         ' ml',
         At('masks.t1w_ml'),
-        'The brain mask of the T1w has {value}: look whether it holds more than the brain.',
+        'The brain mask of the {fixed} has {value}: look whether it holds more than the brain.',
     ),
 }
 
@@ -343,14 +356,16 @@ def judge(facts: Facts, thresholds: Mapping[str, Threshold] | None = None) -> Ve
         When there is none of the numbers that the checks ask for.
     """
     thresholds = read_thresholds() if thresholds is None else thresholds
-    judged = {}
+    judged, contrasts = {}, contrasts_of(facts)
     for name, check in CHECKS.items():
         value = check.value(facts)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         status = thresholds[name].status(value)
         sentence = '' if status == 'PASS' else check.say(facts, value)
-        judged[name] = Judged(check.title, check.unit.strip(), float(value), status, str(thresholds[name]), sentence)
+        judged[name] = Judged(
+            check.name(contrasts), check.unit.strip(), float(value), status, str(thresholds[name]), sentence
+        )
     if not judged:
         raise ValueError('there is no number to judge the registration by')
     return Verdict(max((check.status for check in judged.values()), key=STATUSES.index), judged)

@@ -154,7 +154,12 @@ def _otsu(values: np.ndarray) -> float:
 
 
 def checkerboard(
-    fixed: Source, moving: Source, mask: Source | None, out: str | os.PathLike, title: str = 'Checkerboard'
+    fixed: Source,
+    moving: Source,
+    mask: Source | None,
+    out: str | os.PathLike,
+    title: str = 'Checkerboard',
+    names: tuple[str, str] = ('T1w', 'T2w'),
 ) -> Path:
     """Draw squares of the one image and of the other in turn: borders should run on from square to square.
 
@@ -165,13 +170,15 @@ def checkerboard(
     Parameters
     ----------
     fixed, moving : path or image
-        T1w and T2w in one world, on any grids.
+        Two images in one world, on any grids.
     mask : path or image, optional
         Brain mask in the same world. None or empty: the foreground of `fixed`.
     out : path
         SVG to write.
     title : str
         Said above the slices.
+    names : tuple of 2 str
+        Names of the images.
 
     Returns
     -------
@@ -182,6 +189,7 @@ def checkerboard(
     mask = slicing.brain(mask, fixed)
     planes = slicing.choose_planes(mask)
     layout = Layout.of(planes)
+    said = f'squares of {SQUARE:g} mm: {names[0]}, and {names[1]} with its greys turned over'
     inside = slicing.slices(mask, planes)
     first = slicing.slices(fixed, planes)
     second = _turned_over(slicing.slices(moving, planes), first, inside)
@@ -200,7 +208,7 @@ def checkerboard(
         canvas.outline(smooth(inside), 0.5, layout, ORANGE, 1.1),
         canvas.labels(planes, layout),
         canvas.heading(title),
-        canvas.heading(f'squares of {SQUARE:g} mm: T1w, and T2w with its greys turned over', '#fff', WIDTH - 10, 'end'),
+        canvas.heading(said, '#fff', WIDTH - 10, 'end'),
     ]
     return canvas.write_svg(out, layout.bottom + FOOT, body, title)
 

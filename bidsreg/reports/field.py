@@ -37,12 +37,12 @@ def deformation_grid(
     Parameters
     ----------
     fixed : path or image
-        T1w.
+        The fixed scan.
     mask : path or image, optional
         Brain mask in its world. None or empty: the foreground of `fixed`.
     forward : path
-        ITK composite (.h5) of an affine and a displacement field that brings T2w data onto the T1w; only the field is
-        drawn.
+        ITK composite (.h5) of an affine and a displacement field that brings moving data onto the fixed grid; only the
+        field is drawn.
     out : path
         SVG to write.
     title : str
@@ -143,6 +143,7 @@ def jacobian_map(
     jacobian: Source,
     out: str | os.PathLike,
     title: str = 'Jacobian determinant',
+    names: tuple[str, str] = ('T1w', 'T2w'),
 ) -> Path:
     """Draw the Jacobian determinant in colours, and below it its histogram over a symmetric logarithmic colour bar.
 
@@ -152,7 +153,7 @@ def jacobian_map(
     Parameters
     ----------
     fixed : path or image
-        T1w, shown around the brain.
+        The fixed scan, shown around the brain.
     mask : path or image, optional
         Brain mask in its world. None or empty: the foreground of `fixed`.
     jacobian : path or image
@@ -161,6 +162,8 @@ def jacobian_map(
         SVG to write.
     title : str
         Said above the slices.
+    names : tuple of 2 str
+        Names of the fixed and of the moving scan.
 
     Returns
     -------
@@ -191,8 +194,8 @@ def jacobian_map(
         tissue_borders(first, inside, layout, '#fff'),
         canvas.labels(planes, layout),
         canvas.heading(title),
-        canvas.heading(f'in the brain: {said}; lines: tissue borders of the T1w', '#fff', WIDTH - 10, 'end'),
-        _histogram(determinants, limit, layout.bottom + FOOT + 8),
+        canvas.heading(f'in the brain: {said}; lines: tissue borders of the {names[0]}', '#fff', WIDTH - 10, 'end'),
+        _histogram(determinants, limit, layout.bottom + FOOT + 8, names[1]),
     ]
     return canvas.write_svg(out, layout.bottom + FOOT + 8 + _HIGH + 92, body, title)
 
@@ -222,7 +225,7 @@ def _place(determinants: np.ndarray, limit: float) -> np.ndarray:
 _HIGH, _LEFT, _LONG = 130, 330, 740  # of the histogram, picture units
 
 
-def _histogram(determinants: np.ndarray, limit: float, top: float) -> str:
+def _histogram(determinants: np.ndarray, limit: float, top: float, moving: str) -> str:
     """Draw the histogram in per cent of the brain, the colour bar as its axis, its ticks and what they are."""
     import matplotlib as mpl
 
@@ -250,6 +253,7 @@ def _histogram(determinants: np.ndarray, limit: float, top: float) -> str:
         ends = {-2: '≤ ', 2: '≥ '}.get(k, '')
         parts.append(f'<path d="M{x:.1f} {floor + 22:.1f}v6" stroke="#fff"/>')
         parts.append(f'<text x="{x:.1f}" y="{floor + 43:.0f}" text-anchor="middle">{ends}{value:.3g}</text>')
-    said = 'Jacobian determinant (ratio of volumes, no unit; logarithmic). Below 1: smaller in the T2w; above 1: larger'
+    said = f'Below 1: smaller in the {moving}; above 1: larger'
+    said = f'Jacobian determinant (ratio of volumes, no unit; logarithmic). {said}'
     parts.append(f'<text x="{WIDTH / 2:.0f}" y="{floor + 68 + GAP:.0f}" text-anchor="middle">{said}</text></g>')
     return '\n'.join(parts)

@@ -10,11 +10,25 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from bidsreg.bids.names import figure_path
+import numpy as np
+
+from bidsreg.bids.names import T2W_TO_T1W, Contrasts, figure_path
 from bidsreg.registration.itk import read_affine
 from bidsreg.reports import drawings, field
+
+
+class OnePair(Protocol):
+    """What the names of pictures follow from."""
+
+    @property
+    def entities(self) -> Mapping[str, str]:
+        """Those of the moving scan (pybids' names)."""
+
+    @property
+    def contrasts(self) -> Contrasts:
+        """Those of the pair."""
 
 
 @dataclass(frozen=True)
@@ -24,19 +38,21 @@ class Scene:
     Attributes
     ----------
     fixed, fixed_mask : Path or None
-        T1w and its brain mask.
+        Fixed scan and its brain mask.
     moving, moving_mask : Path or None
-        T2w on its own grid, and its brain mask.
+        Moving scan on its own grid, and its brain mask.
     affine : Path or None
-        Matrix from the T1w's world to the T2w's (ITK .txt).
+        Matrix from the fixed world to the moving world (ITK .txt).
     warped : Path or None
-        The registered T2w in the world of the T1w.
+        The registered moving scan in the fixed world.
     forward : Path or None
-        ITK composite (.h5) that brings T2w data onto the T1w.
+        ITK composite (.h5) that brings moving data onto the fixed grid.
     jacobian : Path or None
-        Jacobian determinant in the world of the T1w.
+        Jacobian determinant in the fixed world.
     result : Path or None
         ``result.json`` of ``bidsreg-pair``, or a QC file that holds it.
+    contrasts : Contrasts
+        Of the two scans, for what is said in the pictures.
     """
 
     fixed: Path | None = None
@@ -48,6 +64,7 @@ class Scene:
     forward: Path | None = None
     jacobian: Path | None = None
     result: Path | None = None
+    contrasts: Contrasts = T2W_TO_T1W
 
     def file(self, name: str) -> Path:
         """Return a file that a picture needs.
@@ -81,9 +98,9 @@ class Picture:
     Attributes
     ----------
     desc, suffix : str
-        BIDS entities of its file.
+        BIDS entities of its file; ``{fixed}`` and ``{moving}`` are places for the contrasts.
     alt : str
-        A description for those who cannot see it.
+        A description for those who cannot see it, with the same places.
     needs : tuple of str
         Fields of :class:`Scene` without which it cannot be drawn.
     draw : callable
@@ -103,56 +120,72 @@ class Picture:
     uses: tuple[str, ...] = ()
 
 
+def _flicker(scene: Scene, moving: str, out: Path, title: str, matrix: np.ndarray | None = None) -> Path:
+    """Draw one of the images in the fixed world, or one that a matrix brings there, on the fixed scan."""
+    names = scene.contrasts.fixed, scene.contrasts.moving
+    return drawings.flicker(scene.file('fixed'), scene.file(moving), scene.fixed_mask, out, title, matrix, names)
+
+
+def _mask(scene: Scene, role: str, out: Path) -> Path:
+    """Draw the outline of the brain mask of one of the scans."""
+    title = f'Brain mask on the {getattr(scene.contrasts, role)}'
+    return drawings.mask_outline(scene.file(role), scene.file(f'{role}_mask'), out, title)
+
+
+def _checker(scene: Scene, out: Path) -> Path:
+    """Draw the fixed and the registered moving scan in turn."""
+    names = scene.contrasts.fixed, scene.contrasts.moving
+    title = scene.contrasts.fill('Checkerboard of the {fixed} and the registered {moving}')
+    return drawings.checkerboard(scene.file('fixed'), scene.file('warped'), scene.fixed_mask, out, title, names)
+
+
+def _jacobian(scene: Scene, out: Path) -> Path:
+    """Draw the map of the Jacobian determinant."""
+    names = scene.contrasts.fixed, scene.contrasts.moving
+    return field.jacobian_map(scene.file('fixed'), scene.fixed_mask, scene.file('jacobian'), out, names=names)
+
+
 def _result(scene: Scene, out: Path) -> Path:
-    """Draw the registered T2w on the T1w."""
+    """Draw the registered moving scan on the fixed one."""
     kept = scene.read_result().get('decision', {}).get('kept') if scene.result else None
     title = 'The result: the affine was kept' if kept == 'affine' else 'After the deformable registration'
-    return drawings.flicker(scene.file('fixed'), scene.file('warped'), scene.fixed_mask, out, title)
+    return _flicker(scene, 'warped', out, title)
 
 
 def _affine(scene: Scene, out: Path) -> Path:
-    """Draw the T2w on the T1w after the affine alone."""
-    matrix = read_affine(scene.file('affine'))
-    return drawings.flicker(
-        scene.file('fixed'), scene.file('moving'), scene.fixed_mask, out, 'After the affine alignment', matrix
-    )
+    """Draw the moving scan on the fixed one after the affine alone."""
+    return _flicker(scene, 'moving', out, 'After the affine alignment', read_affine(scene.file('affine')))
 
 
 #: The pictures by their names, in the order in which they are made.
 PICTURES: dict[str, Picture] = {
-    'mask_t1w': Picture(
+    'mask_fixed': Picture(
         'mask',
-        'T1w',
-        'Slices of the T1w with the outline of its brain mask',
+        '{fixed}',
+        'Slices of the {fixed} with the outline of its brain mask',
         ('fixed', 'fixed_mask'),
-        lambda scene, out: drawings.mask_outline(
-            scene.file('fixed'), scene.file('fixed_mask'), out, 'Brain mask on the T1w'
-        ),
+        lambda scene, out: _mask(scene, 'fixed', out),
     ),
-    'mask_t2w': Picture(
+    'mask_moving': Picture(
         'mask',
-        'T2w',
-        'Slices of the T2w with the outline of its brain mask',
+        '{moving}',
+        'Slices of the {moving} with the outline of its brain mask',
         ('moving', 'moving_mask'),
-        lambda scene, out: drawings.mask_outline(
-            scene.file('moving'), scene.file('moving_mask'), out, 'Brain mask on the T2w'
-        ),
+        lambda scene, out: _mask(scene, 'moving', out),
     ),
     'before': Picture(
         'before',
-        'T2w',
-        'Slices of the T2w where the scanner placed it, with tissue borders of the T1w',
+        '{moving}',
+        'Slices of the {moving} where the scanner placed it, with tissue borders of the {fixed}',
         ('fixed', 'moving'),
-        lambda scene, out: drawings.flicker(
-            scene.file('fixed'), scene.file('moving'), scene.fixed_mask, out, 'As the scanner placed them'
-        ),
+        lambda scene, out: _flicker(scene, 'moving', out, 'As the scanner placed them'),
         moves=True,
         uses=('fixed_mask',),
     ),
     'affine': Picture(
         'affine',
-        'T2w',
-        'Slices of the T2w after the affine alignment, with tissue borders of the T1w',
+        '{moving}',
+        'Slices of the {moving} after the affine alignment, with tissue borders of the {fixed}',
         ('fixed', 'moving', 'affine'),
         _affine,
         moves=True,
@@ -160,8 +193,8 @@ PICTURES: dict[str, Picture] = {
     ),
     'diffeo': Picture(
         'diffeo',
-        'T2w',
-        'Slices of the registered T2w, with tissue borders of the T1w',
+        '{moving}',
+        'Slices of the registered {moving}, with tissue borders of the {fixed}',
         ('fixed', 'warped'),
         _result,
         moves=True,
@@ -169,34 +202,28 @@ PICTURES: dict[str, Picture] = {
     ),
     'checker': Picture(
         'checker',
-        'T2w',
-        'Checkerboard of the T1w and the registered T2w',
+        '{moving}',
+        'Checkerboard of the {fixed} and the registered {moving}',
         ('fixed', 'fixed_mask', 'warped'),
-        lambda scene, out: drawings.checkerboard(
-            scene.file('fixed'),
-            scene.file('warped'),
-            scene.fixed_mask,
-            out,
-            'Checkerboard of the T1w and the registered T2w',
-        ),
+        _checker,
     ),
     'grid': Picture(
         'grid',
-        'T2w',
-        'A grid on the T1w as the deformation bends it',
+        '{moving}',
+        'A grid on the {fixed} as the deformation bends it',
         ('fixed', 'fixed_mask', 'forward'),
         lambda scene, out: field.deformation_grid(scene.file('fixed'), scene.fixed_mask, scene.file('forward'), out),
     ),
     'jacobian': Picture(
         'jacobian',
-        'T2w',
+        '{moving}',
         'Jacobian determinant of the deformation as a map on slices, and its histogram',
         ('fixed', 'fixed_mask', 'jacobian'),
-        lambda scene, out: field.jacobian_map(scene.file('fixed'), scene.fixed_mask, scene.file('jacobian'), out),
+        _jacobian,
     ),
     'loss': Picture(
         'loss',
-        'T2w',
+        '{moving}',
         'Loss and its similarity part against iterations, level by level',
         ('result',),
         lambda scene, out: drawings.loss_curve(scene.read_result(), out),
@@ -204,10 +231,10 @@ PICTURES: dict[str, Picture] = {
 }
 
 
-def picture_path(entities: Mapping[str, str], output_dir: Path, name: str) -> Path:
-    """Return where a picture of a pair is: from the entities (pybids' names) of its T2w."""
+def picture_path(pair: OnePair, output_dir: Path, name: str) -> Path:
+    """Return where a picture of a pair is: from the entities (pybids' names) of its moving scan, and the contrasts."""
     picture = PICTURES[name]
-    return figure_path(entities, output_dir, picture.desc, picture.suffix)
+    return figure_path(pair.entities, output_dir, picture.desc, picture.suffix, contrasts=pair.contrasts)
 
 
 def drawable(scene: Scene) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bidsreg.bids.names import ENTITIES, PRODUCTS, partial_path
+from bidsreg.bids.names import PRODUCTS, T2W_TO_T1W, Contrasts, pair_name, parse_pair_name, partial_path
 from bidsreg.bids.sidecars import bids_uri, parse_json, read_json
 from bidsreg.execution.crashes import last_crash
 from bidsreg.outcome import Outcome
@@ -28,7 +28,6 @@ UNUSABLE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError,
 
 #: What may follow the subject in the name of a pair; a file may hold any other text in its place.
 _LABELS = re.compile(r'(_[a-z]+-(?:[^\W_]|[+.-])+)*')
-_NAMES = {label: name for name, label in ENTITIES.items()}
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,9 @@ class PairRecord:
     name : str
         As :attr:`bidsreg.bids.pairs.Pair.name`.
     entities : mapping
-        Entities of the T2w, pybids' names.
+        Entities of the moving scan, pybids' names.
+    contrasts : Contrasts
+        Of its two scans.
     pair : Pair or None
         None for a pair of an earlier run that is not in today's plan.
     qc : mapping
@@ -61,6 +62,7 @@ class PairRecord:
 
     name: str
     entities: Mapping[str, str]
+    contrasts: Contrasts = T2W_TO_T1W
     pair: Pair | None = None
     qc: Mapping[str, Any] = field(default_factory=dict)
     outcome: Outcome | None = None
@@ -81,9 +83,11 @@ class PairRecord:
 
     @property
     def title(self) -> str:
-        """The heading of its section: its name without the subject."""
-        rest = self.name.split('_')[1:]
-        return ' '.join(rest) or 'Registration'
+        """The heading of its section: its name without the subject, and the contrasts in words."""
+        entities, contrasts = parse_pair_name(self.name)
+        labels = pair_name(entities).split('_')[1:]
+        told = [f'{contrasts.moving} to {contrasts.fixed}'] if contrasts.told else []
+        return ' '.join([*labels, *told]) or 'Registration'
 
     @property
     def failed(self) -> bool:
@@ -134,9 +138,11 @@ def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Out
         if pair is not None and not qc and crash_file is None and name not in now:
             found = last_crash(settings.output_dir / 'logs', pair.node_name)
             crash_file = found.crash_file if found else None
+        entities, contrasts = (dict(pair.entities), pair.contrasts) if pair else parse_pair_name(name)
         record = PairRecord(
             name=name,
-            entities=dict(pair.entities) if pair else parse_name(name),
+            entities=entities,
+            contrasts=contrasts,
             pair=pair,
             qc=qc or read_partial(name, settings.output_dir),
             outcome=outcome,
@@ -169,12 +175,6 @@ def _fuller(now: Outcome, before: Outcome | None, settings: Settings) -> Outcome
     if before is None or before.status != 'failed' or now.status != 'failed':
         return now
     return before if settings.reports_only and now.crash_file is None else now
-
-
-def parse_name(name: str) -> dict[str, str]:
-    """Return the entities (pybids' names) of a pair's name."""
-    parts = (part.partition('-') for part in name.split('_'))
-    return {_NAMES[key]: value for key, dash, value in parts if dash and key in _NAMES}
 
 
 def natural(text: str) -> list[Any]:
@@ -249,5 +249,5 @@ def _read_crash(path: Path | None, output_dir: Path) -> str:
 def sources(record: PairRecord, settings: Settings) -> list[str]:
     """Return the BIDS URIs of the scans: from the plan, else from the QC file."""
     if record.pair is not None:
-        return [bids_uri(record.pair.t1w, settings), bids_uri(record.pair.t2w, settings)]
+        return [bids_uri(record.pair.fixed, settings), bids_uri(record.pair.moving, settings)]
     return list(record.qc.get('sources', {}))

@@ -1,4 +1,4 @@
-"""Pictures that a page lacks are drawn again from what lies in the derivatives (and the T2w, where it is there)."""
+"""Pictures that a page lacks are drawn again from what lies in the derivatives, and the moving scan if it is there."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def redraw(record: PairRecord, settings: Settings) -> dict[str, str]:
     dict of str to str
         The reason why a picture is not there, by its name.
     """
-    paths = {name: picture_path(record.entities, settings.output_dir, name) for name in PICTURES}
+    paths = {name: picture_path(record, settings.output_dir, name) for name in PICTURES}
     missing = [name for name, path in paths.items() if not path.is_file()]
     if not missing:
         return {}
@@ -45,7 +45,11 @@ def redraw(record: PairRecord, settings: Settings) -> dict[str, str]:
             if lacks:
                 reasons[name] = f'it was lost, and cannot be drawn again without: {", ".join(lacks)}'
     elif record.failed and record.pair is not None and paths['before'] in map(paths.get, missing):
-        scene, reasons, possible = Scene(fixed=record.pair.t1w, moving=record.pair.t2w), {}, ['before']
+        scene, reasons, possible = (
+            Scene(fixed=record.pair.fixed, moving=record.pair.moving, contrasts=record.contrasts),
+            {},
+            ['before'],
+        )
     else:
         return {}
     for name in (name for name in missing if name in possible):
@@ -59,27 +63,32 @@ def redraw(record: PairRecord, settings: Settings) -> dict[str, str]:
 
 
 def scene_of_derivatives(record: PairRecord, settings: Settings) -> Scene:
-    """Find the files of a finished pair; its T2w, where that is not among them, in the dataset they were made from."""
+    """Find the files of a finished pair; its moving scan, where that is not among them, in the dataset it came from."""
     out = settings.output_dir
-    ours = {key: out / output_name(key, record.entities) for key in PRODUCTS if PRODUCTS[key].of == 'T2w'}
+    ours = {
+        key: out / output_name(key, record.entities, record.contrasts)
+        for key, product in PRODUCTS.items()
+        if product.of == 'moving'
+    }
     found: dict[str, Path | None] = {
-        'moving_mask': ours['t2w_mask'],
+        'moving_mask': ours['moving_mask'],
         'affine': ours['affine_xfm'],
-        'warped': ours['t2w_in_t1w'],
+        'warped': ours['moving_in_fixed'],
         'forward': ours['forward_xfm'],
         'jacobian': ours['jacobian'],
         'result': ours['qc'],
     }
-    # the T1w may have other entities than the T2w: what the transform was made from is said beside it
+    # the fixed scan may have other entities than the moving one: what the transform was made from is said beside it
     names = ('fixed', 'fixed_mask', 'moving')
     uris = (read_json(sidecar(ours['forward_xfm'])) or {}).get('Sources')
     if isinstance(uris, list):
         found.update(zip(names, (_find(uri, settings) for uri in uris), strict=False))
     else:
         LOGGER.debug('%s: what the transform was made from is not known', record.name)
-    if ours['t2w_preproc'].is_file():
-        found['moving'] = ours['t2w_preproc']
-    return Scene(**{name: path for name, path in found.items() if path is not None and path.is_file()})
+    if ours['moving_preproc'].is_file():
+        found['moving'] = ours['moving_preproc']
+    there = {name: path for name, path in found.items() if path is not None and path.is_file()}
+    return Scene(**there, contrasts=record.contrasts)
 
 
 def _find(uri: Any, settings: Settings) -> Path | None:

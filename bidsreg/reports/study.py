@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from bidsreg.bids.earlier import earlier_files
-from bidsreg.bids.names import ENTITIES
+from bidsreg.bids.names import Contrasts, pair_name, parse_pair_name
 from bidsreg.bids.pairs import node_name
+from bidsreg.bids.scans import contrast_of
 from bidsreg.bids.sidecars import parse_json
 from bidsreg.errors import InputError
 from bidsreg.execution.crashes import last_crash
 from bidsreg.qc.dictionary import read_dictionary
 from bidsreg.qc.verdict import CHECKS, STATUSES, At, Threshold, Verdict, read_thresholds
-from bidsreg.reports.record import QC_ENDING, UNUSABLE, judge_qc, natural, parse_name, recall
+from bidsreg.reports.record import QC_ENDING, UNUSABLE, judge_qc, natural, recall
 
 if typing.TYPE_CHECKING:
     from bidsreg.settings import Settings
@@ -43,8 +44,8 @@ ROW_STATUSES = {
     'failed': 'its work broke off; the verdict is FAIL',
     'not done': 'it is in the plan and has no QC file, and no failure is on record',
     'unreadable': 'its QC file cannot be read: run the participant level again',
-    'left out': 'a T2w that was not registered',
-    'no pair': 'a subject without a T1w and a T2w that go together',
+    'left out': 'a T2w (or other scan that was asked for) that was not registered',
+    'no pair': 'a subject without a T1w and a T2w (or other) that go together',
 }
 
 #: Keys of a QC file that hold no number and no short text to compare pairs by (or have a column of their own).
@@ -60,6 +61,8 @@ _SKIPPED = (
 )
 #: What a key of a QC file is made of; it becomes a part of the heading of a column.
 _PART = re.compile(r'[A-Za-z][A-Za-z0-9_]{0,60}')
+#: Columns of the plan that name no moving scan.
+_NOT_MOVING = ('subject', 'session', 't1w', 'decision', 'reason', None)
 _AXES = ('x', 'y', 'z')
 _PLANES = ('xy', 'xz', 'yz')
 
@@ -90,8 +93,13 @@ class Row:
 
     @property
     def entities(self) -> dict[str, str]:
-        """The entities of the T2w (pybids' names)."""
-        return parse_name(self.name)
+        """The entities of the moving scan (pybids' names)."""
+        return parse_pair_name(self.name)[0]
+
+    @property
+    def contrasts(self) -> Contrasts:
+        """The contrasts of its scans."""
+        return parse_pair_name(self.name)[1]
 
     @property
     def judgement(self) -> str:
@@ -243,8 +251,8 @@ def read_study(settings: Settings) -> Study:
     """Collect the rows of a study from its output folder; the raw data are not looked at.
 
     A pair is in it when it has a QC file, when its failure is on record (``logs/sub-*_outcomes.json``), or when it is
-    in the plan (``logs/pairs.tsv``); T2w without a T1w and subjects without a pair are, too. What a filter of the user
-    left out is not.
+    in the plan (``logs/pairs.tsv``); scans without a T1w and subjects without a pair are, too. What a filter of the
+    user left out is not.
 
     Parameters
     ----------
@@ -258,9 +266,8 @@ def read_study(settings: Settings) -> Study:
     """
     out = settings.output_dir
     thresholds = read_thresholds(settings.qc_thresholds)
-    dictionary = read_dictionary()
     paths = dict.fromkeys(_made(), '')
-    rows = {name: _read_qc(name, path, dictionary, thresholds, paths) for name, path in _qc_files(out)}
+    rows = {name: _read_qc(name, path, thresholds, paths) for name, path in _qc_files(out)}
     for path in sorted(out.glob('logs/sub-*_outcomes.json')):
         for name, outcome in recall(path.name[len('sub-') : -len('_outcomes.json')], out).items():
             if outcome.status == 'failed' and name not in rows:
@@ -276,7 +283,7 @@ def read_study(settings: Settings) -> Study:
         )
     kept.sort(key=lambda row: natural(row.name))
     kept = [_with_crash(row, out) if row.status == 'not done' else row for row in kept]
-    return Study(tuple(kept), tuple(_columns(kept, dictionary, paths)), thresholds)
+    return Study(tuple(kept), tuple(_columns(kept, paths)), thresholds)
 
 
 def _qc_files(out: Path) -> Iterator[tuple[str, Path]]:
@@ -293,7 +300,6 @@ def _qc_files(out: Path) -> Iterator[tuple[str, Path]]:
 def _read_qc(
     name: str,
     path: Path,
-    dictionary: Mapping[str, Mapping[str, str]],
     thresholds: Mapping[str, Threshold],
     paths: dict[str, str],
 ) -> Row:
@@ -307,7 +313,7 @@ def _read_qc(
     try:
         verdict = judge_qc(facts, thresholds)
         values = {key: value for key, check in _made().items() if is_number(value := check.value(facts))}
-        for key, value, where in _flat_facts(facts, dictionary):
+        for key, value, where in _flat_facts(facts, read_dictionary(parse_pair_name(name)[1])):
             values[key], paths[key] = value, where
     except UNUSABLE as error:
         return Row(name, 'unreadable', f'{path.name} holds what no QC file holds: {error}')
@@ -351,26 +357,27 @@ def _made() -> dict[str, Any]:
 
 
 def _planned(out: Path) -> Iterator[Row]:
-    """Yield the rows of the plan: pairs, T2w that were not registered, subjects without a pair."""
+    """Yield the rows of the plan: pairs, scans that were not registered, subjects without a pair."""
     try:
         with (out / 'logs' / 'pairs.tsv').open(encoding='utf-8', newline='') as stream:
             plan = list(csv.DictReader(stream, delimiter='\t'))
     except (OSError, UnicodeDecodeError, csv.Error):
         return  # folders that were put together of parts have none
     for line in plan:
-        t2w, reason = line.get('t2w') or '', line.get('reason') or ''
+        reason = line.get('reason') or ''
+        moving = next((line[key] for key in line if key not in _NOT_MOVING and line[key]), '')
         if line.get('decision') == 'no pair':
             yield Row(f'sub-{line.get("subject")}', 'no pair', reason)
-        elif t2w and line.get('decision') == 'register':
-            yield Row(_name_of(t2w), 'not done')
-        elif t2w and line.get('decision') == 'left out':
-            yield Row(_name_of(t2w), 'left out', reason)
+        elif moving and line.get('decision') == 'register':
+            yield Row(_name_of(moving), 'not done')
+        elif moving and line.get('decision') == 'left out':
+            yield Row(_name_of(moving), 'left out', reason)
 
 
-def _name_of(t2w: str) -> str:
-    """Return the name of the pair of a T2w."""
-    entities = parse_name(t2w.partition('.')[0])
-    return '_'.join(f'{label}-{entities[key]}' for key, label in ENTITIES.items() if key in entities)
+def _name_of(moving: str) -> str:
+    """Return the name of the pair of a moving scan."""
+    entities, _ = parse_pair_name(moving.partition('.')[0])
+    return pair_name(entities, Contrasts(moving=contrast_of(Path(moving))))
 
 
 def _with_crash(row: Row, out: Path) -> Row:
@@ -380,10 +387,28 @@ def _with_crash(row: Row, out: Path) -> Row:
     return Row(row.name, row.status, f'planned, and not done yet{left}')
 
 
-def _columns(
-    rows: Sequence[Row], dictionary: Mapping[str, Mapping[str, str]], paths: Mapping[str, str]
-) -> Iterator[Column]:
+def _words(rows: Sequence[Row]) -> Contrasts:
+    """Return how the two scans of all pairs are called: by their contrasts, where these are the same in all."""
+    fixed, moving = ({getattr(row.contrasts, role) for row in rows} for role in ('fixed', 'moving'))
+    return Contrasts(
+        fixed.pop() if len(fixed) == 1 else 'fixed scan', moving.pop() if len(moving) == 1 else 'moving scan'
+    )
+
+
+def _dictionary(rows: Sequence[Row]) -> tuple[dict[str, dict[str, str]], Contrasts]:
+    """Return the dictionary of QC files of all contrasts, and how it calls the scans in what they share."""
+    words = _words(rows)
+    each = [read_dictionary(contrasts) for contrasts in dict.fromkeys(row.contrasts for row in rows)]
+    spelled = {path: item for one in reversed(each) for path, item in one.items()}
+    known = {path: spelled[path] for one in each for path in one}
+    return known | {
+        path: item for path, item in read_dictionary(words).items() if all(path in one for one in each)
+    }, words
+
+
+def _columns(rows: Sequence[Row], paths: Mapping[str, str]) -> Iterator[Column]:
     """Yield the columns that any row fills: what the verdict makes itself, then those of the dictionary in order."""
+    dictionary, words = _dictionary([row for row in rows if row.values])
     order = {path: place for place, path in enumerate(['', *dictionary])}
     filled = {name for row in rows for name in row.values}
     for name in sorted((name for name in paths if name in filled), key=lambda name: order[paths[name]]):
@@ -394,8 +419,8 @@ def _columns(
             if (isinstance(check.value, At) and check.value.path == path) or key == name
         )
         check = CHECKS[checks[0]] if checks else None
-        item = dictionary.get(path) or {'Description': CHECKS[name].title, 'Units': CHECKS[name].unit.strip()}
+        item = dictionary.get(path) or {'Description': CHECKS[name].name(words), 'Units': CHECKS[name].unit.strip()}
         part = name.removeprefix(_column(path)).lstrip('_') if path else ''
         about = item['Description'] + (f': {part.replace("_", " ")}' if part else '')
-        title = check.title if check else name.replace('_', ' ')
+        title = check.name(words) if check else name.replace('_', ' ')
         yield Column(name, title, about, item.get('Units', ''), path, checks)

@@ -33,6 +33,8 @@ if typing.TYPE_CHECKING:
 
 #: What a page is made of; nireports finds it in a folder.
 TEMPLATES = ('page.html', 'page.css', 'page.js')
+#: What is said of a picture, with places for the contrasts.
+TOLD = ('subtitle', 'description')
 #: Pictures that have nothing to show where the affine was kept.
 OF_A_DEFORMATION = ('grid', 'jacobian')
 
@@ -108,12 +110,12 @@ def _add_record(reportlets: _Reportlets, prefix: str, record: PairRecord, settin
     reasons = redraw(record, settings)
     for name, picture in PICTURES.items():
         suffix = f'{prefix}{_suffix(name)}'
-        path = picture_path(record.entities, settings.output_dir, name)
+        path = picture_path(record, settings.output_dir, name)
         if record.kept == 'affine' and name in OF_A_DEFORMATION:
             if name == OF_A_DEFORMATION[0]:
                 reportlets.add(suffix, note('The affine was kept: there is no deformation to show.'))
         elif path.is_file():
-            reportlets.add(suffix, _show(path, picture, settings))
+            reportlets.add(suffix, _show(path, picture, record, settings))
         elif name in reasons:
             reportlets.add(suffix, note(f'This picture is not here: {reasons[name]}.'))
 
@@ -123,31 +125,34 @@ def _suffix(name: str) -> str:
     return name.replace('_', '')
 
 
-def _show(path: Path, picture: Picture, settings: Settings) -> Markup:
+def _show(path: Path, picture: Picture, record: PairRecord, settings: Settings) -> Markup:
     """Show a picture that is nothing but one; of any other say why it is not shown."""
     try:
         text = plain_svg(path.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
         return note(f'This picture is not shown: {path.name}: {error}.')
-    return _embed(text, picture) if settings.self_contained else _link(path.relative_to(settings.output_dir), picture)
+    alt = record.contrasts.fill(picture.alt)
+    if settings.self_contained:
+        return _embed(text, alt, picture.moves)
+    return _link(path.relative_to(settings.output_dir), alt, picture.moves)
 
 
-def _link(path: Path, picture: Picture) -> Markup:
+def _link(path: Path, alt: str, moves: bool) -> Markup:
     """Show a picture that lies beside the page."""
-    where, alt = f'./{path.as_posix()}', picture.alt
+    where = f'./{path.as_posix()}'
     # what moves under the pointer must be an object
     shown = fill('<img src="{}" alt="{}">', where, alt)
-    if picture.moves:
+    if moves:
         shown = fill('<object type="image/svg+xml" data="{}" aria-label="{}">{}: {}</object>', where, alt, alt, path)
     return fill('{}\n<small><a href="{}" target="_blank">{}</a></small>', frame(shown), where, path)
 
 
-def _embed(text: str, picture: Picture) -> Markup:
+def _embed(text: str, alt: str, moves: bool) -> Markup:
     """Put a picture into the page."""
-    if picture.moves:
+    if moves:
         return frame(Markup(text))
     packed = base64.b64encode(text.encode()).decode()
-    return frame(fill('<img src="data:image/svg+xml;base64,{}" alt="{}">', packed, picture.alt))
+    return frame(fill('<img src="data:image/svg+xml;base64,{}" alt="{}">', packed, alt))
 
 
 def _bootstrap(folder: Path, subject: str, records: Sequence[PairRecord], inside: bool) -> Path:
@@ -173,6 +178,7 @@ def _bootstrap(folder: Path, subject: str, records: Sequence[PairRecord], inside
                     reportlet |= reportlet['affine_kept']
                 reportlet.pop('affine_kept', None)
                 reportlet['bids']['suffix'] = f'p{place}{reportlet["bids"]["suffix"]}'
+                reportlet |= {key: record.contrasts.fill(reportlet[key]) for key in TOLD if key in reportlet}
             sections.append(mine)
     spec['sections'] = sections
     spec['title'] = f'bidsreg: sub-{subject}'

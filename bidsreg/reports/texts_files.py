@@ -23,10 +23,11 @@ def files_section(subject: str, plan: Plan, records: Sequence[PairRecord]) -> Ma
 
     rows = plan_table(plan)
     rows = rows[rows['subject'] == subject]
+    keys = ('session', *(contrast.lower() for contrast in plan.contrasts), 'decision', 'reason')
     listed = table(
-        ([row[key] or '–' for key in ('session', 't1w', 't2w', 'decision', 'reason')] for _, row in rows.iterrows()),
-        ('Session', 'T1w', 'T2w', 'Decision', 'Why'),
-        'Every T1w and T2w of this subject, what is done with it and why',
+        ([row[key] or '–' for key in keys] for _, row in rows.iterrows()),
+        ('Session', *plan.contrasts, 'Decision', 'Why'),
+        f'Every {" and ".join(plan.contrasts)} of this subject, what is done with it and why',
     )
     return join('\n', [*map(_card, records), listed])
 
@@ -35,7 +36,9 @@ def _card(record: PairRecord) -> Markup:
     """Tell a pair in a few lines: verdict, what was paired and why, what to know."""
     status, said = _end(record)
     pair = record.pair
-    chosen = fill('{} to {} ({})', code(pair.t2w.name), code(pair.t1w.name), pair.reason) if pair is not None else ''
+    chosen = (
+        fill('{} to {} ({})', code(pair.moving.name), code(pair.fixed.name), pair.reason) if pair is not None else ''
+    )
     odd = header_findings(record)
     warned = f'Header{"s" if len(odd) > 1 else ""}: {"; ".join(odd)}' if odd else ''
     head = fill('{} {} {}', link(f'#{anchor(record)}', record.title), badge(_status(record)), status)

@@ -133,7 +133,7 @@ def _matrices(record: PairRecord) -> list[Markup]:
     """Return a table for each of the two matrices that are known."""
     captions = (('rigid', 'The rigid alignment'), ('affine', 'The affine alignment'))
     return [
-        _matrix(record.qc[key], f'{caption}, from T1w to T2w')
+        _matrix(record.qc[key], record.contrasts.fill(f'{caption}, from {{fixed}} to {{moving}}'))
         for key, caption in captions
         if isinstance(record.qc.get(key), Mapping)
     ]

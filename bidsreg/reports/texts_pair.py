@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from markupsafe import Markup
@@ -76,11 +77,11 @@ def _worth(record: PairRecord) -> list[Markup]:
 def _fact_rows(record: PairRecord, settings: Settings) -> list[tuple[str, str]]:
     """Return the rows of the table of what was used."""
     rows: list[tuple[str, str]] = []
-    for label, uri in zip(('T1w', 'T2w'), sources(record, settings), strict=False):
-        path = getattr(record.pair, label.lower()) if record.pair else None
-        rows.append((label, fill('{}{}', code(uri), _grid(path))))
+    for role, uri in zip(('fixed', 'moving'), sources(record, settings), strict=False):
+        path = getattr(record.pair, role) if record.pair else None
+        rows.append((getattr(record.contrasts, role), fill('{}{}', code(uri), _grid(path))))
     if record.pair:
-        rows.append(('Why this T1w', record.pair.reason))
+        rows.append((f'Why this {record.contrasts.fixed}', record.pair.reason))
     rows.append(('Brain mask', record.qc.get('mask_method') or (record.pair.fixed_mask_reason if record.pair else '–')))
     return [*rows, *_qc_rows(record)]
 
@@ -91,10 +92,10 @@ def _qc_rows(record: PairRecord) -> list[tuple[str, str]]:
     if record.qc.get('second_mask_method'):
         rows.append(('Brain mask that it is compared with', record.qc['second_mask_method']))
     if record.qc.get('moving_mask_method'):
-        rows.append(('Brain mask of the T2w', record.qc['moving_mask_method']))
+        rows.append((f'Brain mask of the {record.contrasts.moving}', record.qc['moving_mask_method']))
     volumes = record.qc.get('masks')
     if isinstance(volumes, Mapping):
-        names = {'t1w_ml': 'T1w', 't2w_ml': 'T2w'}
+        names = {f'{contrast.lower()}_ml': contrast for contrast in asdict(record.contrasts).values()}
         rows.append(
             ('Volume of the mask', ', '.join(f'{names.get(k, k)} {number(v, 4)} ml' for k, v in volumes.items()))
         )
@@ -127,7 +128,8 @@ def header_findings(record: PairRecord) -> list[str]:
     if not found and record.pair is not None:
         from bidsreg.bids.headers import check_header
 
-        for label, path in (('T1w', record.pair.t1w), ('T2w', record.pair.t2w)):
+        told = asdict(record.contrasts)
+        for label, path in ((told['fixed'], record.pair.fixed), (told['moving'], record.pair.moving)):
             try:
                 report = check_header(path)
             except Exception as error:
@@ -138,7 +140,9 @@ def header_findings(record: PairRecord) -> list[str]:
 
 
 def _qc_findings(record: PairRecord) -> list[str]:
-    return [str(item) for key, value in record.qc.items() if 'findings' in key for item in _flatten(key, value)]
+    labels = {contrast.lower(): contrast for contrast in asdict(record.contrasts).values()}
+    found = [(key, value) for key, value in record.qc.items() if 'findings' in key]
+    return [str(item) for key, value in found for item in _flatten(key, value, labels)]
 
 
 def check_told(record: PairRecord) -> None:
@@ -152,12 +156,14 @@ def check_told(record: PairRecord) -> None:
     join('', [*_worth(record), table(_qc_rows(record)), *_qc_findings(record), *sorted(record.qc.get('sources', {}))])
 
 
-def _flatten(key: str, value: Any) -> list[str]:
+def _flatten(key: str, value: Any, labels: Mapping[str, str]) -> list[str]:
     """Return the findings under a key of the QC file, each with the scan that it is about."""
-    label = key.partition('_')[0]
-    prefix = f'{label.upper().replace("W", "w")}: ' if label in ('t1w', 't2w') else ''
+    label = labels.get(key.partition('_')[0], '')
+    prefix = f'{label}: ' if label else ''
     if isinstance(value, Mapping):
-        return [text for name, items in value.items() for text in _flatten(str(name).lower() + '_findings', items)]
+        return [
+            text for name, items in value.items() for text in _flatten(str(name).lower() + '_findings', items, labels)
+        ]
     if isinstance(value, list | tuple):
         return [f'{prefix}{item}' for item in value]
     return [f'{prefix}{value}'] if value else []

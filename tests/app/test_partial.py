@@ -53,14 +53,14 @@ def failed(ended, tmp_path):
 
 
 def there(pair, settings):
-    return [name for name in PICTURES if picture_path(pair.entities, settings.output_dir, name).is_file()]
+    return [name for name in PICTURES if picture_path(pair, settings.output_dir, name).is_file()]
 
 
 @pytest.mark.slow  # rooms with the real programs
 def test_what_ended_well_is_kept_and_what_another_attempt_left_is_not(failed):
     pair, settings, folder = failed
-    assert keep_partial(pair, settings, folder) == ['mask_t1w', 'mask_t2w', 'before', 'affine']
-    assert there(pair, settings) == ['mask_t1w', 'mask_t2w', 'before', 'affine']
+    assert keep_partial(pair, settings, folder) == ['mask_fixed', 'mask_moving', 'before', 'affine']
+    assert there(pair, settings) == ['mask_fixed', 'mask_moving', 'before', 'affine']
     facts = json.loads(partial_path(pair.name, settings.output_dir).read_text())
     assert facts['pair'] == pair.name
     assert 'user' in facts['mask_method']
@@ -73,8 +73,8 @@ def test_what_ended_well_is_kept_and_what_another_attempt_left_is_not(failed):
     newer = folder / 'masking_wf' / 'brain_mask' / 'result_brain_mask.pklz'
     later = (folder / 'prealign_wf' / 'affine' / 'result_affine.pklz').stat().st_mtime_ns + 10**9
     os.utime(newer, ns=(later, later))
-    assert keep_partial(pair, settings, folder) == ['mask_t1w', 'before']
-    assert there(pair, settings) == ['mask_t1w', 'before']
+    assert keep_partial(pair, settings, folder) == ['mask_fixed', 'before']
+    assert there(pair, settings) == ['mask_fixed', 'before']
     facts = json.loads(partial_path(pair.name, settings.output_dir).read_text())
     # the rigid needs no mask, and is the same in every attempt
     assert 'rigid' in facts

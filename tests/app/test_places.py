@@ -55,7 +55,7 @@ def anywhere(app, three, tmp_path, monkeypatch):
         plan = find_pairs(settings)
         for pair in plan.pairs:
             for name in PICTURES:
-                path = picture_path(pair.entities, out, name)
+                path = picture_path(pair, out, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>')
         pages = {page.name: page.read_text().replace(str(top), 'TOP') for page in write_reports(settings, plan, ())}
@@ -84,5 +84,5 @@ def test_the_same_plan_names_and_pages_in_any_place(anywhere, plain, place):
         assert {key for key, path in pair_outputs(pair, settings.output_dir).items() if path.is_file()} == set(PRODUCTS)
         page = pages[f'sub-{pair.subject}.html']
         for name in PICTURES:
-            assert picture_path(pair.entities, settings.output_dir, name).name in page
+            assert picture_path(pair, settings.output_dir, name).name in page
     assert pages == plain_pages

@@ -21,3 +21,27 @@ def test_pairs_table_keeps_other_subjects(app, tmp_path):
     assert app('--participant-label', '02') == 0
     lines = (tmp_path / 'out' / 'logs' / 'pairs.tsv').read_text().splitlines()
     assert [line.split('\t')[:1] for line in lines] == [['subject'], ['01'], ['02']]
+
+
+def test_pairs_table_keeps_other_modalities(app, raw, tmp_path):
+    (raw / 'sub-02/anat/sub-02_FLAIR.nii.gz').write_bytes((raw / 'sub-02/anat/sub-02_T2w.nii.gz').read_bytes())
+    assert app('--participant-label', '01') == 0
+    assert app('--participant-label', '02', '-m', 'T2w', 'FLAIR') == 0
+    lines = (tmp_path / 'out' / 'logs' / 'pairs.tsv').read_text().splitlines()
+    assert [line.split('\t')[:5] for line in lines] == [
+        ['subject', 'session', 't1w', 't2w', 'flair'],
+        ['01', '', 'sub-01_T1w.nii.gz', 'sub-01_T2w.nii.gz', ''],
+        ['02', '', 'sub-02_T1w.nii.gz', '', 'sub-02_FLAIR.nii.gz'],
+        ['02', '', 'sub-02_T1w.nii.gz', 'sub-02_T2w.nii.gz', ''],
+    ]
+    names = {path.name for path in (tmp_path / 'out/sub-02/anat').iterdir()}
+    assert {'sub-02_desc-registration_qc.json', 'sub-02_from-FLAIR_to-T1w_desc-registration_qc.json'} <= names
+    assert app('--participant-label', '02') == 0
+    lines = (tmp_path / 'out' / 'logs' / 'pairs.tsv').read_text().splitlines()
+    assert len(lines) == 3
+
+
+def test_a_modality_that_nobody_has_is_refused_before_any_work(app, capsys, tmp_path):
+    assert app('-m', 'T2w', 'FLAIR') == 2
+    assert 'nobody in' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()

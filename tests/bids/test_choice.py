@@ -18,7 +18,7 @@ def image(path, shape, zooms):
 def chosen(root, *files, **options):
     """The T1w of every T2w by what follows sub-01, and the reasons."""
     found = plan(root, *(f'sub-01_{name}' for name in files), **options)
-    return {t2w[7:]: t1w[7:] for t1w, t2w in names(found)}, {p.t2w.name[7:-7]: p.reason for p in found.pairs}
+    return {t2w[7:]: t1w[7:] for t1w, t2w in names(found)}, {p.moving.name[7:-7]: p.reason for p in found.pairs}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_whole_head_goes_before_a_slab_and_thick_slices(tmp_path, slab, words,
     image(root / f'sub-01/anat/sub-01_{name}.nii.gz', *slab)
     image(root / 'sub-01/anat/sub-01_acq-iso_T1w.nii.gz', (176, 256, 256), (1, 1, 1))
     (pair,) = find_pairs(Settings(bids_dir=root, output_dir=tmp_path / 'out')).pairs
-    assert pair.t1w.name == 'sub-01_acq-iso_T1w.nii.gz'
+    assert pair.fixed.name == 'sub-01_acq-iso_T1w.nii.gz'
     assert words in pair.reason
 
 

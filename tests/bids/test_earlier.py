@@ -20,7 +20,7 @@ def make_old(pair, settings):
         outputs['jacobian'].rename(folder / f'{pair.name}_space-T1w_desc-jacobian_T2w.nii.gz'),
         outputs['affine_xfm'].rename(folder / f'{pair.name}_from-T2w_to-T1w_mode-image_desc-affine_xfm.txt'),
     ]
-    outputs['t2w_preproc'].unlink()
+    outputs['moving_preproc'].unlink()
     return old
 
 

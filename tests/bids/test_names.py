@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bidsreg.bids.dataset import write_dataset_files
-from bidsreg.bids.names import ENTITIES, PRODUCTS, figure_path, output_name, pair_outputs
+from bidsreg.bids.names import ENTITIES, PRODUCTS, T2W_TO_T1W, figure_path, output_name, pair_outputs
 
 
 def test_names(pairs, settings):
@@ -16,12 +16,12 @@ def test_names(pairs, settings):
     anat = 'sub-02/ses-2/anat/sub-02_ses-2'
     fixed = 'sub-02/ses-1/anat/sub-02_ses-1_run-1'  # the T1w's own entities, in its own session
     assert names == {
-        't1w_preproc': f'{fixed}_desc-preproc_T1w.nii.gz',
-        't1w_mask': f'{fixed}_desc-brain_mask.nii.gz',
-        't2w_mask': f'{anat}_space-T2w_desc-brain_mask.nii.gz',
-        't2w_preproc': f'{anat}_desc-preproc_T2w.nii.gz',
-        't2w_in_t1w': f'{anat}_space-T1w_desc-preproc_T2w.nii.gz',
-        't1w_in_t2w': f'{anat}_space-T2w_desc-preproc_T1w.nii.gz',
+        'fixed_preproc': f'{fixed}_desc-preproc_T1w.nii.gz',
+        'fixed_mask': f'{fixed}_desc-brain_mask.nii.gz',
+        'moving_mask': f'{anat}_space-T2w_desc-brain_mask.nii.gz',
+        'moving_preproc': f'{anat}_desc-preproc_T2w.nii.gz',
+        'moving_in_fixed': f'{anat}_space-T1w_desc-preproc_T2w.nii.gz',
+        'fixed_in_moving': f'{anat}_space-T2w_desc-preproc_T1w.nii.gz',
         'jacobian': f'{anat}_from-T2w_to-T1w_mode-image_desc-jacobian_xfm.nii.gz',
         'forward_xfm': f'{anat}_from-T2w_to-T1w_mode-image_xfm.h5',
         'inverse_xfm': f'{anat}_from-T1w_to-T2w_mode-image_xfm.h5',
@@ -29,15 +29,17 @@ def test_names(pairs, settings):
         'qc': f'{anat}_desc-registration_qc.json',
     }
     several = pairs['sub-01_acq-tse_run-2']
-    assert pair_outputs(several, out)['t2w_in_t1w'].name == 'sub-01_acq-tse_run-2_space-T1w_desc-preproc_T2w.nii.gz'
-    assert pair_outputs(several, out)['t1w_preproc'].name == 'sub-01_desc-preproc_T1w.nii.gz'
+    assert (
+        pair_outputs(several, out)['moving_in_fixed'].name == 'sub-01_acq-tse_run-2_space-T1w_desc-preproc_T2w.nii.gz'
+    )
+    assert pair_outputs(several, out)['fixed_preproc'].name == 'sub-01_desc-preproc_T1w.nii.gz'
 
 
 def test_only_what_is_of_the_t1w_is_shared(pairs, settings):
     every = [path for pair in pairs.values() for path in pair_outputs(pair, settings.output_dir).items()]
     for key in PRODUCTS:
         paths = {path for name, path in every if name == key}
-        assert len(paths) == (len({p.t1w for p in pairs.values()}) if PRODUCTS[key].of == 'T1w' else len(pairs))
+        assert len(paths) == (len({p.fixed for p in pairs.values()}) if PRODUCTS[key].of == 'fixed' else len(pairs))
 
 
 def test_figure_names(pair):
@@ -55,8 +57,8 @@ def test_pybids_finds_every_file_by_its_entities(pairs, settings, finish):
     for pair in pairs.values():
         for key, path in pair_outputs(pair, settings.output_dir).items():
             product = PRODUCTS[key]
-            kept = pair.fixed_entities if product.of == 'T1w' else pair.entities
-            wanted = {**kept, **product.entities, 'datatype': 'anat'}
+            kept = pair.fixed_entities if product.of == 'fixed' else pair.entities
+            wanted = {**kept, **product.spelled(pair.contrasts), 'datatype': 'anat'}
             wanted.setdefault('desc', None)
             found = [file.path for file in layout.get(**wanted) if _same(file, wanted)]
             assert found == [str(path)], (key, wanted)
@@ -79,21 +81,21 @@ def test_every_entity_comes_in_the_order_of_bids():
         assert set(ENTITIES.values()) <= set(labels)
         known = [label for label in labels if label in order]
         assert known == sorted(known, key=order.index), key
-        assert product.entities['suffix'] in output_name(key, scan).name
+        assert product.spelled(T2W_TO_T1W)['suffix'] in output_name(key, scan).name
 
 
 #: What NiBabies (io_spec_anat.json) and sMRIPrep (io_spec.json) ask a folder of derivatives for.
 NIFTI = ['.nii.gz', '.nii']
 QUERIES = {
-    't1w_preproc': {'space': None, 'desc': 'preproc', 'suffix': 'T1w', 'extension': NIFTI},
-    't2w_preproc': {'space': None, 'desc': 'preproc', 'suffix': 'T2w', 'extension': NIFTI},
-    't1w_mask': {'space': None, 'desc': 'brain', 'suffix': 'mask', 'extension': NIFTI},
+    'fixed_preproc': {'space': None, 'desc': 'preproc', 'suffix': 'T1w', 'extension': NIFTI},
+    'moving_preproc': {'space': None, 'desc': 'preproc', 'suffix': 'T2w', 'extension': NIFTI},
+    'fixed_mask': {'space': None, 'desc': 'brain', 'suffix': 'mask', 'extension': NIFTI},
     'inverse_xfm': {'from': 'T1w', 'to': 'T2w', 'suffix': 'xfm', 'mode': 'image', 'extension': ['.h5', '.txt']},
     'forward_xfm': {'from': 'T2w', 'to': 'T1w', 'suffix': 'xfm', 'mode': 'image', 'extension': ['.h5', '.txt']},
     # and what anybody would ask for
-    't2w_in_t1w': {'space': 'T1w', 'suffix': 'T2w', 'extension': NIFTI},
-    't1w_in_t2w': {'space': 'T2w', 'suffix': 'T1w', 'extension': NIFTI},
-    't2w_mask': {'space': 'T2w', 'suffix': 'mask', 'extension': NIFTI},
+    'moving_in_fixed': {'space': 'T1w', 'suffix': 'T2w', 'extension': NIFTI},
+    'fixed_in_moving': {'space': 'T2w', 'suffix': 'T1w', 'extension': NIFTI},
+    'moving_mask': {'space': 'T2w', 'suffix': 'mask', 'extension': NIFTI},
 }
 
 

@@ -31,7 +31,7 @@ def test_sessions_are_paired_within(tmp_path):
 def test_every_t2w_is_registered(tmp_path):
     found = plan(tmp_path, 'sub-01_T1w', 'sub-01_run-01_T2w', 'sub-01_run-02_T2w', 'sub-01_acq-tse_rec-norm_T2w')
     assert len(found.pairs) == 3
-    assert {pair.t1w.name for pair in found.pairs} == {'sub-01_T1w.nii.gz'}
+    assert {pair.fixed.name for pair in found.pairs} == {'sub-01_T1w.nii.gz'}
     assert {pair.name for pair in found.pairs} == {'sub-01_run-01', 'sub-01_run-02', 'sub-01_acq-tse_rec-norm'}
     assert found.pairs[0].entities == {'subject': '01', 'acquisition': 'tse', 'reconstruction': 'norm'}
 
@@ -116,7 +116,7 @@ def test_other_files_are_left_out_with_a_reason(tmp_path):
         'sub-01_T1map',
     )
     assert len(found.pairs) == 1
-    assert found.pairs[0].t2w.name == 'sub-01_T2w.nii.gz'
+    assert found.pairs[0].moving.name == 'sub-01_T2w.nii.gz'
     why = [(item.path.name, item.reason) for item in found.left_out]
     assert [name for name, _ in why] == [
         'sub-01_T2w.nii',

@@ -64,10 +64,10 @@ def test_what_makes_a_pair_incomplete(pair, settings, finish):
 
 def test_changed_source(pair, settings, finish):
     finish(pair, settings)
-    with pair.t2w.open('ab') as stream:
+    with pair.moving.open('ab') as stream:
         stream.write(b'0')
     assert 'source files have changed' in why_incomplete(pair, settings)
-    pair.t2w.unlink()
+    pair.moving.unlink()
     assert why_incomplete(pair, settings)
 
 

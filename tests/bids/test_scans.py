@@ -77,7 +77,7 @@ def test_part_mag_is_a_scan(tmp_path):
 )
 def test_a_uni_image_is_the_t1w_where_there_is_none(tmp_path, more, inversions):
     (pair,) = plan(tmp_path, 'sub-01_UNIT1', 'sub-01_T2w', *(f'sub-01_{name}' for name in more)).pairs
-    assert pair.t1w.name == 'sub-01_UNIT1.nii.gz'
+    assert pair.fixed.name == 'sub-01_UNIT1.nii.gz'
     assert pair.is_uni
     assert 'UNIT1: there is no T1w' in pair.reason
     assert [path.name.split('_')[1] for path in pair.inversions] == inversions

@@ -18,7 +18,7 @@ def the_t1w(root, tables, files=FILES):
         (raw / 'sub-01' / name).write_text(text)
     found = find_pairs(Settings(bids_dir=raw, output_dir=root / 'out', pairing='subject'))
     (pair,) = [pair for pair in found.pairs if pair.session == '2']
-    return pair.t1w.name[7:12], pair.reason, found
+    return pair.fixed.name[7:12], pair.reason, found
 
 
 SESSIONS = 'session_id\tacq_time\n' + '\n'.join(
@@ -60,7 +60,7 @@ def test_sessions_are_counted_as_numbers(tmp_path):
     files = ['ses-10_T1w', 'ses-9_T1w', 'ses-8_T1w', 'ses-11_T2w', 'ses-1_T1w']
     raw = dataset(tmp_path / 'raw', *(f'sub-01_{name}' for name in files))
     (pair,) = find_pairs(Settings(bids_dir=raw, output_dir=tmp_path / 'out', pairing='subject')).pairs
-    assert pair.t1w.name == 'sub-01_ses-10_T1w.nii.gz'
+    assert pair.fixed.name == 'sub-01_ses-10_T1w.nii.gz'
     assert sorted(['b10', 'b9', 'a', '2', '10'], key=natural) == ['2', '10', 'a', 'b9', 'b10']
 
 

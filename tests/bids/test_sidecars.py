@@ -25,12 +25,12 @@ def test_sidecars(pair, settings, finish):
     }
     raw_t2w = 'bids:raw:sub-02/ses-2/anat/sub-02_ses-2_T2w.nii.gz'
     own_t1w = 'bids::sub-02/ses-1/anat/sub-02_ses-1_run-1_desc-preproc_T1w.nii.gz'
-    assert texts['t2w_in_t1w']['SpatialReference'] == own_t1w
-    assert texts['t2w_in_t1w']['SkullStripped'] is False
-    assert texts['t1w_preproc']['SkullStripped'] is True
-    assert texts['t1w_in_t2w']['SpatialReference'] == texts['t2w_mask']['SpatialReference'] == raw_t2w
-    assert texts['t1w_mask']['Type'] == texts['t2w_mask']['Type'] == 'Brain'
-    assert texts['t1w_mask']['Method'] == 'deepbet, because'
+    assert texts['moving_in_fixed']['SpatialReference'] == own_t1w
+    assert texts['moving_in_fixed']['SkullStripped'] is False
+    assert texts['fixed_preproc']['SkullStripped'] is True
+    assert texts['fixed_in_moving']['SpatialReference'] == texts['moving_mask']['SpatialReference'] == raw_t2w
+    assert texts['fixed_mask']['Type'] == texts['moving_mask']['Type'] == 'Brain'
+    assert texts['fixed_mask']['Method'] == 'deepbet, because'
     assert (texts['forward_xfm']['From'], texts['forward_xfm']['To']) == (raw_t2w, own_t1w)
     for text in texts.values():
         assert text['Sources']
@@ -56,8 +56,8 @@ def test_the_sidecar_of_a_uni_image_says_what_was_done(tmp_path, finish, inversi
     (pair,) = find_pairs(settings).pairs
     finish(pair, settings)
     outputs = pair_outputs(pair, settings.output_dir)
-    assert outputs['t1w_preproc'].name == 'sub-01_desc-preproc_T1w.nii.gz'
-    told = json.loads(sidecar(outputs['t1w_preproc']).read_text())
+    assert outputs['fixed_preproc'].name == 'sub-01_desc-preproc_T1w.nii.gz'
+    told = json.loads(sidecar(outputs['fixed_preproc']).read_text())
     names = [source.rpartition('/')[2] for source in told['Sources']]
     assert names == ['sub-01_UNIT1.nii.gz', *(f'sub-01_{name}.nii.gz' for name in inversions)]
     assert 'a UNIT1 whose' in told['Description']
@@ -72,7 +72,7 @@ def test_the_sidecar_of_a_mask_names_the_users_own(tmp_path, finish):
     settings = Settings(bids_dir=raw, output_dir=tmp_path / 'out', work_dir=tmp_path / 'work')
     (pair,) = find_pairs(settings).pairs
     finish(pair, settings)
-    told = json.loads(sidecar(pair_outputs(pair, settings.output_dir)['t2w_mask']).read_text())
+    told = json.loads(sidecar(pair_outputs(pair, settings.output_dir)['moving_mask']).read_text())
     assert told['Sources'] == [f'bids:raw:sub-01/anat/{mask.name}']
     assert 'given by the user' in told['Description']
     stamps = source_stamps(pair, settings)

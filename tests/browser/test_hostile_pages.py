@@ -43,7 +43,7 @@ def hostile(tmp_path_factory):
         path.write_text(json.dumps({**facts, 'pair': 'sub-01_run-2'}) if path.suffix == '.json' else text)
     (out / 'dataset_description.json').write_text(json.dumps({'Name': MARK}))
     for name in PICTURES:
-        path = picture_path(done.pair.entities, out, name)
+        path = picture_path(done.pair, out, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(EVIL_SVG)
     outcome = Outcome('sub-01', '01', None, 'failed', MARK, MARK, out / 'logs' / 'run' / 'crash-1.txt', Cause.FAILED)

@@ -17,11 +17,11 @@ def test_figures_are_drawn(rigid_pair, here, tmp_path):
     for inputs in (
         {'picture': 'before', 'fixed': fixed, 'moving': fixed, 'fixed_mask': mask},
         {'picture': 'before', 'fixed': fixed, 'moving': str(paths['moving'])},
-        {'picture': 'mask_t1w', 'fixed': fixed, 'fixed_mask': mask},
+        {'picture': 'mask_fixed', 'fixed': fixed, 'fixed_mask': mask},
         {'picture': 'loss', 'result': result},
     ):
         out = Path(Draw(**inputs).run().outputs.out_file)
         assert out.name == f'{inputs["picture"]}.svg'
         assert '<svg' in out.read_text()
     with pytest.raises(ValueError, match='cannot be drawn without fixed_mask'):
-        Draw(picture='mask_t1w', fixed=fixed).run()
+        Draw(picture='mask_fixed', fixed=fixed).run()

@@ -44,9 +44,9 @@ def test_everything_known_is_in_the_facts(rigid_pair, result, here, tmp_path):
             mask_method='given',
             second_mask=str(paths['fixed_mask']),
             second_mask_method='found',
-            t1w_findings=['thick slices'],
-            t2w_findings=[],
-            t1w_skull_stripped=False,
+            fixed_findings=['thick slices'],
+            moving_findings=[],
+            fixed_skull_stripped=False,
             seconds={'masking': {'n4': 1.0}},
         )
         .run()

@@ -21,10 +21,10 @@ def test_publish_puts_every_file_in_its_place(tmp_path, here):
     settings = Settings(bids_dir=bids, output_dir=tmp_path / 'out', work_dir=tmp_path / 'work')
     (pair,) = find_pairs(settings).pairs
     files = {}
-    for name in (*FILES, 'before.svg', 'mask_t1w.svg'):
+    for name in (*FILES, 'before.svg', 'mask_fixed.svg'):
         files[name] = str(tmp_path / name)
         (tmp_path / name).write_text(name)
-    figures = [files.pop('before.svg'), files.pop('mask_t1w.svg')]
+    figures = [files.pop('before.svg'), files.pop('mask_fixed.svg')]
     node = PublishPair(pair=pair, settings=settings, facts={'result': RESULT}, figures=figures, **files)
     assert node._always_run
     out = node.run().outputs.out_file
@@ -33,6 +33,6 @@ def test_publish_puts_every_file_in_its_place(tmp_path, here):
     for name in FILES:
         assert goals[name].read_text() == name
     assert figure_path(pair.entities, settings.output_dir, 'before').read_text() == 'before.svg'
-    assert figure_path(pair.entities, settings.output_dir, 'mask', 'T1w').read_text() == 'mask_t1w.svg'
+    assert figure_path(pair.entities, settings.output_dir, 'mask', 'T1w').read_text() == 'mask_fixed.svg'
     assert read_qc(pair, settings)['result'] == RESULT
     assert is_complete(pair, settings)

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 
+from bidsreg.bids.names import Contrasts
 from bidsreg.qc.dictionary import dictionary_text, read_dictionary
 from tests.qc.good import GOOD
 
 
 def test_the_text_is_the_dictionary():
     assert json.loads(dictionary_text()) == read_dictionary()
+
+
+def test_the_paths_and_words_are_those_of_the_contrasts():
+    known = read_dictionary(Contrasts('T2w', 'T1w'))
+    assert known['masks.t2w_ml']['Description'] == 'Volume of the brain mask of the T2w'
+    assert known['overlap.brain_in_view.affine']['Description'].startswith('Share of the brain of the T2w inside')
+    assert set(known) == set(read_dictionary())
+    known = read_dictionary(Contrasts('T1w', 'FLAIR'))
+    assert known['flair_findings']['Description'].startswith('What was odd about the header of the FLAIR')
+    assert not any('t2w' in f'{path} {item}'.lower() for path, item in known.items())
 
 
 def test_an_entry_has_a_description_and_maybe_a_unit():

@@ -9,6 +9,7 @@ import nibabel as nb
 import numpy as np
 import pytest
 
+from bidsreg.bids.names import T2W_TO_T1W, Contrasts
 from bidsreg.pair import cli as pair_command
 from bidsreg.qc.dictionary import read_dictionary
 from bidsreg.qc.facts import RegistrationFiles, gather_facts
@@ -114,6 +115,23 @@ def test_the_facts_of_a_pair_are_described(tmp_path):
     assert_described(facts)
 
 
+def test_the_keys_of_a_pair_are_its_contrasts(tmp_path):
+    make, *_ = CASES['good']
+    pair, moving, matrix = make(0)
+    registered(pair, moving, matrix, tmp_path)
+    contrasts = Contrasts('T1w', 'FLAIR')
+    notes = {'moving_findings': ['thick slices'], 'fixed_skull_stripped': True}
+    facts = json.loads(json.dumps(gather_facts(files_of(tmp_path), notes, contrasts=contrasts)))
+    assert facts['contrasts'] == {'fixed': 'T1w', 'moving': 'FLAIR'}
+    assert set(facts['masks']) == {'t1w_ml', 'flair_ml'}
+    assert (facts['flair_findings'], facts['t1w_skull_stripped']) == (['thick slices'], True)
+    assert 't2w' not in json.dumps(facts).lower()
+    assert_described(facts, contrasts)
+    usual = gather_facts(files_of(tmp_path))
+    assert 'contrasts' not in usual
+    assert usual['alternatives'] == facts['alternatives']
+
+
 def registered(pair, moving, matrix, tmp_path) -> dict:
     """Gather the facts after bidsreg-pair at a resolution as coarse as the heads."""
     paths = pair.save(tmp_path)
@@ -122,18 +140,21 @@ def registered(pair, moving, matrix, tmp_path) -> dict:
     options = ['--sloppy', '--working-resolution', '6', '--threads', '1', '--device', 'cpu', '-q']
     words = [paths['fixed'], paths['moving'], '--fixed-mask', paths['fixed_mask'], '--affine', tmp_path / 'a.txt']
     assert pair_command.main([*map(str, words), *options, '--out', str(tmp_path / 'out')]) == 0
-    files = RegistrationFiles(
-        result=tmp_path / 'out' / 'result.json',
-        affine=tmp_path / 'a.txt',
-        warped=tmp_path / 'out' / 'warped.nii.gz',
-        **{name: paths[name] for name in ('fixed', 'moving', 'fixed_mask', 'moving_mask')},
+    return json.loads(json.dumps(gather_facts(files_of(tmp_path))))
+
+
+def files_of(folder) -> RegistrationFiles:
+    return RegistrationFiles(
+        result=folder / 'out' / 'result.json',
+        affine=folder / 'a.txt',
+        warped=folder / 'out' / 'warped.nii.gz',
+        **{name: folder / f'{name}.nii.gz' for name in ('fixed', 'moving', 'fixed_mask', 'moving_mask')},
     )
-    return json.loads(json.dumps(gather_facts(files)))
 
 
-def assert_described(facts) -> None:
+def assert_described(facts, contrasts=T2W_TO_T1W) -> None:
     """Every value of the QC file is in its dictionary, itself or a mapping that it lies in."""
-    dictionary = read_dictionary()
+    dictionary = read_dictionary(contrasts)
 
     def walk(value, path):
         if path in dictionary:

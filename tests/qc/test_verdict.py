@@ -69,6 +69,17 @@ def test_each_check_turns_alone_and_says_why(path, check, fail, words):
         assert sum(item.status != 'PASS' for item in verdict.checks.values()) == 1
 
 
+def test_sentences_and_titles_speak_of_the_contrasts_of_the_pair():
+    bad = {'overlap': {'brain_in_view': {'affine': 0.9}}}
+    for contrasts, fixed, moving in (({}, 'T1w', 'T2w'), ({'fixed': 'T2w', 'moving': 'FLAIR'}, 'T2w', 'FLAIR')):
+        facts = {**bad, 'contrasts': contrasts} if contrasts else bad
+        [found] = judge(facts).checks.values()
+        assert found.title == f"{fixed}'s brain in the view of the {moving}"
+        assert f'field of view of the {moving}' in found.sentence
+    facts = {**GOOD, 'contrasts': {'fixed': 'T1w', 'moving': 'FLAIR'}}
+    assert not any('T2w' in check.title for check in judge(facts).checks.values())
+
+
 def test_the_sentence_of_a_margin_knows_its_sign():
     for value, words in ((0.05, 'agree almost as well with'), (-0.05, 'agree better with')):
         assert words in judge(changed('alternatives.mirror_margin', value)).reasons[0]

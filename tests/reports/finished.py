@@ -47,11 +47,11 @@ def make_finished(folder: Path) -> Finished:
     outputs['qc'].parent.mkdir(parents=True)
     aligned = data.head((44, 52, 44), 3, 'T2w').scan  # where a perfect registration brings it
     for key, image in {
-        't1w_preproc': heads.fixed,
-        't1w_mask': heads.fixed_mask,
-        't2w_mask': heads.moving_mask,
-        't2w_in_t1w': aligned,
-        't1w_in_t2w': heads.moving,
+        'fixed_preproc': heads.fixed,
+        'fixed_mask': heads.fixed_mask,
+        'moving_mask': heads.moving_mask,
+        'moving_in_fixed': aligned,
+        'fixed_in_moving': heads.moving,
         'jacobian': nib.Nifti1Image(np.ones(heads.fixed.shape, np.float32), heads.fixed.affine),
     }.items():
         nib.save(image, outputs[key])

@@ -2,16 +2,20 @@
 
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from bidsreg.bids.names import Contrasts
 from bidsreg.interfaces.draw import FILES
 from bidsreg.reports.pictures import PICTURES, Scene, drawable, picture_path
+
+MOVING = ('T2w', 'FLAIR')
 
 
 def test_needs_are_files_of_a_scene():
     names = {field.name for field in fields(Scene)}
-    assert names == set(FILES)
+    assert names == {*FILES, 'contrasts'}
     for picture in PICTURES.values():
         assert set(picture.needs) | set(picture.uses) <= names
         assert picture.needs
@@ -28,6 +32,10 @@ def test_what_can_be_drawn_depends_on_the_files():
 
 
 def test_no_two_pictures_have_one_path():
-    paths = {picture_path({'subject': '01', 'run': '2'}, Path('/o'), name) for name in PICTURES}
-    assert len(paths) == len(PICTURES)
+    pairs = [SimpleNamespace(entities={'subject': '01', 'run': '2'}, contrasts=Contrasts(moving=m)) for m in MOVING]
+    paths = {picture_path(pair, Path('/o'), name) for name in PICTURES for pair in pairs}
+    assert len(paths) == len(PICTURES) * len(pairs)
+    assert Path('/o/sub-01/figures/sub-01_run-2_desc-mask_T1w.svg') in paths
+    assert Path('/o/sub-01/figures/sub-01_run-2_from-FLAIR_to-T1w_desc-mask_T1w.svg') in paths
+    assert Path('/o/sub-01/figures/sub-01_run-2_from-FLAIR_to-T1w_desc-grid_FLAIR.svg') in paths
     assert Path('/o/sub-01/figures/sub-01_run-2_desc-grid_T2w.svg') in paths

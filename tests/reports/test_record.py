@@ -8,14 +8,14 @@ from bidsreg.bids.names import partial_path
 from bidsreg.bids.pairs import Plan
 from bidsreg.outcome import Outcome
 from bidsreg.qc.verdict import read_thresholds
-from bidsreg.reports.record import PairRecord, collect, judge_qc, natural, parse_name, read_partial, recall
+from bidsreg.reports.record import PairRecord, collect, judge_qc, natural, read_partial, recall
 from bidsreg.settings import Settings
 
 
 def test_a_name_is_taken_apart():
-    assert parse_name('sub-01_ses-a_run-2') == {'subject': '01', 'session': 'a', 'run': '2'}
     assert PairRecord('sub-01_ses-a_run-2', {}).title == 'ses-a run-2'
     assert PairRecord('sub-01', {}).title == 'Registration'
+    assert PairRecord('sub-01_run-2_from-FLAIR_to-T1w', {}).title == 'run-2 FLAIR to T1w'
 
 
 def test_two_comes_before_ten():

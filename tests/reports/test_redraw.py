@@ -26,7 +26,7 @@ def coarse(monkeypatch):
 
 
 def pictures_of(finished):
-    return {name: picture_path(finished.pair.entities, finished.settings.output_dir, name) for name in PICTURES}
+    return {name: picture_path(finished.pair, finished.settings.output_dir, name) for name in PICTURES}
 
 
 def page_of(finished, **options):
@@ -44,9 +44,9 @@ def test_every_picture_comes_back_from_the_derivatives(finished, tmp_path):
     outputs = finished.outputs
     matrix = read_affine(outputs['affine_xfm'])
     same = drawings.flicker(
-        outputs['t1w_preproc'],
-        finished.pair.t2w,
-        outputs['t1w_mask'],
+        outputs['fixed_preproc'],
+        finished.pair.moving,
+        outputs['fixed_mask'],
         tmp_path / 'same.svg',
         'After the affine alignment',
         matrix,
@@ -62,15 +62,15 @@ def test_every_picture_comes_back_from_the_derivatives(finished, tmp_path):
 
 
 def test_without_the_t2w_the_page_says_what_it_lacks(finished):
-    finished.pair.t2w.unlink()
+    finished.pair.moving.unlink()
     page = page_of(finished, reports_only=True)
     there = {name for name, path in pictures_of(finished).items() if path.is_file()}
-    assert there == set(PICTURES) - {'mask_t2w', 'before', 'affine'}
+    assert there == set(PICTURES) - {'mask_moving', 'before', 'affine'}
     assert page.count('it was lost, and cannot be drawn again without: moving') == 3
 
 
 def test_the_t2w_as_it_was_used_is_as_good(finished):
-    shutil.move(finished.pair.t2w, finished.outputs['t2w_preproc'])
+    shutil.move(finished.pair.moving, finished.outputs['moving_preproc'])
     page_of(finished, reports_only=True)
     assert all(path.is_file() for path in pictures_of(finished).values())
 
@@ -100,7 +100,7 @@ def test_a_failed_pair_shows_its_scans_as_they_came(finished, tmp_path):
     (pair,) = finished.plan.pairs
     failed = Outcome(pair.name, pair.subject, None, 'failed', 'check', 'too small')
     (page,) = write_reports(finished.settings, finished.plan, [failed])
-    same = drawings.flicker(pair.t1w, pair.t2w, None, tmp_path / 'same.svg', 'As the scanner placed them')
+    same = drawings.flicker(pair.fixed, pair.moving, None, tmp_path / 'same.svg', 'As the scanner placed them')
     assert pictures_of(finished)['before'].read_bytes() == same.read_bytes()
     assert [name for name, path in pictures_of(finished).items() if path.is_file()] == ['before']
     assert 'desc-before' in page.read_text()
@@ -109,7 +109,7 @@ def test_a_failed_pair_shows_its_scans_as_they_came(finished, tmp_path):
 def test_a_failed_pair_with_a_broken_scan_says_that_it_cannot_be_drawn(finished):
     finished.outputs['qc'].unlink()
     (pair,) = finished.plan.pairs
-    pair.t2w.write_bytes(b'')
+    pair.moving.write_bytes(b'')
     failed = Outcome(pair.name, pair.subject, None, 'failed', 'check', 'zero bytes')
     (page,) = write_reports(finished.settings, finished.plan, [failed])
     assert 'This picture is not here: it could not be drawn' in page.read_text()

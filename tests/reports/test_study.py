@@ -112,6 +112,29 @@ def test_a_failure_that_was_mended_is_a_pair_like_others(study):
     assert table(out)['sub-21']['status'] == 'done'
 
 
+def test_pairs_of_other_contrasts_are_rows_with_numbers_of_their_own(study):
+    out, _ = study
+    facts = json.loads(qc_file(out, 'sub-02').read_text().replace('t2w', 'flair'))
+    name = 'sub-02_from-FLAIR_to-T1w'
+    facts |= {'pair': name, 'contrasts': {'fixed': 'T1w', 'moving': 'FLAIR'}}
+    (out / f'sub-02/anat/{name}_desc-registration_qc.json').write_text(json.dumps(facts))
+    with (out / 'logs' / 'pairs.tsv').open() as stream:
+        head, *lines = stream.read().splitlines()
+    head = head.replace('\tt2w\t', '\tt2w\tflair\t')
+    lines = ['\t'.join([*line.split('\t')[:4], '', *line.split('\t')[4:]]) for line in lines]
+    lines.append('03\t\tsub-03_T1w.nii.gz\t\tsub-03_FLAIR.nii.gz\tregister\tbecause')
+    (out / 'logs' / 'pairs.tsv').write_text('\n'.join([head, *lines]) + '\n')
+    assert group(out) == 0
+    rows = table(out)
+    assert float(rows[name]['masks_flair_ml']) == facts['masks']['flair_ml']
+    assert (rows[name]['masks_t2w_ml'], rows['sub-02']['masks_flair_ml']) == ('n/a', 'n/a')
+    assert rows[name]['overlap_mask_dice_affine'] == rows['sub-02']['overlap_mask_dice_affine']
+    assert rows['sub-03_from-FLAIR_to-T1w']['status'] == 'not done'
+    words = json.loads((out / 'group_registration.json').read_text())
+    assert words['masks_flair_ml']['Description'] == 'Volume of the brain mask of the FLAIR'
+    assert 'field of view of the moving scan' in words['overlap_brain_in_view_affine']['Description']
+
+
 def test_what_a_filter_left_out_is_not_missing(study):
     out, _ = study
     with (out / 'logs' / 'pairs.tsv').open('a') as stream:

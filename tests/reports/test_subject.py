@@ -44,7 +44,7 @@ def make_derivatives(settings, pair, picture):
     }
     outputs['qc'].write_text(json.dumps(marker))
     for name in PICTURES:
-        path = picture_path(pair.entities, settings.output_dir, name)
+        path = picture_path(pair, settings.output_dir, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(picture)
 
@@ -273,14 +273,14 @@ def test_broken_qc_and_missing_figures_still_make_a_page(run):
     pair_outputs(pair, settings.output_dir)['qc'].write_text('{"pair": ')
     for path in (settings.output_dir / 'sub-01' / 'figures').glob('*before*'):
         path.unlink()
-    pair.t1w.write_bytes(b'')
+    pair.fixed.write_bytes(b'')
     page = Page(write_reports(settings, plan, outcomes)[0])
     assert pair.name in page.ids
 
 
 def test_loss_curve_is_drawn_when_it_is_missing(run):
     settings, plan, outcomes = run
-    path = picture_path(plan.pairs[0].entities, settings.output_dir, 'loss')
+    path = picture_path(plan.pairs[0], settings.output_dir, 'loss')
     path.unlink()
     write_reports(settings, plan, outcomes)
     assert path.is_file()

@@ -13,4 +13,4 @@ def test_a_broken_header_is_left_to_its_node(bids, tmp_path):
     settings = Settings(bids_dir=bids, output_dir=tmp_path / 'out', work_dir=tmp_path / 'work')
     (one, _) = find_pairs(settings).pairs
     (tmp_path / 'broken.nii.gz').write_bytes(b'')
-    assert expanded(init_pair_wf(pair=dataclasses.replace(one, t1w=tmp_path / 'broken.nii.gz'), settings=settings))
+    assert expanded(init_pair_wf(pair=dataclasses.replace(one, fixed=tmp_path / 'broken.nii.gz'), settings=settings))
