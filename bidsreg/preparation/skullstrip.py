@@ -13,15 +13,17 @@ from bidsreg.bids.images import load_image
 from bidsreg.environment import for_threads
 from bidsreg.errors import InputError
 from bidsreg.outcome import MEMORY_ADVICE, killed_error
+from bidsreg.preparation.ants import new_image
 from bidsreg.preparation.deepbet import NO_BRAIN
+from bidsreg.preparation.greys import GREYS
 from bidsreg.preparation.masks import fit_mask
 from bidsreg.stripped import nonzero_mask, stripped_already
 
 
 def brain_mask(
-    path: str, *, mode: str = 'auto', user_mask: str | None = None, threads: int = 1
+    path: str, *, contrast: str = 'T1w', mode: str = 'auto', user_mask: str | None = None, threads: int = 1
 ) -> tuple[np.ndarray, str]:
-    """Find the brain in a T1w image.
+    """Find the brain in a scan of a head.
 
     Works in the current folder, where deepbet leaves its file.
 
@@ -29,6 +31,9 @@ def brain_mask(
     ----------
     path
         The image, conformed.
+    contrast
+        Its suffix: deepbet, made for T1w images, is shown the greys that :data:`bidsreg.preparation.greys.GREYS` makes
+        of it, or, of other contrasts, the image as it is. experiments/t2w_masks.py measures how good its masks are.
     mode
         ``skip`` takes the non-zero voxels; ``force`` runs deepbet (Fisch et al. 2024) in a process of its own; ``auto``
         does the one or the other by the rule of :func:`bidsreg.stripped.stripped_already`.
@@ -60,18 +65,21 @@ def brain_mask(
             mask = nonzero_mask(data)
             method = f'voxels that are not zero, {"as asked for" if mode == "skip" else why}'
         else:
-            mask = run_deepbet(path, threads=threads)
-            method = f'deepbet, {"as asked for" if mode == "force" else why}'
+            mask = run_deepbet(path, contrast=contrast, threads=threads)
+            shown = ' on greys like those of a T1w' if contrast in GREYS else ''
+            method = f'deepbet{shown}, {"as asked for" if mode == "force" else why}'
     if not mask.any():
         raise InputError(
             f'No brain was found in {path} ({method}). '
-            'Is it a T1w image of a head? If so, give a brain mask of your own.'
+            f'Is it a {contrast} image of a head? If so, give a brain mask of your own.'
         )
     return mask, method
 
 
-def run_deepbet(path: str, *, threads: int = 1) -> np.ndarray:
+def run_deepbet(path: str, *, contrast: str = 'T1w', threads: int = 1) -> np.ndarray:
     """Run deepbet on an image in a process of its own, so that torch stays out of this one; bool, of its shape.
+
+    Works in the current folder, where the files of the network lie.
 
     Raises
     ------
@@ -82,8 +90,16 @@ def run_deepbet(path: str, *, threads: int = 1) -> np.ndarray:
     RuntimeError
         If it fails.
     """
-    out_file = os.path.abspath('deepbet.nii.gz')
-    command = [sys.executable, '-m', 'bidsreg.preparation.deepbet', path, out_file, '--threads', str(threads)]
+    no_brain = f'Is it a {contrast} image of a head? If so, give a brain mask of your own.'
+    shown, out_file = path, os.path.abspath('deepbet.nii.gz')
+    if contrast in GREYS:
+        image, shown = load_image(path), os.path.abspath('greys.nii')
+        try:
+            greys = GREYS[contrast](image.get_fdata(dtype=np.float32), image.affine)
+        except ValueError as error:
+            raise InputError(f'deepbet cannot look for a brain in {path}: {error}. {no_brain}') from error
+        new_image(greys, image).to_filename(shown)
+    command = [sys.executable, '-m', 'bidsreg.preparation.deepbet', shown, out_file, '--threads', str(threads)]
     done = subprocess.run(
         command,
         env=for_threads(threads),
@@ -97,10 +113,7 @@ def run_deepbet(path: str, *, threads: int = 1) -> np.ndarray:
         raise killed_error('Brain extraction', -done.returncode, advice)
     last = (done.stderr.strip().splitlines() or ['no message'])[-1]
     if done.returncode == NO_BRAIN:
-        raise InputError(
-            f'deepbet found no brain in {path} ({last}). '
-            'Is it a T1w image of a head? If so, give a brain mask of your own.'
-        )
+        raise InputError(f'deepbet found no brain in {path} ({last}). {no_brain}')
     if done.returncode:
         raise RuntimeError(f'Brain extraction failed (return code {done.returncode}).\n{done.stderr}\n{last}')
     return np.asanyarray(load_image(out_file).dataobj) > 0
