@@ -410,7 +410,7 @@ class BenchmarkRun:
             'Processes at once': {str(self.settings.nprocs // self.settings.omp_nthreads or 1)},
             'Bias correction': {self.settings.bias_correction},
             'Prealignment': {self.settings.prealign},
-            'Labels': {f'{len(self.labels)} {self.settings.label_caption()}'},
+            'Labels': {f'{len(self.labels)} {self.settings.label_caption()}' for case in self.cases if case.has_labels},
             'Versions': versions | {f'Python {platform.python_version()}'},
         }
         if self.settings.sloppy:

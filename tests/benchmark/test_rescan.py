@@ -155,5 +155,6 @@ def test_one_command_on_two_sessions(sessions, pretender, tmp_path, capsys):
     text = (out / 'table.md').read_text()
     assert 'two sessions' in text
     assert 'Maps apart (mm)' in text
+    assert 'Labels:' not in text  # none are looked at
     assert (out / 'figures' / 'rescan.png').is_file()
     assert (out / 'figures' / 'example.png').is_file()
