@@ -20,6 +20,8 @@ ROUND_OFF = 1e-9
 """mm: displacements below it are the rounding of coordinates."""
 BORDER = 1e-3
 """mm that a field may have left at the border of its grid."""
+SAME_AFFINE_MM = 0.01
+"""Two files of one affine in single precision agree at least so well over a head."""
 TIE = 1e-6
 """Weights of labels closer than this are equal: rounding must not choose between labels."""
 
@@ -259,12 +261,17 @@ class Deformation:
         Raises
         ------
         ValueError
-            If they are not a forward and an inverse composite on the same grid.
+            If one of them is damaged, or they are not a forward and an inverse composite with one affine on one grid.
         """
         affine, u, grid, first = itk.read_composite(forward)
-        _, back, other, back_first = itk.read_composite(inverse)
+        affine_back, back, other, back_first = itk.read_composite(inverse)
         if first or not back_first or not grid.same_as(other):
             raise ValueError(f'{forward} and {inverse} are not the forward and inverse transform of one registration')
+        # affines have no checksum, but both files have one
+        corners = grid.corners()
+        off = float(np.abs(apply_affine(affine_back @ affine, corners) - corners).max())
+        if off > SAME_AFFINE_MM:
+            raise ValueError(f'{forward} and {inverse}: their affines differ by {off:.3g} mm: one of them is damaged')
         return cls(affine, u, back, grid)
 
 

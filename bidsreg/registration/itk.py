@@ -15,6 +15,8 @@ from bidsreg.registration.numerics.pool import in_order
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 """RAS to LPS and back."""
 _LPS = np.array([-1, -1, 1], np.float32)
+LONGEST_MM = 1000.0
+"""A displacement that is longer is none of a head."""
 CHUNK = 1 << 18
 """Values of a field that are packed together, about: whole planes."""
 
@@ -179,6 +181,23 @@ def _write_field(group: h5py.Group, name: str, displacement: np.ndarray, threads
         data.id.write_direct_chunk((start * plane,), packed)
 
 
+def _checked_affine(matrix: np.ndarray) -> np.ndarray:
+    """Return a matrix that is finite and can be inverted, or raise a ValueError."""
+    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-6:
+        raise ValueError('its affine is not finite, or cannot be inverted')
+    return matrix
+
+
+def _check_field(values: np.ndarray, grid: Grid) -> None:
+    """Raise a ValueError if the values are no displacements on a grid."""
+    if values.size != 3 * np.prod(grid.shape):
+        raise ValueError(f'it has {values.size} values for a field of {" x ".join(map(str, grid.shape))} vectors')
+    if not np.isfinite(values).all():
+        raise ValueError('its field has values that are not finite')
+    if (largest := float(np.abs(values).max(initial=0))) > LONGEST_MM:
+        raise ValueError(f'its field has displacements of {largest:.3g} mm, more than heads are large')
+
+
 def read_composite(path: str | Path) -> tuple[np.ndarray, np.ndarray, Grid, bool]:
     """Read what `write_composite` wrote.
 
@@ -190,7 +209,8 @@ def read_composite(path: str | Path) -> tuple[np.ndarray, np.ndarray, Grid, bool
     Raises
     ------
     ValueError
-        If the file is not a composite of one affine and one displacement field.
+        If the file is not a composite of one affine and one displacement field, or damaged: its packed field fails its
+        checksum, has another size than its grid, or holds what is no displacement in mm.
     """
     affine, displacement, grid, order = None, None, None, []
     try:
@@ -201,18 +221,18 @@ def read_composite(path: str | Path) -> tuple[np.ndarray, np.ndarray, Grid, bool
                 fixed, moving = (group[key][f'Transform{k}'][()] for k in ('FixedParameters', 'Parameters'))
                 order.append(kind.split('Transform')[0])
                 if kind.startswith('Affine'):
-                    affine = _centred(moving.astype(float), fixed)
+                    affine = _checked_affine(_centred(moving.astype(float), fixed))
                 elif kind.startswith('DisplacementField'):
                     shape = tuple(fixed[:3].astype(int))
                     lps = np.eye(4)
                     lps[:3, :3] = fixed[9:].reshape(3, 3) * fixed[6:9]
                     lps[:3, 3] = fixed[3:6]
                     grid = Grid(shape, FLIP @ lps)
-                    displacement = moving.reshape(*shape[::-1], 3).transpose(2, 1, 0, 3) * np.array(
-                        [-1, -1, 1], np.float32
-                    )
-    except (OSError, KeyError) as error:
-        raise ValueError(f'{path}: not an ITK composite transform ({error})') from error
+                    _check_field(moving, grid)
+                    displacement = moving.reshape(*shape[::-1], 3).transpose(2, 1, 0, 3) * _LPS
+    # a bit that has flipped in HDF5's own structures may raise any of them
+    except (OSError, KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise ValueError(f'{path}: damaged, or not an ITK composite transform ({error})') from error
     if affine is None or displacement is None or grid is None or len(order) != 2:
         raise ValueError(f'{path}: a composite of one affine and one displacement field is needed, found {order}')
     return affine, displacement, grid, order[-1] == 'Affine'

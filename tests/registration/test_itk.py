@@ -1,5 +1,6 @@
 """Our transforms as other people's readers see them: ANTsPy, nitransforms, SimpleITK."""
 
+import h5py
 import nibabel as nib
 import numpy as np
 import pytest
@@ -115,6 +116,52 @@ def test_reading_back_what_was_written(tmp_path):
     assert back.grid.same_as(deformation.grid, 1e-3)
     with pytest.raises(ValueError, match='forward and inverse transform'):
         Deformation.load(inverse, forward)
+
+
+def test_no_flipped_bit_of_a_transform_is_read_as_another_one(tmp_path):
+    known, _, forward, inverse = written('oblique', tmp_path)
+    whole, rng = forward.read_bytes(), np.random.default_rng(0)
+    told = unharmed = 0
+    # anywhere, and in the first kilobytes, where HDF5 keeps its structures
+    for at in [*rng.integers(len(whole), size=40), *rng.integers(6000, size=40)]:
+        broken = bytearray(whole)
+        broken[at] ^= 1 << rng.integers(8)
+        forward.write_bytes(broken)
+        try:
+            found = Deformation.load(forward, inverse)
+        except ValueError as error:
+            told += str(forward) in str(error)
+        else:
+            unharmed += 1
+            np.testing.assert_array_equal(found.forward, known.forward)
+            np.testing.assert_allclose(found.affine, known.affine, atol=1e-3)
+    assert told + unharmed == 80
+    assert told > 20
+
+
+def changed(path, name, value):
+    """Change the first value of a dataset."""
+    with h5py.File(path, 'r+') as file:
+        values = file['TransformGroup'][name]
+        values[0] = value
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'words'),
+    [
+        ('2/TransformParameters', np.nan, 'not finite'),
+        ('2/TransformParameters', 1e6, 'displacements of 1e'),
+        ('2/TransformFixedParameters', 17, 'values for a field of 17 x'),
+        ('1/TransformParameters', np.inf, 'affine is not finite'),
+        ('1/TransformParameters', 1.01, 'their affines differ by'),
+    ],
+)
+def test_what_is_no_transform_of_a_head_is_refused(tmp_path, name, value, words):
+    _, _, forward, inverse = written('oblique', tmp_path)
+    changed(forward, name, value)
+    with pytest.raises(ValueError, match=words) as caught:
+        Deformation.load(forward, inverse)
+    assert str(forward) in str(caught.value)
 
 
 def test_affine_files(tmp_path):
