@@ -40,6 +40,10 @@ SENTENCES: dict[str, Callable[[Values], str]] = {
         f'and on with {v["step_scale"]:g} of the step size'
     ),
     'LooseningRejected': lambda v: f'weights x {v["factor"]:g}: discarded, held-out evidence did not improve',
+    'NothingFound': lambda v: (
+        'no deformation was found: the optimisation ended where it began '
+        f'(largest displacement {v["largest_mm"]:.2g} mm)'
+    ),
     'Repaired': lambda v: f'the deformation folded at {v["voxels"]} voxels; the velocity was smoothed about them',
     'Refined': lambda v: (
         f'fields with voxels of {v["voxel_mm"]:.3g} mm are consistent to {_off(v)} only: written with half of that'

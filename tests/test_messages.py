@@ -4,7 +4,7 @@ import pytest
 
 from bidsreg.messages import EVIDENCE, SENTENCES, describe, explain_decision
 from bidsreg.programs.events import InverseMissing
-from bidsreg.registration.events import LevelEnded, SolvedAgain
+from bidsreg.registration.events import LevelEnded, NothingFound, SolvedAgain
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,10 @@ def test_a_stiffer_attempt_says_how_much():
 def test_a_field_without_an_inverse_says_how_far_off_it_is():
     text = describe(InverseMissing('pretended', 7, 12.345).as_dict())
     assert text.endswith('the field has none: the best approximation is up to 12.3 mm off, at 7 voxels')
+
+
+def test_a_deformation_of_nothing_is_told():
+    assert describe(NothingFound(0.0).as_dict()).startswith('no deformation was found')
 
 
 def test_an_unknown_event_is_an_error():

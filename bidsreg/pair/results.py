@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from bidsreg.registration.evidence import Evidence
 
 
-def decide(keep: str, evidence_of: Mapping[str, Evidence | None]) -> dict[str, str]:
-    """Say what is ``kept``, the ``reason``, and what would be ``better`` by the evidence.
+def decide(keep: str, evidence_of: Mapping[str, Evidence | None], found_mm: float) -> dict[str, Any]:
+    """Say what is ``kept``, the ``reason``, what would be ``better`` by the evidence, and ``found_mm``.
+
+    A deformation that moves nothing is not kept, whatever is asked for: the affine is all that was found.
 
     Parameters
     ----------
@@ -30,16 +32,23 @@ def decide(keep: str, evidence_of: Mapping[str, Evidence | None]) -> dict[str, s
         ``better``: let the evidence decide; ``diffeo``: keep the deformation in any case.
     evidence_of : mapping
         How alike the pair looks after the ``affine`` and after the ``diffeo``.
+    found_mm : float
+        Largest displacement in the brain of the deformation that was found, mm.
     """
     from bidsreg.registration import evidence
 
+    if found_mm < evidence.UNMOVED_MM:
+        reason = f'no deformation was found: the largest displacement in the brain is {found_mm:.2g} mm'
+        return {'kept': 'affine', 'reason': reason, 'better': 'affine', 'found_mm': found_mm}
     # only the evidence before the affine may be absent
     affine, diffeo = cast('Evidence', evidence_of['affine']), cast('Evidence', evidence_of['diffeo'])
     decision = evidence.decide(affine, diffeo)
     reason = explain_decision(decision.kept, decision.worse, dataclasses.asdict(affine), dataclasses.asdict(diffeo))
     if keep == 'diffeo':
-        return {'kept': keep, 'reason': f'--keep diffeo was asked for; {reason}', 'better': decision.kept}
-    return {'kept': decision.kept, 'reason': reason, 'better': decision.kept}
+        kept, reason = keep, f'--keep diffeo was asked for; {reason}'
+    else:
+        kept = decision.kept
+    return {'kept': kept, 'reason': reason, 'better': decision.kept, 'found_mm': found_mm}
 
 
 def affine_alone(deformation: Deformation) -> Deformation:
@@ -54,7 +63,7 @@ def numbers(
     result: Result | ProgramResult,
     deformation: Deformation,
     determinant: Image,
-    decision: Mapping[str, str],
+    decision: Mapping[str, Any],
     threads: int = 1,
 ) -> dict[str, Any]:
     """Return what result.json says about a result and the deformation that is kept of it.
@@ -135,7 +144,9 @@ def write_results(
     OSError
         If it cannot be written.
     """
-    decision = decide(request.keep, result.evidence)
+    from bidsreg.registration.evidence import largest_displacement
+
+    decision = decide(request.keep, result.evidence, largest_displacement(result.deformation, result.mask))
     deformation = result.deformation if decision['kept'] == 'diffeo' else affine_alone(result.deformation)
     with atomic_folder(request.out, lambda out: check_replaceable(out, request.overwrite)) as folder:
         answer = {**facts, **_write_files(folder, deformation, fixed, moving, result, decision)}
@@ -162,7 +173,7 @@ def _write_files(
     fixed: Image,
     moving: Image,
     result: Result | ProgramResult,
-    decision: Mapping[str, str],
+    decision: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write images and transforms and return the `numbers`, all at a time: sampling and packing take seconds."""
     import torch

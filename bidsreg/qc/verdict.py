@@ -286,6 +286,12 @@ CHECKS: dict[str, Check] = {
         'The scans agree less after the affine than where the headers placed them: their mutual information changed by '
         '{value}.',
     ),
+    'deformation_found': Check(
+        'Largest displacement that was found',
+        ' mm',
+        At('result.decision.found_mm'),
+        'No deformation was found: the largest displacement in the brain is {value}, and what is left is the affine.',
+    ),
     'folds': Check(
         'Folded voxels',
         ' %',

@@ -164,6 +164,20 @@ class LooseningRejected(Event):
 
 
 @dataclass(frozen=True)
+class NothingFound(Event):
+    """The optimisation ended where it began: the deformation moves no voxel of the brain.
+
+    Attributes
+    ----------
+    largest_mm : float
+        The largest displacement in the brain.
+    """
+
+    warning = True
+    largest_mm: float
+
+
+@dataclass(frozen=True)
 class Repaired(Event):
     """The written field folded; the velocity was smoothed about those voxels, and the field is a flow without folds.
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.image import Image
 from bidsreg.registration.numerics import information, separable
 from bidsreg.registration.numerics.boxes import Box, boxes
@@ -37,6 +38,8 @@ RIM = HELD_OUT_OFFSET + 4
 """Voxels around the mask that the measures reach into."""
 MARGIN = HELD_OUT_OFFSET + 1
 """Voxels around a voxel that its MIND depends on once the image is blurred."""
+UNMOVED_MM = 1e-3
+"""A field in which no voxel of the brain moves by more is none: well above rounding, well below any use."""
 TOLERANCE = 0.002
 """Relative change below which two alignments count as equally good: interpolation alone moves evidence by as much."""
 
@@ -354,6 +357,11 @@ def _in_zeros(image: Volume) -> Volume:
     """Put a voxel of zeros around it, so that zero is what goes on beyond its field of view."""
     around = image.grid.cropped(np.full(3, -1), np.array(image.grid.shape) + 1)
     return Volume(F.pad(image.data, (1,) * 6), around)
+
+
+def largest_displacement(deformation: Deformation, mask: Image) -> float:
+    """Return the length in mm of the largest displacement of a deformation inside a mask on its grid."""
+    return float(np.linalg.norm(deformation.forward[mask.data > 0], axis=-1).max(initial=0))
 
 
 def decide(affine: Evidence, diffeo: Evidence) -> Decision:

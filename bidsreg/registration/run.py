@@ -12,7 +12,7 @@ import torch
 from bidsreg.registration import evidence
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.errors import FoldedError, RegistrationError
-from bidsreg.registration.events import BoxByBox, Event, Listener, SolvedAgain, ignore
+from bidsreg.registration.events import BoxByBox, Event, Listener, NothingFound, SolvedAgain, ignore
 from bidsreg.registration.evidence import Evidence
 from bidsreg.registration.finish import FieldWriter, finish
 from bidsreg.registration.image import Image
@@ -230,8 +230,12 @@ def _solve(
         found = judge.under(forward)
     solved = time.perf_counter()
     fields = finish(writer, forward, folds, repaired, optimisation.record)
+    deformation = Deformation(problem.affine, fields.forward, fields.inverse, fields.mask.grid)
+    largest = evidence.largest_displacement(deformation, fields.mask)
+    if largest < evidence.UNMOVED_MM:
+        optimisation.record(NothingFound(largest))
     return Result(
-        deformation=Deformation(problem.affine, fields.forward, fields.inverse, fields.mask.grid),
+        deformation=deformation,
         preset=chosen,
         history=optimisation.history,
         events=tuple(optimisation.events),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bidsreg.pair import cli, results
+from bidsreg.qc.verdict import judge
 from bidsreg.registration import Deformation
 from bidsreg.registration.evidence import Evidence
 from tests.fake_program import Pretended
@@ -79,6 +80,20 @@ def test_the_affine_is_kept_where_it_is_better_unless_asked_otherwise(run, heads
     assert np.abs(found.forward).max() > 5
 
 
+@pytest.mark.parametrize('words', [(), ('--keep', 'diffeo')])
+def test_a_field_of_zeros_is_no_deformation_whatever_was_asked_for(run, heads, words):
+    code, told, said = run('-q', *words, program=Pretended(np.zeros_like(heads.displacement())))
+    assert code == 0
+    assert told['decision'] == {
+        'kept': 'affine',
+        'better': 'affine',
+        'found_mm': 0,
+        'reason': 'no deformation was found: the largest displacement in the brain is 0 mm',
+    }
+    assert 'affine kept' in said
+    assert judge({'result': told}).checks['deformation_found'].status == 'CHECK'
+
+
 @pytest.mark.slow
 def test_keep_holds_for_our_own_methods(heads, tmp_path):
     """A preset made to do harm: little regularity, and intensities compared that are not the same."""
@@ -126,6 +141,6 @@ def test_memory_of_a_gpu_is_told_only_where_one_is_used():
 def test_a_decision_says_what_the_evidence_says_whatever_was_asked_for(keep, kept):
     good = Evidence(mind_heldout=0.03, mi=0.5, nmi=1.1, edge_correlation=0.6)
     bad = Evidence(mind_heldout=0.06, mi=0.4, nmi=1.0, edge_correlation=0.5)
-    decision = results.decide(keep, {'before': None, 'affine': good, 'diffeo': bad})
-    assert (decision['kept'], decision['better']) == (kept, 'affine')
+    decision = results.decide(keep, {'before': None, 'affine': good, 'diffeo': bad}, 2.5)
+    assert (decision['kept'], decision['better'], decision['found_mm']) == (kept, 'affine', 2.5)
     assert decision['reason'].startswith('--keep diffeo was asked for; ') == (keep == 'diffeo')

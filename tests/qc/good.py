@@ -27,6 +27,7 @@ GOOD = {
         'shears': [0.0, 0.002, 0.0],
     },
     'result': {
+        'decision': {'found_mm': 4.0},
         'evidence': {'before': {'mi': 0.2}, 'affine': {'mi': 0.4}},
         'jacobian': {'sdlogj': 0.05, 'folds_percent': 0.0},
         'displacement_mm': {'p95': 2.0},

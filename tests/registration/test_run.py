@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bidsreg.registration import Deformation, FoldedError, Grid, Image, finish, metrics, register
-from bidsreg.registration.events import SolvedAgain, StartFitted
+from bidsreg.registration.events import NothingFound, SolvedAgain, StartFitted
 from bidsreg.registration.numerics import boxes, threads
 from bidsreg.registration.numerics.inversion import InversionError, invert_displacement
 from bidsreg.registration.similarity import dataterm
@@ -267,3 +267,11 @@ def test_a_velocity_that_varies_in_time_and_an_adjoint_gradient(pair):
     result = solved(pair, varying)
     assert result.history[-1]['loss'] < 0.9 * result.history[0]['loss']
     assert result.folds == 0
+
+
+def test_an_optimisation_that_ends_where_it_began_says_that_it_found_nothing(pair, plain):
+    wild = dataclasses.replace(QUICK, levels=((8.0, 10),), learning_rate=1e3)
+    result = solved(pair, wild)
+    assert result.events[-1] == NothingFound(0.0)
+    assert not result.deformation.forward.any()
+    assert not any(isinstance(event, NothingFound) for event in plain.events)
