@@ -175,9 +175,14 @@ def _shear(facts: Facts) -> float | None:
     return max(map(abs, shears)) if shears else None
 
 
-def _affine_gain(facts: Facts) -> float | None:
-    """Return the change of the mutual information by the affine, percent."""
-    before, after = At('result.evidence.before.mi')(facts), At('result.evidence.affine.mi')(facts)
+def _gain(facts: Facts) -> float | None:
+    """Return the change of the mutual information from the headers to what is kept, percent.
+
+    Of the affine alone where that is kept: a deformation makes up for an affine that is off by less than a voxel, which
+    loses as much where the headers are right.
+    """
+    kept = At('result.decision.kept')(facts)
+    before, after = At('result.evidence.before.mi')(facts), At(f'result.evidence.{kept}.mi')(facts)
     return None if before is None or after is None or before <= 0 else 100 * (after / before - 1)
 
 
@@ -279,12 +284,12 @@ CHECKS: dict[str, Check] = {
         'The contrasts of the two scans look alike (correlation {value}): one of them may be a copy of the other, or '
         'have the wrong name.',
     ),
-    'affine_gain': Check(
-        'Change of the mutual information by the affine',
+    'gain': Check(
+        'Change of the mutual information against the headers',
         ' %',
-        _affine_gain,
-        'The scans agree less after the affine than where the headers placed them: their mutual information changed by '
-        '{value}.',
+        _gain,
+        'The scans agree less after the registration than where the headers placed them: their mutual information '
+        'changed by {value}.',
     ),
     'deformation_found': Check(
         'Largest displacement that was found',

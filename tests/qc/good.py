@@ -27,8 +27,8 @@ GOOD = {
         'shears': [0.0, 0.002, 0.0],
     },
     'result': {
-        'decision': {'found_mm': 4.0},
-        'evidence': {'before': {'mi': 0.2}, 'affine': {'mi': 0.4}},
+        'decision': {'kept': 'diffeo', 'found_mm': 4.0},
+        'evidence': {'before': {'mi': 0.2}, 'affine': {'mi': 0.4}, 'diffeo': {'mi': 0.45}},
         'jacobian': {'sdlogj': 0.05, 'folds_percent': 0.0},
         'displacement_mm': {'p95': 2.0},
         'inverse_consistency_mm': {'p99': 0.05},

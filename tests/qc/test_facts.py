@@ -89,7 +89,7 @@ CASES = {
     'half of the mask': (_half_of_the_mask, ('FAIL',), ('mask_halves',)),
     'flipped, half of the mask': (_flipped_in_half_a_mask, ('FAIL',), ('mirror_margin',)),
     'z longer': (_longer, ('CHECK',), ('scale',)),
-    'wrong way': (_wrong_way, ('FAIL',), ('shift_margin', 'turn_margin', 'affine_gain')),
+    'wrong way': (_wrong_way, ('FAIL',), ('shift_margin', 'turn_margin', 'gain')),
 }
 
 

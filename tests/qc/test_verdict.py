@@ -53,7 +53,7 @@ def test_good_numbers_pass_every_check():
         ('masks.t1w_ml', 2500, 5000, 'more than the brain'),
         ('affine.stretches', [1, 1.05, 1], [1, 0.7, 1], 'changes the size by'),
         ('affine.shears', [0, -0.1, 0], [0, -0.3, 0], 'shears the brain'),
-        ('result.evidence.affine.mi', 0.18, 0.1, 'agree less after the affine'),
+        ('result.evidence.diffeo.mi', 0.18, 0.1, 'agree less after the registration'),
         ('result.jacobian.sdlogj', 0.5, 1.0, 'SD of the log Jacobian'),
         ('result.jacobian.folds_percent', 0.01, 1.0, 'not a diffeomorphism'),
         ('result.displacement_mm.p95', 8.0, 20.0, '95th percentile'),
@@ -145,7 +145,15 @@ def test_what_was_not_measured_is_not_judged(missing):
 def test_headers_that_place_the_scans_apart_are_no_fault():
     verdict = judge(changed('result.evidence.before', None))
     assert verdict.status == 'PASS'
-    assert 'affine_gain' not in verdict.checks
+    assert 'gain' not in verdict.checks
+
+
+def test_what_is_kept_is_compared_with_the_headers():
+    facts = changed('result.evidence.affine.mi', 0.15)
+    assert judge(facts).status == 'PASS', 'a deformation has made up for it'
+    facts['result']['decision']['kept'] = 'affine'
+    assert judge(facts).checks['gain'].value == pytest.approx(-25)
+    assert judge(facts).status == 'FAIL'
 
 
 def test_not_a_number_is_to_be_looked_at():

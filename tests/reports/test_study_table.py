@@ -34,7 +34,7 @@ def test_numbers_are_those_of_the_qc_files_and_all_are_described(study):
     assert rows['sub-07']['t2w_findings'] == 'qform and sform disagree; the sform is used'
     assert rows['sub-21']['seconds_total'] == 'n/a'
     assert words['displacement_mm_p95']['Units'] == 'mm'
-    assert words['affine_gain']['Units'] == '%'
+    assert words['gain']['Units'] == '%'
     assert words['jacobian_sdlogj']['QCFileKey'] == 'result.jacobian.sdlogj'
     assert words['overlap_mask_dice_affine']['Thresholds'] == {'mask_dice': 'CHECK below 0.92, FAIL below 0.8'}
     assert set(words['masks_t1w_ml']['Thresholds']) == {'brain_volume_small', 'brain_volume_large'}
