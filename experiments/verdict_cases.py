@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import chdir
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -15,6 +18,7 @@ from scipy import ndimage as ndi
 from bidsreg.app.example import smooth_noise
 from bidsreg.bids.images import load_image
 from bidsreg.preparation.affine import rigid_matrix
+from bidsreg.preparation.bias import correct_bias
 
 #: mm: voxels of the anatomy that scans are taken of; of the T1w; and of the T2w, of thick slices, too.
 ANATOMY_MM, FIXED_MM, MOVING_MM, THICK_MM = 2.0, (3.0, 3.0, 3.0), (2.6, 2.6, 3.5), (1.5, 1.5, 6.0)
@@ -37,6 +41,8 @@ class Look:
         Voxels of the T2w, mm.
     noise, bias, warp : float
         Noise, bias field and distortion.
+    largest : float
+        Largest distortion, mm.
     lesions : int
         How many.
     ghosts : float
@@ -49,6 +55,7 @@ class Look:
     noise: float = NOISE
     bias: float = BIAS
     warp: float = WARP_MM
+    largest: float = LARGEST_WARP_MM
     lesions: int = 0
     ghosts: float = 0.0
     contrasts: tuple[str, str] = ('T1w', 'T2w')
@@ -167,13 +174,13 @@ def draw_lesions(anatomy: Anatomy, count: int, rng: np.random.Generator) -> np.n
     return marks
 
 
-def scan(anatomy: Anatomy, look: Look, seed: Sequence[int], other: Anatomy | None = None) -> Scans:
+def scan(anatomy: Anatomy, look: Look, seed: Sequence[int], other: Anatomy | None = None, visit: int = 0) -> Scans:
     """Scan a head, and for the T2w once more in another position, or another head.
 
-    The position and the distortion depend on the heads alone, everything else on the seed as well.
+    The position and the distortion depend on the heads and the visit alone, everything else on the seed as well.
     """
     head = other or anatomy
-    rng, position = np.random.default_rng(list(seed)), np.random.default_rng([anatomy.number, head.number])
+    rng, position = np.random.default_rng(list(seed)), np.random.default_rng([anatomy.number, head.number, visit])
     lesions = [draw_lesions(one, look.lesions, rng) for one in ((anatomy,) if other is None else (anatomy, other))]
     shape, affine = anatomy.grid(FIXED_MM)
     places = world(shape, affine)
@@ -184,7 +191,7 @@ def scan(anatomy: Anatomy, look: Look, seed: Sequence[int], other: Anatomy | Non
     places2 = world(shape2, affine2)
     there = apply_affine(rigid_matrix(tuple(position.uniform(-5, 5, 3)), tuple(position.uniform(-6, 6, 3))), places2)
     wave = anatomy_wave(head, position)
-    there[..., 1] += np.clip(look.warp * head.sampled(wave, there), -LARGEST_WARP_MM, LARGEST_WARP_MM)
+    there[..., 1] += np.clip(look.warp * head.sampled(wave, there), -look.largest, look.largest)
     moving = head.sampled(head.signal(look.contrasts[1], lesions[-1], look.voxel, rng), there)
     depth2 = head.sampled(head.depth, there)
     inside = np.argwhere(depth2 > DEPTH_MM)
@@ -222,6 +229,52 @@ def moving_values(change: Callable[[np.ndarray, np.random.Generator], np.ndarray
         return replace(scans, moving=image(values, scans.moving.affine), points=scans.points if known else None)
 
     return changed
+
+
+def worse(look: Look) -> Change:
+    """Add what a look has (noise, bias field, ghosts) to both scans, in units of the middle grey of the brain."""
+
+    def changed(scans: Scans, rng: np.random.Generator) -> Scans:
+        both = {}
+        for name, brain in (('fixed', scans.mask), ('moving', scans.moving_brain)):
+            one = getattr(scans, name)
+            values = one.get_fdata(dtype=np.float32)
+            level = float(np.median(values[np.asanyarray(brain.dataobj) > 0]))
+            both[name] = image(acquired(values / level, look, rng), one.affine)
+        return replace(scans, **both)
+
+    return changed
+
+
+def bias_left(scans: Scans, rng: np.random.Generator) -> Scans:
+    """Put a strong bias field over both scans, and leave what N4 leaves of it."""
+    scans = worse(Look(noise=0.0, bias=0.3))(scans, rng)
+    both = {}
+    for name, brain in (('fixed', scans.mask), ('moving', scans.moving_brain)):
+        with tempfile.TemporaryDirectory() as folder, chdir(folder):
+            nib.save(getattr(scans, name), 'scan.nii.gz')
+            nib.save(brain, 'brain.nii.gz')
+            both[name] = correct_bias('scan.nii.gz', 'brain.nii.gz')
+    return replace(scans, **both)
+
+
+def moved_head(scans: Scans, rng: np.random.Generator) -> Scans:
+    """Let the head of the T2w lie elsewhere: by its header, so that nothing is interpolated."""
+    way = rigid_matrix(tuple(rng.uniform(-8, 8, 3)), tuple(rng.uniform(-8, 8, 3)))
+    points = None if scans.points is None else np.hstack([scans.points[:, :3], apply_affine(way, scans.points[:, 3:])])
+    moving, brain = (nib.Nifti1Image(one.dataobj, way @ one.affine) for one in (scans.moving, scans.moving_brain))
+    return replace(scans, moving=moving, moving_brain=brain, points=points)
+
+
+def copied(scans: Scans, rng: np.random.Generator) -> Scans:
+    """Take the T1w for the T2w as well."""
+    return replace(scans, moving=scans.fixed, moving_brain=scans.mask, points=None)
+
+
+def exchanged(scans: Scans, rng: np.random.Generator) -> Scans:
+    """Take each scan for the other one."""
+    brain = scans.moving_brain
+    return Scans(fixed=scans.moving, moving=scans.fixed, mask=brain, second=brain, moving_brain=scans.mask)
 
 
 def mask_depth(change: Callable[[nib.Nifti1Image, np.random.Generator], np.ndarray]) -> Change:
@@ -264,6 +317,18 @@ def half_of(mask: nib.Nifti1Image, rng: np.random.Generator) -> np.ndarray:
     return inside & (rng.choice((-1, 1)) * (x - x[inside].mean()) > 0)
 
 
+def without(axis: int, end: int, share: float) -> Callable[[nib.Nifti1Image, np.random.Generator], np.ndarray]:
+    """Return what cuts a share of its length off a mask, at the lower (-1) or the upper (1) end of an axis."""
+
+    def cut(mask: nib.Nifti1Image, rng: np.random.Generator) -> np.ndarray:
+        place = end * world(mask.shape, mask.affine)[..., axis]
+        inside = np.asanyarray(mask.dataobj) > 0
+        low, high = place[inside].min(), place[inside].max()
+        return inside & (place < high - share * (high - low))
+
+    return cut
+
+
 def shrunk(share: float) -> Callable[[nib.Nifti1Image, np.random.Generator], np.ndarray]:
     """Return what erodes a mask to a share of its volume."""
 
@@ -294,9 +359,9 @@ def scaled(factor: float, axis: int) -> Change:
     def scale(scans: Scans, rng: np.random.Generator) -> Scans:
         larger = np.ones(4)
         larger[axis] = factor
-        return replace(
-            scans, moving=nib.Nifti1Image(scans.moving.dataobj, np.diag(larger) @ scans.moving.affine), points=None
-        )
+        points = None if scans.points is None else scans.points * np.hstack([np.ones(3), larger[:3]])
+        moving = nib.Nifti1Image(scans.moving.dataobj, np.diag(larger) @ scans.moving.affine)
+        return replace(scans, moving=moving, points=points)
 
     return scale
 
@@ -337,6 +402,8 @@ class Kind:
     ----------
     wrong : bool or None
         Whether it must not be PASS; None where the errors at known points tell.
+    good : bool
+        Where they tell that it is not wrong: whether it is then good, or neither, for its numbers are odd.
     look : Look
         What the scans look like.
     change : callable
@@ -347,17 +414,19 @@ class Kind:
         The T2w is another head's.
     mask_alone : bool
         Only the mask differs from the plain pair, whose transform is taken.
-    heads : int
-        How many heads there are of it.
+    heads, visits : int
+        How many heads there are of it, and of each how many pairs of scans in positions of their own.
     """
 
     wrong: bool | None
+    good: bool = True
     look: Look = field(default_factory=Look)
     change: Change = as_it_is
     spoil: Spoil | None = None
     other: bool = False
     mask_alone: bool = False
-    heads: int = 4
+    heads: int = 2
+    visits: int = 1
 
 
 def _wrong_mask(change: Callable[[nib.Nifti1Image, np.random.Generator], np.ndarray]) -> Kind:
@@ -372,32 +441,43 @@ def _mirrored_half(scans: Scans, rng: np.random.Generator) -> Scans:
     return mask_depth(half_of)(_mirrored(0)(scans, rng), rng)
 
 
+def _good(look: Look | None = None, heads: int = 4, **more: Any) -> Kind:
+    return Kind(wrong=None, look=look or Look(), heads=heads, visits=2, **more)
+
+
+def _spoilt(spoil: Spoil) -> Kind:
+    return Kind(wrong=None, good=False, spoil=spoil)
+
+
 KINDS: Mapping[str, Kind] = {
-    'plain': Kind(wrong=None, heads=12),
-    'noisy': Kind(wrong=None, look=Look(noise=0.08), heads=4),
-    'bias': Kind(wrong=None, look=Look(bias=0.3), heads=4),
-    'thick slices': Kind(wrong=None, look=Look(voxel=THICK_MM), heads=4),
-    'lesions': Kind(wrong=None, look=Look(lesions=20), heads=4),
-    'ghosts': Kind(wrong=None, look=Look(ghosts=0.1), heads=4),
-    'distorted': Kind(wrong=None, look=Look(warp=1.8), heads=4),
-    'stripped': Kind(wrong=None, change=stripped, heads=4),
-    'wider mask': Kind(wrong=None, change=mask_depth(lambda mask, rng: depth_of(mask) > -4), mask_alone=True, heads=12),
-    'tighter mask': Kind(
-        wrong=None, change=mask_depth(lambda mask, rng: depth_of(mask) > 4), mask_alone=True, heads=12
-    ),
+    'plain': _good(heads=12),
+    'noisy': _good(Look(noise=0.08), heads=6),
+    'bias': _good(Look(bias=0.3)),
+    'thick slices': _good(Look(voxel=THICK_MM), heads=6),
+    'lesions': _good(Look(lesions=20)),
+    'ghosts': _good(Look(ghosts=0.1)),
+    'distorted': _good(Look(warp=1.8), heads=6),
+    'stripped': _good(change=stripped),
+    'wider mask': _good(change=mask_depth(lambda mask, rng: depth_of(mask) > -4), mask_alone=True, heads=12),
+    'tighter mask': _good(change=mask_depth(lambda mask, rng: depth_of(mask) > 4), mask_alone=True, heads=12),
+    'x longer by 3 %': Kind(wrong=None, change=scaled(1.03, 0)),
+    'distorted by up to 12 mm': Kind(wrong=None, good=False, look=Look(warp=4.0, largest=12.0)),
     'mirrored': Kind(wrong=True, change=_mirrored(0), heads=4),
     'mirrored front-back': Kind(wrong=True, change=_mirrored(1)),
     'mirrored up-down': Kind(wrong=True, change=_mirrored(2)),
-    'mirrored, half a mask': Kind(wrong=True, change=_mirrored_half, heads=4),
+    'mirrored, half a mask': Kind(wrong=True, change=_mirrored_half),
     'another head': Kind(wrong=True, other=True, heads=8),
-    'another head, bias': Kind(wrong=True, look=Look(bias=0.3), other=True, heads=4),
-    **{f'shift of {mm} mm': Kind(wrong=None, spoil=shifted_by(mm)) for mm in (5, 10, 20, 30)},
-    **{f'turn by {degrees}°': Kind(wrong=None, spoil=turned_by(degrees)) for degrees in (6, 12, 20)},
+    'another head, bias': Kind(wrong=True, look=Look(bias=0.3), other=True),
+    'another head, thick slices': Kind(wrong=True, look=Look(voxel=THICK_MM), other=True),
+    **{f'shift of {mm} mm': _spoilt(shifted_by(mm)) for mm in (5, 10, 20, 30)},
+    **{f'turn by {degrees}°': _spoilt(turned_by(degrees)) for degrees in (6, 12, 20, 45)},
     'z longer by 5 %': Kind(wrong=True, change=scaled(1.05, 2)),
     'y shorter by 8 %': Kind(wrong=True, change=scaled(0.92, 1)),
     'mask shifted by 24 mm': _wrong_mask(moved_mask(24)),
     'mask shifted by 12 mm': _wrong_mask(moved_mask(12)),
     'mask of a half': _wrong_mask(half_of),
+    'mask without its front': _wrong_mask(without(1, 1, 0.3)),
+    'mask without its top': _wrong_mask(without(2, 1, 0.3)),
     'mask shrunk to 44 %': _wrong_mask(shrunk(0.44)),
     'mask grown by 12 mm': _wrong_mask(lambda mask, rng: depth_of(mask) > -12),
     'slab of 60 mm': Kind(wrong=True, change=cut_to(slab_mm=60)),
@@ -406,5 +486,36 @@ KINDS: Mapping[str, Kind] = {
         wrong=True, change=moving_values(lambda values, rng: np.abs(rng.normal(300, 100, values.shape)))
     ),
     'T1w twice': Kind(wrong=True, look=Look(contrasts=('T1w', 'T1w'))),
+    'a copy': Kind(wrong=True, change=copied),
     'contrasts exchanged': Kind(wrong=True, look=Look(contrasts=('T2w', 'T1w'))),
+}
+#: What real sessions are made of: as they are, as some of the kinds above, and as kinds that only they have.
+REAL: Mapping[str, Kind] = {
+    'real': Kind(wrong=False),
+    'real, another session': Kind(wrong=False),
+    'real, another head': Kind(wrong=True),
+    'real, noisy': Kind(wrong=None, change=worse(Look(noise=0.08, bias=0.0))),
+    'real, bias': Kind(wrong=None, change=bias_left),
+    'real, ghosts': Kind(wrong=None, change=worse(Look(noise=0.0, bias=0.0, ghosts=0.1))),
+    'real, moved head': Kind(wrong=None, change=moved_head),
+    'real, contrasts exchanged': Kind(wrong=True, change=exchanged),
+    **{
+        f'real, {name}': KINDS[name]
+        for name in (
+            'stripped',
+            'wider mask',
+            'tighter mask',
+            'mirrored',
+            'mirrored front-back',
+            'z longer by 5 %',
+            'y shorter by 8 %',
+            'slab of 60 mm',
+            'a quarter in view',
+            'noise alone',
+            'a copy',
+            'shift of 10 mm',
+            'turn by 12°',
+            *(name for name in KINDS if name.startswith('mask ')),
+        )
+    },
 }

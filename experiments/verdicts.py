@@ -2,32 +2,35 @@
 """Calibrate the verdict: good pairs, and pairs that are wrong on purpose, are registered and judged.
 
     python experiments/verdicts.py LABELS OUT [--sessions BIDS_DIR] [--kinds mirrored noisy] [--most 2]
-    python experiments/verdicts.py LABELS OUT --judge
+    python experiments/verdicts.py LABELS OUT --judge [--again]
 
 LABELS holds anat-XX_dseg.nii.gz (FreeSurfer's values, 1 mm, 500 and above outside of the brain). Of each head scans of
 3 mm are simulated in all kinds of verdict_cases.py, prealigned as the app does with `--sloppy`, registered on voxels of
 4 mm, and measured as a pair of the app. Of the kinds of masks only the mask is wrong: the transform is that of a plain
 pair. Where the scans lie as the plain ones do, the rigid alignment is theirs. `--sessions` takes the raw T1w and T2w of
-real sessions beside them, with the full prealignment. What is there already is not made again; `--judge` makes nothing,
-and judges what is there.
+real sessions beside them, with the full prealignment. What is there already is not made again, so the script can be
+stopped at any time; `--judge` makes nothing, and judges what is there, `--again` measures its numbers anew.
 
 A case is wrong when its kind says so, or when its points miss their true places by more than 2 mm in the mean; with
 less than 1.5 mm it is good, and in between neither. Nor is one whose affine was spoilt, where the solver made up for
-it. Heads with odd numbers (and subjects whose names end so) are there to set thresholds by, the others to judge them.
+it, or one distorted more than scanners do. The true places of a real session are those that its own plain pair has
+found. Heads with odd numbers (and subjects whose names end so) are there to set thresholds by, the others to judge
+them; another head is one of the same group.
 Prints Markdown: for each kind the verdicts, for each number its range in good and in wrong cases, and sensitivity and
-false alarms with Wilson's intervals of 95 %.
+false alarms with Wilson's intervals of 95 %. OUT/cases.tsv has a line for each case.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import chdir
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +38,11 @@ import nibabel as nib
 import numpy as np
 from common import head, new_parser, row
 from scipy import ndimage as ndi
-from verdict_cases import KINDS, Anatomy, Kind, Scans, scan
+from verdict_cases import KINDS, POINTS, REAL, Anatomy, Kind, Scans, scan
 from verdict_sessions import Session, find_sessions, pairs_of
 
 from bidsreg.bids.images import load_image
+from bidsreg.errors import InputError
 from bidsreg.pair import cli as pair_command
 from bidsreg.preparation.prealign import prealign
 from bidsreg.qc.facts import RegistrationFiles, gather_facts
@@ -109,6 +113,8 @@ def link_case(scans: Scans, plain: Path, folder: Path, facts: dict[str, Any]) ->
         nib.save(scans.mask, hidden / 'mask.nii.gz')
         nib.save(carried(scans.mask, read_affine(plain / 'rigid.txt'), scans.moving), hidden / 'moving_mask.nii.gz')
         error = json.loads((plain / 'case.json').read_text())['error_mm']
+        if error is None and scans.points is not None:
+            error = 0.0  # the plain pair itself has found these points
         (hidden / 'case.json').write_text(json.dumps(facts | {'error_mm': error}))
 
 
@@ -124,88 +130,122 @@ def heads_of(number: int, kind: Kind, paths: Sequence[Path], most: int | None) -
     return [(2 * number + place) % len(paths) for place in range(count)]
 
 
-def make_all(paths: Sequence[Path], out: Path, names: Sequence[str], most: int | None) -> None:
+def make_all(paths: Sequence[Path], out: Path, names: Sequence[str], most: int | None, visits: int) -> None:
     """Make all cases of the heads that are not there yet, the plain ones first: others take their alignment."""
-    for name in names:
+    for visit, name in itertools.product(range(visits), names):
         kind, number = KINDS[name], list(KINDS).index(name)
-        for at in heads_of(number, kind, paths, most):
-            folder = out / f'{name.replace(" ", "_")}-{paths[at].name[5:7]}'
+        for at in heads_of(number, kind, paths, most) if visit < kind.visits else ():
+            folder = out / f'{folder_name(name)}-{paths[at].name[5:7]}-{visit}'
             if folder.exists():
                 continue
             anatomy = anatomy_of(paths[at])
-            other = anatomy_of(paths[(at + 1) % len(paths)]) if kind.other else None
-            began = time.process_time()
-            make_one(anatomy, other, number, name, out, folder)
-            error = json.loads((folder / 'case.json').read_text())['error_mm']
-            print(f'{folder.name}: {time.process_time() - began:.1f} CPU s, error {error} mm', flush=True)
-
-
-def make_one(anatomy: Anatomy, other: Anatomy | None, number: int, name: str, out: Path, folder: Path) -> None:
-    """Make one case."""
-    kind, plain = KINDS[name], out / f'plain-{anatomy.number:02d}'
-    rng = np.random.default_rng([anatomy.number, number, 1])
-    as_plain = kind.mask_alone or kind.spoil is not None
-    scans = scan(anatomy, kind.look, (anatomy.number, 0 if as_plain else number), other)
-    same_place = (
-        plain.exists()
-        and other is None
-        and scans.moving.affine[0, 0] == load_image(plain / 'moving.nii.gz').affine[0, 0]
-    )
-    scans = kind.change(scans, rng)
-    facts = {'kind': name, 'head': anatomy.number, 'wrong': kind.wrong}
-    if kind.mask_alone:
-        link_case(scans, plain, folder, facts)
-        return
-    matrix = kind.spoil(read_affine(plain / 'affine.txt'), rng) if kind.spoil else None
-    # where the scans lie as the plain ones do, so does their rigid alignment
-    rigid = plain / 'rigid.txt' if same_place and scans.points is not None else None
-    make_case(scans, folder, facts, rigid=rigid, matrix=matrix, sloppy=True)
-
-
-#: What real sessions are made of: their own T2w, another session's, another person's, and changes of the first.
-REAL = {'real': 'plain', 'real, another session': 'plain', 'real, another head': 'another head'} | {
-    f'real, {name}': name
-    for name in (
-        'mirrored',
-        'z longer by 5 %',
-        'noise alone',
-        'wider mask',
-        'tighter mask',
-        *(n for n in KINDS if n.startswith('mask ')),
-    )
-}
+            # of the same group: a head that judges must not have set a threshold
+            other = anatomy_of(paths[(at + 2) % len(paths)]) if kind.other else None
+            seed = anatomy.number, 0 if kind.mask_alone or kind.spoil else number, visit
+            scans = scan(anatomy, kind.look, seed, other, visit)
+            rng = np.random.default_rng([anatomy.number, number, 1, visit])
+            plain = out / f'plain-{anatomy.number:02d}-{visit}'
+            make_one(name, kind, scans, rng, plain, folder, sloppy=True, head=anatomy.number)
 
 
 def make_real(sessions: Sequence[Session], out: Path) -> None:
     """Make all cases of real sessions that are not there yet."""
-    for number, (name, model) in enumerate(REAL.items()):
-        kind = KINDS[model]
+    for number, (name, kind) in enumerate(REAL.items()):
         pairs = [(one, one) for one in sessions]
         if name.startswith('real, another'):
             pairs = pairs_of(sessions, same=name.endswith('session'))
         for fixed, moving in pairs:
-            folder = out / f'{name.replace(" ", "_")}-{fixed.name}-{moving.name}'
+            folder, plain = (
+                out / f'{folder_name(name)}-{fixed.name}-{moving.name}',
+                out / f'real-{fixed.name}-{fixed.name}',
+            )
             if folder.exists():
                 continue
             rng = np.random.default_rng([number, int(fixed.subject)])
-            scans = kind.change(fixed.scans(moving), rng)
-            facts = {'kind': name, 'head': int(fixed.subject), 'wrong': bool(kind.wrong)}
-            if kind.mask_alone:
-                link_case(scans, out / f'real-{fixed.name}-{fixed.name}', folder, facts)
-            else:
-                make_case(scans, folder, facts)
-            print(folder.name, flush=True)
+            scans = fixed.scans(moving)
+            if kind.wrong is None:
+                scans = replace(scans, points=found_points(plain, rng))
+            make_one(name, kind, scans, rng, plain, folder, sloppy=False, head=int(fixed.subject))
+
+
+def folder_name(kind: str) -> str:
+    """Return the name of a kind without spaces."""
+    return kind.replace(' ', '_')
+
+
+def make_one(
+    name: str,
+    kind: Kind,
+    scans: Scans,
+    rng: np.random.Generator,
+    plain: Path,
+    folder: Path,
+    *,
+    sloppy: bool,
+    head: int,
+) -> None:
+    """Make one case of scans that nothing has been done to yet, beside the plain one of the same scans."""
+    began = time.process_time()
+    scans = kind.change(scans, rng)
+    facts = {'kind': name, 'head': head, 'wrong': kind.wrong}
+    if kind.mask_alone:
+        link_case(scans, plain, folder, facts)
+    else:
+        matrix = kind.spoil(read_affine(plain / 'affine.txt'), rng) if kind.spoil else None
+        # where the scans lie as the plain ones do, so does their rigid alignment
+        rigid = plain / 'rigid.txt' if lies_as(scans, plain) else None
+        try:
+            make_case(scans, folder, facts, rigid=rigid, matrix=matrix, sloppy=sloppy)
+        except (InputError, RuntimeError) as error:
+            with atomic_folder(folder) as hidden:
+                (hidden / 'case.json').write_text(json.dumps(facts | {'error_mm': None, 'refused': str(error)}))
+    case = json.loads((folder / 'case.json').read_text())
+    said = case.get('refused') or f'error {case["error_mm"]} mm'
+    print(f'{folder.name}: {time.process_time() - began:.1f} CPU s, {said}', flush=True)
+
+
+def lies_as(scans: Scans, plain: Path) -> bool:
+    """Tell whether the head of the T2w lies where that of a plain pair does."""
+    if scans.points is None or not plain.exists():
+        return False
+    # the first voxel tells: where it lies does not depend on the size of the voxels
+    return np.array_equal(scans.moving.affine[:3, 3], load_image(plain / 'moving.nii.gz').affine[:3, 3])
+
+
+def found_points(folder: Path, rng: np.random.Generator) -> np.ndarray:
+    """Return points (N, 6) of the brain in the T1w, and where the pair in a folder has found them in the T2w, mm."""
+    mask = load_image(folder / 'mask.nii.gz')
+    inside = np.argwhere(np.asanyarray(mask.dataobj) > 0)
+    points = nib.affines.apply_affine(mask.affine, inside[rng.choice(len(inside), POINTS, replace=False)])
+    return np.hstack([points, Deformation.load(folder / 'out/forward.h5', folder / 'out/inverse.h5').points(points)])
 
 
 # ---------------------------------------------------------------------------------------------------- judging
 @dataclass(frozen=True)
 class Case:
-    """A case that has been measured: its kind, its head's number, whether it is wrong, and its facts."""
+    """A case: its kind, its head's number, whether it is wrong, its facts, or why it was refused: then it fails."""
 
     kind: str
     head: int
     wrong: bool | None
     facts: dict[str, Any]
+    refused: str = ''
+
+    @functools.cached_property
+    def status(self) -> str:
+        """The verdict."""
+        return 'FAIL' if self.refused else judge(self.facts).status
+
+    @functools.cached_property
+    def spoke(self) -> dict[str, float]:
+        """The checks that are not PASS, with their numbers."""
+        checks = {} if self.refused else judge(self.facts).checks
+        return {name: check.value for name, check in checks.items() if check.sentence}
+
+    @property
+    def reasons(self) -> list[str]:
+        """The sentences of these."""
+        return [self.refused] if self.refused else judge(self.facts).reasons
 
     @property
     def judged(self) -> bool:
@@ -213,11 +253,13 @@ class Case:
         return self.head % 2 == 0
 
 
-def measure_case(folder: Path) -> Case:
-    """Gather the facts of a case, as the app does; those that are there already are read."""
+def measure_case(folder: Path, again: bool = False) -> Case:
+    """Gather the facts of a case, as the app does; those that are there already are read, but for `again`."""
     case = json.loads((folder / 'case.json').read_text())
+    if 'refused' in case:
+        return Case(case['kind'], case['head'], truth_of(case), {}, case['refused'])
     kept = folder / 'facts.json'
-    if not kept.exists():
+    if again or not kept.exists():
         scans = {name: folder / f'{name}.nii.gz' for name in ('fixed', 'moving', 'moving_mask')}
         own_mask = 'mask' in case['kind']
         files = RegistrationFiles(
@@ -234,12 +276,12 @@ def measure_case(folder: Path) -> Case:
 
 def truth_of(case: Mapping[str, Any]) -> bool | None:
     """Tell whether a case is wrong: by its kind, or by its error; None where that is between good and wrong."""
-    error, kind = case['error_mm'], KINDS.get(case['kind'])
+    error, kind = case['error_mm'], (KINDS | REAL).get(case['kind'])
     if case['wrong'] is not None or error is None:
         return case['wrong']
     if error > WRONG_MM:
         return True
-    return None if error >= GOOD_MM or (kind and kind.spoil) else False
+    return None if error >= GOOD_MM or (kind and not kind.good) else False
 
 
 def wilson(hits: int, of: int) -> tuple[float, float]:
@@ -262,9 +304,8 @@ def print_kinds(cases: Sequence[Case]) -> None:
     print(head('kind', 'cases', 'wrong', *STATUSES, 'checks that spoke'))
     for kind in dict.fromkeys(case.kind for case in cases):
         of_kind = [case for case in cases if case.kind == kind]
-        verdicts = [judge(case.facts) for case in of_kind]
-        statuses = Counter(verdict.status for verdict in verdicts)
-        spoke = Counter(name for v in verdicts for name, check in v.checks.items() if check.status != 'PASS')
+        statuses = Counter(case.status for case in of_kind)
+        spoke = Counter(name for case in of_kind for name in case.spoke)
         wrong = sum(case.wrong is True for case in of_kind)
         words = ', '.join(f'`{name}` {count}' for name, count in spoke.most_common(4))
         print(row(kind, len(of_kind), wrong, *(statuses[status] for status in STATUSES), words))
@@ -287,15 +328,25 @@ def print_shares(cases: Sequence[Case]) -> None:
     print('\n' + head('cases', 'wrong, not PASS', 'wrong, FAIL', 'good, CHECK', 'good, FAIL', 'PASS, wrong'))
     for words, judged in (('that set thresholds', False), ('that judge', True)):
         known = [case for case in cases if case.judged is judged and case.wrong is not None]
-        wrong, good = ([judge(case.facts).status for case in known if case.wrong is kind] for kind in (True, False))
+        wrong, good = ([case.status for case in known if case.wrong is kind] for kind in (True, False))
         cells = [share_of(len(wrong) - wrong.count('PASS'), len(wrong)), share_of(wrong.count('FAIL'), len(wrong))]
         cells += [share_of(good.count(status), len(good)) for status in ('CHECK', 'FAIL')]
         print(row(words, *cells, share_of(wrong.count('PASS'), (wrong + good).count('PASS'))))
     for case in cases:
-        status = judge(case.facts).status
-        if (case.wrong is True and status == 'PASS') or (case.wrong is False and status != 'PASS'):
+        if (case.wrong is True and case.status == 'PASS') or (case.wrong is False and case.status != 'PASS'):
             group = 'judges' if case.judged else 'sets'
-            print(f'\n{case.kind}, head {case.head} ({group}): {status}. ' + ' '.join(judge(case.facts).reasons))
+            print(f'\n{case.kind}, head {case.head} ({group}): {case.status}. ' + ' '.join(case.reasons))
+
+
+def write_rows(cases: Sequence[Case], path: Path) -> None:
+    """Write a line for each case: what it is, its verdict, and the checks that are not PASS."""
+    lines = ['kind\thead\trole\twrong\tverdict\tchecks']
+    for case in cases:
+        spoke = ','.join(f'{name}={value:.3g}' for name, value in case.spoke.items())
+        truth = {True: 'yes', False: 'no', None: 'n/a'}[case.wrong]
+        role = 'judges' if case.judged else 'sets'
+        lines.append('\t'.join([case.kind, str(case.head), role, truth, case.status, spoke or 'n/a']))
+    write_text(path, '\n'.join(lines) + '\n')
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -306,14 +357,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--kinds', nargs='+', default=list(KINDS), help='only these')
     parser.add_argument('--sessions', metavar='BIDS_DIR', type=Path, help='real sessions, sub-*/ses-*/anat')
     parser.add_argument('--most', type=int, help='heads of each kind, at most')
+    parser.add_argument('--visits', type=int, default=1, help='pairs of scans of each head in good kinds, at most')
     parser.add_argument('--judge', action='store_true', help='make nothing')
+    parser.add_argument('--again', action='store_true', help='measure the numbers of all cases anew')
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     if not args.judge and args.sessions:
         make_real(find_sessions(args.sessions, args.out.resolve() / 'sessions'), args.out.resolve())
     if not args.judge:
-        make_all(sorted(args.labels.glob('anat-*_dseg.nii.gz')), args.out.resolve(), args.kinds, args.most)
-    cases = [measure_case(path.parent) for path in sorted(args.out.glob('*/case.json'))]
+        make_all(sorted(args.labels.glob('anat-*_dseg.nii.gz')), args.out.resolve(), args.kinds, args.most, args.visits)
+    cases = [measure_case(path.parent, args.again) for path in sorted(args.out.glob('*/case.json'))]
+    write_rows(cases, args.out / 'cases.tsv')
     print_kinds(cases)
     print_ranges(cases)
     print_shares(cases)

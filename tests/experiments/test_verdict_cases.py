@@ -53,6 +53,8 @@ def test_the_same_seed_gives_the_same_scans_and_another_one_the_same_place(anato
         ('mask shrunk to 44 %', 0.40, 0.46),
         ('mask shifted by 12 mm', 0.95, 1.0),
         ('mask grown by 12 mm', 1.5, 6.0),
+        ('mask without its front', 0.6, 0.9),
+        ('mask without its top', 0.6, 0.9),
         ('wider mask', 1.1, 1.6),
         ('tighter mask', 0.5, 0.95),
     ],
@@ -72,6 +74,10 @@ def test_what_is_done_to_the_t2w(scans):
     assert slab.shape[2] * cases.MOVING_MM[2] == pytest.approx(60, abs=2)
     longer = cases.KINDS['z longer by 5 %'].change(scans, rng).moving
     np.testing.assert_allclose(nib.affines.voxel_sizes(longer.affine), np.multiply(cases.MOVING_MM, (1, 1, 1.05)))
+    copy = cases.KINDS['a copy'].change(scans, rng)
+    assert copy.moving is copy.fixed
+    other = cases.REAL['real, contrasts exchanged'].change(scans, rng)
+    assert (other.fixed, other.moving, other.mask) == (scans.moving, scans.fixed, scans.moving_brain)
     bare = cases.KINDS['stripped'].change(scans, rng)
     assert not bare.fixed.get_fdata()[~inside(scans.mask)].any()
     assert not bare.moving.get_fdata()[~inside(scans.moving_brain)].any()
@@ -83,3 +89,26 @@ def test_matrices_are_spoilt_by_what_they_say():
     assert np.linalg.norm(shift[:3, 3]) == pytest.approx(10)
     turn = cases.KINDS['turn by 12°'].spoil(np.eye(4), rng)
     assert np.degrees(np.arccos((np.trace(turn[:3, :3]) - 1) / 2)) == pytest.approx(12)
+
+
+@pytest.mark.parametrize('kind', [cases.KINDS['x longer by 3 %'], cases.REAL['real, moved head']])
+def test_points_go_with_the_voxels_that_they_lie_in(scans, kind):
+    changed = kind.change(scans, np.random.default_rng(0))
+    there, before = (apply_affine(np.linalg.inv(one.moving.affine), one.points[:, 3:]) for one in (changed, scans))
+    np.testing.assert_allclose(there, before, atol=1e-6)
+    assert np.abs(changed.points - scans.points).max() > 1
+
+
+@pytest.mark.parametrize('name', ['noisy', 'bias', 'ghosts'])
+def test_real_scans_get_worse_on_the_scale_of_the_simulated_ones(scans, name):
+    changed = cases.REAL[f'real, {name}'].change(scans, np.random.default_rng(0))
+    for name, brain in (('fixed', scans.mask), ('moving', scans.moving_brain)):
+        values = [getattr(one, name).get_fdata()[inside(brain)] for one in (scans, changed)]
+        assert np.median(values[1]) == pytest.approx(600, rel=0.7)
+        assert 0.5 < np.corrcoef(*values)[0, 1] < 0.9999
+
+
+def test_another_visit_is_another_place(anatomy, scans):
+    again = cases.scan(anatomy, cases.Look(noise=0.0, bias=0.0), (3, 0), visit=1)
+    away = again.points[:, 3:].mean(0) - scans.points[:, 3:].mean(0)
+    assert np.linalg.norm(away) > 0.5

@@ -36,6 +36,18 @@ def test_kind_and_error_tell_what_is_wrong(wrong, error, truth):
 def test_a_spoilt_affine_that_was_made_up_for_is_neither():
     case = {'kind': 'shift of 5 mm', 'wrong': None}
     assert [verdicts.truth_of(case | {'error_mm': error}) for error in (0.5, 1.7, 4.0)] == [None, None, True]
+    case['kind'] = 'real, turn by 12°'
+    assert verdicts.truth_of(case | {'error_mm': 0.5}) is None
+
+
+def test_a_case_that_was_refused_fails(tmp_path, capsys):
+    folder = tmp_path / 'a'
+    folder.mkdir()
+    case = {'kind': 'noise alone', 'head': 2, 'wrong': True, 'error_mm': None, 'refused': 'they do not overlap'}
+    (folder / 'case.json').write_text(json.dumps(case))
+    verdicts.main([str(tmp_path), str(tmp_path), '--judge'])
+    assert '| noise alone | 1 | 1 | 0 | 0 | 1 |  |' in capsys.readouterr().out
+    assert (tmp_path / 'cases.tsv').read_text().splitlines()[1] == 'noise alone\t2\tjudges\tyes\tFAIL\tn/a'
 
 
 def test_as_many_odd_heads_as_even_ones():
