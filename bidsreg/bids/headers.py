@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +29,10 @@ LONGEST_MM = (5.0, 2000.0)
 THICK_MM = 3.0
 #: An image with fewer voxels along an axis is no volume that could be registered.
 MIN_VOXELS = 8
+#: Standard deviation (mm) of the blur before a head is told from noisy air; more would widen it.
+AIR_BLUR_MM = 1.5
+#: So many times as far above the middle of the air as its brightest voxels are those of a head.
+DISTINCT = 2.0
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,7 @@ def load_sane(path: str | os.PathLike) -> nb.Nifti1Image:
     report = check_header(path)
     if report.errors:
         raise InputError(f'{path}: ' + '; '.join(report.errors))
-    data = _read_data(open_nifti(path), path).reshape(report.shape)
+    data = _read_data(open_nifti(path), report.zooms, path).reshape(report.shape)
     image = nb.Nifti1Image(data, report.affine, dtype=data.dtype)
     image.header.set_xyzt_units('mm')
     image.set_sform(report.affine, 1)
@@ -270,7 +276,7 @@ def _geometry_findings(report: HeaderReport) -> list[str]:
     return findings
 
 
-def _read_data(opened: NiftiFile, path: str | os.PathLike) -> np.ndarray:
+def _read_data(opened: NiftiFile, spacing: Sequence[float], path: str | os.PathLike) -> np.ndarray:
     """Read the voxels, and the file to its end, and make sure that they are an image."""
     try:
         check_whole(path, opened)
@@ -278,7 +284,7 @@ def _read_data(opened: NiftiFile, path: str | os.PathLike) -> np.ndarray:
         raise InputError(f'{path}: {error}') from error
     data = np.asanyarray(opened.dataobj)
     if data.dtype.kind not in 'iu' or data.dtype.itemsize > 4:
-        data = _without_holes(_as_float32(data, path), path)
+        data = _without_holes(_as_float32(data, path), spacing, path)
     if data.min() == data.max():
         raise InputError(f'{path}: every voxel is {data.flat[0]}: there is nothing to see in it')
     return data
@@ -291,12 +297,12 @@ def _as_float32(data: np.ndarray, path: str | os.PathLike) -> np.ndarray:
     return data.astype(np.float32)
 
 
-def _without_holes(data: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+def _without_holes(data: np.ndarray, spacing: Sequence[float], path: str | os.PathLike) -> np.ndarray:
     """Give voxels of the air that are not finite the value 0; refuse such voxels of the head."""
     bad = ~np.isfinite(data)
     if not bad.any():
         return data
-    inside = int((bad & head_of(data)).sum())
+    inside = int((bad & head_of(data, spacing)).sum())
     if inside:
         raise InputError(
             f'{path}: {inside} voxel(s) in the head are NaN or infinite: convert or reconstruct it again, or replace '
@@ -305,22 +311,52 @@ def _without_holes(data: np.ndarray, path: str | os.PathLike) -> np.ndarray:
     return np.where(bad, np.float32(0), data)
 
 
-def head_of(data: np.ndarray) -> np.ndarray:
+def head_of(data: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """Return where the head (or the brain, where that is all) is, without holes: bool, of the image's shape.
 
-    Voxels brighter than a tenth of the bright ones, gaps of two voxels closed, the largest region of them filled.
+    Voxels brighter than a tenth of the bright ones, gaps of two voxels closed, the largest region of them filled. Where
+    the air in the corners of the image is brighter than that, the image is blurred and the air's brightness taken off;
+    then a voxel of the head is also brighter than what is left of the air's noise. An image whose corners do not differ
+    from the rest is all head.
+
+    Parameters
+    ----------
+    data
+        An image, (X, Y, Z) and maybe axes of one.
+    spacing
+        Size of its voxels, mm.
     """
     from scipy import ndimage
 
     volume = data.reshape(data.shape[:3])
     known = np.where(np.isfinite(volume), volume, 0)
-    bright = known > 0
-    if not bright.any():
+    if not (known > 0).any():
         return np.zeros(data.shape, bool)
-    tissue = known > np.percentile(known[bright], 98) / 10
-    padded = np.pad(tissue, 3)
+    level = _bright(known) / 10
+    if _air_of(known)[1] > level:
+        smooth = ndimage.gaussian_filter(known.astype(np.float32), AIR_BLUR_MM / np.asarray(spacing[:3]))
+        middle, most = _air_of(smooth)
+        bright = _bright(smooth - middle)
+        # else the corners are like all the rest: tissue up to the edges, or nothing but noise
+        if bright > DISTINCT * (most - middle):
+            known, level = smooth - middle, max(bright / 10, most - middle)
+    padded = np.pad(known > level, 3)
     closed = ndimage.binary_closing(padded, iterations=2)[3:-3, 3:-3, 3:-3]
     labels, count = ndimage.label(closed)
     if count > 1:
         closed = labels == np.bincount(labels.ravel())[1:].argmax() + 1
     return ndimage.binary_fill_holes(closed).reshape(data.shape)
+
+
+def _bright(values: np.ndarray) -> float:
+    """Return how bright the bright voxels of an image are; 0 where none is above zero."""
+    above = values[values > 0]
+    return float(np.percentile(above, 98)) if above.size else 0.0
+
+
+def _air_of(values: np.ndarray) -> tuple[float, float]:
+    """Return the median and nearly the largest value of the air: of the second darkest corner, as heads fill some."""
+    ends = [(slice(0, n // 8 + 1), slice(n - n // 8 - 1, n)) for n in values.shape]
+    corners = [np.percentile(values[corner], (50, 99.5)) for corner in itertools.product(*ends)]
+    middle, most = np.sort(corners, axis=0)[1]
+    return float(middle), float(most)

@@ -134,7 +134,7 @@ def _resampled(mask: nb.Nifti1Image, image: nb.Nifti1Image) -> np.ndarray:
 def _require_cover(data: np.ndarray, mask: nb.Nifti1Image, image: nb.Nifti1Image, path: str, of: str) -> None:
     """Raise unless a resampled mask keeps its volume and lies on the head."""
     volumes = volume_ml(np.asanyarray(mask.dataobj) > 0, mask.affine), volume_ml(data, image.affine)
-    head = head_of(np.asanyarray(image.dataobj))
+    head = head_of(np.asanyarray(image.dataobj), nb.affines.voxel_sizes(image.affine))
     on_head = (data & head).sum() / max(data.sum(), 1)
     kept = abs(volumes[1] / volumes[0] - 1) <= LARGEST_CHANGE
     if kept and on_head >= LEAST_ON_HEAD:

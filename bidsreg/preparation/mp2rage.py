@@ -57,7 +57,7 @@ def clean_uni(uni: nb.Nifti1Image, inversions: Sequence[nb.Nifti1Image] = ()) ->
     ratio = _as_ratio(np.asanyarray(uni.dataobj))
     if len(inversions) == 2 and all(image.shape == uni.shape for image in inversions):
         first, second = (np.abs(np.asanyarray(image.dataobj)).astype(np.float32) for image in inversions)
-        cleaned = _robust_ratio(ratio, first, second)
+        cleaned = _robust_ratio(ratio, first, second, nb.affines.voxel_sizes(uni.affine))
         return _image(cleaned, uni), 'a UNIT1: the noise of its air was outweighed with both inversion images'
     air = _air(ratio)
     if not air.any():
@@ -85,9 +85,9 @@ def _as_ratio(data: np.ndarray) -> np.ndarray:
     return np.clip(values / max(high, FULL_RANGE if high > 100 else high) - 0.5, -0.5, 0.5)
 
 
-def _robust_ratio(ratio: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def _robust_ratio(ratio: np.ndarray, first: np.ndarray, second: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """Form the ratio of the two inversions with a constant that outweighs what the air has of both."""
-    air = ~head_of(second)
+    air = ~head_of(second, spacing)
     noise = NOISE_FACTOR * float(second[air].mean()) if air.any() else 0.0
     constant = max(noise**2, 1e-6)
     signed = np.where(ratio < 0, -first, first)

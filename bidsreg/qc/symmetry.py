@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,8 +16,6 @@ from bidsreg.bids.headers import head_of
 
 COARSE_MM = 3.0
 """Voxels of the copy in which the head is looked for: its halves are alike on this scale and no finer one."""
-BLUR_MM = 1.5
-"""Standard deviation of a blur before the head is told from noise; more would widen it."""
 MOST_POINTS = 20_000
 """Voxels of the head that are compared with their mirror images, drawn at random; it bounds the time."""
 STARTS_MM, STARTS_DEG = (-10.0, 0.0, 10.0), (-15.0, 0.0, 15.0)
@@ -89,7 +86,7 @@ class CoarseHead:
     def __init__(self, image: nb.Nifti1Image) -> None:
         coarse = thinned(image)
         self.values, self.affine = np.asarray(coarse.dataobj), coarse.affine
-        self.inside = head_of(_without_air(self.values, voxel_sizes(self.affine)))
+        self.inside = head_of(self.values, voxel_sizes(self.affine))
         if not self.inside.any():
             raise ValueError('nothing in the T1w stands out as a head')
         self.values = np.clip(self.values, 0, np.percentile(self.values[self.inside], 98))
@@ -124,14 +121,6 @@ class CoarseHead:
             options={'initial_simplex': simplex, 'xatol': 0.2, 'fatol': 1e-4, 'maxfev': 100},
         )
         return middle.moved(*found.x)
-
-
-def _without_air(values: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Blur a volume and take off how bright its corners are: neither noise nor an offset is a head."""
-    smooth = ndi.gaussian_filter(values, BLUR_MM / spacing)
-    ends = [(slice(0, n // 8 + 1), slice(n - n // 8 - 1, n)) for n in values.shape]
-    corners = [np.median(smooth[corner]) for corner in itertools.product(*ends)]
-    return np.clip(smooth - np.quantile(corners, 0.25), 0, None)
 
 
 def _starts() -> Iterator[tuple[float, float, float]]:

@@ -6,8 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bidsreg.bids.headers import check_header, load_sane
+from bidsreg.bids.headers import check_header, head_of, load_sane
 from bidsreg.errors import InputError
+from tests import data
 
 AFFINE = np.array([[-1.0, 0, 0, 8], [0, 2, 0, -10], [0, 0, 1.5, 4], [0, 0, 0, 1]])
 
@@ -254,3 +255,31 @@ def test_oblique_left_handed_affine_is_kept(path):
     assert report.errors == ()
     assert report.obliqueness_deg > 5
     np.testing.assert_allclose(report.affine, affine, atol=1e-5)
+
+
+def test_a_head_is_told_from_air_at_every_noise():
+    scan = data.t1w((60, 72, 60), 3, noise=0.0)
+    values, spacing = scan.get_fdata(), nib.affines.voxel_sizes(scan.affine)
+    quiet = head_of(values, spacing)
+    assert 0.2 < quiet.mean() < 0.6
+    rng = np.random.default_rng(0)
+    for noise in (0.02, 0.05, 0.1, 0.15, 0.2):  # of the bright tissue's signal
+        parts = rng.normal(0, noise * values.max(), (2, *values.shape))
+        noisy = head_of(np.hypot(values + parts[0], parts[1]), spacing)
+        assert 2 * (quiet & noisy).sum() / (quiet.sum() + noisy.sum()) > 0.97, noise
+    raised = head_of(values + values.max(), spacing)
+    assert 2 * (quiet & raised).sum() / (quiet.sum() + raised.sum()) > 0.95
+
+
+def test_what_is_alike_up_to_its_corners_is_all_head():
+    tissue = np.random.default_rng(0).uniform(300, 900, (30, 32, 28))
+    assert head_of(tissue, (1, 1, 1)).all()
+
+
+def test_the_head_has_the_shape_of_the_image_and_no_head_is_none():
+    cube = np.zeros((20, 20, 20, 1), np.float32)
+    assert not head_of(cube, (1, 1, 1)).any()
+    cube[5:15, 5:15, 5:15] = 7
+    cube[10, 10, 10] = np.nan
+    assert head_of(cube, (1, 1, 1)).shape == cube.shape
+    assert head_of(cube, (1, 1, 1)).sum() == 1000
