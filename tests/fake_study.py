@@ -65,9 +65,21 @@ def facts(name: str, number: int, random: np.random.Generator) -> dict[str, Any]
             'turn_margin': near(0.7, 0.05),
             'best_turn': '-10° about the left-right axis',
             'mirror_margin': near(0.6, 0.06),
+            'person_margin': near(0.6, 0.05),
+        },
+        'contrast': near(-0.45, 0.05),
+        'depth_contrast': abs(near(0.4, 0.05)),
+        'mask_evidence': {
+            'both_halves': min(near(0.975, 0.004), 1),
+            'width_share': near(0.82, 0.015),
+            'on_grid_edge': 0.0,
+            'brain_around': near(0.15, 0.04),
+            # of a mask that the user gave
+            'second_dice': near(0.96, 0.006) if number % 4 == 0 else None,
         },
         'edge_lncc': {'before': near(0.1, 0.03), 'affine': near(0.5, 0.04), 'registered': near(0.57, 0.04)},
         'mask_method': 'deepbet, as the background is not zero',
+        **({'second_mask_method': 'deepbet, as the background is not zero'} if number % 4 == 0 else {}),
         'masks': {'t1w_ml': near(1450, 120, 1), 't2w_ml': near(1450, 120, 1)},
         'prealign_start': 'the positions of the scanner',
         **{
@@ -76,6 +88,7 @@ def facts(name: str, number: int, random: np.random.Generator) -> dict[str, Any]
                 'rotation_total_deg': round(float(np.linalg.norm(turn)), 4),
                 'translation_mm': shift,
                 'translation_total_mm': round(float(np.linalg.norm(shift)), 4),
+                'stretches': [1 + value for value in some(0.006)] if key == 'affine' else [1.0, 1.0, 1.0],
                 'scales': [1 + value for value in some(0.006)] if key == 'affine' else [1.0, 1.0, 1.0],
                 'shears': some(0.004) if key == 'affine' else [0.0, 0.0, 0.0],
                 'determinant': near(1, 0.004) if key == 'affine' else 1.0,
@@ -118,7 +131,12 @@ def facts(name: str, number: int, random: np.random.Generator) -> dict[str, Any]
                 for level in (4.0, 2.0, 1.0)
                 for k in range(32)
             ],
-            'decision': {'kept': 'diffeo', 'reason': 'the deformation does no harm', 'better': 'diffeo'},
+            'decision': {
+                'kept': 'diffeo',
+                'reason': 'the deformation does no harm',
+                'better': 'diffeo',
+                'found_mm': moved * 1.6,
+            },
             'evidence': evidence,
             'jacobian': {
                 'min': near(0.8, 0.04),
@@ -142,11 +160,16 @@ def facts(name: str, number: int, random: np.random.Generator) -> dict[str, Any]
 def spoil(found: dict[str, Any], number: int) -> None:
     """Make the bad ones bad."""
     if number == FLIPPED:
-        found['alternatives'] |= {'mirror_margin': -1.61, 'turn_margin': 0.31, 'shift_margin': 0.33}
+        found['alternatives'] |= {
+            'mirror_margin': -1.61,
+            'turn_margin': 0.31,
+            'shift_margin': 0.33,
+            'person_margin': -1.7,
+        }
     elif number == ASTRAY:
         found['overlap']['mask_dice']['affine'] = 0.76
-        found['alternatives'] |= {'shift_margin': -0.41, 'turn_margin': 0.02}
-        found['affine'] |= {'scales': [1.09, 0.93, 1.02], 'rotation_total_deg': 34.0}
+        found['alternatives'] |= {'shift_margin': -0.41, 'turn_margin': 0.02, 'person_margin': 0.04}
+        found['affine'] |= {'scales': [1.09, 0.93, 1.02], 'stretches': [0.91, 1.04, 1.1], 'rotation_total_deg': 34.0}
         found['result']['displacement_mm']['p95'] = 6.3
     elif number == CROPPED:
         found['overlap'] |= {'brain_in_view': {'before': 0.88, 'affine': 0.9}, 'brain_with_signal': 0.86}

@@ -13,7 +13,7 @@ from nipype.pipeline.engine.utils import load_resultfile
 from bidsreg.bids.names import Contrasts, partial_path
 from bidsreg.bids.publish import read_qc, scratch_folder
 from bidsreg.bids.sidecars import to_json
-from bidsreg.qc.facts import mask_volume, matrix_parts, read_result
+from bidsreg.qc.facts import mask_volume, masks_dice, matrix_parts, read_result
 from bidsreg.registration.atomic import write_text
 from bidsreg.reports.pictures import PICTURES, Scene, drawable, picture_path
 
@@ -25,6 +25,7 @@ if typing.TYPE_CHECKING:
 _STEPS: dict[str, tuple[str, ...]] = {
     'masking_wf/conform': (),
     'masking_wf/brain_mask': ('masking_wf/conform',),
+    'masking_wf/second_mask': ('masking_wf/conform',),
     'masking_wf/n4': ('masking_wf/brain_mask',),
     'prealign_wf/conform': (),
     'prealign_wf/rigid': ('masking_wf/conform', 'prealign_wf/conform'),
@@ -45,6 +46,7 @@ _FILES = {
 #: Outputs of nodes that go into the facts as they are; the contrasts of the pair stand in the places of its scans.
 _FACTS = {
     'mask_method': ('masking_wf/brain_mask', 'method'),
+    'second_mask_method': ('masking_wf/second_mask', 'method'),
     'moving_mask_method': ('prealign_wf/moving_mask', 'method'),
     '{fixed}_findings': ('masking_wf/conform', 'findings'),
     '{moving}_findings': ('prealign_wf/conform', 'findings'),
@@ -121,6 +123,9 @@ def _facts(outputs: dict[str, Any], scene: Scene) -> dict[str, Any]:
     facts['contrasts'] = asdict(scene.contrasts) if scene.contrasts.told else None
     masks = {f'{contrasts.fixed}_ml': scene.fixed_mask, f'{contrasts.moving}_ml': scene.moving_mask}
     facts['masks'] = {name: mask_volume(path) for name, path in masks.items() if path} or None
+    second = _value(outputs, 'masking_wf/second_mask', 'out_mask')
+    if second and scene.fixed_mask:
+        facts['mask_evidence'] = {'second_dice': masks_dice(scene.fixed_mask, second)}
     matrices = {'rigid': _value(outputs, 'prealign_wf/rigid', 'out_matrix'), 'affine': scene.affine}
     for name, path in matrices.items():
         if path and scene.fixed_mask:

@@ -64,6 +64,8 @@ def test_what_ended_well_is_kept_and_what_another_attempt_left_is_not(failed):
     facts = json.loads(partial_path(pair.name, settings.output_dir).read_text())
     assert facts['pair'] == pair.name
     assert 'user' in facts['mask_method']
+    assert facts['second_mask_method']
+    assert 0.8 < facts['mask_evidence']['second_dice'] <= 1
     # the head was turned by (3, -2, 4) degrees and moved by (3, -2, 4) mm
     assert facts['rigid']['rotation_deg'] == pytest.approx([3, -2, 4], abs=1.5)
     assert set(facts['seconds_per_step']) == {'masking', 'prealign'}

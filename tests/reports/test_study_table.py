@@ -6,6 +6,7 @@ import fnmatch
 import json
 
 from bidsreg.bids.dataset import BIDSIGNORE
+from bidsreg.qc.verdict import CHECKS
 from tests.reports.group import group, qc_file, table
 
 
@@ -25,7 +26,7 @@ def test_numbers_are_those_of_the_qc_files_and_all_are_described(study):
         'images_t2w_voxel_mm_z': facts['images']['t2w']['voxel_mm'][2],
         'seconds_per_step_masking_n4': facts['seconds_per_step']['masking']['n4'],
         'seconds_total': facts['result']['seconds']['total'],
-        'scale': max(abs(value - 1) for value in facts['affine']['scales']),
+        'scale': max(abs(value - 1) for value in facts['affine']['stretches']),
         'iterations': facts['result']['iterations'],
     }.items():
         assert float(row[column]) == value, column
@@ -40,3 +41,10 @@ def test_numbers_are_those_of_the_qc_files_and_all_are_described(study):
     assert set(words['masks_t1w_ml']['Thresholds']) == {'brain_volume_small', 'brain_volume_large'}
     assert not {'path_length_mm', 'loss_history', 'pair_name'} & set(words), 'what no pair has is no column'
     assert all(any(fnmatch.fnmatch(path.name, line) for line in BIDSIGNORE) for path in out.glob('group_*'))
+
+
+def test_the_study_that_never_was_has_every_number_that_is_judged(study):
+    out, _ = study
+    facts = json.loads(qc_file(out, 'sub-04').read_text())
+    assert set(facts['verdict']['checks']) == set(CHECKS)
+    assert facts['verdict']['status'] == 'PASS'
