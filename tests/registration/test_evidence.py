@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import ndimage as ndi
 
-from bidsreg.registration import Grid, Image, evidence
+from bidsreg.registration import Grid, Image, evidence, views
 from bidsreg.registration.grid import apply_affine
 from bidsreg.registration.numerics import boxes
 from bidsreg.registration.numerics.compute import Compute
@@ -19,9 +19,11 @@ from tests.heart import loaded
 PATCH = np.array([1, 2, 1]) / 4
 
 
-@pytest.fixture(autouse=True)
-def _one_thread_and_several_boxes(monkeypatch):
+@pytest.fixture(autouse=True, params=[views.TiledViewer, views.CompiledViewer], ids=['torch', 'compiled'])
+def _one_thread_and_several_boxes(monkeypatch, request):
+    monkeypatch.setitem(views.VIEWERS, 'cpu', request.param)
     monkeypatch.setattr(boxes, 'BOX_SIZE', 20)
+    monkeypatch.setattr(views, 'COLUMN', (17, 20, 30))
     with one_thread_an_operation():
         yield
 
@@ -134,7 +136,6 @@ def test_the_evidence_is_that_of_scipy_on_whole_volumes(spacing):
     case = pair(spacing)
     judge = case.judge()
     still = np.zeros_like(case.displacement)
-    assert len(judge.tiles) > 6
     check(judge.before, plain_evidence(case.fixed, case.moving, np.eye(4), case.mask, still), 5e-4)
     check(judge.after_affine, plain_evidence(case.fixed, case.moving, case.affine, case.mask, still), 5e-4)
     wanted = plain_evidence(case.fixed, case.moving, case.affine, case.mask, case.displacement)
@@ -146,7 +147,7 @@ def test_a_brain_at_the_border_and_half_out_of_view_is_judged_by_what_is_seen():
     """Voxels without a whole neighbourhood on the grid are left out of MIND, those beyond the moving image of all."""
     case = pair(border=0, moving_shape=(40, 50, 41))
     judge = case.judge()
-    assert not judge.deep.all()
+    assert not judge.viewer.deep.all()
     wanted = plain_evidence(case.fixed, case.moving, case.affine, case.mask, case.displacement)
     found = judge(case.displacement)
     # its bins are those of the whole brain, which shifts them a little

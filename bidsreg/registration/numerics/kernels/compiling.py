@@ -123,6 +123,11 @@ def part(function: Function) -> Function:
     return numba.njit(forceinline=True, **OPTIONS)(function)
 
 
+def routine(function: Function) -> Function:
+    """Make a `part` that is not copied to wherever it is called: many copies of long loops take long to compile."""
+    return numba.njit(**OPTIONS)(function)
+
+
 class _KernelCache(NullCache):  # type: ignore[misc, unused-ignore]
     """What numba asks for the compiled code of one kernel."""
 

@@ -208,7 +208,7 @@ def _attract(row, inverse, feature, weight, shared):
     total = f32(0)
     for i in range(shared.size):
         ratio = row[i] * inverse[i]
-        descriptor = _decay(ratio)
+        descriptor = decay(ratio)
         difference = descriptor - f32(1 / WHOLE) * f32(feature[i])
         total += weight[i] * (difference * difference)
         pull = descriptor * difference
@@ -237,7 +237,7 @@ def _copy(row, to):
 
 
 @part
-def _decay(ratio):
+def decay(ratio):
     """exp(-ratio) for a ratio in [0, 12], to 1e-6: the Taylor series of exp(-ratio / 16), squared four times."""
     t = ratio * f32(-1 / 16)
     p = f32(1 / 120)

@@ -70,9 +70,9 @@ def test_value_and_gradient_are_those_of_torch(kind, radius, shape):
     np.testing.assert_allclose(slope, gradient.numpy(), rtol=0, atol=1e-4 * gradient.abs().max().item())
 
 
-def test_a_ratio_decays_as_the_exponential():
+def test_a_ratiodecays_as_the_exponential():
     ratio = np.linspace(0, 12, 1000, dtype=np.float32)
-    found = np.array([patches._decay.py_func(r) for r in ratio])
+    found = np.array([patches.decay.py_func(r) for r in ratio])
     np.testing.assert_allclose(found, np.exp(-ratio.astype(float)), rtol=0, atol=1e-6)
     np.testing.assert_allclose(found, np.exp(-ratio.astype(float)), rtol=1e-2)
 
