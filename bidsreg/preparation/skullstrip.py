@@ -13,9 +13,7 @@ from bidsreg.bids.images import load_image
 from bidsreg.environment import for_threads
 from bidsreg.errors import InputError
 from bidsreg.outcome import MEMORY_ADVICE, killed_error
-from bidsreg.preparation.ants import new_image
 from bidsreg.preparation.deepbet import NO_BRAIN
-from bidsreg.preparation.greys import GREYS
 from bidsreg.preparation.masks import fit_mask
 from bidsreg.stripped import nonzero_mask, stripped_already
 
@@ -25,15 +23,15 @@ def brain_mask(
 ) -> tuple[np.ndarray, str]:
     """Find the brain in a scan of a head.
 
-    Works in the current folder, where deepbet leaves its file.
+    Works in the current folder, where deepbet leaves its file. deepbet was made for T1w images; it finds the brain in
+    other contrasts as well, shown as they are (docs/quality.md, "Without a T1w").
 
     Parameters
     ----------
     path
         The image, conformed.
     contrast
-        Its suffix: deepbet, made for T1w images, is shown the greys that :data:`bidsreg.preparation.greys.GREYS` makes
-        of it, or, of other contrasts, the image as it is. experiments/t2w_masks.py measures how good its masks are.
+        Its suffix, for the words of errors.
     mode
         ``skip`` takes the non-zero voxels; ``force`` runs deepbet (Fisch et al. 2024) in a process of its own; ``auto``
         does the one or the other by the rule of :func:`bidsreg.stripped.stripped_already`.
@@ -66,8 +64,7 @@ def brain_mask(
             method = f'voxels that are not zero, {"as asked for" if mode == "skip" else why}'
         else:
             mask = run_deepbet(path, contrast=contrast, threads=threads)
-            shown = ' on greys like those of a T1w' if contrast in GREYS else ''
-            method = f'deepbet{shown}, {"as asked for" if mode == "force" else why}'
+            method = f'deepbet, {"as asked for" if mode == "force" else why}'
     if not mask.any():
         raise InputError(
             f'No brain was found in {path} ({method}). '
@@ -79,7 +76,7 @@ def brain_mask(
 def run_deepbet(path: str, *, contrast: str = 'T1w', threads: int = 1) -> np.ndarray:
     """Run deepbet on an image in a process of its own, so that torch stays out of this one; bool, of its shape.
 
-    Works in the current folder, where the files of the network lie.
+    `contrast` is the image's suffix, for the words of errors.
 
     Raises
     ------
@@ -90,16 +87,8 @@ def run_deepbet(path: str, *, contrast: str = 'T1w', threads: int = 1) -> np.nda
     RuntimeError
         If it fails.
     """
-    no_brain = f'Is it a {contrast} image of a head? If so, give a brain mask of your own.'
-    shown, out_file = path, os.path.abspath('deepbet.nii.gz')
-    if contrast in GREYS:
-        image, shown = load_image(path), os.path.abspath('greys.nii')
-        try:
-            greys = GREYS[contrast](image.get_fdata(dtype=np.float32), image.affine)
-        except ValueError as error:
-            raise InputError(f'deepbet cannot look for a brain in {path}: {error}. {no_brain}') from error
-        new_image(greys, image).to_filename(shown)
-    command = [sys.executable, '-m', 'bidsreg.preparation.deepbet', shown, out_file, '--threads', str(threads)]
+    out_file = os.path.abspath('deepbet.nii.gz')
+    command = [sys.executable, '-m', 'bidsreg.preparation.deepbet', path, out_file, '--threads', str(threads)]
     done = subprocess.run(
         command,
         env=for_threads(threads),
@@ -113,7 +102,10 @@ def run_deepbet(path: str, *, contrast: str = 'T1w', threads: int = 1) -> np.nda
         raise killed_error('Brain extraction', -done.returncode, advice)
     last = (done.stderr.strip().splitlines() or ['no message'])[-1]
     if done.returncode == NO_BRAIN:
-        raise InputError(f'deepbet found no brain in {path} ({last}). {no_brain}')
+        raise InputError(
+            f'deepbet found no brain in {path} ({last}). '
+            f'Is it a {contrast} image of a head? If so, give a brain mask of your own.'
+        )
     if done.returncode:
         raise RuntimeError(f'Brain extraction failed (return code {done.returncode}).\n{done.stderr}\n{last}')
     return np.asanyarray(load_image(out_file).dataobj) > 0

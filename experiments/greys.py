@@ -1,11 +1,6 @@
-"""The greys of a scan as those of a T1w, which networks for brain extraction were trained on.
-
-:data:`GREYS` has a function for each contrast that gains by it; any other scan is shown as it is.
-"""
+"""Ways to turn the greys of a head over, so that a T2w looks like a T1w to a network; t2w_masks.py compares them."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -21,7 +16,25 @@ MIDDLE = 0.6
 #: of the head's values that is as bright as anything. By judgement, on the simulated head 01 and a real session.
 WHITE, BRIGHT = 30, 99.5
 
-Greys = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+def turned(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Turn the greys of a head over: what is bright becomes dark, from :data:`BRIGHT` down; air stays dark.
+
+    Parameters, and what is returned, are those of :func:`folded`, but for the unit, which is the image's.
+    """
+    inside = head_of(data, np.linalg.norm(affine[:3, :3], axis=0))
+    top = np.percentile(data[inside], BRIGHT)
+    return (np.clip(top - data, 0, None) * inside).astype(np.float32)
+
+
+def reciprocal(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Turn the greys of a head over by division: its median stays what it is, and bone becomes twice as bright.
+
+    Parameters, and what is returned, are those of :func:`folded`, but for the unit, which is the image's.
+    """
+    inside = head_of(data, np.linalg.norm(affine[:3, :3], axis=0))
+    middle = np.median(data[inside])
+    return (inside * 2 * middle**2 / (np.maximum(data, 0) + middle)).astype(np.float32)
 
 
 def folded(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
@@ -99,7 +112,3 @@ def _otsu(values: np.ndarray) -> float:
     below, sums = np.cumsum(counts)[:-1], np.cumsum(counts * middles)
     between = (sums[-1] * below / total - sums[:-1]) ** 2 / np.maximum(below * (total - below), 1)
     return float(edges[1:-1][between.argmax()])
-
-
-#: By the suffix of the scan: how its greys are made like a T1w's.
-GREYS: Mapping[str, Greys] = {'T2w': folded}

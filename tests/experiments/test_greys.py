@@ -5,8 +5,8 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 import pytest
+from greys import folded, head_of, reciprocal, turned
 
-from bidsreg.preparation.greys import GREYS, folded, head_of
 from tests import data
 
 SHAPE = (72, 84, 72)
@@ -36,6 +36,15 @@ def test_greys_become_those_of_a_t1w(painted):
     assert means['wm'] > means['gm'] > means['csf']
     assert means['wm'] > 0.8
     assert max(means['csf'], means['skull'], means['air']) < 0.35
+
+
+@pytest.mark.parametrize('way', [turned, reciprocal])
+def test_greys_turned_over_are_dark_where_they_were_bright(painted, way):
+    values, affine, pure = painted
+    found = way(values, affine)
+    assert found[pure['wm']].mean() > found[pure['gm']].mean() > found[pure['csf']].mean()
+    assert found[pure['skull']].mean() > found[pure['wm']].mean()  # which folding avoids
+    assert np.median(found[pure['air']]) == 0
 
 
 def test_the_unit_of_the_values_and_the_order_of_voxels_do_not_matter(painted):
@@ -77,8 +86,3 @@ def test_a_hollow_ball_is_no_head():
     shell = ((away > 19) & (away < 22)).astype(np.float32)
     with pytest.raises(ValueError, match='as dark as air'):
         folded(shell, np.diag([3.0, 3, 3, 1]))
-
-
-def test_contrasts_are_suffixes_and_a_t1w_stays_as_it_is():
-    assert 'T2w' in GREYS
-    assert 'T1w' not in GREYS
