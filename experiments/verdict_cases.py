@@ -241,7 +241,7 @@ def worse(look: Look) -> Change:
             values = one.get_fdata(dtype=np.float32)
             level = float(np.median(values[np.asanyarray(brain.dataobj) > 0]))
             both[name] = image(acquired(values / level, look, rng), one.affine)
-        return replace(scans, **both)
+        return replace(scans, fixed=both['fixed'], moving=both['moving'])
 
     return changed
 
@@ -255,7 +255,7 @@ def bias_left(scans: Scans, rng: np.random.Generator) -> Scans:
             nib.save(getattr(scans, name), 'scan.nii.gz')
             nib.save(brain, 'brain.nii.gz')
             both[name] = correct_bias('scan.nii.gz', 'brain.nii.gz')
-    return replace(scans, **both)
+    return replace(scans, fixed=both['fixed'], moving=both['moving'])
 
 
 def moved_head(scans: Scans, rng: np.random.Generator) -> Scans:
@@ -430,7 +430,7 @@ class Kind:
 
 
 def _wrong_mask(change: Callable[[nib.Nifti1Image, np.random.Generator], np.ndarray]) -> Kind:
-    return Kind(wrong=True, change=mask_depth(change), mask_alone=True, heads=12)
+    return Kind(wrong=True, change=mask_depth(change), mask_alone=True, heads=6)
 
 
 def _mirrored(axis: int) -> Change:

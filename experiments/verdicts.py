@@ -276,7 +276,7 @@ def measure_case(folder: Path, again: bool = False) -> Case:
 
 def truth_of(case: Mapping[str, Any]) -> bool | None:
     """Tell whether a case is wrong: by its kind, or by its error; None where that is between good and wrong."""
-    error, kind = case['error_mm'], (KINDS | REAL).get(case['kind'])
+    error, kind = case['error_mm'], {**KINDS, **REAL}.get(case['kind'])
     if case['wrong'] is not None or error is None:
         return case['wrong']
     if error > WRONG_MM:

@@ -311,7 +311,7 @@ def _without_holes(data: np.ndarray, spacing: Sequence[float], path: str | os.Pa
     return np.where(bad, np.float32(0), data)
 
 
-def head_of(data: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+def head_of(data: np.ndarray, spacing: Sequence[float] | np.ndarray) -> np.ndarray:
     """Return where the head (or the brain, where that is all) is, without holes: bool, of the image's shape.
 
     Voxels brighter than a tenth of the bright ones, gaps of two voxels closed, the largest region of them filled. Where
