@@ -70,6 +70,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     'interfaces': FLOOR | {'preparation', 'programs', 'qc', 'reports', 'bids', 'bids.publish', 'registration'},
     'workflows': FLOOR | {'settings', 'execution', 'interfaces', 'qc', 'reports', 'programs', 'bids'},
     'pair': FLOOR | {'execution', 'programs', 'registration', 'registration.atomic'},
+    'apply': FLOOR | {'execution', 'bids', 'registration', 'registration.atomic'},
     'translation': FLOOR
     | {'settings', 'execution', 'preparation', 'bids', 'bids.locks', 'registration', 'registration.atomic'},
     'benchmark': FLOOR

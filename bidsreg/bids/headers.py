@@ -126,6 +126,27 @@ def check_header(path: str | os.PathLike) -> HeaderReport:
     )
 
 
+def affine_of(opened: NiftiFile, path: str | os.PathLike) -> np.ndarray:
+    """Return the affine, 4x4, voxel to world in mm (RAS+), that :func:`check_header` takes; of any shape, and sheared.
+
+    Parameters
+    ----------
+    opened
+        The file, opened.
+    path
+        Its name, for messages.
+
+    Raises
+    ------
+    InputError
+        When it is not known where its voxels lie.
+    """
+    affine, errors, _ = _choose_affine(opened.header, _shape(opened.dataobj.shape), opened.unit_mm)
+    if affine is None:
+        raise InputError(f'{path}: ' + '; '.join(errors))
+    return affine
+
+
 def load_sane(path: str | os.PathLike) -> nb.Nifti1Image:
     """Load an image that everything downstream reads alike.
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
+import nibabel as nib
 import numpy as np
 
 from bidsreg.registration import packing
 from bidsreg.registration.atomic import write_atomic, write_text
 from bidsreg.registration.grid import Grid
+from bidsreg.registration.integrity import DamagedError, content_size
 from bidsreg.registration.numerics.pool import in_order
 
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -67,7 +71,10 @@ def _read_mat(path: Path) -> np.ndarray:
     # not before it is needed: it takes a tenth of a second
     from scipy.io import loadmat
 
-    content = loadmat(path)
+    try:
+        content = loadmat(path)
+    except Exception as error:  # scipy has a class of its own for what is no such file
+        raise ValueError(str(error)) from error
     names = [k for k in content if not k.startswith('__') and k != 'fixed']
     if len(names) != 1 or content[names[0]].size != 12:
         raise ValueError(f'expected one affine transform with 12 parameters, found {names}')
@@ -212,27 +219,145 @@ def read_composite(path: str | Path) -> tuple[np.ndarray, np.ndarray, Grid, bool
         If the file is not a composite of one affine and one displacement field, or damaged: its packed field fails its
         checksum, has another size than its grid, or holds what is no displacement in mm.
     """
-    affine, displacement, grid, order = None, None, None, []
+    order = _read_h5(path)
+    matrices = [part for part in order if isinstance(part, np.ndarray)]
+    fields = [part for part in order if isinstance(part, DisplacementField)]
+    if len(matrices) != 1 or len(fields) != 1:
+        kinds = [type(part).__name__ if isinstance(part, DisplacementField) else 'Affine' for part in order]
+        raise ValueError(f'{path}: a composite of one affine and one displacement field is needed, found {kinds}')
+    return matrices[0], fields[0].displacement, fields[0].grid, isinstance(order[0], np.ndarray)
+
+
+@dataclass(frozen=True, eq=False)
+class DisplacementField:
+    """A map x + u(x) of world points.
+
+    Attributes
+    ----------
+    displacement : ndarray, shape (X, Y, Z, 3), float32
+        u in mm, RAS, linear between the voxels of `grid` and zero beyond the centres of the outer ones.
+    grid : Grid
+        Where it lies.
+    """
+
+    displacement: np.ndarray
+    grid: Grid
+
+
+Part = np.ndarray | DisplacementField
+"""What a transform is made of: a matrix (4, 4), world to world in mm, RAS+, or a displacement field."""
+
+
+def read_transform(path: str | Path) -> list[Part]:
+    """Read any transform of ITK's that is made of affines and displacement fields.
+
+    Parameters
+    ----------
+    path : str or Path
+        A composite .h5 of ours, of ANTs' or of fMRIPrep's; an affine as for `read_affine`; or a displacement field as
+        ANTs writes it, .nii or .nii.gz of the shape (X, Y, Z, 1, 3).
+
+    Returns
+    -------
+    list of Part
+        In the order in which points go through them, from the world of the reference to that of the image.
+
+    Raises
+    ------
+    ValueError
+        If the file is none of these, is damaged, or holds another kind of transform.
+    """
+    path = Path(path)
+    if path.name.endswith(('.h5', '.hdf5')):
+        return _read_h5(path)
+    if path.name.endswith(('.nii', '.nii.gz')):
+        return [_read_warp(path)]
+    return [read_affine(path)]
+
+
+def _read_warp(path: Path) -> DisplacementField:
+    try:
+        content_size(path)
+        image = nib.load(path)
+        values = np.asarray(image.dataobj, np.float32)  # type: ignore[attr-defined]
+    except (OSError, DamagedError, nib.filebasedimages.ImageFileError) as error:
+        raise ValueError(f'{path}: cannot be read as a displacement field ({error})') from error
+    if values.ndim != 5 or values.shape[3:] != (1, 3):
+        raise ValueError(
+            f'{path}: no transform: displacements have the shape (X, Y, Z, 1, 3), this image {values.shape}'
+        )
+    x, y, z = values.shape[:3]
+    try:
+        grid = Grid((x, y, z), image.affine)  # type: ignore[attr-defined]
+        _check_field(values, grid)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
+    return DisplacementField(np.ascontiguousarray(values[:, :, :, 0] * _LPS), grid)
+
+
+def _read_h5(path: str | Path) -> list[Part]:
     try:
         with h5py.File(path) as file:
             group = file['TransformGroup']
-            for key in sorted(group, key=int)[1:]:
-                kind = group[key]['TransformType'][0].decode()
-                fixed, moving = (group[key][f'Transform{k}'][()] for k in ('FixedParameters', 'Parameters'))
-                order.append(kind.split('Transform')[0])
-                if kind.startswith('Affine'):
-                    affine = _checked_affine(_centred(moving.astype(float), fixed))
-                elif kind.startswith('DisplacementField'):
-                    shape = tuple(fixed[:3].astype(int))
-                    lps = np.eye(4)
-                    lps[:3, :3] = fixed[9:].reshape(3, 3) * fixed[6:9]
-                    lps[:3, 3] = fixed[3:6]
-                    grid = Grid(shape, FLIP @ lps)
-                    _check_field(moving, grid)
-                    displacement = moving.reshape(*shape[::-1], 3).transpose(2, 1, 0, 3) * _LPS
+            keys = sorted(group, key=int)
+            # the first one is the composite itself where there is one
+            parts = [_read_part(group[key]) for key in keys if not _kind(group[key]).startswith('Composite')]
     # a bit that has flipped in HDF5's own structures may raise any of them
     except (OSError, KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise ValueError(f'{path}: damaged, or not an ITK composite transform ({error})') from error
-    if affine is None or displacement is None or grid is None or len(order) != 2:
-        raise ValueError(f'{path}: a composite of one affine and one displacement field is needed, found {order}')
-    return affine, displacement, grid, order[-1] == 'Affine'
+    if not parts:
+        raise ValueError(f'{path}: holds no transform')
+    # ITK applies the last transform of the list first
+    return parts[::-1]
+
+
+def _kind(group: h5py.Group) -> str:
+    return group['TransformType'][0].decode().split('Transform')[0]
+
+
+def _read_part(group: h5py.Group) -> Part:
+    # ITK before 5.0 wrote the names so
+    names = ('TransformFixedParameters', 'TranformFixedParameters'), ('TransformParameters', 'TranformParameters')
+    fixed, moving = (group[new if new in group else old][()] for new, old in names)
+    kind = _kind(group)
+    if kind == 'DisplacementField':
+        return _field_of(fixed, moving)
+    if kind not in _MATRICES:
+        known = ', '.join(('DisplacementField', *_MATRICES))
+        raise ValueError(f'a transform of the kind {kind} cannot be read; known are {known}')
+    return _checked_affine(_MATRICES[kind](moving.astype(float), fixed.astype(float)))
+
+
+def _field_of(fixed: np.ndarray, moving: np.ndarray) -> DisplacementField:
+    x, y, z = (int(n) for n in fixed[:3])
+    lps = np.eye(4)
+    lps[:3, :3] = fixed[9:].reshape(3, 3) * fixed[6:9]
+    lps[:3, 3] = fixed[3:6]
+    grid = Grid((x, y, z), FLIP @ lps)
+    _check_field(moving, grid)
+    vectors = moving.reshape(z, y, x, 3).transpose(2, 1, 0, 3) * _LPS
+    return DisplacementField(np.ascontiguousarray(vectors, np.float32), grid)
+
+
+def _translation(parameters: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    return _centred(np.concatenate([np.eye(3).ravel(), parameters]), np.zeros(3))
+
+
+def _euler(parameters: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Return three angles (rad) about the axes of LPS and a shift: turns about Y, then X, then Z, or X, Y, Z."""
+    (sx, sy, sz), (cx, cy, cz) = np.sin(parameters[:3]), np.cos(parameters[:3])
+    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    # the fourth fixed parameter says whether the order is Z Y X
+    turned = about_z @ about_y @ about_x if fixed.size > 3 and fixed[3] else about_z @ about_x @ about_y
+    return _centred(np.concatenate([turned.ravel(), parameters[3:]]), fixed[:3])
+
+
+_MATRICES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    'Affine': _centred,
+    'MatrixOffsetTransformBase': _centred,
+    'Translation': _translation,
+    'Euler3D': _euler,
+}
+"""Transforms that are matrices, by ITK's names: from their parameters and fixed parameters, in LPS, to RAS."""

@@ -230,8 +230,6 @@ def test_bad_affine_files_name_the_file(tmp_path, text):
 
 
 def test_a_killed_writer_leaves_no_half_file(tmp_path, monkeypatch):
-    import h5py
-
     deformation, _, forward, _ = written('ras', tmp_path)
     before = forward.read_bytes()
 
@@ -243,3 +241,96 @@ def test_a_killed_writer_leaves_no_half_file(tmp_path, monkeypatch):
         deformation.save(forward)
     assert forward.read_bytes() == before
     assert not [p for p in tmp_path.iterdir() if p.name.startswith('.')]
+
+
+# ---------------------------------------------------------------------------------------------------- of others
+def through(parts, points):
+    """Where points come to, by SciPy."""
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            points = nib.affines.apply_affine(part, points)
+        else:
+            points = points + np.stack([_linear(part.displacement[..., i], part.grid, points) for i in range(3)], -1)
+    return points
+
+
+def mapped_by_sitk(transform, points):
+    lps = np.array([-1, -1, 1])
+    return np.array([transform.TransformPoint((point * lps).tolist()) for point in points]) * lps
+
+
+def test_every_kind_of_part_as_simpleitk_takes_it(tmp_path):
+    sitk = pytest.importorskip('SimpleITK')
+    euler = sitk.Euler3DTransform((3.0, -5, 7), 0.2, -0.3, 0.4, (1, 2, 3))
+    other = sitk.Euler3DTransform(euler)
+    other.SetComputeZYX(True)
+    affine = sitk.AffineTransform([1.1, 0.1, 0, -0.1, 0.9, 0.2, 0, 0.1, 1.05], [4, 5, -6], [10, -3, 2])
+    field = sitk.Image([30, 32, 28], sitk.sitkVectorFloat64)
+    field.SetOrigin((-90, -96, -84))
+    field.SetSpacing((6, 6, 6))
+    values = np.random.default_rng(0).normal(0, 2, (28, 32, 30, 3))
+    field = sitk.GetImageFromArray(values, isVector=True)
+    field.SetOrigin((-90, -96, -84))
+    field.SetSpacing((6, 6, 6))
+    parts = [sitk.TranslationTransform(3, (1, -2, 3)), euler, sitk.DisplacementFieldTransform(field), other, affine]
+    composite = sitk.CompositeTransform(parts)
+    points = np.random.default_rng(1).uniform(-40, 40, (40, 3))
+    expected = mapped_by_sitk(composite, points)
+    sitk.WriteTransform(composite, str(tmp_path / 'x.h5'))
+    found = itk.read_transform(tmp_path / 'x.h5')
+    assert len(found) == 5
+    np.testing.assert_allclose(through(found, points), expected, atol=1e-3)
+    # a file of one transform has no composite around it
+    sitk.WriteTransform(affine, str(tmp_path / 'one.h5'))
+    np.testing.assert_allclose(
+        through(itk.read_transform(tmp_path / 'one.h5'), points), mapped_by_sitk(affine, points), atol=1e-5
+    )
+
+
+def test_names_that_older_itk_misspells(tmp_path):
+    deformation, _, forward, _ = written('oblique', tmp_path)
+    with h5py.File(forward, 'r+') as file:
+        for key in ('1', '2'):
+            for name in ('Parameters', 'FixedParameters'):
+                file.move(f'TransformGroup/{key}/Transform{name}', f'TransformGroup/{key}/Tranform{name}')
+    field, matrix = itk.read_transform(forward)
+    np.testing.assert_allclose(matrix, deformation.affine, atol=1e-6)
+    np.testing.assert_array_equal(field.displacement, deformation.forward)
+
+
+def test_a_warp_as_ants_writes_it(tmp_path):
+    import ants
+
+    deformation, grid, forward, _ = written('oblique', tmp_path)
+    Image(np.zeros(grid.shape, np.float32), grid).save(tmp_path / 'fixed.nii.gz')
+    fixed = ants.image_read(str(tmp_path / 'fixed.nii.gz'))
+    warp = ants.apply_transforms(fixed, fixed, [str(forward)], compose=f'{tmp_path}/')
+    (field,) = itk.read_transform(warp)
+    inside = grid.to_world(np.random.default_rng(0).uniform(2, np.array(grid.shape) - 3, (50, 3)).round())
+    np.testing.assert_allclose(through([field], inside), deformation.points(inside), atol=1e-3)
+
+
+def test_what_cannot_be_read_is_said(tmp_path):
+    _, grid, forward, _ = written('ras', tmp_path)
+    with h5py.File(forward, 'r+') as file:
+        del file['TransformGroup/1/TransformType']
+        file['TransformGroup/1/TransformType'] = np.array([b'BSplineTransform_double_3_3'], 'S30')
+    with pytest.raises(ValueError, match='of the kind BSpline cannot be read'):
+        itk.read_transform(forward)
+    Image(np.zeros(grid.shape, np.float32), grid).save(tmp_path / 'scan.nii.gz')
+    with pytest.raises(ValueError, match='no transform: displacements have the shape'):
+        itk.read_transform(tmp_path / 'scan.nii.gz')
+
+
+def test_fields_that_are_not_finite_or_of_another_size_are_refused(tmp_path):
+    _, _, forward, _ = written('ras', tmp_path)
+    with h5py.File(forward, 'r+') as file:
+        group = next(g for g in file['TransformGroup'].values() if b'Displacement' in g['TransformType'][0])
+        group['TransformParameters'][5] = np.nan
+    with pytest.raises(ValueError, match='not finite'):
+        itk.read_transform(forward)
+    with h5py.File(forward, 'r+') as file:
+        group = next(g for g in file['TransformGroup'].values() if b'Displacement' in g['TransformType'][0])
+        group['TransformFixedParameters'][0] += 1
+    with pytest.raises(ValueError, match='values for a field'):
+        itk.read_transform(forward)

@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from bidsreg.registration.numerics.kernels.compiling import kernel, part
+from bidsreg.registration.numerics.kernels.compiling import kernel
+from bidsreg.registration.numerics.kernels.places import displacement_at, linear, place
 from bidsreg.registration.numerics.threads import in_threads
 
 SLAB = 4
@@ -92,58 +93,6 @@ def beside(
     return out
 
 
-@part
-def _corner(position, n):
-    """Return the lower corner of a position's cell along an axis of n voxels, and how far above it lies."""
-    lower = min(int(position), max(n - 2, 0))
-    return lower, position - lower
-
-
-@part
-def _linear(values, at, dx, dy, dz, wx, wy, wz):
-    """Return the value in the cell whose lower corner lies at a flat index, its neighbours as far away as said."""
-    c0, c1 = np.float64(values[at]), np.float64(values[at + dz])
-    c2, c3 = np.float64(values[at + dy]), np.float64(values[at + dy + dz])
-    up = at + dx
-    c4, c5 = np.float64(values[up]), np.float64(values[up + dz])
-    c6, c7 = np.float64(values[up + dy]), np.float64(values[up + dy + dz])
-    e0, e1, e2, e3 = c0 + wz * (c1 - c0), c2 + wz * (c3 - c2), c4 + wz * (c5 - c4), c6 + wz * (c7 - c6)
-    f0, f1 = e0 + wy * (e1 - e0), e2 + wy * (e3 - e2)
-    return f0 + wx * (f1 - f0)
-
-
-@part
-def _place(x, y, z, size, components):
-    """Return the flat index of a position's cell, the distances of neighbours (0 where there is none), and weights."""
-    a, wx = _corner(x, size[0])
-    b, wy = _corner(y, size[1])
-    c, wz = _corner(z, size[2])
-    at = np.uint64(((a * size[1] + b) * size[2] + c) * components)
-    dx = np.uint64(size[1] * size[2] * components if size[0] > 1 else 0)
-    dy = np.uint64(size[2] * components if size[1] > 1 else 0)
-    dz = np.uint64(components if size[2] > 1 else 0)
-    return at, dx, dy, dz, wx, wy, wz
-
-
-@part
-def _within(x, y, z, size, margin):
-    """Tell whether a position lies between the outer voxels' centres, or so far beyond them; NaN does not."""
-    along_x = (x >= -margin) & (x <= size[0] - 1 + margin)
-    along_y = (y >= -margin) & (y <= size[1] - 1 + margin)
-    return along_x & along_y & (z >= -margin) & (z <= size[2] - 1 + margin)
-
-
-@part
-def _at(field, x, y, z, size):
-    """Return a displacement; zero beyond the field."""
-    if not _within(x, y, z, size, 0.0):
-        return 0.0, 0.0, 0.0
-    at, dx, dy, dz, wx, wy, wz = _place(x, y, z, size, 3)
-    u = _linear(field, at, dx, dy, dz, wx, wy, wz)
-    v = _linear(field, at + np.uint64(1), dx, dy, dz, wx, wy, wz)
-    return u, v, _linear(field, at + np.uint64(2), dx, dy, dz, wx, wy, wz)
-
-
 @kernel('void(f4[::1], f4[::1], i8[:, ::1], f8[:, ::1], f8[:, ::1], f8[:, ::1], i8, i8, f4[:, :, ::1])')
 def _pull(image, field, sizes, straight, to_field, turn, first, last, out):
     """Fill planes first to last of out; matrices are (3, 4) and (3, 3), sizes those of image and field."""
@@ -154,7 +103,7 @@ def _pull(image, field, sizes, straight, to_field, turn, first, last, out):
                 a = to_field[0, 3] + to_field[0, 0] * i + to_field[0, 1] * j + to_field[0, 2] * k
                 b = to_field[1, 3] + to_field[1, 0] * i + to_field[1, 1] * j + to_field[1, 2] * k
                 c = to_field[2, 3] + to_field[2, 0] * i + to_field[2, 1] * j + to_field[2, 2] * k
-                u, v, w = _at(field, a, b, c, sizes[1])
+                u, v, w = displacement_at(field, a, b, c, sizes[1])
                 x = straight[0, 3] + straight[0, 0] * i + straight[0, 1] * j + straight[0, 2] * k
                 y = straight[1, 3] + straight[1, 0] * i + straight[1, 1] * j + straight[1, 2] * k
                 z = straight[2, 3] + straight[2, 0] * i + straight[2, 1] * j + straight[2, 2] * k
@@ -170,8 +119,8 @@ def _pull(image, field, sizes, straight, to_field, turn, first, last, out):
                     min(max(y, 0.0), size[1] - 1.0),
                     min(max(z, 0.0), size[2] - 1.0),
                 )
-                at, dx, dy, dz, wx, wy, wz = _place(x, y, z, size, 1)
-                out[i, j, k] = _linear(image, at, dx, dy, dz, wx, wy, wz)
+                at, dx, dy, dz, wx, wy, wz = place(x, y, z, size, 1)
+                out[i, j, k] = linear(image, at, dx, dy, dz, wx, wy, wz)
 
 
 @kernel('void(f4[::1], f4[::1], i8[::1], f8[:, ::1], i8[::1], i8, i8, f8[::1])')
@@ -184,5 +133,5 @@ def _beside(forward, inverse, size, to_voxels, index, first, last, out):
         x = i + to_voxels[0, 0] * u + to_voxels[0, 1] * v + to_voxels[0, 2] * w
         y = j + to_voxels[1, 0] * u + to_voxels[1, 1] * v + to_voxels[1, 2] * w
         z = k + to_voxels[2, 0] * u + to_voxels[2, 1] * v + to_voxels[2, 2] * w
-        a, b, c = _at(inverse, x, y, z, size)
+        a, b, c = displacement_at(inverse, x, y, z, size)
         out[n] = math.sqrt((u + a) * (u + a) + (v + b) * (v + b) + (w + c) * (w + c))
