@@ -74,6 +74,8 @@ class Task:
         An image on whose grid images are wanted; points and surfaces need none.
     sidecar : Path, optional
         Where a description of the result goes.
+    dataset : Path, optional
+        The dataset of the result, to which BIDS URIs are relative.
     """
 
     source: Path
@@ -81,6 +83,7 @@ class Task:
     route: Route
     reference: Path | None = None
     sidecar: Path | None = None
+    dataset: Path | None = None
 
 
 @dataclass(frozen=True)

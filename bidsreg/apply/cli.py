@@ -137,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _work(given: argparse.Namespace) -> int:
     from bidsreg.apply.base import Options
-    from bidsreg.apply.run import carry_all
+    from bidsreg.apply.run import carry_all, describe_dataset
 
     if (given.threads or 0) < 0:
         raise InputError(f'--threads must not be negative: {given.threads}.')
@@ -151,6 +151,8 @@ def _work(given: argparse.Namespace) -> int:
     )
     tasks = _through_files(given) if given.transform else _by_entities(given, options.kind)
     failed = carry_all(tasks, options)
+    for folder in {task.dataset for task in tasks} - {None}:
+        describe_dataset(folder)
     for error in failed:
         print(f'bidsreg-apply: error: {error}', file=sys.stderr)
     return 2 if failed else 0
@@ -216,11 +218,11 @@ def _found(given: argparse.Namespace, there: Any, source: Path, kind: str | None
         reference = there.reference(route)
     if given.out is not None:
         return Task(source, given.out, route, reference)
-    folder = result_folder(
-        source, given.output_dir or given.paths[0], there.subject, session or there.session_in(route)
-    )
-    out = folder / result_name(source, found, there.subject, session or there.session_in(route), given.target)
-    return Task(source, out, route, reference, sidecar(out))
+    dataset = given.output_dir or given.paths[0]
+    session = session or there.session_in(route)
+    folder = result_folder(source, dataset, there.subject, session)
+    out = folder / result_name(source, found, there.subject, session, given.target)
+    return Task(source, out, route, reference, sidecar(out), dataset)
 
 
 def _check_there(paths: Sequence[Path]) -> None:

@@ -38,7 +38,9 @@ def route_through(transforms: Sequence[Path], source: Path, *, inverse: bool = F
     if inverse:
         ahead, back, origin, target = back, ahead, target, origin
     name = BidsName.of(source)
-    if name is not None and origin and (said := name.entities.get('space')) and said != origin:
+    # a suffix names a space only where it is one of these
+    said = name.entities.get('space') or (name.suffix if name.suffix == target else origin) if name else origin
+    if origin and said != origin:
         raise InputError(f'{source}: is in the space {said}, and the transforms lead from {origin} to {target}.')
     return Route(ahead, back, origin, target)
 

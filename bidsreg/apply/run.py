@@ -114,7 +114,7 @@ def _described(task: Task, kind: FileKind, why: str, outcome: Carried) -> dict[s
     described = {
         **(own or {}),
         'Description': f'{task.source.name}, carried {ways}',
-        'Sources': [path.absolute().as_uri() for path in (task.source, *(leg.path for leg in legs))],
+        'Sources': [_uri(path, task.dataset) for path in (task.source, *(leg.path for leg in legs))],
         'Kind': f'{kind.name}, {why}',
         'Transforms': [{'Path': leg.path.name, 'Inverted': leg.inverted} for leg in legs],
         **outcome.facts,
@@ -122,5 +122,25 @@ def _described(task: Task, kind: FileKind, why: str, outcome: Carried) -> dict[s
         'GeneratedBy': [{'Name': 'bidsreg-apply', 'Version': __version__}],
     }
     if kind.on_grid and task.reference is not None:
-        described['SpatialReference'] = task.reference.absolute().as_uri()
+        described['SpatialReference'] = _uri(task.reference, task.dataset)
     return described
+
+
+def _uri(path: Path, dataset: Path | None) -> str:
+    """Return the BIDS URI of a file of the result's dataset, and for others that of the file."""
+    if dataset is not None and path.resolve().is_relative_to(dataset.resolve()):
+        return f'bids::{path.resolve().relative_to(dataset.resolve()).as_posix()}'
+    return path.absolute().as_uri()
+
+
+def describe_dataset(folder: Path) -> None:
+    """Give a folder of results the description that makes it a dataset, where it has none."""
+    description = folder / 'dataset_description.json'
+    if folder.is_dir() and not description.exists():
+        content = {
+            'Name': 'Files carried by bidsreg-apply',
+            'BIDSVersion': '1.10.0',
+            'DatasetType': 'derivative',
+            'GeneratedBy': [{'Name': 'bidsreg-apply', 'Version': __version__}],
+        }
+        write_text(description, to_json(content))

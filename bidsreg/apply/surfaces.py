@@ -143,7 +143,7 @@ class Surface(FileKind):
         space, origin = _code(getattr(array.coordsys, 'dataspace', UNKNOWN)), task.route.origin
         if options.surface_space == 'auto' and space in TEMPLATES and not origin.startswith(TEMPLATES[space]):
             raise InputError(
-                f'{path}: is in the space {nb.nifti1.xform_codes.label[space]} by its own words, not in '
+                f'{path}: is in the space {nb.nifti1.xform_codes.niistring[space]} by its own words, not in '
                 f'{origin or "that of a scan"}. If that is wrong say --surface-space scanner.'
             )
         return image, vertices

@@ -26,8 +26,18 @@ def some_points(grid: Grid, n=300, seed=0, low=0.15):
 
 
 def write_image(path, values, affine):
-    nb.save(data.image(values, affine), path)
+    # nibabel wants to be told of 64 bits
+    image = (
+        nb.Nifti1Image(values, affine, dtype=values.dtype) if values.dtype == np.int64 else data.image(values, affine)
+    )
+    nb.save(image, path)
     return path
+
+
+def scattered(shape):
+    """Small regions of few labels, which voxels do not tell from a coarse scan."""
+    rng = np.random.default_rng(0)
+    return np.where(rng.random(shape) > 0.9, rng.integers(1, 10, shape), 0).astype(np.uint8)
 
 
 @pytest.fixture(scope='session')
