@@ -9,6 +9,7 @@ page below a line ``*Not run by the tests: WHY*``, for readers to see. Any other
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -20,12 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
+import nibabel as nib
 import numpy as np
 import pytest
 from ants.internal import get_lib_fn
 from boutiques import bosh
 
 from bidsreg.app import example
+from bidsreg.apply import cli as apply_cli
 from bidsreg.benchmark.cli import build_parser as build_benchmark_parser
 from bidsreg.cli import build_parser, main
 from bidsreg.pair import cli as pair_cli
@@ -45,17 +48,20 @@ PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').r
 OTHERS = {'--extra-index-url', '--index-url', '--no-deps', '--resample', '--no-container', '--skip-data-collection'}
 #: Of FreeSurfer's mri_warp_convert.
 OTHERS |= {'--initk', '--insrcgeom', '--outm3z'}
+#: Of its mris_convert.
+OTHERS |= {'--to-scanner'}
 #: Of Docker, Podman, buildah and Apptainer.
 OTHERS |= {'--build-arg', '--cleanenv', '--containall', '--device', '--entrypoint', '--format', '--gpus', '--network'}
 OTHERS |= {'--no-home', '--nv', '--read-only', '--rm', '--tmpfs'}
 #: Of SAMSEG's run_samseg.
 OTHERS |= {'--pallidum-separate'}
 #: Of the scripts in experiments/.
-OTHERS |= {'--factors', '--judged', '--people', '--plot'}
+OTHERS |= {'--factors', '--judged', '--people', '--plot', '--repeats'}
 #: Our programs: every command line of theirs is read by their own parsers.
 PARSERS = {
     'bidsreg': build_parser(),
     'bidsreg-pair': pair_cli.build_parser(PROGRAMS),
+    'bidsreg-apply': apply_cli.build_parser(),
     'bidsreg-benchmark': build_benchmark_parser(),
     'bidsreg-translate': build_translation_parser(),
     'python -m bidsreg.app.example': example.build_parser(),
@@ -200,12 +206,14 @@ def program_of(words: list[str]) -> str:
 
 
 def read_command(words: list[str]) -> None:
-    """Read the line of one of our programs by its own parser; what is quick, bidsreg does."""
+    """Read the line of one of our programs by its own parser; what is quick is done."""
     name = program_of(words)
     arguments = words[len(name.split()) :]
     given = PARSERS[name].parse_args(arguments)
     if name == 'bidsreg' and (getattr(given, 'dry_run', False) or given.analysis_level == ['group']):
         assert main(arguments) == 0
+    if name == 'bidsreg-apply':
+        assert apply_cli.main(arguments) == 0
 
 
 def run_commands(code: str) -> None:
@@ -275,6 +283,7 @@ def heads(tmp_path_factory):
         found.save(folder / name / 'forward.h5')
         found.inverted().save(folder / name / 'inverse.h5')
     shutil.copy(folder / 'result/forward.h5', folder / 'sub-01_from-T2w_to-T1w_mode-image_xfm.h5')
+    write_carried(folder, found, pair)
     for name in ('BIDS_DIR', 'BIDS', 'bids'):
         data.write_dataset(folder / name, {label: {None: ['T1w', 'T2w']} for label in ('01', '02')}, (24, 28, 24))
     for name in ('OUTPUT_DIR', 'OUT', 'out'):
@@ -287,6 +296,26 @@ def heads(tmp_path_factory):
             (folder / name_of(block.code)).write_text(block.code)
     shutil.copy(ROOT / 'boutiques.json', folder)
     return folder
+
+
+def write_carried(folder: Path, found: Deformation, pair: data.Pair) -> None:
+    """Derivatives of a pair, and landmarks and a surface that lie in its T2w."""
+    anat = folder / 'derivatives/sub-01/anat'
+    anat.mkdir(parents=True)
+    pair.fixed.to_filename(anat / 'sub-01_desc-preproc_T1w.nii.gz')
+    pair.moving.to_filename(anat / 'sub-01_desc-preproc_T2w.nii.gz')
+    found.save(anat / 'sub-01_from-T2w_to-T1w_mode-image_xfm.h5')
+    found.inverted().save(anat / 'sub-01_from-T1w_to-T2w_mode-image_xfm.h5')
+    places = pair.points[:9, 3:]
+    lines = ['\t'.join(map(str, place)) for place in places]
+    (folder / 'landmarks.tsv').write_text('\n'.join(['x\ty\tz', *lines, '']))
+    control = [{'position': place.tolist()} for place in places]
+    markups = {'markups': [{'coordinateSystem': 'RAS', 'controlPoints': control}]}
+    (folder / 'landmarks.mrk.json').write_text(json.dumps(markups))
+    vertices = nib.gifti.GiftiDataArray(
+        places.astype(np.float32), 'NIFTI_INTENT_POINTSET', coordsys=nib.gifti.GiftiCoordSystem(1, 1)
+    )
+    nib.save(nib.gifti.GiftiImage(darrays=[vertices]), folder / 'white.surf.gii')
 
 
 def deformation_of(pair: data.Pair, grid: Grid) -> Deformation:

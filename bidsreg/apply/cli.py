@@ -66,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument('--version', action='version', version=f'bidsreg-apply {__version__}')
-    parser.add_argument('paths', nargs='+', type=as_path, metavar='DERIVATIVES and FILE', help=argparse.SUPPRESS)
+    parser.add_argument('paths', nargs='*', type=as_path, metavar='DERIVATIVES and FILE', help=argparse.SUPPRESS)
     dataset = parser.add_argument_group('by the entities of names')
     dataset.add_argument('--participant-label', metavar='LABEL', help='whose transforms, such as 01 or sub-01')
     dataset.add_argument('--to', dest='target', metavar='SPACE', help='where to, such as T1w or MNI152NLin2009cAsym')
@@ -168,11 +168,15 @@ def _through_files(given: argparse.Namespace) -> list[Any]:
             raise InputError(
                 f'--{_SPELLED.get(name, name.replace("_", "-"))} finds transforms, --transform names them.'
             )
-    if given.out is None or len(given.paths) != 1:
+    transforms, paths = given.transform, given.paths
+    if not paths:  # --transform takes all words up to the next option: the last one is the file
+        *transforms, last = transforms
+        paths = [last]
+    if given.out is None or len(paths) != 1 or not transforms:
         raise InputError('With --transform give one FILE, and its result with -o.')
-    (source,) = given.paths
-    _check_there([*given.transform, source])
-    route = route_through(given.transform, source, inverse=given.inverse)
+    (source,) = paths
+    _check_there([*transforms, source])
+    route = route_through(transforms, source, inverse=given.inverse)
     return [Task(source, given.out, route, given.reference)]
 
 
@@ -183,6 +187,8 @@ def _by_entities(given: argparse.Namespace, kind: str | None) -> list[Any]:
     """Return the tasks of the first form."""
     from bidsreg.apply.find import Derivatives
 
+    if not given.paths:
+        raise InputError('Name DERIVATIVES and the files to carry, or --transform; --help says more.')
     folder, *sources = given.paths
     for name in ('participant_label', 'target'):
         if not getattr(given, name):

@@ -100,12 +100,13 @@ class _Images(FileKind, abc.ABC):
         outside = 0 if values.codes is not None else options.outside
         target, chain, count = open_image(task.reference)[1], Chain.read(task.route.images), volumes.data.shape[3]
         step = max(1, GROUP_BYTES // (4 * int(np.prod(target.shape))))
-        seen = []
+        seen: list[int] = []
+        notes: list[str] = []
 
         def carried() -> Iterator[np.ndarray]:
             for first in range(0, count, step):
                 some = [values.given(volumes.data[..., k]) for k in range(first, min(first + step, count))]
-                filled, in_view = fill(
+                filled, in_view, lost = fill(
                     some, volumes.grid, chain, target, interpolation, outside=outside, threads=options.threads
                 )
                 if not in_view:
@@ -113,6 +114,8 @@ class _Images(FileKind, abc.ABC):
                         f'{task.source}: no voxel of {task.reference} lies in it. The transforms are of another pair, '
                         'go the other way or stand in another order, or the image lies elsewhere.'
                     )
+                if lost and not seen:
+                    notes.append(f'{lost} voxels have no place in it, since the transform folds there')
                 seen.append(in_view)
                 yield from map(values.returned, filled)
 
@@ -121,7 +124,7 @@ class _Images(FileKind, abc.ABC):
             'Interpolation': interpolation.description,
             'ShareInFieldOfView': round(seen[0] / int(np.prod(target.shape)), 4),
         }
-        return Carried(facts, (*values.notes, *_directions(task.source)))
+        return Carried(facts, (*values.notes, *notes, *_directions(task.source)))
 
 
 def _holds(kind: np.dtype, value: float) -> bool:

@@ -95,7 +95,7 @@ def fill(
     *,
     outside: float = 0,
     threads: int = 1,
-) -> tuple[list[np.ndarray], int]:
+) -> tuple[list[np.ndarray], int, int]:
     """Resample volumes that lie on one grid, in one interpolation.
 
     Parameters
@@ -121,6 +121,8 @@ def fill(
         Of the target's shape and the volumes' type.
     seen : int
         How many voxels of the target lie in the field of view of the volumes.
+    lost : int
+        How many lead nowhere: a field that is to be inverted folds there.
     """
     # here, since it imports numba
     from bidsreg.registration.numerics.kernels import carrying
@@ -133,11 +135,13 @@ def fill(
     filled = [np.empty(target.shape, kind) for _ in volumes]
     step = max(1, PLANE_VOXELS // (target.shape[1] * target.shape[2]))
 
-    def fill_planes(first: int) -> int:
+    def fill_planes(first: int) -> tuple[int, int]:
         last = min(first + step, target.shape[0])
         places, seen = way.places(target, first, last), 0
         for values, out in zip(ready, filled, strict=True):
             seen = read(values, size, places, value, out[first:last].reshape(-1))
-        return seen
+        return seen, int(np.isnan(places[:, 0]).sum())
 
-    return filled, sum(shared_out(fill_planes, range(0, target.shape[0], step), threads))
+    counts = np.array(shared_out(fill_planes, range(0, target.shape[0], step), threads))
+    seen, lost = (int(count) for count in counts.sum(0))
+    return filled, seen, lost

@@ -16,7 +16,8 @@ class _ApplyInputSpec(StepInputSpec):
     in_file = File(exists=True, mandatory=True, desc='image to resample, conformed')
     reference = File(exists=True, mandatory=True, desc='image whose grid is wanted, conformed')
     transforms = InputMultiObject(
-        File(exists=True), desc='ITK files, the last one is applied to points first, as with antsApplyTransforms'
+        File(exists=True),
+        desc='ITK files, the first one is applied to points first, the last one to data, as with antsApplyTransforms',
     )
     invert = traits.List(traits.Bool, desc='for each transform: take the inverse (matrices only)')
     interpolation = traits.Enum(

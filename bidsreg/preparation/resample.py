@@ -35,7 +35,7 @@ def resample(
     path, reference_path
         The image, and one whose grid is wanted, both conformed.
     transforms
-        ITK files; the last one is applied to points first, as with antsApplyTransforms.
+        ITK files; the first one is applied to points first, the last one to data, as with antsApplyTransforms.
     invert
         For each transform, whether to take its inverse (matrices only).
     interpolation

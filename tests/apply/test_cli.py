@@ -139,6 +139,16 @@ def test_transforms_by_name_are_as_by_entities(study, tmp_path):
     assert (tmp_path / 'a.nii.gz').read_bytes() == (tmp_path / 'b.nii.gz').read_bytes()
 
 
+def test_the_file_may_stand_right_behind_the_transforms(study, tmp_path):
+    folder, _ = study
+    xfm = str(folder / 'out/sub-01/anat/sub-01_from-T2w_to-T1w_mode-image_xfm.h5')
+    points = str(folder / 'files/landmarks.tsv')
+    for number, words in enumerate((['-t', xfm, points], [points, '-t', xfm], ['-t', xfm, '--inverse', points])):
+        assert main([*words, '-o', str(tmp_path / f'{number}.tsv')]) == 0
+    first, second, back = ((tmp_path / f'{number}.tsv').read_text() for number in range(3))
+    assert first == second != back
+
+
 def test_points_go_with_the_image_by_the_same_transform(study, tmp_path):
     folder, pair = study
     xfm = folder / 'out/sub-01/anat/sub-01_from-T2w_to-T1w_mode-image_xfm.h5'
@@ -166,7 +176,8 @@ def test_points_go_with_the_image_by_the_same_transform(study, tmp_path):
         (['-t', 'XFM', '-r', 'T2w', 'T2w', 'tissue', '-o', 'x.nii'], 'one FILE'),
         (['-t', 'XFM', '-r', 'T2w', 'T2w', '-o', 'x.nii', '--to', 'T1w'], '--to finds transforms'),
         (['-t', 'nowhere.h5', '-r', 'T2w', 'T2w', '-o', 'x.nii'], 'nowhere.h5: there is no such file'),
-        (['-t', 'XFM', 'T2w', '-r', 'T2w', '-o', 'x.nii'], 'the following arguments are required'),
+        (['-t', 'XFM', '-o', 'x.nii'], 'one FILE'),
+        ([], 'Name DERIVATIVES'),
         (['-t', 'XFM', '-r', 'T2w', 'T2w', '-o', 'x.nii', '--threads', '-1'], '--threads must not be negative'),
     ],
 )

@@ -148,6 +148,20 @@ def test_a_chain_that_leads_out_of_the_image_is_refused(carry, head, tmp_path):
         carry(np.asarray(head.scan.dataobj), legs=(Leg(tmp_path / 'away.txt'),))
 
 
+def test_voxels_without_a_way_back_are_told(carry, head, tmp_path):
+    """A warp that does not vanish at its border: 30 mm beside it nothing leads to."""
+    field = np.zeros((20, 20, 20, 1, 3), np.float32)
+    field[..., 0] = -30
+    nb.save(nb.Nifti1Image(field, data.grid((20, 20, 20), voxel=4.0)), tmp_path / 'warp.nii.gz')
+    _, outcome = carry(np.asarray(head.scan.dataobj), legs=(Leg(tmp_path / 'warp.nii.gz', inverted=True),))
+    (note,) = outcome.notes
+    lost = int(note.split()[0])
+    assert note == f'{lost} voxels have no place in it, since the transform folds there'
+    # between the old and the new left border, which the grid of the target cuts in voxels
+    spacing = np.prod(np.linalg.norm(TARGET[1][:3, :3], axis=0))
+    assert 0.7 < lost * spacing / (30 * 76 * 76) < 1.4
+
+
 def test_directions_of_diffusion_are_not_turned_and_that_is_said(carry, head, tmp_path):
     (tmp_path / 'x.bvec').touch()
     _, outcome = carry(np.asarray(head.scan.dataobj))

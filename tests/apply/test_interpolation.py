@@ -39,7 +39,7 @@ def reached(chain, grid):
 def test_as_scipy_does_at_mapped_points(transforms, name, interpolation, order):
     values, grid = scan(name)
     chain = chain_of(transforms, 'ab', 'bc')
-    (found,), seen = fill([values], grid, chain, TARGET, INTERPOLATIONS[interpolation])
+    (found,), seen, _ = fill([values], grid, chain, TARGET, INTERPOLATIONS[interpolation])
     at = reached(chain, grid)
     inside = ((at >= -0.5) & (at < np.array(grid.shape)[:, None] - 0.5)).all(0)
     mode = 'mirror' if order == 3 else 'nearest'
@@ -81,7 +81,7 @@ def test_antspy_resamples_alike_through_a_chain(tmp_path, transforms, interpolat
     labels = interpolation in ('labels', 'nearest')
     values, grid = scan('oblique', labels)
     chain = chain_of(transforms, 'ab', 'bc')
-    (ours,), _ = fill([values], grid, chain, TARGET, INTERPOLATIONS[interpolation])
+    (ours,), *_ = fill([values], grid, chain, TARGET, INTERPOLATIONS[interpolation])
     theirs = resampled_by_ants(tmp_path, transforms, values, grid, THEIRS[interpolation])
     at = reached(chain, grid)
     inside = ((at >= 0) & (at <= np.array(grid.shape)[:, None] - 1)).all(0).reshape(TARGET.shape)
@@ -99,7 +99,7 @@ def test_a_windowed_sinc_is_that_of_antspy_but_for_its_sum(tmp_path, transforms)
     chain = chain_of(transforms, 'ab', 'bc')
     theirs = resampled_by_ants(tmp_path, transforms, values, grid, 'lanczosWindowedSinc')
     constant = resampled_by_ants(tmp_path, transforms, np.ones_like(values), grid, 'lanczosWindowedSinc')
-    (ours,), _ = fill([values], grid, chain, TARGET, INTERPOLATIONS['lanczos'])
+    (ours,), *_ = fill([values], grid, chain, TARGET, INTERPOLATIONS['lanczos'])
     at = reached(chain, grid)
     inside = ((at >= 3) & (at <= np.array(grid.shape)[:, None] - 4)).all(0).reshape(TARGET.shape)
     assert np.abs(constant[inside] - 1).max() > 0.002
@@ -119,7 +119,7 @@ def test_nitransforms_resamples_alike(tmp_path, transforms):
     xfm.reference = reference
     theirs = np.asarray(apply(xfm, nb.load(image), order=1).dataobj)
     chain = chain_of(transforms, 'ab')
-    (ours,), _ = fill([values], grid, chain, target, INTERPOLATIONS['linear'])
+    (ours,), *_ = fill([values], grid, chain, target, INTERPOLATIONS['linear'])
     at = grid.to_voxels(chain.points(data.world(target.shape, target.affine).reshape(-1, 3))[0])
     inside = ((at >= 1) & (at <= np.array(grid.shape) - 2)).all(1).reshape(target.shape)
     assert inside.mean() > 0.5
@@ -129,10 +129,10 @@ def test_nitransforms_resamples_alike(tmp_path, transforms):
 def test_one_interpolation_is_sharper_than_two(transforms):
     """A chain reads between the voxels of the image once."""
     values, grid = scan('oblique')
-    (once,), _ = fill([values], grid, chain_of(transforms, 'ab', 'bc'), TARGET, INTERPOLATIONS['linear'])
+    (once,), *_ = fill([values], grid, chain_of(transforms, 'ab', 'bc'), TARGET, INTERPOLATIONS['linear'])
     middle = Grid(*data.GRIDS['ras'])
-    (half,), _ = fill([values], grid, chain_of(transforms, 'bc'), middle, INTERPOLATIONS['linear'])
-    (twice,), _ = fill([half], middle, chain_of(transforms, 'ab'), TARGET, INTERPOLATIONS['linear'])
+    (half,), *_ = fill([values], grid, chain_of(transforms, 'bc'), middle, INTERPOLATIONS['linear'])
+    (twice,), *_ = fill([half], middle, chain_of(transforms, 'ab'), TARGET, INTERPOLATIONS['linear'])
     brain = once > 0
     assert np.corrcoef(once[brain], twice[brain])[0, 1] > 0.95
     assert once[brain].std() > 1.02 * twice[brain].std()
@@ -143,15 +143,15 @@ def test_as_the_deformation_itself_does(transforms):
     values, grid = scan('thick')
     labels, _ = scan('thick', labels=True)
     for chain, way in ((chain_of(transforms, 'ab'), used), (chain_of(transforms, 'ab_inverse'), used.inverted())):
-        (ours,), _ = fill([values], grid, chain, TARGET, INTERPOLATIONS['linear'])
+        (ours,), *_ = fill([values], grid, chain, TARGET, INTERPOLATIONS['linear'])
         assert np.abs(ours - way.apply(Image(values, grid), TARGET).data).max() < 0.05
-        (ours,), _ = fill([labels], grid, chain, TARGET, INTERPOLATIONS['labels'])
+        (ours,), *_ = fill([labels], grid, chain, TARGET, INTERPOLATIONS['labels'])
         assert (ours == way.apply_labels(Image(labels, grid), TARGET).data).mean() > 0.9999
 
 
 def test_what_lies_outside_gets_its_value(transforms):
     values, grid = scan('ras')
-    (found,), seen = fill(
+    (found,), seen, _ = fill(
         [values + 1], grid, chain_of(transforms, 'ab'), TARGET, INTERPOLATIONS['linear'], outside=-1000
     )
     assert (found == -1000).sum() == found.size - seen > 0
@@ -159,7 +159,7 @@ def test_what_lies_outside_gets_its_value(transforms):
 
 def test_several_volumes_are_as_each_of_them(transforms):
     values, grid = scan('ras')
-    both, _ = fill([values, 2 * values], grid, chain_of(transforms, 'ab'), TARGET, INTERPOLATIONS['bspline'])
-    (alone,), _ = fill([2 * values], grid, chain_of(transforms, 'ab'), TARGET, INTERPOLATIONS['bspline'])
+    both, *_ = fill([values, 2 * values], grid, chain_of(transforms, 'ab'), TARGET, INTERPOLATIONS['bspline'])
+    (alone,), *_ = fill([2 * values], grid, chain_of(transforms, 'ab'), TARGET, INTERPOLATIONS['bspline'])
     np.testing.assert_array_equal(both[1], alone)
     assert not np.array_equal(both[0], both[1])
