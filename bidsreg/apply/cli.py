@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -200,11 +201,11 @@ def _by_entities(given: argparse.Namespace, kind: str | None) -> list[Any]:
     if given.out is not None and len(sources) != 1:
         raise InputError(f'-o names one result, and there are {len(sources)} files.')
     _check_there(sources)
-    there = Derivatives(
-        (folder, *given.derivatives),
-        given.participant_label.removeprefix('sub-'),
-        (given.session_label or '').removeprefix('ses-'),
-    )
+    labels = given.participant_label.removeprefix('sub-'), (given.session_label or '').removeprefix('ses-')
+    for label in labels:
+        if not re.fullmatch('[0-9a-zA-Z+]*', label):
+            raise InputError(f'{label!r} is no label of a person or a session: letters and digits are.')
+    there = Derivatives((folder, *given.derivatives), *labels)
     return [_found(given, there, source, kind) for source in sources]
 
 

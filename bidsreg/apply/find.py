@@ -20,8 +20,8 @@ from bidsreg.errors import InputError
 
 #: How the names of transforms end.
 ENDINGS = ('.h5', '.txt')
-#: Entities that tell scans of a session apart.
-_OF_SCANS = frozenset(ENTITIES.values()) - {'sub', 'ses'}
+#: Entities that tell scans of a person apart.
+_OF_SCANS = frozenset(ENTITIES.values()) - {'sub'}
 #: What only a transform's own name has.
 _OF_TRANSFORM = ('from', 'to', 'mode')
 
@@ -157,7 +157,9 @@ class Derivatives:
             return name.space
         if asked:
             return asked
-        same = [space for space in sorted(spaces) if _same_grid(source, self.scan(space, {}))]
+        known = name.entities if name is not None else {}
+        session = {'ses': known['ses']} if 'ses' in known else {}
+        same = [space for space in sorted(spaces) if _same_grid(source, self.scan(space, session))]
         if len(same) == 1:
             return same[0]
         why = f'its grid is that of {" and ".join(same)}' if same else 'no scan has its grid'
@@ -191,11 +193,10 @@ class Derivatives:
             told = '; '.join(' -> '.join(way) for way in ways)
             raise InputError(f'{source}: several ways lead to {target} ({told}): go one of them in two steps.')
         name = BidsName.of(source)
-        asked = name.entities if name else {}
-        steps = [
-            self._step(start, end, asked if not number else {}, source)
-            for number, (start, end) in enumerate(pairwise(ways[0]))
-        ]
+        steps, scan = [], name.entities if name else {}
+        for start, end in pairwise(ways[0]):
+            steps.append(self._step(start, end, scan, source))
+            scan = _scan_of(steps[-1], end)
         return Route(
             tuple(_leg(there, back) for there, back in reversed(steps)),
             tuple(_leg(back, there) for there, back in steps),
@@ -219,7 +220,7 @@ class Derivatives:
             If there is none, or several.
         """
         last = next(one for one in self.transforms if one.path == route.images[0].path)
-        found = self.scan(route.target, last.scans.get(route.target, {}))
+        found = self.scan(route.target, _scan(last, route.target))
         if found is None:
             raise InputError(
                 f'No image, or several, of {self} has the grid of {route.target} (desc-preproc): name one with '
@@ -233,9 +234,7 @@ class Derivatives:
         """Return the transforms from one space to the next, and back; one of them may be missing."""
         pairs: dict[tuple, dict[tuple[str, str], NamedTransform]] = defaultdict(dict)
         for one in self.transforms:
-            session = one.name.entities.get('ses', '')
-            elsewhere = session and asked.get('ses') and not same_label(session, asked['ses'])
-            if set(one.ends) == {origin, target} and not elsewhere and not _conflict(_scan(one, origin), asked):
+            if set(one.ends) == {origin, target} and not _conflict(_scan(one, origin), asked):
                 pairs[one.pair][one.ends] = one
         # those who share most with the file
         shared = {
@@ -268,7 +267,9 @@ def _transform(path: Path) -> list[NamedTransform]:
 
 
 def _scan(one: NamedTransform, space: str) -> Mapping[str, str]:
-    return one.scans.get(space, {})
+    """Return the entities of the scan of a space; where it is not known its session is that of the transform."""
+    session = one.name.entities.get('ses')
+    return one.scans.get(space, {'ses': session} if session else {})
 
 
 def _scan_of(step: tuple[NamedTransform | None, NamedTransform | None], space: str) -> Mapping[str, str]:

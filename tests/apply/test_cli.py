@@ -169,6 +169,7 @@ def test_points_go_with_the_image_by_the_same_transform(study, tmp_path):
         (['OUT', '--participant-label', '01', '--to', 'T1w', 'nowhere.nii.gz'], 'there is no such file'),
         (['OUT', '--participant-label', '02', '--to', 'T1w', 'tissue'], 'no transform of sub-02'),
         (['OUT', '--participant-label', '02', '--to', 'T1w', 'T2w'], 'is of sub-01'),
+        (['OUT', '--participant-label', '*', '--to', 'T1w', 'T2w'], "'*' is no label"),
         (['OUT', '--participant-label', '01', '--to', 'MNI', 'T2w'], 'leads from T2w to MNI'),
         (['OUT', '--participant-label', '01', '--to', 'T1w', 'T2w', '--inverse'], '--inverse is for --transform'),
         (['OUT', '--participant-label', '01', '--to', 'T1w', 'T2w', 'tissue', '-o', 'x.nii'], '-o names one result'),

@@ -140,6 +140,37 @@ def test_sessions(tmp_path):
         asked.session_of(tmp_path / 'sub-01_ses-1_T2w.nii')
 
 
+def test_images_of_the_session(tmp_path):
+    """Also of a T1w of another session, which the sidecar of the transform names."""
+    out = tmp_path / 'out'
+    for session in ('1', '2'):
+        anat = out / f'sub-01/ses-{session}/anat'
+        anat.mkdir(parents=True)
+        t1w = [] if session == '1' else ['sub-01_ses-1_T1w.nii', 'sub-01_ses-2_T2w.nii']
+        for start, end in (('T2w', 'T1w'), ('T1w', 'MNI')):
+            write_transform(anat, start, end, f'sub-01_ses-{session}', t1w)
+        for name in ('T1w', 'T2w'):
+            write_image(anat / f'sub-01_ses-{session}_desc-preproc_{name}.nii.gz', np.zeros((8, 9, 8)), AFFINES['T1w'])
+    both = Derivatives((out,), '01')
+    route = both.route(tmp_path / 'sub-01_ses-1_T2w.nii', 'T2w', 'T1w')
+    assert both.reference(route).name == 'sub-01_ses-1_desc-preproc_T1w.nii.gz'
+    assert route.view.name == 'sub-01_ses-1_desc-preproc_T2w.nii.gz'
+    route = both.route(tmp_path / 'sub-01_ses-2_T2w.nii', 'T2w', 'T1w')
+    assert both.reference(route).name == 'sub-01_ses-1_desc-preproc_T1w.nii.gz'
+    assert route.view.name == 'sub-01_ses-2_desc-preproc_T2w.nii.gz'
+
+
+def test_a_chain_stays_with_one_scan(tmp_path):
+    out = tmp_path / 'out'
+    for session in ('1', '2'):
+        anat = out / f'sub-01/ses-{session}/anat'
+        anat.mkdir(parents=True)
+        for start, end in (('T2w', 'T1w'), ('T1w', 'MNI')):
+            write_transform(anat, start, end, f'sub-01_ses-{session}')
+    route = Derivatives((out,), '01').route(tmp_path / 'sub-01_ses-2_T2w.nii', 'T2w', 'MNI')
+    assert names(route.images) == [('ses-2_from-T1w_to-MNI', False), ('ses-2_from-T2w_to-T1w', False)]
+
+
 def test_a_file_of_another_person(there, tmp_path):
     with pytest.raises(InputError, match='is of sub-02, and the transforms of sub-01'):
         found(there).session_of(tmp_path / 'sub-02_T2w.nii')
