@@ -23,7 +23,7 @@ import numpy as np
 from common import new_parser, row
 from scipy import ndimage as ndi
 
-from bidsreg.apply.base import Options, Route, Task
+from bidsreg.apply.base import Errand, Options, Route
 from bidsreg.apply.chain import Chain, Leg, _parts
 from bidsreg.apply.kinds import KINDS
 from bidsreg.apply.volumes import _loaded, grid_of
@@ -65,13 +65,13 @@ def timed(work: Callable[[], object], repeats: int) -> tuple[float, float]:
     return min(one for one, _ in spent), min(other for _, other in spent)
 
 
-def differing(ours: Path, theirs: Path, task: Task, labels: bool) -> float:
+def differing(ours: Path, theirs: Path, errand: Errand, labels: bool) -> float:
     """Return the share of voxels that differ, where all neighbours are known."""
-    assert task.reference is not None
+    assert errand.reference is not None
     one, other = (np.asanyarray(load_image(path).dataobj) for path in (ours, theirs))
-    grid, moving = grid_of(task.reference), grid_of(task.source)
+    grid, moving = grid_of(errand.reference), grid_of(errand.source)
     world = grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1)).reshape(-1, 3)
-    at = moving.to_voxels(Chain.read(task.route.images).points(world)[0])
+    at = moving.to_voxels(Chain.read(errand.route.images).points(world)[0])
     known = ((at >= 0) & (at <= np.array(moving.shape) - 1)).all(1).reshape(grid.shape)
     limit = 0.5 if labels else 1e-3 * float(one.max())
     return float((np.abs(one.astype(float) - other) > limit)[known].mean())
@@ -89,14 +89,14 @@ def measure(folder: Path, threads: int, repeats: int) -> list[str]:
         xfm = write_transform(work / 'xfm.h5', grid_of(fixed))
         for interpolation, (kind, their_name) in INTERPOLATIONS.items():
             source = folder / ('moving_dseg.nii.gz' if kind == 'labels' else 'moving_T2w.nii.gz')
-            task = Task(source, work / 'ours.nii.gz', Route((Leg(xfm),), ()), fixed)
+            errand = Errand(source, work / 'ours.nii.gz', Route((Leg(xfm),), ()), fixed)
             options = Options(interpolation=interpolation, threads=threads)
 
-            def ours(task: Task = task, options: Options = options, kind: str = kind) -> None:
+            def ours(errand: Errand = errand, options: Options = options, kind: str = kind) -> None:
                 # nothing is kept from the run before
                 _loaded.cache_clear()
                 _parts.cache_clear()
-                KINDS[kind].carry(task, options, task.out)
+                KINDS[kind].carry(errand, options, errand.out)
 
             def theirs(source: Path = source, their_name: str = their_name) -> None:
                 moved = ants.apply_transforms(
@@ -106,7 +106,7 @@ def measure(folder: Path, threads: int, repeats: int) -> list[str]:
 
             ours()
             spent = (*timed(ours, repeats), *timed(theirs, repeats))
-            apart = differing(task.out, work / 'theirs.nii.gz', task, kind == 'labels')
+            apart = differing(errand.out, work / 'theirs.nii.gz', errand, kind == 'labels')
             rows.append(row(interpolation, *(f'{seconds:.2f}' for seconds in spent), f'{100 * apart:.3f} %'))
     return rows
 

@@ -1,4 +1,4 @@
-"""What every kind of file shares: the task that it is given, what became of it, and the class that it is made from."""
+"""What every kind of file shares: the errand that it is given, what became of it, and the class that it is of."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Route:
 
 
 @dataclass(frozen=True)
-class Task:
+class Errand:
     """One file to carry.
 
     Attributes
@@ -127,12 +127,12 @@ class FileKind(abc.ABC):
         return next(ending for ending in self.endings if source.name.endswith(ending))
 
     @abc.abstractmethod
-    def check(self, task: Task, options: Options) -> None:
+    def check(self, errand: Errand, options: Options) -> None:
         """Raise :class:`InputError` for what can be told before any work, from names and headers."""
 
     @abc.abstractmethod
-    def carry(self, task: Task, options: Options, hidden: Path) -> Carried:
-        """Carry a file and write the result to `hidden`, which has the ending of ``task.out``.
+    def carry(self, errand: Errand, options: Options, hidden: Path) -> Carried:
+        """Carry a file and write the result to `hidden`, which has the ending of ``errand.out``.
 
         Raises
         ------

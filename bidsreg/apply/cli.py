@@ -150,9 +150,9 @@ def _work(given: argparse.Namespace) -> int:
         threads=allowed_threads(given.threads),
         overwrite=given.overwrite,
     )
-    tasks = _through_files(given) if given.transform else _by_entities(given, options.kind)
-    failed = carry_all(tasks, options)
-    for folder in {task.dataset for task in tasks} - {None}:
+    errands = _through_files(given) if given.transform else _by_entities(given, options.kind)
+    failed = carry_all(errands, options)
+    for folder in {errand.dataset for errand in errands} - {None}:
         describe_dataset(folder)
     for error in failed:
         print(f'bidsreg-apply: error: {error}', file=sys.stderr)
@@ -160,8 +160,8 @@ def _work(given: argparse.Namespace) -> int:
 
 
 def _through_files(given: argparse.Namespace) -> list[Any]:
-    """Return the task of the second form."""
-    from bidsreg.apply.base import Task
+    """Return the errand of the second form."""
+    from bidsreg.apply.base import Errand
     from bidsreg.apply.files import route_through
 
     for name in _OF_DATASETS:
@@ -178,14 +178,14 @@ def _through_files(given: argparse.Namespace) -> list[Any]:
     (source,) = paths
     _check_there([*transforms, source])
     route = route_through(transforms, source, inverse=given.inverse)
-    return [Task(source, given.out, route, given.reference)]
+    return [Errand(source, given.out, route, given.reference)]
 
 
 _SPELLED = {'origin': 'from', 'target': 'to'}
 
 
 def _by_entities(given: argparse.Namespace, kind: str | None) -> list[Any]:
-    """Return the tasks of the first form."""
+    """Return the errands of the first form."""
     from bidsreg.apply.find import Derivatives
 
     if not given.paths:
@@ -210,8 +210,8 @@ def _by_entities(given: argparse.Namespace, kind: str | None) -> list[Any]:
 
 
 def _found(given: argparse.Namespace, there: Any, source: Path, kind: str | None) -> Any:
-    """Return the task of one file of the first form."""
-    from bidsreg.apply.base import Task
+    """Return the errand of one file of the first form."""
+    from bidsreg.apply.base import Errand
     from bidsreg.apply.kinds import kind_of
     from bidsreg.apply.naming import result_folder, result_name
     from bidsreg.bids.names import sidecar
@@ -224,12 +224,12 @@ def _found(given: argparse.Namespace, there: Any, source: Path, kind: str | None
     if found.on_grid and reference is None:
         reference = there.reference(route)
     if given.out is not None:
-        return Task(source, given.out, route, reference)
+        return Errand(source, given.out, route, reference)
     dataset = given.output_dir or given.paths[0]
     session = session or there.session_in(route)
     folder = result_folder(source, dataset, there.subject, session)
     out = folder / result_name(source, found, there.subject, session, given.target)
-    return Task(source, out, route, reference, sidecar(out), dataset)
+    return Errand(source, out, route, reference, sidecar(out), dataset)
 
 
 def _check_there(paths: Sequence[Path]) -> None:

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bidsreg.apply.base import Carried, FileKind, Options, Task
+from bidsreg.apply.base import Carried, Errand, FileKind, Options
 from bidsreg.apply.chain import Chain
 from bidsreg.apply.interpolation import INTERPOLATIONS, Interpolation, fill
 from bidsreg.apply.volumes import Volumes, is_whole, load, open_image, write
@@ -82,23 +82,23 @@ class _Images(FileKind, abc.ABC):
             )
         return found
 
-    def check(self, task: Task, options: Options) -> None:
+    def check(self, errand: Errand, options: Options) -> None:
         """Check interpolation, headers and the name of the result."""
         self._interpolation(options)
-        if task.reference is None:
-            raise InputError(f'{task.source}: give --reference, an image on whose grid it is wanted.')
-        if not task.out.name.endswith(('.nii', '.nii.gz')):
-            raise InputError(f'{task.out}: the name of an image ends in .nii or .nii.gz.')
-        open_image(task.source)
-        open_image(task.reference)
+        if errand.reference is None:
+            raise InputError(f'{errand.source}: give --reference, an image on whose grid it is wanted.')
+        if not errand.out.name.endswith(('.nii', '.nii.gz')):
+            raise InputError(f'{errand.out}: the name of an image ends in .nii or .nii.gz.')
+        open_image(errand.source)
+        open_image(errand.reference)
 
-    def carry(self, task: Task, options: Options, hidden: Path) -> Carried:
+    def carry(self, errand: Errand, options: Options, hidden: Path) -> Carried:
         """Resample all volumes in one interpolation, some at a time."""
-        assert task.reference is not None
-        interpolation, volumes = self._interpolation(options), load(task.source)
-        values = self._values(task.source, volumes, interpolation, options.outside)
+        assert errand.reference is not None
+        interpolation, volumes = self._interpolation(options), load(errand.source)
+        values = self._values(errand.source, volumes, interpolation, options.outside)
         outside = 0 if values.codes is not None else options.outside
-        target, chain, count = open_image(task.reference)[1], Chain.read(task.route.images), volumes.data.shape[3]
+        target, chain, count = open_image(errand.reference)[1], Chain.read(errand.route.images), volumes.data.shape[3]
         step = max(1, GROUP_BYTES // (4 * int(np.prod(target.shape))))
         seen: list[int] = []
         notes: list[str] = []
@@ -111,20 +111,20 @@ class _Images(FileKind, abc.ABC):
                 )
                 if not in_view:
                     raise InputError(
-                        f'{task.source}: no voxel of {task.reference} lies in it. The transforms are of another pair, '
-                        'go the other way or stand in another order, or the image lies elsewhere.'
+                        f'{errand.source}: no voxel of {errand.reference} lies in it. The transforms are of another '
+                        'pair, go the other way or stand in another order, or the image lies elsewhere.'
                     )
                 if lost and not seen:
                     notes.append(f'{lost} voxels have no place in it, since the transform folds there')
                 seen.append(in_view)
                 yield from map(values.returned, filled)
 
-        write(hidden, carried(), values.kind, volumes, task.reference, options.threads)
+        write(hidden, carried(), values.kind, volumes, errand.reference, options.threads)
         facts = {
             'Interpolation': interpolation.description,
             'ShareInFieldOfView': round(seen[0] / int(np.prod(target.shape)), 4),
         }
-        return Carried(facts, (*values.notes, *notes, *_directions(task.source)))
+        return Carried(facts, (*values.notes, *notes, *_directions(errand.source)))
 
 
 def _holds(kind: np.dtype, value: float) -> bool:

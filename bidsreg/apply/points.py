@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bidsreg.apply.base import Carried, FileKind, Options, Task
+from bidsreg.apply.base import Carried, Errand, FileKind, Options
 from bidsreg.apply.chain import Chain, outside
 from bidsreg.apply.volumes import grid_of
 from bidsreg.bids.sidecars import parse_json, to_json
@@ -190,9 +190,9 @@ POINT_FORMATS: dict[str, PointFormat] = {
 
 
 def carried(
-    places: np.ndarray, names: list[str], task: Task, threads: int, what: str = 'points'
+    places: np.ndarray, names: list[str], errand: Errand, threads: int, what: str = 'points'
 ) -> tuple[np.ndarray, Carried]:
-    """Take places along the route of a task.
+    """Take places along the route of an errand.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def carried(
         mm, RAS+.
     names : list of str
         What each is called in messages.
-    task : Task
+    errand : Errand
         The file that they are of.
     threads : int
         How many work.
@@ -220,20 +220,20 @@ def carried(
         If some have no place there, or most lie beyond the image that they begin at.
     """
     notes = []
-    if task.route.view is not None:
-        beyond = outside(grid_of(task.route.view), places, 0.5)
+    if errand.route.view is not None:
+        beyond = outside(grid_of(errand.route.view), places, 0.5)
         if 2 * beyond.sum() > len(places):
             raise InputError(
-                f'{task.source}: {beyond.sum()} of {len(places)} {what} lie outside of {task.route.view.name}: they '
-                f'are in another space than {task.route.origin}. Say with --from in which, or mend their coordinates.'
+                f'{errand.source}: {beyond.sum()} of {len(places)} {what} lie outside of {errand.route.view.name}: '
+                f'they are in another space than {errand.route.origin}. Say with --from in which, or mend their coordinates.'
             )
         if beyond.any():
-            notes.append(f'{_listed(beyond, names)} of {len(places)} {what} lie outside of {task.route.view.name}')
-    there, left = Chain.read(task.route.points).points(places, threads)
+            notes.append(f'{_listed(beyond, names)} of {len(places)} {what} lie outside of {errand.route.view.name}')
+    there, left = Chain.read(errand.route.points).points(places, threads)
     lost = ~np.isfinite(there).all(1)
     if lost.any():
         raise InputError(
-            f'{task.source}: {_listed(lost, names)} of {len(places)} {what} have no place there: the transform folds '
+            f'{errand.source}: {_listed(lost, names)} of {len(places)} {what} have no place there: the transform folds '
             'where they are.'
         )
     if left.any():
@@ -266,20 +266,20 @@ class Points(FileKind):
     def _format(self, path: Path) -> PointFormat:
         return POINT_FORMATS[super().ending_of(path)]
 
-    def check(self, task: Task, options: Options) -> None:
+    def check(self, errand: Errand, options: Options) -> None:
         """Read the points: they are few."""
         if options.interpolation is not None:
-            raise InputError(f'{task.source}: --interpolation is for images, not for points.')
-        wanted = self.ending_of(task.source)
-        if not task.out.name.endswith((wanted, super().ending_of(task.source))):
+            raise InputError(f'{errand.source}: --interpolation is for images, not for points.')
+        wanted = self.ending_of(errand.source)
+        if not errand.out.name.endswith((wanted, super().ending_of(errand.source))):
             raise InputError(
-                f'{task.out}: the points of {task.source.name} are written to a name that ends in {wanted}.'
+                f'{errand.out}: the points of {errand.source.name} are written to a name that ends in {wanted}.'
             )
-        self._format(task.source).read(task.source)
+        self._format(errand.source).read(errand.source)
 
-    def carry(self, task: Task, options: Options, hidden: Path) -> Carried:
+    def carry(self, errand: Errand, options: Options, hidden: Path) -> Carried:
         """Write the file again with every point where it belongs."""
-        places = self._format(task.source).read(task.source)
-        there, outcome = carried(places.points, places.names, task, options.threads)
+        places = self._format(errand.source).read(errand.source)
+        there, outcome = carried(places.points, places.names, errand, options.threads)
         hidden.write_text(places.text(there), encoding='utf-8')
         return outcome

@@ -16,7 +16,7 @@ from pathlib import Path
 import nibabel as nb
 import numpy as np
 
-from bidsreg.apply.base import Carried, FileKind, Options, Task
+from bidsreg.apply.base import Carried, Errand, FileKind, Options
 from bidsreg.apply.points import carried
 from bidsreg.errors import InputError
 from bidsreg.registration.grid import apply_affine
@@ -120,8 +120,8 @@ class Surface(FileKind):
         """Return how the name of the result ends."""
         return '.surf.gii'
 
-    def _read(self, task: Task, options: Options) -> tuple[nb.gifti.GiftiImage, _Vertices]:
-        path = task.source
+    def _read(self, errand: Errand, options: Options) -> tuple[nb.gifti.GiftiImage, _Vertices]:
+        path = errand.source
         try:
             image = nb.load(path)
         except FileNotFoundError:
@@ -140,7 +140,7 @@ class Surface(FileKind):
         if array.data.ndim != 2 or array.data.shape[1] != 3 or not np.isfinite(array.data).all():
             raise InputError(f'{path}: its vertices are not three finite numbers each.')
         vertices = SURFACE_SPACES[options.surface_space](path, array)
-        space, origin = _code(getattr(array.coordsys, 'dataspace', UNKNOWN)), task.route.origin
+        space, origin = _code(getattr(array.coordsys, 'dataspace', UNKNOWN)), errand.route.origin
         if options.surface_space == 'auto' and space in TEMPLATES and not origin.startswith(TEMPLATES[space]):
             raise InputError(
                 f'{path}: is in the space {nb.nifti1.xform_codes.niistring[space]} by its own words, not in '
@@ -148,22 +148,22 @@ class Surface(FileKind):
             )
         return image, vertices
 
-    def check(self, task: Task, options: Options) -> None:
+    def check(self, errand: Errand, options: Options) -> None:
         """Read it: surfaces are small."""
         if options.interpolation is not None:
-            raise InputError(f'{task.source}: --interpolation is for images, not for surfaces.')
-        if not task.out.name.endswith('.gii'):
-            raise InputError(f'{task.out}: the name of a surface ends in .surf.gii.')
-        self._read(task, options)
+            raise InputError(f'{errand.source}: --interpolation is for images, not for surfaces.')
+        if not errand.out.name.endswith('.gii'):
+            raise InputError(f'{errand.out}: the name of a surface ends in .surf.gii.')
+        self._read(errand, options)
 
-    def carry(self, task: Task, options: Options, hidden: Path) -> Carried:
+    def carry(self, errand: Errand, options: Options, hidden: Path) -> Carried:
         """Write the surface with every vertex where it belongs, in the coordinates of the scanner."""
-        image, vertices = self._read(task, options)
+        image, vertices = self._read(errand, options)
         array = vertices.array
         world = apply_affine(vertices.to_world, np.asarray(array.data, float))
-        there, outcome = carried(world, [], task, options.threads, 'vertices')
+        there, outcome = carried(world, [], errand, options.threads, 'vertices')
         array.data = there.astype(np.float32)
-        space = MNI if task.route.target.startswith('MNI') else SCANNER
+        space = MNI if errand.route.target.startswith('MNI') else SCANNER
         array.coordsys = nb.gifti.GiftiCoordSystem(space, space, np.eye(4))
         # they were of the old volume, and other readers would add its centre
         for key in [key for key in array.meta if key.startswith(_GEOMETRY)]:

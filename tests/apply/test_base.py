@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bidsreg.apply.base import FileKind, Options, Route, Task
+from bidsreg.apply.base import Errand, FileKind, Options, Route
 from bidsreg.apply.kinds import KINDS
 from bidsreg.errors import InputError
 
@@ -20,7 +20,7 @@ def test_a_result_is_of_the_kind_of_its_source(kind):
 def test_a_name_that_the_result_cannot_have_is_refused_before_any_work(kind, tmp_path):
     source = tmp_path / f'x{kind.endings[0]}'
     with pytest.raises(InputError):
-        kind.check(Task(source, tmp_path / 'x.doc', Route((), ()), source), Options())
+        kind.check(Errand(source, tmp_path / 'x.doc', Route((), ()), source), Options())
 
 
 def test_a_kind_says_what_it_checks_and_how_it_is_carried():

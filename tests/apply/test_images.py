@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bidsreg.apply import images
-from bidsreg.apply.base import Options, Route, Task
+from bidsreg.apply.base import Errand, Options, Route
 from bidsreg.apply.chain import Leg
 from bidsreg.apply.kinds import KINDS
 from bidsreg.errors import InputError
@@ -27,10 +27,10 @@ def carry(tmp_path, transforms):
         source = write_image(tmp_path / 'x.nii.gz', values, affine)
         reference = write_image(tmp_path / 'r.nii.gz', np.zeros(TARGET[0], np.float32), TARGET[1])
         legs = (Leg(transforms['folder'] / 'ab.h5'),) if legs is None else legs
-        task = Task(source, tmp_path / 'out.nii.gz', Route(legs, ()), reference)
-        KINDS[kind].check(task, Options(**options))
-        outcome = KINDS[kind].carry(task, Options(**options), task.out)
-        found = nb.load(task.out)
+        errand = Errand(source, tmp_path / 'out.nii.gz', Route(legs, ()), reference)
+        KINDS[kind].check(errand, Options(**options))
+        outcome = KINDS[kind].carry(errand, Options(**options), errand.out)
+        found = nb.load(errand.out)
         # the next one takes its place
         return nb.Nifti1Image(np.array(found.dataobj), None, found.header), outcome
 
@@ -186,8 +186,8 @@ def test_names_and_references_are_checked_first(tmp_path, head):
         ('out.nii.gz', None, '--reference'),
         ('out.nii.gz', 'missing.nii.gz', 'is not there'),
     ):
-        task = Task(
+        errand = Errand(
             tmp_path / 'x.nii.gz', tmp_path / out, Route((), ()), None if reference is None else tmp_path / reference
         )
         with pytest.raises(InputError, match=words):
-            KINDS['image'].check(task, Options())
+            KINDS['image'].check(errand, Options())

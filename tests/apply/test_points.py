@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bidsreg.apply.base import Options, Route, Task
+from bidsreg.apply.base import Errand, Options, Route
 from bidsreg.apply.chain import Leg
 from bidsreg.apply.points import POINT_FORMATS, Points
 from bidsreg.errors import InputError
@@ -36,9 +36,9 @@ def carry(tmp_path):
         legs = (Leg(tmp_path / 'm.txt'),) if legs is None else legs
         kind = Points()
         out = tmp_path / (out or f'out{kind.ending_of(source)}')
-        task = Task(source, out, Route((), legs, 'T2w', 'T1w', view))
-        kind.check(task, Options())
-        outcome = kind.carry(task, Options(), out)
+        errand = Errand(source, out, Route((), legs, 'T2w', 'T1w', view))
+        kind.check(errand, Options())
+        outcome = kind.carry(errand, Options(), out)
         return out.read_text(encoding='utf-8'), outcome
 
     return do

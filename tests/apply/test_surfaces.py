@@ -4,7 +4,7 @@ import nibabel as nb
 import numpy as np
 import pytest
 
-from bidsreg.apply.base import Options, Route, Task
+from bidsreg.apply.base import Errand, Options, Route
 from bidsreg.apply.chain import Leg
 from bidsreg.apply.surfaces import Surface
 from bidsreg.errors import InputError
@@ -50,9 +50,9 @@ def carry(tmp_path):
         else:
             nb.save(image, source)
         way = {'origin': 'T2w', 'target': 'T1w', **(route or {})}
-        task = Task(source, out, Route((), (Leg(tmp_path / 'm.txt'),), **way))
-        Surface().check(task, Options(**options))
-        outcome = Surface().carry(task, Options(**options), out)
+        errand = Errand(source, out, Route((), (Leg(tmp_path / 'm.txt'),), **way))
+        Surface().check(errand, Options(**options))
+        outcome = Surface().carry(errand, Options(**options), out)
         return nb.load(out), outcome
 
     return do

@@ -6,7 +6,7 @@ import apply
 import nibabel as nib
 import numpy as np
 
-from bidsreg.apply.base import Route, Task
+from bidsreg.apply.base import Errand, Route
 from bidsreg.apply.chain import Leg
 from bidsreg.registration import Grid
 from bidsreg.registration.itk import read_transform, write_affine
@@ -43,8 +43,8 @@ def test_voxels_that_differ_are_counted_where_all_is_known(tmp_path):
     shift[0, 3] = -2.0
     write_affine(tmp_path / 'm.txt', shift)
     paths = [tmp_path / 'one.nii.gz', tmp_path / 'other.nii.gz']
-    task = Task(paths[0], paths[0], Route((Leg(tmp_path / 'm.txt'),), ()), paths[0])
-    assert apply.differing(*paths, task, labels=True) == 2 / (SHAPE[0] - 1)
+    errand = Errand(paths[0], paths[0], Route((Leg(tmp_path / 'm.txt'),), ()), paths[0])
+    assert apply.differing(*paths, errand, labels=True) == 2 / (SHAPE[0] - 1)
 
 
 def test_a_table_on_a_small_head(tmp_path, capsys):
