@@ -225,7 +225,8 @@ def carried(
         if 2 * beyond.sum() > len(places):
             raise InputError(
                 f'{errand.source}: {beyond.sum()} of {len(places)} {what} lie outside of {errand.route.view.name}: '
-                f'they are in another space than {errand.route.origin}. Say with --from in which, or mend their coordinates.'
+                f'they are in another space than {errand.route.origin}. Say with --from in which, or mend '
+                'their coordinates.'
             )
         if beyond.any():
             notes.append(f'{_listed(beyond, names)} of {len(places)} {what} lie outside of {errand.route.view.name}')
