@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,20 @@ def write_pages(out: Path, names: list[str]) -> None:
         mine = [name for name in names if name.partition('_')[0] == subject]
         body = ''.join(f'<p id="{name}" style="height:2000px">{name}</p>' for name in mine)
         (out / f'{subject}.html').write_text(f'<!DOCTYPE html><title>{subject}</title><h1>{subject}</h1>{body}')
+
+
+def add_flair(out: Path, subjects: Sequence[str], odd: str = '') -> list[str]:
+    """Give subjects of a study a FLAIR whose numbers are theirs but for what a turn loses; `odd` has one of its own."""
+    names = []
+    for place, subject in enumerate(subjects):
+        name = f'{subject}_from-FLAIR_to-T1w'
+        anat = out / subject / 'anat'
+        facts = json.loads((anat / f'{subject}_desc-registration_qc.json').read_text().replace('t2w', 'flair'))
+        facts |= {'pair': name, 'contrasts': {'fixed': 'T1w', 'moving': 'FLAIR'}}
+        facts['alternatives']['turn_margin'] = 0.95 if subject == odd else 0.3 + 0.01 * place
+        (anat / f'{name}_desc-registration_qc.json').write_text(json.dumps(facts))
+        names.append(name)
+    return names
 
 
 if __name__ == '__main__':

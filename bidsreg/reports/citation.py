@@ -133,6 +133,18 @@ SIMILARITY_TEXTS = {
     ),
 }
 
+#: What scans are called in a sentence, by their suffixes.
+SCANS = {
+    'T1w': 'T1-weighted',
+    'T2w': 'T2-weighted',
+    'FLAIR': 'fluid-attenuated inversion recovery (FLAIR)',
+    'PDw': 'proton-density-weighted',
+    'PD': 'proton-density-weighted',
+    'T2starw': 'T2*-weighted',
+    'T2star': 'T2*-weighted',
+    'inplaneT2': 'in-plane T2-weighted',
+}
+
 #: The rule that decides between affine and deformation, for every method.
 AFFINE_KEPT = 'Where it was no improvement on evidence that had not been optimised, the affine alignment was kept.'
 
@@ -162,6 +174,7 @@ def methods_text(settings: Settings) -> str:
     used = ['bids', 'nipype', 'ants']
     if settings.skull_strip != 'skip':
         used.append('deepbet')
+    moving = SCANS[settings.modalities[0]] if len(set(settings.modalities)) == 1 else 'other'
     masks = _MASKS[settings.skull_strip].format(deepbet=_version('deepbet'))
     bias = 'The intensity inhomogeneity of the scans was not corrected.'
     if settings.bias_correction == 'n4':
@@ -171,9 +184,9 @@ def methods_text(settings: Settings) -> str:
     cited = {**{key: REFERENCES[key] for key in used}, **deformable.references}
     references = '\n'.join(f'- {text}' for text in sorted(cited.values()))
     paragraph = (
-        f'T2-weighted scans were registered to the T1-weighted scans of the same person with bidsreg {__version__}, '
+        f'{_scans(settings)} were registered to the T1-weighted scans of the same person with bidsreg {__version__}, '
         f'a BIDS App (Gorgolewski et al. 2016) built on Nipype{_version("nipype")} (Gorgolewski et al. 2011). '
-        f'{masks}; it was carried over to the T2-weighted scan by a rigid alignment. {bias} '
+        f'{masks}; it was carried over to the {moving} scan by a rigid alignment. {bias} '
         f'The scans were aligned with ANTs (ANTsPy{_version("antspyx")}; Avants et al. 2011), maximising mutual '
         f'information: rigidly as acquired, then with an affine transform inside the brain masks. {deformable.phrase} '
         'All transforms were composed, and every resampled image was interpolated once from its native grid.'
@@ -186,6 +199,13 @@ def methods_text(settings: Settings) -> str:
         references,
     ]
     return '\n\n'.join(parts) + '\n'
+
+
+def _scans(settings: Settings) -> str:
+    """Name the scans that were registered, as a sentence begins."""
+    names = list(dict.fromkeys(SCANS[modality] for modality in settings.modalities))
+    listed = f'{", ".join(names[:-1])} and {names[-1]}' if names[1:] else names[0]
+    return f'{listed[0].upper()}{listed[1:]} scans'
 
 
 def _preset(settings: Settings) -> MethodText:

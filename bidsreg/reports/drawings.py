@@ -163,9 +163,9 @@ def checkerboard(
 ) -> Path:
     """Draw squares of the one image and of the other in turn: borders should run on from square to square.
 
-    Inside the brain the greys of the moving image are turned over and spread like those of the fixed one, so that a T2w
-    looks much like a T1w, and what is seen at the edge of a square is misalignment rather than contrast; outside, only
-    the fixed image is shown.
+    Inside the brain the greys of the moving image are spread like those of the fixed one, turned over where the two
+    correlate below zero, so that a T2w looks much like a T1w, and what is seen at the edge of a square is misalignment
+    rather than contrast; outside, only the fixed image is shown.
 
     Parameters
     ----------
@@ -189,10 +189,13 @@ def checkerboard(
     mask = slicing.brain(mask, fixed)
     planes = slicing.choose_planes(mask)
     layout = Layout.of(planes)
-    said = f'squares of {SQUARE:g} mm: {names[0]}, and {names[1]} with its greys turned over'
     inside = slicing.slices(mask, planes)
     first = slicing.slices(fixed, planes)
-    second = _turned_over(slicing.slices(moving, planes), first, inside)
+    second = slicing.slices(moving, planes)
+    turned = _are_contrary(first, second, inside)
+    second = _alike(second, first, inside, turned)
+    how = 'its greys turned over' if turned else f'the greys of the {names[0]}'
+    said = f'squares of {SQUARE:g} mm: {names[0]}, and {names[1]} with {how}'
 
     def mix(one: np.ndarray, other: np.ndarray, part: np.ndarray) -> np.ndarray:
         row, column = np.indices(one.shape) * slicing.PIXEL // SQUARE
@@ -213,15 +216,22 @@ def checkerboard(
     return canvas.write_svg(out, layout.bottom + FOOT, body, title)
 
 
-def _turned_over(pictures: Rows, like: Rows, inside: Rows) -> Rows:
-    """Exchange bright and dark, and distribute the greys of the brain as in another image."""
+def _are_contrary(one: Rows, other: Rows, inside: Rows) -> bool:
+    """Tell whether what is bright in the brain of one image is dark in the other, as in a T1w and a T2w."""
+    ours, theirs = slicing.flat(one, inside), slicing.flat(other, inside)
+    return not ours.size or not np.ptp(ours) or not np.ptp(theirs) or float(np.corrcoef(ours, theirs)[0, 1]) < 0
+
+
+def _alike(pictures: Rows, like: Rows, inside: Rows, turned: bool) -> Rows:
+    """Distribute the greys of the brain as in another image, bright and dark exchanged where they are contrary."""
+    sign = -1 if turned else 1
     ours, theirs = slicing.flat(pictures, inside), slicing.flat(like, inside)
     if not ours.size or not np.ptp(ours):
         return pictures
     ranks = np.linspace(0, 100, 101)
-    known, places = np.unique(np.percentile(-ours, ranks), return_index=True)
+    known, places = np.unique(np.percentile(sign * ours, ranks), return_index=True)
     goals = np.percentile(theirs, ranks)[places]
-    return slicing.mapped(lambda cut: np.interp(-cut, known, goals), pictures)
+    return slicing.mapped(lambda cut: np.interp(sign * cut, known, goals), pictures)
 
 
 def loss_curve(result: str | os.PathLike | dict[str, Any], out: str | os.PathLike) -> Path:

@@ -58,6 +58,8 @@ class PairRecord:
         By the thresholds of today; None where there are no numbers.
     unusable : str
         Why nothing of its QC file can be told; empty for all but damaged files.
+    among_others : bool
+        True when the subject has pairs of other contrasts, so that this one's are to be said.
     """
 
     name: str
@@ -71,6 +73,7 @@ class PairRecord:
     current: bool = True
     verdict: Verdict | None = None
     unusable: str = ''
+    among_others: bool = False
 
     def without_numbers(self, reason: str) -> PairRecord:
         """Return the same record of a pair whose QC file holds what no QC file holds, and say so."""
@@ -86,7 +89,7 @@ class PairRecord:
         """The heading of its section: its name without the subject, and the contrasts in words."""
         entities, contrasts = parse_pair_name(self.name)
         labels = pair_name(entities).split('_')[1:]
-        told = [f'{contrasts.moving} to {contrasts.fixed}'] if contrasts.told else []
+        told = [f'{contrasts.moving} to {contrasts.fixed}'] if contrasts.told or self.among_others else []
         return ' '.join([*labels, *told]) or 'Registration'
 
     @property
@@ -159,6 +162,8 @@ def collect(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Out
         settings.output_dir,
         {name: outcome for name, outcome in known.items() if name in now or name in before},
     )
+    several = len({record.contrasts for record in records}) > 1
+    records = [replace(record, among_others=several) for record in records]
     return sorted(records, key=lambda record: (natural(record.session), natural(record.name)))
 
 

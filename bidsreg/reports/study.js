@@ -302,17 +302,19 @@
   const find = document.getElementById('find');
   const only = document.getElementById('only-outliers');
   const boxes = [...document.querySelectorAll('#verdict-filter input')];
+  const kinds = [...document.querySelectorAll('#contrast-filter input')];
   const filter = () => {
     const asked = find.value.toLowerCase().split(/\s+/).filter(Boolean);
     const wanted = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
+    const unwanted = new Set(kinds.filter((box) => !box.checked).map((box) => box.value));
     pairs.forEach((pair, place) => {
-      shown[place] = wanted.has(pair.verdict) && (!only.checked || outliers[place] > 0) && asked.every((word) => words[place].includes(word));
+      shown[place] = wanted.has(pair.verdict) && !unwanted.has(pair.kind) && (!only.checked || outliers[place] > 0) && asked.every((word) => words[place].includes(word));
       rowOf[place].hidden = !shown[place];
     });
     document.getElementById('shown').textContent = `${shown.filter(Boolean).length} of ${pairs.length} shown`;
     for (const plot of plots) plot.update();
   };
-  for (const control of [find, only, ...boxes]) control.addEventListener('input', filter);
+  for (const control of [find, only, ...boxes, ...kinds]) control.addEventListener('input', filter);
 
   body.addEventListener('click', (event) => {
     const row = event.target.closest('tr');

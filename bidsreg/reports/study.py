@@ -10,8 +10,9 @@ import logging
 import math
 import re
 import typing
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -204,9 +205,21 @@ class Study:
         )
 
     @cached_property
-    def spreads(self) -> dict[str, Spread | None]:
-        """The spread of every number, by the name of its column."""
-        return {number.name: spread(list(self.values(number).values())) for number in self.numbers}
+    def kinds(self) -> dict[Contrasts, int]:
+        """The contrasts of the pairs, and how many pairs have them."""
+        return Counter(row.contrasts for row in self.rows if row.status != 'no pair')
+
+    @cached_property
+    def spreads(self) -> dict[str, dict[Contrasts, Spread | None]]:
+        """The spread of every number in the pairs of the same contrasts, by the name of its column."""
+        found: dict[str, dict[Contrasts, Spread | None]] = {}
+        for number in self.numbers:
+            values = self.values(number)
+            mine = {
+                kind: [v for place, v in values.items() if self.rows[place].contrasts == kind] for kind in self.kinds
+            }
+            found[number.name] = {kind: spread(numbers) for kind, numbers in mine.items()}
+        return found
 
     def values(self, column: Column) -> dict[int, float]:
         """Return the finite numbers of a column, by the place of their row."""
@@ -214,12 +227,16 @@ class Study:
         return {place: value for place, value in found.items() if is_number(value) and math.isfinite(value)}
 
     def outliers(self, column: Column) -> list[int]:
-        """Return the places of the rows that are outliers in a number, the farthest from the median first."""
-        known = self.spreads[column.name]
-        if known is None:
-            return []
-        beyond = {place: value for place, value in self.values(column).items() if known.outside(value)}
-        return sorted(beyond, key=lambda place: -abs(beyond[place] - known.median))
+        """Return the places of the rows that are outliers in a number, the farthest from the median first.
+
+        A pair is compared with those of its contrasts: other contrasts have other numbers.
+        """
+        beyond = {}
+        for place, value in self.values(column).items():
+            known = self.spreads[column.name].get(self.rows[place].contrasts)
+            if known is not None and known.outside(value):
+                beyond[place] = abs(value - known.median)
+        return sorted(beyond, key=lambda place: -beyond[place])
 
     @cached_property
     def outlier_in(self) -> list[list[str]]:
@@ -283,6 +300,9 @@ def read_study(settings: Settings) -> Study:
         )
     kept.sort(key=lambda row: natural(row.name))
     kept = [_with_crash(row, out) if row.status == 'not done' else row for row in kept]
+    if any(row.values and row.contrasts.told for row in kept):  # the QC file of a T2w and a T1w does not say it
+        kept = [_with_contrasts(row) for row in kept]
+        paths |= {f'contrasts_{role}': f'contrasts.{role}' for role in ('fixed', 'moving')}
     return Study(tuple(kept), tuple(_columns(kept, paths)), thresholds)
 
 
@@ -378,6 +398,12 @@ def _name_of(moving: str) -> str:
     """Return the name of the pair of a moving scan."""
     entities, _ = parse_pair_name(moving.partition('.')[0])
     return pair_name(entities, Contrasts(moving=contrast_of(Path(moving))))
+
+
+def _with_contrasts(row: Row) -> Row:
+    """Return a row whose values say its contrasts."""
+    told = {f'contrasts_{role}': contrast for role, contrast in asdict(row.contrasts).items()}
+    return replace(row, values={**row.values, **told}) if row.values else row
 
 
 def _with_crash(row: Row, out: Path) -> Row:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bidsreg import __version__
+from bidsreg.bids.names import Contrasts
 from bidsreg.bids.sidecars import read_json
 from bidsreg.qc.verdict import STATUSES, Threshold
 from bidsreg.registration.atomic import write_text
@@ -101,6 +102,7 @@ def page(study: Study, settings: Settings) -> str:
             least=LEAST,
             total=len(study.rows),
             counts=study.count(),
+            kinds=[(_kind(kind), count) for kind, count in study.kinds.items()] if len(study.kinds) > 1 else [],
             notes=_notes(study, links),
             sections=_sections(study, drawn, links),
             same=[f'{column.title}: {_with_unit(value, column.unit)}' for column, value in same],
@@ -198,7 +200,7 @@ def _figure(study: Study, column: Column, place: int, links: list[str]) -> dict[
         'thresholds': [str(study.thresholds[check]) for check in column.checks],
         'count': len(values),
         'without': len(study.rows) - len(values),
-        'few': study.spreads[column.name] is None,
+        'few': not any(study.spreads[column.name].values()),
         'outliers': named[:NAMED],
         'more': named[NAMED:],
     }
@@ -235,11 +237,22 @@ def _with_unit(value: float, unit: str) -> str:
     return f'{number(value)} {unit}'.strip()
 
 
+def _kind(contrasts: Contrasts) -> str:
+    """Return the contrasts of a pair in words."""
+    return f'{contrasts.moving} to {contrasts.fixed}'
+
+
 def _data(study: Study, drawn: list[Column], links: list[str]) -> str:
     """Return what the script of the page reads: JSON that is safe inside HTML."""
     plain = {
         'pairs': [
-            {'name': row.name, 'verdict': row.judgement, 'status': row.status, 'href': link}
+            {
+                'name': row.name,
+                'verdict': row.judgement,
+                'status': row.status,
+                'href': link,
+                'kind': '' if row.status == 'no pair' else _kind(row.contrasts),
+            }
             for row, link in zip(study.rows, links, strict=True)
         ],
         'numbers': [_number(study, column) for column in drawn],
@@ -250,7 +263,9 @@ def _data(study: Study, drawn: list[Column], links: list[str]) -> str:
 
 def _number(study: Study, column: Column) -> dict[str, Any]:
     """Return what the script needs to draw one number."""
-    values, known = study.values(column), study.spreads[column.name]
+    values, known = study.values(column), next(iter(study.spreads[column.name].values()))
+    if len(study.kinds) > 1:  # one box would be that of a mixture
+        known = None
     return {
         'title': column.title,
         'unit': column.unit,

@@ -24,10 +24,11 @@ def files_section(subject: str, plan: Plan, records: Sequence[PairRecord]) -> Ma
     rows = plan_table(plan)
     rows = rows[rows['subject'] == subject]
     keys = ('session', *(contrast.lower() for contrast in plan.contrasts), 'decision', 'reason')
+    every = f'{", ".join(plan.contrasts[:-1])} and {plan.contrasts[-1]}'
     listed = table(
         ([row[key] or '–' for key in keys] for _, row in rows.iterrows()),
         ('Session', *plan.contrasts, 'Decision', 'Why'),
-        f'Every {" and ".join(plan.contrasts)} of this subject, what is done with it and why',
+        f'Every {every} of this subject, what is done with it and why',
     )
     return join('\n', [*map(_card, records), listed])
 

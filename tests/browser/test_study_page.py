@@ -179,6 +179,24 @@ def test_filters(study, page):
     assert 'off' not in mark(page, 'SD of log Jacobian', 'sub-08').get_attribute('class').split()
 
 
+def test_contrasts_are_chosen(tmp_path, browser):
+    out = tmp_path / 'mixed'
+    names = fake_study.write_study(out, 40)
+    flair = fake_study.add_flair(out, ['sub-02', 'sub-03'])
+    assert main(['/nowhere', str(out), 'group']) == 0
+    browser.open(out / 'group_registration.html')
+    every = set(shown(browser))
+    assert every == {*names, *flair}
+    browser.one('#contrast-filter input[value="T2w to T1w"]').click()
+    without_pair = f'sub-{fake_study.NO_T2W}'
+    assert set(shown(browser)) == {*flair, without_pair}
+    browser.one('#contrast-filter input[value="T2w to T1w"]').click()
+    browser.one('#contrast-filter input[value="FLAIR to T1w"]').click()
+    assert set(shown(browser)) == every - set(flair)
+    off = mark(browser, 'SD of log Jacobian', 'sub-02_from-FLAIR_to-T1w').get_attribute('class').split()
+    assert 'off' in off
+
+
 @pytest.mark.parametrize('name', ['sub-11', 'sub-12_ses-2'])
 def test_a_mark_opens_the_page_of_its_pair_at_the_pair(study, page, name):
     out, _ = study

@@ -9,8 +9,8 @@ import pytest
 from bidsreg import __version__
 from bidsreg.programs import APP_PROGRAMS
 from bidsreg.registration.presets import PRESETS
-from bidsreg.reports.citation import REFERENCES, methods_text
-from bidsreg.settings import Settings
+from bidsreg.reports.citation import REFERENCES, SCANS, methods_text
+from bidsreg.settings import CHOICES, Settings
 
 
 def text_of(tmp_path, **options) -> str:
@@ -37,6 +37,16 @@ def test_everything_that_takes_part_is_cited(tmp_path):
 def test_what_was_not_done_is_not_cited(tmp_path, options, missing):
     assert missing in text_of(tmp_path)
     assert missing not in text_of(tmp_path, **options)
+
+
+def test_the_scans_are_named(tmp_path):
+    assert 'T2-weighted scans were registered to the T1-weighted scans' in text_of(tmp_path)
+    text = text_of(tmp_path, modalities=('FLAIR', 'PDw', 'PD'))
+    assert 'Fluid-attenuated inversion recovery (FLAIR) and proton-density-weighted scans were registered' in text
+    assert 'carried over to the other scan' in text
+    assert 'T2-weighted' not in text
+    assert set(SCANS) >= set(CHOICES['modalities'])
+    assert 'carried over to the T2*-weighted scan' in text_of(tmp_path, modalities=('T2starw',))
 
 
 @pytest.mark.parametrize('name', APP_PROGRAMS)

@@ -170,6 +170,20 @@ def test_checkerboard_of_what_agrees_has_no_squares(tmp_path):
     assert plain.is_file()
 
 
+def test_greys_are_turned_over_only_where_they_are_contrary(tmp_path):
+    """A FLAIR has dark fluid as a T1w has: shown with the greys of that, no square is seen where they agree."""
+    head = scan_on('ras')
+    same = nib.Nifti1Image(100 + 2 * np.asarray(head.scan.dataobj, np.float32), head.scan.affine)
+    plain = drawings.checkerboard(head.scan, head.scan, head.mask, tmp_path / 'plain.svg')
+    path = drawings.checkerboard(head.scan, same, head.mask, tmp_path / 'same.svg', names=('T1w', 'FLAIR'))
+    (board,), (reference,) = rasters(path), rasters(plain)
+    assert np.abs(board.astype(float) - reference).mean() < 2
+    assert 'T1w, and FLAIR with the greys of the T1w' in path.read_text()
+    turned = nib.Nifti1Image(500 - 2 * np.asarray(head.scan.dataobj, np.float32), head.scan.affine)
+    path = drawings.checkerboard(head.scan, turned, head.mask, tmp_path / 'turned.svg')
+    assert 'T1w, and T2w with its greys turned over' in path.read_text()
+
+
 def test_fat_does_not_make_the_brain_dark(tmp_path):
     """A scalp five times as bright as the brain, as in a T1w of fat and thick slices: the greys are the brain's."""
     head = scan_on('ras')

@@ -10,6 +10,7 @@ from bidsreg.outcome import Outcome
 from bidsreg.qc.verdict import read_thresholds
 from bidsreg.reports.record import PairRecord, collect, judge_qc, natural, read_partial, recall
 from bidsreg.settings import Settings
+from tests.planning import plan
 
 
 def test_a_name_is_taken_apart():
@@ -57,3 +58,11 @@ def test_no_other_file_is_shown_as_a_crash_file(tmp_path, path):
     (out / 'logs' / 'sub-01_outcomes.json').write_text(json.dumps({'sub-01': outcome}))
     (record,) = collect('01', Settings(bids_dir=tmp_path, output_dir=out), Plan((), (), {}), ())
     assert record.crash == ''
+
+
+def test_titles_say_the_contrasts_where_there_are_several(tmp_path):
+    files = ('sub-01_T1w', 'sub-01_T2w', 'sub-01_FLAIR', 'sub-02_T1w', 'sub-02_T2w')
+    found = plan(tmp_path, *files, modalities=('T2w', 'FLAIR'))
+    settings = Settings(bids_dir=tmp_path / 'raw', output_dir=tmp_path / 'out')
+    assert [record.title for record in collect('01', settings, found, [])] == ['T2w to T1w', 'FLAIR to T1w']
+    assert [record.title for record in collect('02', settings, found, [])] == ['Registration']

@@ -130,9 +130,41 @@ def test_pairs_of_other_contrasts_are_rows_with_numbers_of_their_own(study):
     assert (rows[name]['masks_t2w_ml'], rows['sub-02']['masks_flair_ml']) == ('n/a', 'n/a')
     assert rows[name]['overlap_mask_dice_affine'] == rows['sub-02']['overlap_mask_dice_affine']
     assert rows['sub-03_from-FLAIR_to-T1w']['status'] == 'not done'
+    assert [rows[key]['contrasts_moving'] for key in (name, 'sub-02', 'sub-03_from-FLAIR_to-T1w')] == [
+        'FLAIR',
+        'T2w',
+        'n/a',
+    ]
     words = json.loads((out / 'group_registration.json').read_text())
     assert words['masks_flair_ml']['Description'] == 'Volume of the brain mask of the FLAIR'
     assert 'field of view of the moving scan' in words['overlap_brain_in_view_affine']['Description']
+
+
+def test_outliers_are_those_among_pairs_of_the_same_contrasts(study):
+    """Numbers of FLAIR that are far from those of all T2w are none; one that is far from the other FLAIR is."""
+    out, names = study
+    group(out)
+    before = {name: row['outlier_in'] for name, row in table(out).items()}
+    flair = fake_study.add_flair(out, [f'sub-{number:02d}' for number in (2, 3, 4, 6, 7, 10)], odd='sub-10')
+    assert group(out) == 0
+    rows = table(out)
+    assert {name: rows[name]['outlier_in'] for name in names} == before
+    assert {name: 'alternatives_turn_margin' in rows[name]['outlier_in'].split(',') for name in flair} == {
+        name: name.startswith('sub-10') for name in flair
+    }
+    page = Page(out / 'group_registration.html')
+    assert {pair['kind'] for pair in page.data['pairs']} == {'T2w to T1w', 'FLAIR to T1w', ''}
+    assert all(number['spread'] is None for number in page.data['numbers'])
+    assert 'contrast-filter' in page.source
+
+
+def test_a_study_of_one_contrast_has_nothing_to_choose(study):
+    out, _ = study
+    assert group(out) == 0
+    page = Page(out / 'group_registration.html')
+    assert 'id="contrast-filter"' not in page.source
+    assert any(number['spread'] for number in page.data['numbers'])
+    assert 'contrasts_moving' not in next(iter(table(out).values()))
 
 
 def test_what_a_filter_left_out_is_not_missing(study):
