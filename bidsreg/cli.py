@@ -113,13 +113,19 @@ def _add_data_options(group: _Group) -> None:
         nargs='+',
         choices=CHOICES['modalities'],
         metavar='SUFFIX',
-        help=f'scans to register to the T1w, by their suffixes: {", ".join(CHOICES["modalities"])} (T2w)',
+        help=f'scans to register to the reference, by their suffixes: {", ".join(CHOICES["modalities"])} (T2w; with '
+        '--reference T2w the T1w)',
+    )
+    group.add(
+        '--reference',
+        choices=CHOICES['reference'],
+        help='what stays fixed and lends the others its space: the T1w, or the T2w, of infants for example (T1w)',
     )
     group.add(
         '--pairing',
         choices=CHOICES['pairing'],
-        help='which T1w a scan may be registered to: one of its own session, or, when that has none, of the first '
-        'session of the subject that has one (session)',
+        help='which T1w (or other reference) a scan may be registered to: one of its own session, or, when that has '
+        'none, of the first session of the subject that has one (session)',
     )
     group.add(
         '--bids-filter-file',
@@ -172,8 +178,8 @@ def _add_method_options(group: _Group) -> None:
         '--skull-strip-t1w',
         dest='skull_strip',
         choices=CHOICES['skull_strip'],
-        help='extract the brain unless the T1w is stripped already, always, or never; a mask of your own is always '
-        'preferred (auto)',
+        help='extract the brain unless the reference is stripped already, always, or never; a mask of your own is '
+        'always preferred (auto)',
     )
     group.add('--bias-correction', choices=CHOICES['bias_correction'], help='correct the bias field or not (n4)')
     group.add(

@@ -22,13 +22,14 @@ from bidsreg.validation import check_choices, check_within, read_fields
 #: What a filter file's ``null`` (entity must be absent) and ``"*"`` (entity must be there) become.
 NONE, ANY = '<none>', '*'
 
-#: The modalities that are registered to the T1w unless others are asked for.
-MODALITIES = ('T2w',)
+#: The modalities that are registered to each reference unless others are asked for.
+MODALITIES: Mapping[str, tuple[str, ...]] = {'T1w': ('T2w',), 'T2w': ('T1w',)}
 
 CHOICES: dict[str, tuple[str, ...]] = {
     'analysis_level': ('participant', 'group'),
     'pairing': ('session', 'subject'),
-    'modalities': ('T2w', 'FLAIR', 'PDw', 'PD', 'T2starw', 'T2star', 'inplaneT2'),
+    'reference': tuple(MODALITIES),
+    'modalities': ('T1w', 'T2w', 'FLAIR', 'PDw', 'PD', 'T2starw', 'T2star', 'inplaneT2'),
     'skull_strip': ('auto', 'force', 'skip'),
     'bias_correction': ('n4', 'none'),
     'affine_formats': ('fsl', 'lta'),
@@ -63,8 +64,9 @@ class Settings(ExecutionSettings):
         ``participant`` (register and report), ``group`` (the page of the study), or both.
     participant_label, session_label
         Labels without ``sub-`` and ``ses-``; empty means all.
-    modalities
-        Suffixes of the scans that are registered to the T1w.
+    reference, modalities
+        Suffix of the scans that stay fixed, ``T1w`` (and ``UNIT1``) or ``T2w``, and suffixes of those that are
+        registered to them; by default the other one of these two.
     bids_filters
         ``{'t1w': {entity: value}, 't2w': {...}}`` with pybids' entity names; :data:`NONE` and :data:`ANY` stand for
         an entity that must be absent or present.
@@ -103,7 +105,8 @@ class Settings(ExecutionSettings):
     analysis_level: tuple[str, ...] = ('participant',)
     participant_label: tuple[str, ...] = ()
     session_label: tuple[str, ...] = ()
-    modalities: tuple[str, ...] = MODALITIES
+    reference: str = 'T1w'
+    modalities: tuple[str, ...] = ()
     bids_filters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     bids_database_dir: Path | None = None
     pairing: str = 'session'
@@ -126,16 +129,20 @@ class Settings(ExecutionSettings):
 
     def _check_values(self) -> None:
         check_choices(self, CHOICES)
-        if not self.modalities:
-            raise InputError('modalities names nothing to register: write one or more of its choices.')
+        object.__setattr__(self, 'modalities', self.modalities or MODALITIES[self.reference])
+        if self.reference in self.modalities:
+            raise InputError(
+                f'--modalities {self.reference}: the {self.reference} is what the others are registered to '
+                '(--reference); leave it out, or choose another reference.'
+            )
         super()._check_values()
         check_within(self, 'working_resolution', *RESOLUTIONS)
         check_within(self, 'random_seed', 0, LARGEST_SEED)
 
     @property
     def contrasts(self) -> tuple[str, ...]:
-        """Return the contrast of the fixed scans, then the modalities, each once."""
-        return tuple(dict.fromkeys(('T1w', *self.modalities)))
+        """Return the reference, then the modalities, each once."""
+        return tuple(dict.fromkeys((self.reference, *self.modalities)))
 
     @property
     def log_dir(self) -> Path:
@@ -155,6 +162,8 @@ class Settings(ExecutionSettings):
         """Return a short hash of what changes results: the fields of :data:`RESULT_FIELDS` and our version."""
         values = {name: _plain(getattr(self, name)) for name in RESULT_FIELDS}
         values['device'] = self.device.partition(':')[0]  # which of two equal cards it was changes nothing
+        if self.reference != 'T1w':  # files of one name are of another making, and only then
+            values['reference'] = self.reference
         text = json.dumps({**values, 'version': __version__}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -41,6 +41,7 @@ def test_defaults():
         (['-d', '/odd/a=b'], 'derivatives', (Path('/odd/a=b'),)),
         (['-m', 'T2w', 'FLAIR'], 'modalities', ('T2w', 'FLAIR')),
         (['--modalities', 'PDw'], 'modalities', ('PDw',)),
+        (['--reference', 'T2w'], 'modalities', ('T1w',)),
         (['--nipype-plugin-file', '/p.yml'], 'use_plugin', Path('/p.yml')),
         (['--qc-thresholds', '/t.toml'], 'qc_thresholds', Path('/t.toml')),
         (['--device', 'cuda:1'], 'device', 'cuda:1'),

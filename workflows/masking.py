@@ -1,4 +1,4 @@
-"""The first room: the brain mask of a T1w image, and the image without its bias field."""
+"""The first room: the brain mask of the fixed image, and the image without its bias field."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ def init_masking_wf(
     bias_correction: str = 'n4',
     is_uni: bool = False,
     user_mask: bool = False,
+    contrast: str = 'T1w',
     sloppy: bool = False,
     omp_nthreads: int = 1,
     shape: Sequence[int] = TYPICAL_SHAPE,
     name: str = 'masking_wf',
 ) -> pe.Workflow:
-    """Build a graph that makes a T1w image sane, finds its brain, and corrects its bias field inside.
+    """Build a graph that makes a T1w (or T2w) image sane, finds its brain, and corrects its bias field inside.
 
     Parameters
     ----------
@@ -38,6 +39,8 @@ def init_masking_wf(
         The T1w is the ``UNIT1`` of an MP2RAGE, whose air is full of noise.
     user_mask
         The user gives a mask: another one is found as without it, for the quality control to compare the two.
+    contrast
+        Suffix of the image, by which its greys are shown to deepbet (:data:`bidsreg.preparation.greys.GREYS`).
     sloppy
         Fewer iterations of N4, for trying things out.
     omp_nthreads
@@ -50,7 +53,7 @@ def init_masking_wf(
     Inputs
     ------
     in_file
-        A T1w image, as it is.
+        The image, as it is.
     user_mask
         A brain mask of it. Optional; it is taken whatever ``skull_strip`` says.
     inversions
@@ -102,6 +105,8 @@ def init_masking_wf(
         n_procs=mask_threads,
         mem_gb=gigabytes('brain_mask', shape),
     )
+    if contrast != 'T1w':
+        brain_mask.inputs.contrast = contrast
     n4 = pe.Node(N4(method=bias_correction, sloppy=sloppy), name='n4', mem_gb=gigabytes('n4', shape))
     steps = ['conform', 'brain_mask', 'n4', *(['second_mask'] if user_mask else [])]
     timing = pe.Node(Timing(steps), name='timing', run_without_submitting=True)
@@ -131,6 +136,8 @@ def init_masking_wf(
             n_procs=omp_nthreads,
             mem_gb=gigabytes('brain_mask', shape),
         )
+        if contrast != 'T1w':
+            second_mask.inputs.contrast = contrast
         workflow.connect([
             (conform, second_mask, [('out_file', 'in_file')]),
             (second_mask, timing, [('seconds', 'second_mask')]),

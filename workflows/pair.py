@@ -61,6 +61,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
         bias_correction=settings.bias_correction,
         is_uni=pair.is_uni,
         user_mask=pair.fixed_mask is not None,
+        contrast=pair.fixed_contrast,
         sloppy=settings.sloppy,
         omp_nthreads=settings.omp_nthreads,
         shape=shapes['fixed_shape'],

@@ -45,7 +45,8 @@ def _merged(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """Put tables together that may have columns for other contrasts; raise KeyError where the old one is none."""
     import pandas as pd
 
-    files = [contrast.lower() for contrast in ('T1w', *CHOICES['modalities'])]
+    files = [contrast.lower() for contrast in CHOICES['modalities']]
+    files.append('reference')
     both = pd.concat([old[['subject', 'session', 'decision', 'reason', *set(old.columns) & set(files)]], new])
     there = [column for column in files if column in both]
     return both.fillna('')[['subject', 'session', *there, 'decision', 'reason']]

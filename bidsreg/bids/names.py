@@ -79,9 +79,14 @@ class Contrasts:
         """The entities that tell a pair from a T2w and its T1w with the same ones; none for that pair itself."""
         return {} if self == Contrasts() else {'from': self.moving, 'to': self.fixed}
 
+    @property
+    def words(self) -> dict[str, str]:
+        """The contrasts by the places that they have in texts: ``other`` is the one that is not, or may be no, T1w."""
+        return {**asdict(self), 'other': self.moving if self.fixed == 'T1w' else self.fixed}
+
     def fill(self, text: str) -> str:
-        """Return a text with the contrasts in the places ``{fixed}`` and ``{moving}``."""
-        return text.format(**asdict(self))
+        """Return a text with the contrasts in the places ``{fixed}``, ``{moving}`` and ``{other}``."""
+        return text.format(**self.words)
 
 
 #: A T2w and its T1w: the pair whose names need not say its contrasts.

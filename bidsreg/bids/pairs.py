@@ -1,4 +1,4 @@
-"""The pairs of a dataset: which scan is registered to which T1w, and why; and why any other file is left out."""
+"""The pairs of a dataset: which scan is registered to which, and why; and why any other file is left out."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Plan:
 
 
 def find_pairs(settings: Settings, layout: BIDSLayout | None = None) -> Plan:
-    """Find every scan of the wanted modalities in the dataset, and the T1w it is registered to.
+    """Find every scan of the wanted modalities in the dataset, and the one it is registered to.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def find_pairs(settings: Settings, layout: BIDSLayout | None = None) -> Plan:
     Returns
     -------
     Plan
-        Every T1w, and every scan of the modalities, of the wanted subjects and sessions is in it, with a reason.
+        Every scan of the reference and of the modalities, of the wanted subjects and sessions is in it, with a reason.
 
     Raises
     ------
@@ -150,7 +150,8 @@ def find_pairs(settings: Settings, layout: BIDSLayout | None = None) -> Plan:
     for subject in subjects:
         mine = [scan for scan in scans if scan.subject == subject]
         times = read_times(settings.bids_dir, mine, contrasts)
-        found, unused = _pair_subject(mine, times, settings)
+        strangers = [scan for scan in files.strangers if scan.subject == subject]
+        found, unused = _pair_subject(mine, times, settings, strangers)
         pairs += found
         left += unused
         notes += times.notes
@@ -171,7 +172,8 @@ def plan_table(plan: Plan) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns ``subject``, ``session``, one for each of the plan's contrasts (``t1w``, ``t2w``, ...), ``decision``
+        Columns ``subject``, ``session``, one for each of the plan's contrasts (``t1w``, ``t2w``, ...), ``reference``
+        where that is no T1w, ``decision``
         (``register``, ``left out``, ``filtered``, ``note`` or ``no pair``) and ``reason``.
 
     """
@@ -191,6 +193,9 @@ def plan_table(plan: Plan) -> pd.DataFrame:
     rows += [_row(item.subject, item.session, 'note', item.reason) for item in plan.notes]
     rows += [_row(subject, None, 'no pair', reason) for subject, reason in plan.subjects_without_pair.items()]
     files = [contrast.lower() for contrast in plan.contrasts]
+    if plan.contrasts[0] != 'T1w':
+        files.append('reference')
+        rows = [{**row, 'reference': plan.contrasts[0]} for row in rows]
     table = pd.DataFrame(rows, columns=['subject', 'session', *files, 'decision', 'reason']).fillna('')
     return table.sort_values(['subject', 'session', 'decision'], kind='stable', ignore_index=True)
 
@@ -204,7 +209,7 @@ def _cells(contrasts: Contrasts, fixed: str, moving: str) -> dict[str, str]:
 
 
 def _reasons(pair: Pair) -> list[str]:
-    """Return the reasons of a pair: for its T1w, and for the masks."""
+    """Return the reasons of a pair: for its fixed scan, and for the masks."""
     moving = [pair.moving_mask_reason] if pair.moving_mask else []
     uni = ['its air is cleaned by both inversions' if pair.inversions else 'its air is masked'] if pair.is_uni else []
     return [pair.reason, *uni, pair.fixed_mask_reason, *moving]
@@ -225,7 +230,7 @@ def _wanted_subjects(settings: Settings) -> list[str]:
 
 def _check_modalities(settings: Settings, scans: Sequence[Scan]) -> None:
     """Raise for a modality that was asked for and that nobody in the dataset has."""
-    if settings.modalities == MODALITIES:  # nobody asked: each subject's reason says it
+    if settings.modalities == MODALITIES[settings.reference]:  # nobody asked: each subject's reason says it
         return
     for contrast in settings.modalities:
         if not any(scan.contrast == contrast for scan in scans) and not has_modality(settings.bids_dir, contrast):
@@ -242,52 +247,58 @@ def _check_sessions(settings: Settings, scans: Sequence[Scan]) -> None:
             )
 
 
-def _pair_subject(scans: Sequence[Scan], times: Times, settings: Settings) -> tuple[list[Pair], list[Left]]:
-    """Pair the scans of one subject."""
-    fixed = _fixed(scans)
-    moving = [scan for scan in scans if scan.contrast in settings.modalities]
+def _pair_subject(
+    scans: Sequence[Scan], times: Times, settings: Settings, strangers: Sequence[Scan]
+) -> tuple[list[Pair], list[Left]]:
+    """Pair the scans of one subject; `strangers` are T1w of no pair, whose masks are theirs."""
+    reference = settings.reference
+    fixed = _fixed(scans, reference)
+    moving = [scan for scan in scans if scan.contrast in settings.modalities and scan.suffix != 'UNIT1']
     if settings.session_label:
         moving = [scan for scan in moving if scan.session in settings.session_label]
     pairs, left = [], []
     for scan in moving:
-        near, where = _near(scan, fixed, scans, times, settings.pairing)
+        near, where = _near(scan, fixed, scans, times, settings)
         if not near:
             left.append(scan.left(where))
             continue
-        chosen, reason = (near[0], f'the only T1w {where}') if len(near) == 1 else choose(scan, near)
-        reason = reason if len(near) == 1 else f'of {len(near)} T1w {where}, {reason}'
-        pairs.append(_make_pair(chosen, scan, reason, scans, settings))
+        chosen, reason = (near[0], f'the only {reference} {where}') if len(near) == 1 else choose(scan, near)
+        reason = reason if len(near) == 1 else f'of {len(near)} {reference} {where}, {reason}'
+        pairs.append(_make_pair(chosen, scan, reason, [*scans, *strangers], settings))
     used = {pair.fixed for pair in pairs}
     for scan in scans:
-        if scan.contrast == 'T1w' and scan.path not in used:
+        if scan.contrast == reference and scan.path not in used:
             left.append(scan.left(_why_unused(scan, scan in fixed, pairs, settings)))
+        elif scan.contrast != reference and scan.suffix == 'UNIT1':
+            left.append(scan.left('a UNIT1 is registered to nothing: other scans are registered to it'))
     return pairs, left
 
 
-def _fixed(scans: Sequence[Scan]) -> list[Scan]:
-    """Return the T1w scans of a subject; a UNIT1 is one where its session has no other."""
-    with_t1w = {scan.session for scan in scans if scan.suffix == 'T1w'}
-    return [scan for scan in scans if scan.suffix == 'T1w' or (scan.suffix == 'UNIT1' and scan.session not in with_t1w)]
+def _fixed(scans: Sequence[Scan], reference: str) -> list[Scan]:
+    """Return the scans of a subject that may be fixed; a UNIT1 is a T1w where its session has no other."""
+    mine = [scan for scan in scans if scan.contrast == reference]
+    with_one = {scan.session for scan in mine if scan.suffix == reference}
+    return [scan for scan in mine if scan.suffix == reference or scan.session not in with_one]
 
 
 def _near(
-    moving: Scan, fixed: Sequence[Scan], scans: Sequence[Scan], times: Times, pairing: str
+    moving: Scan, fixed: Sequence[Scan], scans: Sequence[Scan], times: Times, settings: Settings
 ) -> tuple[list[Scan], str]:
-    """Return the T1w scans among which is chosen, and where they are; none, and why."""
+    """Return the fixed scans among which is chosen, and where they are; none, and why."""
+    reference = settings.reference
     if not fixed:
-        return [], 'the subject has no T1w to register it to'
+        return [], f'the subject has no {reference} to register it to'
     near = [scan for scan in fixed if scan.session == moving.session]
     where = 'of the session' if moving.session else 'of the subject'
-    if not near and pairing == 'session':
-        return [], 'no T1w in its session; --pairing subject would take one of another session'
+    if not near and settings.pairing == 'session':
+        return [], f'no {reference} in its session; --pairing subject would take one of another session'
     if not near:
         session, why = nearest_session(moving, fixed, scans, times)
         near = [scan for scan in fixed if (scan.session or '') == session]
-        where = (
-            f'of ses-{session}, the nearest with a T1w, {why} (--pairing subject)' if session else 'outside sessions'
-        )
+        nearest = f'the nearest with a {reference}, {why} (--pairing subject)'
+        where = f'of ses-{session}, {nearest}' if session else 'outside sessions'
     here = same_place(moving, near)
-    return here, where if here else 'every T1w shows another part of the body (another chunk)'
+    return here, where if here else f'every {reference} shows another part of the body (another chunk)'
 
 
 def _make_pair(fixed: Scan, moving: Scan, reason: str, scans: Sequence[Scan], settings: Settings) -> Pair:
@@ -315,7 +326,7 @@ def _why_unused(scan: Scan, candidate: bool, pairs: Sequence[Pair], settings: Se
         return 'a UNIT1 is taken only where there is no T1w'
     rivals = [pair.fixed.name for pair in pairs if pair.session == scan.session]
     if rivals:
-        return f'another T1w was chosen: {", ".join(sorted(set(rivals)))}'
+        return f'another {settings.reference} was chosen: {", ".join(sorted(set(rivals)))}'
     moving = ' and no '.join(settings.modalities)
     return f'no {moving} in its session to register to it' if scan.session else f'no {moving} to register to it'
 

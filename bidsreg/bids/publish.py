@@ -147,7 +147,7 @@ def why_incomplete(pair: Pair, settings: Settings) -> str | None:
     for name in settings.affine_formats:
         if not (path := affine_path(pair.entities, settings.output_dir, name, pair.contrasts)).is_file():
             return f'{path.name} is missing'
-    for key in ('fixed_preproc', 'fixed_mask'):  # another pair with this T1w may have rewritten them since
+    for key in sorted(set(paths) - {'qc'}):  # another pair with this T1w, or reference, may have rewritten them since
         if (read_json(sidecar(paths[key])) or {}).get('Fingerprint') != settings.fingerprint():
             return f'{paths[key].name} was rewritten with other settings'
     return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -187,17 +187,20 @@ class Found:
         What is no scan of its own.
     others
         For each subject the suffixes of its other weighted images, which are not registered.
+    strangers
+        T1w scans that were not asked for: masks without a space in their names are theirs.
     """
 
     scans: list[Scan]
     left: list[Left]
     others: Mapping[str, list[str]]
+    strangers: list[Scan] = field(default_factory=list)
 
 
 def list_scans(layout: BIDSLayout, subjects: Iterable[str], contrasts: Iterable[str] = ('T1w', 'T2w')) -> Found:
     """List the anatomical files of the subjects, and set apart what is no scan of its own, or of no wanted contrast."""
     contrasts = set(contrasts)
-    scans, left = [], []
+    scans, left, strangers = [], [], []
     others: dict[str, list[str]] = {subject: [] for subject in subjects}
     inversions: dict[tuple, Path] = {}
     names: dict[tuple, Scan] = {}
@@ -209,6 +212,7 @@ def list_scans(layout: BIDSLayout, subjects: Iterable[str], contrasts: Iterable[
         scan = Scan(path, entities['suffix'], {key: entities[key] for key in ENTITIES if key in entities})
         if scan.contrast not in contrasts:
             others[scan.subject].append(scan.suffix)
+            strangers += [scan] if scan.contrast == 'T1w' else []
             continue
         name = path.relative_to(root)
         reason = 'listed in .bidsignore' if ignored.match_file(name.as_posix()) else _misplaced(name)
@@ -223,7 +227,7 @@ def list_scans(layout: BIDSLayout, subjects: Iterable[str], contrasts: Iterable[
             left.append(scan.left(reason))
         else:
             scans.append(scan)
-    return Found([_with_inversions(scan, inversions) for scan in scans], left, others)
+    return Found([_with_inversions(scan, inversions) for scan in scans], left, others, strangers)
 
 
 def _misplaced(name: Path) -> str:

@@ -17,7 +17,8 @@ from bidsreg.preparation.skullstrip import brain_mask
 
 
 class _BrainMaskInputSpec(StepInputSpec):
-    in_file = File(exists=True, mandatory=True, desc='T1w image, conformed')
+    in_file = File(exists=True, mandatory=True, desc='scan of a head, conformed')
+    contrast = traits.Str(desc='suffix of the scan; T1w without it')
     mode = traits.Enum(
         'auto', 'force', 'skip', usedefault=True, desc='auto: leave an image alone that is stripped already'
     )
@@ -31,7 +32,7 @@ class _BrainMaskOutputSpec(StepOutputSpec):
 
 
 class BrainMask(Step):
-    """Find the brain in a T1w image: :func:`bidsreg.preparation.skullstrip.brain_mask` as a node."""
+    """Find the brain in a scan: :func:`bidsreg.preparation.skullstrip.brain_mask` as a node."""
 
     input_spec = _BrainMaskInputSpec
     output_spec = _BrainMaskOutputSpec
@@ -46,7 +47,7 @@ class BrainMask(Step):
 
     def _found(self) -> tuple[np.ndarray, str]:
         inputs = self.inputs
-        options = given(inputs, ['user_mask'])
+        options = given(inputs, ['user_mask', 'contrast'])
         return brain_mask(inputs.in_file, mode=inputs.mode, threads=inputs.num_threads, **options)
 
 

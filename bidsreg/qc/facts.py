@@ -114,7 +114,7 @@ def gather_facts(
         'overlap': numbers.overlap(fixed_mask, moving_mask, matrix, warped),
         'alternatives': numbers.alternatives(fixed, fixed_mask, warped, moving, matrix, plane),
         'contrast': numbers.contrast(fixed, fixed_mask, warped),
-        'depth_contrast': depth_contrast(fixed, fixed_mask, warped),
+        'depth_contrast': _depth_contrast(fixed, fixed_mask, warped, contrasts),
         'mask_evidence': mask_evidence(fixed, fixed_mask, warped, head, plane, second_mask),
         'edge_lncc': numbers.edge_lncc(fixed, fixed_mask, moving, matrix, warped),
         'mask_method': notes.get('mask_method'),
@@ -133,6 +133,16 @@ def gather_facts(
     }
     facts = {key: value for key, value in facts.items() if value is not None}
     return {'verdict': judge(facts, thresholds).as_dict(), **facts}
+
+
+def _depth_contrast(
+    fixed: nb.Nifti1Image, mask: nb.Nifti1Image, warped: nb.Nifti1Image, contrasts: Contrasts
+) -> float | None:
+    """Compare the T1w with the other scan, whichever is fixed; None where neither is a T1w."""
+    if 'T1w' not in (contrasts.fixed, contrasts.moving):
+        return None
+    one, other = (fixed, warped) if contrasts.fixed == 'T1w' else (warped, fixed)
+    return depth_contrast(one, mask, other)
 
 
 def _in_memory(path: str | Path) -> nb.Nifti1Image:

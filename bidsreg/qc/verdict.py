@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -83,7 +84,7 @@ class Check:
         if math.isnan(value):
             return f'{self.name(contrasts)}: it could not be computed.'
         how = 'better' if value < 0 else 'almost as well'
-        words = {'value': f'{value:.3g}{self.unit}', 'note': self.note(facts), 'how': how, **asdict(contrasts)}
+        words = {'value': f'{value:.3g}{self.unit}', 'note': self.note(facts), 'how': how, **contrasts.words}
         return self.sentence.format(**words)
 
 
@@ -145,16 +146,26 @@ class Verdict:
 
 @dataclass(frozen=True)
 class At:
-    """A reader of the value at a dotted path of the QC file."""
+    """A reader of the value at a dotted path of the QC file, as the pair of a T1w and a T2w has it."""
 
     path: str
 
+    def path_of(self, contrasts: Contrasts) -> str:
+        """Return the path in the QC file of a pair of these contrasts, which stand in the places of T1w and T2w."""
+        spelled = {'t1w': contrasts.fixed.lower(), 't2w': contrasts.moving.lower()}
+        return re.sub('t1w|t2w', lambda found: spelled[found[0]], self.path)
+
     def __call__(self, facts: Facts) -> Any:
         """Return the value; None where there is none."""
-        inner: Any = facts
-        for key in self.path.split('.'):
-            inner = inner.get(key) if isinstance(inner, Mapping) else None
-        return inner
+        return value_at(facts, self.path_of(contrasts_of(facts)))
+
+
+def value_at(facts: Facts, path: str) -> Any:
+    """Return the value at a dotted path of a QC file; None where there is none."""
+    inner: Any = facts
+    for key in path.split('.'):
+        inner = inner.get(key) if isinstance(inner, Mapping) else None
+    return inner
 
 
 def contrasts_of(facts: Facts) -> Contrasts:
@@ -271,10 +282,10 @@ CHECKS: dict[str, Check] = {
         'which of them is wrong.',
     ),
     'depth_contrast': Check(
-        'White matter brighter in the {fixed} than in the {moving}',
+        'White matter brighter in the T1w than in the {other}',
         '',
         At('depth_contrast'),
-        'White matter is not brighter in the {fixed} than in the {moving}, against its surroundings (log ratio '
+        'White matter is not brighter in the T1w than in the {other}, against its surroundings (log ratio '
         '{value}): the scans may have been exchanged, or have the wrong names.',
     ),
     'contrast': Check(

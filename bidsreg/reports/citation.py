@@ -149,12 +149,15 @@ SCANS = {
 AFFINE_KEPT = 'Where it was no improvement on evidence that had not been optimised, the affine alignment was kept.'
 
 _MASKS = {
-    'auto': 'The brain in each T1-weighted scan was extracted with deepbet{deepbet} (Fisch et al. 2024), unless the '
+    'auto': 'The brain in each {fixed} scan was extracted with deepbet{deepbet} (Fisch et al. 2024){greys}, unless the '
     'scan was skull-stripped already or a mask was provided',
-    'force': 'The brain in each T1-weighted scan was extracted with deepbet{deepbet} (Fisch et al. 2024), unless a '
+    'force': 'The brain in each {fixed} scan was extracted with deepbet{deepbet} (Fisch et al. 2024){greys}, unless a '
     'mask was provided',
-    'skip': 'The T1-weighted scans were taken as skull-stripped, unless a mask was provided',
+    'skip': 'The {fixed} scans were taken as skull-stripped, unless a mask was provided',
 }
+
+#: What was done to the greys of scans that are no T1w before deepbet saw them.
+_GREYS = {'T2w': ', which was shown the scan with its greys folded over at those of white matter'}
 
 
 def methods_text(settings: Settings) -> str:
@@ -175,7 +178,9 @@ def methods_text(settings: Settings) -> str:
     if settings.skull_strip != 'skip':
         used.append('deepbet')
     moving = SCANS[settings.modalities[0]] if len(set(settings.modalities)) == 1 else 'other'
-    masks = _MASKS[settings.skull_strip].format(deepbet=_version('deepbet'))
+    masks = _MASKS[settings.skull_strip].format(
+        deepbet=_version('deepbet'), fixed=SCANS[settings.reference], greys=_GREYS.get(settings.reference, '')
+    )
     bias = 'The intensity inhomogeneity of the scans was not corrected.'
     if settings.bias_correction == 'n4':
         used.append('n4')
@@ -184,9 +189,9 @@ def methods_text(settings: Settings) -> str:
     cited = {**{key: REFERENCES[key] for key in used}, **deformable.references}
     references = '\n'.join(f'- {text}' for text in sorted(cited.values()))
     paragraph = (
-        f'{_scans(settings)} were registered to the T1-weighted scans of the same person with bidsreg {__version__}, '
-        f'a BIDS App (Gorgolewski et al. 2016) built on Nipype{_version("nipype")} (Gorgolewski et al. 2011). '
-        f'{masks}; it was carried over to the {moving} scan by a rigid alignment. {bias} '
+        f'{_scans(settings)} were registered to the {SCANS[settings.reference]} scans of the same person with '
+        f'bidsreg {__version__}, a BIDS App (Gorgolewski et al. 2016) built on Nipype{_version("nipype")} '
+        f'(Gorgolewski et al. 2011). {masks}; it was carried over to the {moving} scan by a rigid alignment. {bias} '
         f'The scans were aligned with ANTs (ANTsPy{_version("antspyx")}; Avants et al. 2011), maximising mutual '
         f'information: rigidly as acquired, then with an affine transform inside the brain masks. {deformable.phrase} '
         'All transforms were composed, and every resampled image was interpolated once from its native grid.'

@@ -24,8 +24,8 @@ from bidsreg.bids.scans import contrast_of
 from bidsreg.bids.sidecars import parse_json
 from bidsreg.errors import InputError
 from bidsreg.execution.crashes import last_crash
-from bidsreg.qc.dictionary import read_dictionary
-from bidsreg.qc.verdict import CHECKS, STATUSES, At, Threshold, Verdict, read_thresholds
+from bidsreg.qc.dictionary import common_words, read_dictionaries, read_dictionary
+from bidsreg.qc.verdict import CHECKS, STATUSES, At, Threshold, Verdict, read_thresholds, value_at
 from bidsreg.reports.record import QC_ENDING, UNUSABLE, judge_qc, natural, recall
 
 if typing.TYPE_CHECKING:
@@ -62,8 +62,8 @@ _SKIPPED = (
 )
 #: What a key of a QC file is made of; it becomes a part of the heading of a column.
 _PART = re.compile(r'[A-Za-z][A-Za-z0-9_]{0,60}')
-#: Columns of the plan that name no moving scan.
-_NOT_MOVING = ('subject', 'session', 't1w', 'decision', 'reason', None)
+#: Columns of the plan that name no scan.
+_NO_SCAN = ('subject', 'session', 'reference', 'decision', 'reason', None)
 _AXES = ('x', 'y', 'z')
 _PLANES = ('xy', 'xz', 'yz')
 
@@ -345,7 +345,7 @@ def _flat_facts(facts: Mapping[str, Any], dictionary: Mapping[str, Any]) -> Iter
     """Yield column, value and path of everything in a QC file that the dictionary describes and a cell can hold."""
     for path in dictionary:
         if not any(path == skipped or path.startswith(f'{skipped}.') for skipped in _SKIPPED):
-            for name, value in _flat(_column(path), At(path)(facts)):
+            for name, value in _flat(_column(path), value_at(facts, path)):
                 yield name, value, path
 
 
@@ -385,19 +385,20 @@ def _planned(out: Path) -> Iterator[Row]:
         return  # folders that were put together of parts have none
     for line in plan:
         reason = line.get('reason') or ''
-        moving = next((line[key] for key in line if key not in _NOT_MOVING and line[key]), '')
+        reference = line.get('reference') or 'T1w'
+        moving = next((line[key] for key in line if key not in (*_NO_SCAN, reference.lower()) and line[key]), '')
         if line.get('decision') == 'no pair':
             yield Row(f'sub-{line.get("subject")}', 'no pair', reason)
         elif moving and line.get('decision') == 'register':
-            yield Row(_name_of(moving), 'not done')
+            yield Row(_name_of(moving, reference), 'not done')
         elif moving and line.get('decision') == 'left out':
-            yield Row(_name_of(moving), 'left out', reason)
+            yield Row(_name_of(moving, reference), 'left out', reason)
 
 
-def _name_of(moving: str) -> str:
+def _name_of(moving: str, reference: str) -> str:
     """Return the name of the pair of a moving scan."""
     entities, _ = parse_pair_name(moving.partition('.')[0])
-    return pair_name(entities, Contrasts(moving=contrast_of(Path(moving))))
+    return pair_name(entities, Contrasts(reference, contrast_of(Path(moving))))
 
 
 def _with_contrasts(row: Row) -> Row:
@@ -413,28 +414,10 @@ def _with_crash(row: Row, out: Path) -> Row:
     return Row(row.name, row.status, f'planned, and not done yet{left}')
 
 
-def _words(rows: Sequence[Row]) -> Contrasts:
-    """Return how the two scans of all pairs are called: by their contrasts, where these are the same in all."""
-    fixed, moving = ({getattr(row.contrasts, role) for row in rows} for role in ('fixed', 'moving'))
-    return Contrasts(
-        fixed.pop() if len(fixed) == 1 else 'fixed scan', moving.pop() if len(moving) == 1 else 'moving scan'
-    )
-
-
-def _dictionary(rows: Sequence[Row]) -> tuple[dict[str, dict[str, str]], Contrasts]:
-    """Return the dictionary of QC files of all contrasts, and how it calls the scans in what they share."""
-    words = _words(rows)
-    each = [read_dictionary(contrasts) for contrasts in dict.fromkeys(row.contrasts for row in rows)]
-    spelled = {path: item for one in reversed(each) for path, item in one.items()}
-    known = {path: spelled[path] for one in each for path in one}
-    return known | {
-        path: item for path, item in read_dictionary(words).items() if all(path in one for one in each)
-    }, words
-
-
 def _columns(rows: Sequence[Row], paths: Mapping[str, str]) -> Iterator[Column]:
     """Yield the columns that any row fills: what the verdict makes itself, then those of the dictionary in order."""
-    dictionary, words = _dictionary([row for row in rows if row.values])
+    kinds = dict.fromkeys(row.contrasts for row in rows if row.values)
+    dictionary, words = read_dictionaries(kinds), common_words(kinds)
     order = {path: place for place, path in enumerate(['', *dictionary])}
     filled = {name for row in rows for name in row.values}
     for name in sorted((name for name in paths if name in filled), key=lambda name: order[paths[name]]):
@@ -442,7 +425,7 @@ def _columns(rows: Sequence[Row], paths: Mapping[str, str]) -> Iterator[Column]:
         checks = tuple(
             key
             for key, check in CHECKS.items()
-            if (isinstance(check.value, At) and check.value.path == path) or key == name
+            if (isinstance(check.value, At) and check.value.path_of(words) == path) or key == name
         )
         check = CHECKS[checks[0]] if checks else None
         item = dictionary.get(path) or {'Description': CHECKS[name].name(words), 'Units': CHECKS[name].unit.strip()}

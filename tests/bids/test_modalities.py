@@ -9,7 +9,7 @@ import pytest
 from bidsreg.bids.dataset import write_dataset_files
 from bidsreg.bids.names import PRODUCTS, Contrasts, pair_name, pair_outputs, parse_pair_name, sidecar
 from bidsreg.bids.pairs import find_pairs, plan_table
-from bidsreg.bids.publish import is_complete, read_qc
+from bidsreg.bids.publish import is_complete, read_qc, why_incomplete
 from bidsreg.bids.sidecars import sidecars
 from bidsreg.errors import InputError
 from bidsreg.settings import CHOICES, Settings
@@ -38,7 +38,7 @@ def test_what_nobody_asked_for_is_not_registered(tmp_path):
     assert list(plan_table(alone).columns) == ['subject', 'session', 't1w', 'flair', 'decision', 'reason']
 
 
-@pytest.mark.parametrize('modality', CHOICES['modalities'])
+@pytest.mark.parametrize('modality', [one for one in CHOICES['modalities'] if one != 'T1w'])
 def test_names_follow_from_the_contrast(tmp_path, modality):
     found = plan(tmp_path, 'sub-01_ses-a_T1w', f'sub-01_ses-a_run-2_{modality}', modalities=(modality,))
     (pair,) = found.pairs
@@ -96,12 +96,10 @@ def test_a_modality_that_nobody_has(tmp_path):
     assert plan(tmp_path / 'other', 'sub-01_T1w').subjects_without_pair == {'01': 'only T1w, no T2w'}
 
 
-@pytest.mark.parametrize('wrong', ['T1w', 'flair', 'bold', 'UNIT1', ''])
+@pytest.mark.parametrize('wrong', ['flair', 'bold', 'UNIT1', ''])
 def test_a_suffix_that_is_no_modality(tmp_path, wrong):
-    with pytest.raises(InputError, match=r'--modalities .*choose from T2w, FLAIR'):
+    with pytest.raises(InputError, match=r'--modalities .*choose from T1w, T2w, FLAIR'):
         Settings(bids_dir=tmp_path, output_dir=tmp_path, modalities=('T2w', wrong))
-    with pytest.raises(InputError, match='nothing to register'):
-        Settings(bids_dir=tmp_path, output_dir=tmp_path, modalities=())
 
 
 def test_filters_speak_of_every_modality(tmp_path):
@@ -188,3 +186,92 @@ def test_names_are_taken_apart():
     assert parse_pair_name('sub-01_ses-a_run-2') == ({'subject': '01', 'session': 'a', 'run': '2'}, Contrasts())
     assert parse_pair_name('sub-01_from-T1w_to-T2w') == ({'subject': '01'}, Contrasts('T2w', 'T1w'))
     assert pair_name({'run': '2', 'subject': '01'}, Contrasts('T2w', 'FLAIR')) == 'sub-01_run-2_from-FLAIR_to-T2w'
+
+
+# ------------------------------------------------------------------------------------------------- another reference
+def test_the_reference_decides_what_is_usual(tmp_path):
+    places = {'bids_dir': tmp_path, 'output_dir': tmp_path}
+    assert Settings(**places).contrasts == ('T1w', 'T2w')
+    assert Settings(**places, reference='T2w').contrasts == ('T2w', 'T1w')
+    assert Settings(**places, reference='T2w', modalities=('PDw',)).contrasts == ('T2w', 'PDw')
+    assert Settings(**places).fingerprint() != Settings(**places, reference='T2w').fingerprint()
+
+
+@pytest.mark.parametrize(('reference', 'modalities'), [('T1w', ('T2w', 'T1w')), ('T2w', ('T2w',))])
+def test_nothing_is_registered_to_itself(tmp_path, reference, modalities):
+    with pytest.raises(
+        InputError, match=f'--modalities {reference}: the {reference} is what the others are registered'
+    ):
+        Settings(bids_dir=tmp_path, output_dir=tmp_path, reference=reference, modalities=modalities)
+    with pytest.raises(InputError, match=r'--reference .*choose from T1w, T2w'):
+        Settings(bids_dir=tmp_path, output_dir=tmp_path, reference='FLAIR')
+
+
+def test_a_t2w_stays_fixed(tmp_path):
+    files = ('sub-01_run-1_T1w', 'sub-01_T2w', 'sub-01_FLAIR', 'sub-02_T1w', 'sub-03_ses-1_T2w', 'sub-03_ses-2_T1w')
+    found = plan(tmp_path, *files, reference='T2w', modalities=('T1w', 'FLAIR'))
+    assert names(found) == [('sub-01_T2w', 'sub-01_FLAIR'), ('sub-01_T2w', 'sub-01_run-1_T1w')]
+    flair, t1w = found.pairs
+    assert (flair.name, t1w.name) == ('sub-01_from-FLAIR_to-T2w', 'sub-01_run-1_from-T1w_to-T2w')
+    assert t1w.reason == 'the only T2w of the subject'
+    assert {key: path.name for key, path in pair_outputs(t1w, tmp_path).items()} == {
+        'fixed_preproc': 'sub-01_desc-preproc_T2w.nii.gz',
+        'fixed_mask': 'sub-01_space-T2w_desc-brain_mask.nii.gz',
+        'moving_mask': 'sub-01_run-1_desc-brain_mask.nii.gz',
+        'moving_in_fixed': 'sub-01_run-1_space-T2w_desc-preproc_T1w.nii.gz',
+        'moving_preproc': 'sub-01_run-1_desc-preproc_T1w.nii.gz',
+        'fixed_in_moving': 'sub-01_run-1_space-T1w_desc-preproc_T2w.nii.gz',
+        'jacobian': 'sub-01_run-1_from-T1w_to-T2w_mode-image_desc-jacobian_xfm.nii.gz',
+        'forward_xfm': 'sub-01_run-1_from-T1w_to-T2w_mode-image_xfm.h5',
+        'inverse_xfm': 'sub-01_run-1_from-T2w_to-T1w_mode-image_xfm.h5',
+        'affine_xfm': 'sub-01_run-1_from-T1w_to-T2w_mode-image_desc-affine_xfm.tfm',
+        'qc': 'sub-01_run-1_from-T1w_to-T2w_desc-registration_qc.json',
+    }
+    assert (
+        reasons(found)['sub-03_ses-2_T1w']
+        == 'no T2w in its session; --pairing subject would take one of another session'
+    )
+    assert reasons(found)['sub-03_ses-1_T2w'] == 'no T1w and no FLAIR in its session to register to it'
+    assert found.subjects_without_pair['02'] == 'only T1w, no T2w'
+    table = plan_table(found)
+    assert list(table.columns) == ['subject', 'session', 't2w', 't1w', 'flair', 'reference', 'decision', 'reason']
+    assert set(table['reference']) == {'T2w'}
+
+
+def test_a_uni_image_is_registered_to_nothing(tmp_path):
+    found = plan(tmp_path, 'sub-01_UNIT1', 'sub-01_T2w', reference='T2w')
+    assert not found.pairs
+    assert reasons(found)['sub-01_UNIT1'] == 'a UNIT1 is registered to nothing: other scans are registered to it'
+
+
+def test_a_mask_of_the_t1w_is_none_of_the_t2w(tmp_path):
+    """fMRIPrep's mask has no space in its name: where there is a T1w it is that one's, asked for or not."""
+    data.write_dataset(tmp_path / 'raw', {'01': {None: ['T1w', 'T2w', 'FLAIR']}})
+    mask = tmp_path / 'masks/sub-01/anat/sub-01_desc-brain_mask.nii.gz'
+    mask.parent.mkdir(parents=True)
+    mask.write_bytes((tmp_path / 'raw/sub-01/anat/sub-01_T2w.nii.gz').read_bytes())
+    options = {'bids_dir': tmp_path / 'raw', 'output_dir': tmp_path / 'out', 'derivatives': (tmp_path / 'masks',)}
+    (pair,) = find_pairs(Settings(**options, reference='T2w', modalities=('FLAIR',))).pairs
+    assert pair.fixed_mask is None
+    (tmp_path / 'raw/sub-01/anat/sub-01_T1w.nii.gz').unlink()
+    (pair,) = find_pairs(Settings(**options, reference='T2w', modalities=('FLAIR',))).pairs
+    assert pair.fixed_mask is None  # a FLAIR of that name is there as well
+    mask.rename(mask.with_name('sub-01_space-T2w_desc-brain_mask.nii.gz'))
+    (pair,) = find_pairs(Settings(**options, reference='T2w', modalities=('FLAIR',))).pairs
+    assert pair.fixed_mask is not None
+
+
+def test_runs_with_two_references_know_of_each_other(two, finish):
+    """Files of one name are of another making: what the other run has rewritten is done again."""
+    settings, pairs = two
+    other = Settings(
+        bids_dir=settings.bids_dir, output_dir=settings.output_dir, work_dir=settings.work_dir, reference='T2w'
+    )
+    (turned,) = find_pairs(other).pairs
+    finish(pairs['T2w'], settings)
+    assert is_complete(pairs['T2w'], settings)
+    finish(turned, other)
+    assert is_complete(turned, other)
+    assert 'was rewritten with other settings' in why_incomplete(pairs['T2w'], settings)
+    finish(pairs['T2w'], settings)
+    assert 'was rewritten with other settings' in why_incomplete(turned, other)

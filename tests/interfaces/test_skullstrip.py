@@ -43,3 +43,17 @@ def test_a_network_that_fails_costs_the_second_mask_alone(heads, here, monkeypat
         out = node.run().outputs
         assert out.method == 'no weights'
         assert not np.asanyarray(nb.load(out.out_mask).dataobj).any()
+
+
+@pytest.mark.parametrize(('options', 'contrast'), [({}, 'T1w'), ({'contrast': 'T2w'}, 'T2w')])
+def test_the_contrast_reaches_the_network(heads, here, monkeypatch, options, contrast):
+    seen = []
+
+    def found(path, *, contrast='T1w', threads):
+        seen.append(contrast)
+        return np.ones(nb.load(path).shape, bool)
+
+    monkeypatch.setattr('bidsreg.preparation.skullstrip.run_deepbet', found)
+    for node in (BrainMask, SecondMask):
+        node(in_file=str(heads[0]), mode='force', **options).run()
+    assert seen == [contrast, contrast]

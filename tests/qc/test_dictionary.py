@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from bidsreg.bids.names import Contrasts
-from bidsreg.qc.dictionary import dictionary_text, read_dictionary
+from bidsreg.qc.dictionary import common_words, dictionary_text, read_dictionaries, read_dictionary
 from tests.qc.good import GOOD
 
 
@@ -37,3 +37,17 @@ def test_every_number_that_is_judged_is_in_the_dictionary():
 
     assert set(leaves(GOOD)) <= set(dictionary)
     assert all(item['Description'] for item in dictionary.values())
+
+
+def test_files_of_several_contrasts_share_what_says_no_contrast():
+    kinds = [Contrasts(), Contrasts('T1w', 'FLAIR')]
+    assert common_words(kinds) == Contrasts('T1w', 'moving scan')
+    assert common_words(kinds[1:]) == kinds[1]
+    known = read_dictionaries(kinds)
+    assert known['masks.t2w_ml']['Description'] == 'Volume of the brain mask of the T2w'
+    assert known['masks.flair_ml']['Description'] == 'Volume of the brain mask of the FLAIR'
+    assert known['masks.t1w_ml']['Description'] == 'Volume of the brain mask of the T1w'
+    assert 'of the moving scan' in known['overlap.brain_in_view.affine']['Description']
+    assert read_dictionaries(kinds[:1]) == read_dictionary()
+    assert list(read_dictionaries(kinds[:1])) == list(read_dictionary())
+    assert read_dictionaries([]) == {}

@@ -9,6 +9,7 @@ from importlib import resources
 
 import pytest
 
+from bidsreg.bids.names import Contrasts
 from bidsreg.errors import InputError
 from bidsreg.qc.verdict import CHECKS, judge, read_thresholds
 from tests.qc.good import GOOD
@@ -78,6 +79,16 @@ def test_sentences_and_titles_speak_of_the_contrasts_of_the_pair():
         assert f'field of view of the {moving}' in found.sentence
     facts = {**GOOD, 'contrasts': {'fixed': 'T1w', 'moving': 'FLAIR'}}
     assert not any('T2w' in check.title for check in judge(facts).checks.values())
+
+
+def test_the_volume_is_that_of_the_fixed_mask():
+    facts = {'masks': {'t1w_ml': 100.0, 't2w_ml': 1400.0}}
+    assert judge(facts).status == 'FAIL'
+    turned = {**facts, 'contrasts': {'fixed': 'T2w', 'moving': 'T1w'}}
+    assert judge(turned).checks['brain_volume_small'].value == 1400
+    assert judge(turned).status == 'PASS'
+    assert CHECKS['brain_volume_small'].value.path_of(Contrasts('T2w', 'FLAIR')) == 'masks.t2w_ml'
+    assert CHECKS['depth_contrast'].name(Contrasts('T2w', 'T1w')) == 'White matter brighter in the T1w than in the T2w'
 
 
 def test_the_sentence_of_a_margin_knows_its_sign():

@@ -2,6 +2,7 @@
 
 import nibabel as nb
 import numpy as np
+from nipype.interfaces.base import Undefined
 
 from bidsreg.workflows import init_masking_wf
 from tests.graph_fixtures import dice, run_room
@@ -35,3 +36,11 @@ def test_masking_without_a_mask_or_n4(heads, tmp_path):
     out = run_room(init_masking_wf(skull_strip='skip', bias_correction='none'), tmp_path, in_file=heads['t1w'])
     assert 'not zero' in out['method']
     assert out['preproc'] == out['image']
+
+
+def test_the_contrast_is_told_to_both_masks_and_the_usual_one_to_none():
+    for contrast in ('T1w', 'T2w'):
+        room = init_masking_wf(user_mask=True, contrast=contrast)
+        told = [room.get_node(name).inputs.contrast for name in ('brain_mask', 'second_mask')]
+        # so that the work folder of a T1w stays as good as it was
+        assert told == (['T2w', 'T2w'] if contrast == 'T2w' else [Undefined, Undefined])
