@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +34,9 @@ import numpy as np
 from common import least_squares_affine, new_parser
 from real_pairs import grid_around
 from scipy import ndimage as ndi
+from sequences import SEQUENCES
 
-from bidsreg.app.example import mprage, smooth_noise, turbo_spin_echo
+from bidsreg.app.example import smooth_noise
 from bidsreg.benchmark.tissue import carried
 from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.preparation.prealign import prealign
@@ -62,7 +63,6 @@ TISSUES: Mapping[str, tuple[tuple[float, float, float], tuple[int, ...]]] = {
     'vessels': ((1700, 120, 0.80), (30, 62)),
 }
 WHITE, VENTRICLES, SULCAL, OUTSIDE = (2, 41), (4, 43), 24, 500
-SEQUENCES: Mapping[str, Callable[..., float]] = {'T1w': mprage, 'T2w': turbo_spin_echo}
 #: Signal of a lesion, relative to that of white matter.
 LESION = {'T1w': 0.7, 'T2w': 1.7}
 SLICE_MM, LARGEST_TILT = 3, 8.0
@@ -104,7 +104,7 @@ def simulate(path: Path, number: int) -> Person:
     rng = np.random.default_rng(number)
     lesions, depth = draw_lesions(labels.data, rng), depth_in_hull(labels.data)
     scans = {}
-    for contrast in SEQUENCES:
+    for contrast in LESION:
         signal = contrast_of(labels.data, lesions, contrast, rng)
         thick = SLICE_MM if contrast == 'T2w' or number % 2 else 1
         mask = Image(loose_mask(depth, rng).astype(np.uint8), labels.grid)

@@ -28,7 +28,7 @@ JITTER, TEXTURE, NOISE, BIAS, EDGE_MM, WARP_MM = 0.03, 0.03, 0.03, 0.08, 0.8, 1.
 #: Largest distortion, mm, and the brain points (as deep at least, mm) at which errors are measured.
 LARGEST_WARP_MM, POINTS, DEPTH_MM = 4.0, 800, 3.0
 #: Signal of a lesion, relative to what it replaces.
-LESION = {'T1w': 0.7, 'T2w': 1.7}
+LESION = {'T1w': 0.7, 'T2w': 1.7, 'FLAIR': 1.7, 'PDw': 1.2, 'T2starw': 1.3}
 
 
 @dataclass(frozen=True, kw_only=True)

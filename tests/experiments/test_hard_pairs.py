@@ -35,7 +35,7 @@ def labels(tmp_path_factory):
 def test_the_same_name_gives_the_same_images(labels):
     first, second = (hard_pairs.simulate(labels / 'anat-01_dseg.nii.gz', 1) for _ in range(2))
     other = hard_pairs.simulate(labels / 'anat-01_dseg.nii.gz', 2)
-    for contrast in hard_pairs.SEQUENCES:
+    for contrast in hard_pairs.LESION:
         np.testing.assert_array_equal(first.scans[contrast][0].data, second.scans[contrast][0].data)
     assert not np.array_equal(first.scans['T2w'][0].data, other.scans['T2w'][0].data)
     # every second T1w has thick slices
@@ -46,7 +46,7 @@ def test_the_same_name_gives_the_same_images(labels):
 def test_contrasts_are_those_of_the_sequences():
     rng = np.random.default_rng(0)
     none = np.zeros(SHAPE, np.float32)
-    t1w, t2w = (hard_pairs.contrast_of(label_map(), none, name, rng) for name in hard_pairs.SEQUENCES)
+    t1w, t2w = (hard_pairs.contrast_of(label_map(), none, name, rng) for name in hard_pairs.LESION)
     white, grey, fluid = (label_map() == value for value in (2, 3, 4))
     assert t1w[white].mean() > t1w[grey].mean() > t1w[fluid].mean()
     assert t2w[white].mean() < t2w[grey].mean() < t2w[fluid].mean()
