@@ -40,7 +40,7 @@ def init_masking_wf(
     user_mask
         The user gives a mask: another one is found as without it, for the quality control to compare the two.
     contrast
-        Suffix of the image, by which its greys are shown to deepbet (:data:`bidsreg.preparation.greys.GREYS`).
+        Suffix of the image, for the words of errors.
     sloppy
         Fewer iterations of N4, for trying things out.
     omp_nthreads

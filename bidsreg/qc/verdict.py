@@ -413,8 +413,7 @@ def read_thresholds(path: str | os.PathLike | None = None) -> dict[str, Threshol
         When the file cannot be read, names what there is not, holds something else than numbers, or fails before it
         checks.
     """
-    text = resources.files('bidsreg.qc').joinpath('thresholds.toml').read_text(encoding='utf-8')
-    usual = tomllib.loads(text)
+    usual = tomllib.loads(resources.files('bidsreg.qc').joinpath('thresholds.toml').read_text(encoding='utf-8'))
     own = {} if path is None else _read(path)
     for name in own:
         if name not in usual:

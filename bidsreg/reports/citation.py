@@ -149,15 +149,12 @@ SCANS = {
 AFFINE_KEPT = 'Where it was no improvement on evidence that had not been optimised, the affine alignment was kept.'
 
 _MASKS = {
-    'auto': 'The brain in each {fixed} scan was extracted with deepbet{deepbet} (Fisch et al. 2024){greys}, unless the '
+    'auto': 'The brain in each {fixed} scan was extracted with deepbet{deepbet} (Fisch et al. 2024), unless the '
     'scan was skull-stripped already or a mask was provided',
-    'force': 'The brain in each {fixed} scan was extracted with deepbet{deepbet} (Fisch et al. 2024){greys}, unless a '
+    'force': 'The brain in each {fixed} scan was extracted with deepbet{deepbet} (Fisch et al. 2024), unless a '
     'mask was provided',
     'skip': 'The {fixed} scans were taken as skull-stripped, unless a mask was provided',
 }
-
-#: What was done to the greys of scans that are no T1w before deepbet saw them.
-_GREYS = {'T2w': ', which was shown the scan with its greys folded over at those of white matter'}
 
 
 def methods_text(settings: Settings) -> str:
@@ -178,9 +175,7 @@ def methods_text(settings: Settings) -> str:
     if settings.skull_strip != 'skip':
         used.append('deepbet')
     moving = SCANS[settings.modalities[0]] if len(set(settings.modalities)) == 1 else 'other'
-    masks = _MASKS[settings.skull_strip].format(
-        deepbet=_version('deepbet'), fixed=SCANS[settings.reference], greys=_GREYS.get(settings.reference, '')
-    )
+    masks = _MASKS[settings.skull_strip].format(deepbet=_version('deepbet'), fixed=SCANS[settings.reference])
     bias = 'The intensity inhomogeneity of the scans was not corrected.'
     if settings.bias_correction == 'n4':
         used.append('n4')
