@@ -59,6 +59,8 @@ def make_dataset(labels: Path, out: Path, heads: Sequence[str], contrasts: Seque
             scans = scan(anatomy, look, [anatomy.number])  # the seed is the head's: the T1w is the same each time
             nib.save(scans.fixed, anat / f'sub-{name}_T1w.nii.gz')
             nib.save(scans.mask, masks / f'sub-{name}_desc-brain_mask.nii.gz')
+            if scans.points is None:
+                raise ValueError(f'head {name}: no points are known')
             nib.save(scans.moving, anat / f'sub-{name}_{contrast}.nii.gz')
             np.savetxt(truth / f'sub-{name}_from-T1w_to-{contrast}_points.tsv', scans.points, header='T1w, moving; mm')
     return raw

@@ -56,7 +56,17 @@ OTHERS |= {'--no-home', '--nv', '--read-only', '--rm', '--tmpfs'}
 #: Of SAMSEG's run_samseg.
 OTHERS |= {'--pallidum-separate'}
 #: Of the scripts in experiments/.
-OTHERS |= {'--factors', '--judged', '--people', '--plot', '--repeats'}
+OTHERS |= {
+    '--contrasts',
+    '--factors',
+    '--heads',
+    '--judged',
+    '--people',
+    '--plot',
+    '--repeats',
+    '--sessions',
+    '--slice',
+}
 #: Our programs: every command line of theirs is read by their own parsers.
 PARSERS = {
     'bidsreg': build_parser(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -13,13 +12,11 @@ from typing import Any
 
 from bidsreg.bids.names import T2W_TO_T1W, Contrasts
 from bidsreg.errors import InputError
+from bidsreg.qc.values import At, Facts, contrasts_of
 from bidsreg.validation import suggestion
 
 STATUSES = ('PASS', 'CHECK', 'FAIL')
 """From good to bad: a pair is as bad as its worst check."""
-
-Facts = Mapping[str, Any]
-"""The content of a QC file."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +63,8 @@ class Check:
         ``{how}`` for what the sign of a margin says, and the contrasts.
     note : callable, optional
         Takes the content of the QC file; a word for the sentence.
+    silent : tuple of Contrasts
+        Pairs of contrasts of which the number says nothing, whichever of the two is fixed.
     """
 
     title: str
@@ -73,6 +72,11 @@ class Check:
     value: Callable[[Facts], float | None]
     sentence: str
     note: Callable[[Facts], Any] = lambda facts: ''
+    silent: tuple[Contrasts, ...] = ()
+
+    def speaks(self, contrasts: Contrasts) -> bool:
+        """Tell whether the number says something of scans of these contrasts."""
+        return not {contrasts, Contrasts(contrasts.moving, contrasts.fixed)} & set(self.silent)
 
     def name(self, contrasts: Contrasts = T2W_TO_T1W) -> str:
         """Return its name for scans of these contrasts."""
@@ -142,36 +146,6 @@ class Verdict:
             if math.isnan(check['value']):
                 check['value'] = None
         return {'status': self.status, 'reasons': self.reasons, 'checks': checks}
-
-
-@dataclass(frozen=True)
-class At:
-    """A reader of the value at a dotted path of the QC file, as the pair of a T1w and a T2w has it."""
-
-    path: str
-
-    def path_of(self, contrasts: Contrasts) -> str:
-        """Return the path in the QC file of a pair of these contrasts, which stand in the places of T1w and T2w."""
-        spelled = {'t1w': contrasts.fixed.lower(), 't2w': contrasts.moving.lower()}
-        return re.sub('t1w|t2w', lambda found: spelled[found[0]], self.path)
-
-    def __call__(self, facts: Facts) -> Any:
-        """Return the value; None where there is none."""
-        return value_at(facts, self.path_of(contrasts_of(facts)))
-
-
-def value_at(facts: Facts, path: str) -> Any:
-    """Return the value at a dotted path of a QC file; None where there is none."""
-    inner: Any = facts
-    for key in path.split('.'):
-        inner = inner.get(key) if isinstance(inner, Mapping) else None
-    return inner
-
-
-def contrasts_of(facts: Facts) -> Contrasts:
-    """Return the contrasts of the pair of a QC file, which says them unless they are T1w and T2w."""
-    said = facts.get('contrasts')
-    return Contrasts(str(said.get('fixed')), str(said.get('moving'))) if isinstance(said, Mapping) else T2W_TO_T1W
 
 
 def _scale(facts: Facts) -> float | None:
@@ -294,6 +268,7 @@ CHECKS: dict[str, Check] = {
         At('contrast'),
         'The contrasts of the two scans look alike (correlation {value}): one of them may be a copy of the other, or '
         'have the wrong name.',
+        silent=(Contrasts('T1w', 'FLAIR'),),  # fluid is dark in both
     ),
     'gain': Check(
         'Change of the mutual information against the headers',
@@ -380,7 +355,7 @@ def judge(facts: Facts, thresholds: Mapping[str, Threshold] | None = None) -> Ve
     thresholds = read_thresholds() if thresholds is None else thresholds
     judged, contrasts = {}, contrasts_of(facts)
     for name, check in CHECKS.items():
-        value = check.value(facts)
+        value = check.value(facts) if check.speaks(contrasts) else None
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         status = thresholds[name].status(value)

@@ -25,7 +25,8 @@ from bidsreg.bids.sidecars import parse_json
 from bidsreg.errors import InputError
 from bidsreg.execution.crashes import last_crash
 from bidsreg.qc.dictionary import common_words, read_dictionaries, read_dictionary
-from bidsreg.qc.verdict import CHECKS, STATUSES, At, Threshold, Verdict, read_thresholds, value_at
+from bidsreg.qc.values import At, value_at
+from bidsreg.qc.verdict import CHECKS, STATUSES, Threshold, Verdict, read_thresholds
 from bidsreg.reports.record import QC_ENDING, UNUSABLE, judge_qc, natural, recall
 
 if typing.TYPE_CHECKING:

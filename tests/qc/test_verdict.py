@@ -81,6 +81,16 @@ def test_sentences_and_titles_speak_of_the_contrasts_of_the_pair():
     assert not any('T2w' in check.title for check in judge(facts).checks.values())
 
 
+def test_a_flair_may_look_like_a_t1w():
+    alike = {**GOOD, 'contrast': 0.8}
+    assert judge(alike).checks['contrast'].status == 'CHECK'
+    for contrasts, spoken in ((('T1w', 'FLAIR'), False), (('T1w', 'PDw'), True), (('T2w', 'FLAIR'), True)):
+        verdict = judge({**alike, 'contrasts': {'fixed': contrasts[0], 'moving': contrasts[1]}})
+        assert ('contrast' in verdict.checks) == spoken
+        assert (verdict.status == 'PASS') == (not spoken)
+    assert not CHECKS['contrast'].speaks(Contrasts('FLAIR', 'T1w'))
+
+
 def test_the_volume_is_that_of_the_fixed_mask():
     facts = {'masks': {'t1w_ml': 100.0, 't2w_ml': 1400.0}}
     assert judge(facts).status == 'FAIL'
