@@ -28,9 +28,10 @@ from pathlib import Path
 import numpy as np
 from common import new_parser
 
-from bidsreg.benchmark.tissue import CLASSES, carried, carried_labels, corrected, tissue_classes
+from bidsreg.benchmark.tissue import carried, carried_labels, corrected
 from bidsreg.preparation.prealign import prealign
 from bidsreg.preparation.skullstrip import brain_mask
+from bidsreg.preparation.tissue import CLASSES, tissue_classes
 from bidsreg.registration.atomic import atomic_folder
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image, resample

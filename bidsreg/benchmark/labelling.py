@@ -113,9 +113,10 @@ class Atropos(Labeller):
         """Find the brain, correct the bias field, divide the tissue, and carry it over."""
         import numpy as np
 
-        from bidsreg.benchmark.tissue import carried_labels, corrected, tissue_classes
+        from bidsreg.benchmark.tissue import carried_labels, corrected
         from bidsreg.preparation.prealign import prealign
         from bidsreg.preparation.skullstrip import brain_mask
+        from bidsreg.preparation.tissue import tissue_classes
         from bidsreg.registration.image import Image
 
         with in_scratch():

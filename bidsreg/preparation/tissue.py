@@ -1,0 +1,38 @@
+"""Tissue classes of a T1w by Atropos."""
+
+from __future__ import annotations
+
+import nibabel as nb
+import numpy as np
+
+from bidsreg.preparation.ants import load_ants, to_ants
+from bidsreg.registration.image import Image
+
+CLASSES = ('csf', 'grey', 'white')
+#: Percentile of a brain's values above which they are vessels, and no tissue.
+VESSELS = 99.5
+
+
+def tissue_classes(image: Image, inside: np.ndarray) -> Image:
+    """Divide the brain of a T1w into :data:`CLASSES`, by Atropos from three k-means with a Markov random field.
+
+    Parameters
+    ----------
+    image : Image
+        T1w without bias field.
+    inside : ndarray of bool, of the image's shape
+        The brain.
+
+    Returns
+    -------
+    Image
+        1, 2 and 3 (uint8) from the darkest class to the brightest; 0 outside.
+    """
+    clipped = np.minimum(image.data, np.percentile(image.data[inside], VESSELS))
+    scan, mask = (to_ants(nb.Nifti1Image(data, image.grid.affine)) for data in (clipped, inside.astype(np.float32)))
+    found = load_ants().atropos(a=scan, x=mask, i=f'kmeans[{len(CLASSES)}]', m='[0.1,1x1x1]', c='[8,0]')
+    classes = found['segmentation'].numpy().astype(int) * inside
+    means = [image.data[classes == value].mean() for value in range(1, len(CLASSES) + 1)]
+    ranks = np.zeros(len(CLASSES) + 1, np.uint8)
+    ranks[1 + np.argsort(means)] = np.arange(1, len(CLASSES) + 1)
+    return Image(ranks[classes], image.grid)

@@ -1,0 +1,78 @@
+"""Eyes and temporal muscles are found wherever the head lies, and nothing is found where they are not."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bidsreg.preparation.landmarks import find_eyes, find_muscle, to_template
+
+from .faces import face
+
+
+def found_in(head, template):
+    scans = head.t1w, head.t2w, head.inside, head.affine, template
+    return find_eyes(*scans), find_muscle(*scans)
+
+
+@pytest.fixture
+def template():
+    """The way of the plain head to the template: there is none."""
+    return np.eye(4)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        pytest.param(lambda head: head, id='as it is', marks=pytest.mark.slow),
+        pytest.param(lambda head: head.moved((18, -6, 8), (12, -30, 20)), id='nodding', marks=pytest.mark.slow),
+        pytest.param(lambda head: head.moved((-15, 5, -9), (0, 4, 60)).flipped(), id='other voxel order'),
+    ],
+)
+def test_both_are_found_where_they_are(change, here):
+    head = change(face().scaled((1, 1), noise=0.03))
+    template = to_template(nib.Nifti1Image(head.t1w, head.affine), head.inside)
+    for found, truth in zip(found_in(head, template), (head.eyes, head.muscle), strict=True):
+        assert (truth & found).sum() > 0.98 * found.sum()
+        assert (truth & found).sum() > 0.15 * truth.sum()
+        middle = nib.affines.apply_affine(template @ head.affine, np.argwhere(found))[:, 0]
+        assert 0.3 < (middle > 0).mean() < 0.7
+
+
+def test_gains_of_the_scanner_do_not_matter(template):
+    one, other = (found_in(face().scaled(gains), template) for gains in ((1, 1), (0.013, 250)))
+    for here, there in zip(one, other, strict=True):
+        assert here.any()
+        np.testing.assert_array_equal(here, there)
+
+
+def test_a_face_that_is_cut_away_has_no_eyes_but_muscle(template):
+    head = face()
+    front = nib.affines.apply_affine(head.affine, np.moveaxis(np.indices(head.inside.shape), 0, -1))[..., 1] < 48
+    eyes, muscle = found_in(head.cut(front | head.inside), template)
+    assert not eyes.any()
+    assert muscle.any()
+
+
+def test_a_stripped_head_has_neither(template):
+    head = face()
+    eyes, muscle = found_in(head.cut(head.inside), template)
+    assert not eyes.any()
+    assert not muscle.any()
+
+
+@pytest.mark.parametrize('eye_mm', [6.0, 20.0])
+def test_a_ball_of_another_size_is_no_eye(eye_mm, template):
+    eyes, _ = found_in(face(eye_mm), template)
+    assert not eyes.any()
+
+
+def test_a_field_of_view_that_ends_above_has_neither(template):
+    head = face()
+    top = slice(60, None)  # z above 48 mm
+    affine = head.affine.copy()
+    affine[2, 3] += 2 * 60
+    scans = head.t1w[:, :, top], head.t2w[:, :, top], head.inside[:, :, top], affine, template
+    assert not find_eyes(*scans).any()
+    assert not find_muscle(*scans).any()
