@@ -183,6 +183,13 @@ def _add_method_options(group: _Group) -> None:
     )
     group.add('--bias-correction', choices=CHOICES['bias_correction'], help='correct the bias field or not (n4)')
     group.add(
+        '--ratio',
+        choices=CHOICES['ratio'],
+        help='make the ratio T1w/T2w on the grid of the T1w, sensitive to myelin: in the units of the scanner '
+        '(uncalibrated), or with both scans mapped to reference values, which compares between scanners (calibrated) '
+        '(none)',
+    )
+    group.add(
         '--qc-thresholds',
         type=as_path,
         metavar='FILE',

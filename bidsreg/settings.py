@@ -33,6 +33,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     'skull_strip': ('auto', 'force', 'skip'),
     'bias_correction': ('n4', 'none'),
     'affine_formats': ('fsl', 'lta'),
+    'ratio': ('none', 'uncalibrated', 'calibrated'),
 }
 
 #: The fields that change what comes out, and so decide whether an earlier result may be kept.
@@ -85,6 +86,8 @@ class Settings(ExecutionSettings):
         ``auto``/``force``/``skip`` and ``n4``/``none``.
     affine_formats
         Formats in which the affine alone is written besides ITK's: ``fsl``, ``lta`` (FreeSurfer).
+    ratio
+        Which map of T1w by T2w is made of the pairs that have both: ``none``, ``uncalibrated`` or ``calibrated``.
     qc_thresholds
         TOML file with thresholds of the verdict that differ from the package's own.
     self_contained
@@ -119,6 +122,7 @@ class Settings(ExecutionSettings):
     skull_strip: str = 'auto'
     bias_correction: str = 'n4'
     affine_formats: tuple[str, ...] = ()
+    ratio: str = 'none'
     qc_thresholds: Path | None = None
     clean_workdir: bool = False
     reports_only: bool = False

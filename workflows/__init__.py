@@ -1,8 +1,8 @@
 """The Nipype graphs: the whole run, one pair, and a pair's four rooms, each of which works in anybody's graph.
 
 :mod:`.app` has the graph of a run, :mod:`.pair` that of one pair; :mod:`.masking`, :mod:`.prealign`,
-:mod:`.registration` and :mod:`.quality` are its rooms, in the order of the work; :mod:`.resources` says how much memory
-each step is declared to take.
+:mod:`.registration` and :mod:`.quality` are its rooms, in the order of the work, and :mod:`.ratio` is one to ask
+for; :mod:`.resources` says how much memory each step is declared to take.
 
 Names are imported on first use, so that the package can be imported without waiting for Nipype.
 """
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bidsreg.workflows.pair import init_pair_wf
     from bidsreg.workflows.prealign import init_prealign_wf
     from bidsreg.workflows.quality import init_quality_wf
+    from bidsreg.workflows.ratio import init_ratio_wf
     from bidsreg.workflows.registration import init_registration_wf
 
 _HOMES = {
@@ -24,6 +25,7 @@ _HOMES = {
     'init_pair_wf': 'pair',
     'init_prealign_wf': 'prealign',
     'init_quality_wf': 'quality',
+    'init_ratio_wf': 'ratio',
     'init_registration_wf': 'registration',
 }
 
@@ -33,6 +35,7 @@ __all__ = [
     'init_pair_wf',
     'init_prealign_wf',
     'init_quality_wf',
+    'init_ratio_wf',
     'init_registration_wf',
 ]
 

@@ -25,6 +25,7 @@ def init_quality_wf(
     moving_shape: Sequence[int] = TYPICAL_SHAPE,
     thresholds: Path | None = None,
     contrasts: Contrasts = T2W_TO_T1W,
+    ratio: bool = False,
     name: str = 'quality_wf',
 ) -> pe.Workflow:
     """Build a graph that gathers the numbers about one registration and draws its pictures.
@@ -37,6 +38,8 @@ def init_quality_wf(
         TOML with thresholds of the verdict that differ from the package's own (``docs/quality.md``).
     contrasts
         Those of the two scans, for the names of facts and what is said of them.
+    ratio
+        There is a ratio, to be drawn as well.
     name
         Name of the workflow.
 
@@ -55,8 +58,10 @@ def init_quality_wf(
         field on that grid.
     result
         ``result.json`` of ``bidsreg-pair``.
+    ratio
+        With ``ratio``: the ratio of the T1w and the T2w.
     rigid, second_mask, mask_method, second_mask_method, moving_mask_method, prealign_start, fixed_findings,
-    moving_findings, fixed_skull_stripped, moving_skull_stripped, seconds
+    moving_findings, fixed_skull_stripped, moving_skull_stripped, ratio_facts, seconds
         Optional: what the other rooms know; it goes into the facts.
 
     Outputs
@@ -81,8 +86,9 @@ def init_quality_wf(
         (inputnode, measure, [(name, name) for name in measured]),
         (measure, outputnode, [('facts', 'facts'), ('out_file', 'facts_file')]),
     ])  # fmt:skip
-    figures = pe.Node(niu.Merge(len(PICTURES)), name='figures', run_without_submitting=True)
-    for place, (name, picture) in enumerate(PICTURES.items(), 1):
+    pictures = {name: picture for name, picture in PICTURES.items() if ratio or 'ratio' not in picture.needs}
+    figures = pe.Node(niu.Merge(len(pictures)), name='figures', run_without_submitting=True)
+    for place, (name, picture) in enumerate(pictures.items(), 1):
         # "affine" and the like are names of inputs as well: a prefix tells the nodes from them
         memory = picture_gigabytes(name, fixed_shape, moving_shape)
         draw = pe.Node(Draw(picture=name), name=f'draw_{name}', mem_gb=memory)

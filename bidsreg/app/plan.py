@@ -41,6 +41,15 @@ def describe_empty_plan(plan: Plan) -> str:
     return words + '; '.join(reasons[:_MOST_NAMED]) + more
 
 
+def describe_without_ratio(plan: Plan, settings: Settings) -> str:
+    """Say of which pairs no ratio is made though one was asked for; empty where there are none."""
+    names = [pair.name for pair in plan.pairs if not pair.has_ratio]
+    if settings.ratio == 'none' or not names:
+        return ''
+    more = f' and {len(names) - _MOST_NAMED} more' if len(names) > _MOST_NAMED else ''
+    return f'--ratio is made of a T1w and a T2w (no UNIT1), not of {", ".join(names[:_MOST_NAMED])}{more}.'
+
+
 def _merged(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """Put tables together that may have columns for other contrasts; raise KeyError where the old one is none."""
     import pandas as pd

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bidsreg import __version__
 from bidsreg.app.checks import check_folders_writable, check_settings, check_study, validate_bids
-from bidsreg.app.plan import describe_empty_plan, show_plan, write_plan_table
+from bidsreg.app.plan import describe_empty_plan, describe_without_ratio, show_plan, write_plan_table
 from bidsreg.app.summary import OutcomeTable
 from bidsreg.app.work import compute
 from bidsreg.bids.dataset import write_dataset_files
@@ -140,6 +140,8 @@ class AppRun:
             LOGGER.debug('sub-%s %s: %s (%s)', row.subject, row.decision, files, row.reason)
         for note in self.plan.notes:
             LOGGER.warning('%s', note.reason)
+        if words := describe_without_ratio(self.plan, settings):
+            LOGGER.warning('%s', words)
         if words := describe_earlier(earlier_files(settings.output_dir), [pair.name for pair in self.plan.pairs]):
             LOGGER.warning('%s', words)
         for subject, reason in self.plan.subjects_without_pair.items():

@@ -30,7 +30,7 @@ CODE_URL = f'https://pypi.org/project/bidsreg/{__version__}/'
 FROM_RAW = ('Authors', 'License')
 
 #: Patterns that the BIDS validator passes over (transforms, QC and reports have no place in the standard yet).
-BIDSIGNORE = ('*.html', 'logs', 'figures', '*_xfm.*', '*_qc.*', 'group_*', PRIVATE)
+BIDSIGNORE = ('*.html', 'logs', 'figures', '*_xfm.*', '*_qc.*', '*_T1wT2wratio.*', 'group_*', PRIVATE)
 
 
 def write_dataset_files(settings: Settings, logs: Mapping[str, str]) -> None:

@@ -172,6 +172,11 @@ PRODUCTS: dict[str, Product] = {
 }
 
 
+#: The kinds of ratio of a T1w and a T2w.
+RATIO_KINDS = ('uncalibrated', 'calibrated')
+#: The ratio of a T1w and a T2w, which a pair leaves where it was asked for; ``desc`` is its kind.
+RATIO = _product('moving', 'Ratio of the T1w and the T2w on the grid of the T1w', 'T1wT2wratio', space='T1w')
+
 #: What each value of ``desc`` means in the names of the products.
 DESCRIPTIONS: dict[str, str] = {
     'preproc': 'A scan as it was used: header made sane, bias field corrected; resampled where space is in its name',
@@ -179,6 +184,8 @@ DESCRIPTIONS: dict[str, str] = {
     'affine': 'The affine part alone of a transform',
     'jacobian': 'Jacobian determinant of the deformation of a transform, without its affine',
     'registration': 'Numbers about a registration, and its verdict',
+    'uncalibrated': 'A ratio of two scans in the units of the scanner',
+    'calibrated': 'A ratio of two scans that were mapped to reference values before',
 }
 
 
@@ -281,6 +288,25 @@ def affine_path(
     """
     path = Path(output_dir) / output_name('affine_xfm', entities, contrasts)
     return path.with_suffix(AFFINE_FORMATS[name])
+
+
+def ratio_path(
+    entities: Mapping[str, str], output_dir: str | os.PathLike, kind: str, contrasts: Contrasts = T2W_TO_T1W
+) -> Path:
+    """Return where the ratio of a pair's T1w and T2w is.
+
+    Parameters
+    ----------
+    entities
+        The entities of the moving scan (pybids' names).
+    output_dir
+        The output folder.
+    kind
+        One of :data:`RATIO_KINDS`.
+    contrasts
+        Those of the pair.
+    """
+    return Path(output_dir) / _build({**entities, **RATIO.spelled(contrasts), 'desc': kind}, PATTERN)
 
 
 def figure_path(

@@ -75,6 +75,12 @@ class Pair:
         return self.contrasts.moving
 
     @property
+    def has_ratio(self) -> bool:
+        """Whether it has a ratio: a T1w and a T2w do; a ``UNIT1`` has no field of a coil that could cancel."""
+        uni = self.is_uni or '_UNIT1.' in self.moving.name
+        return {self.fixed_contrast, self.moving_contrast} == {'T1w', 'T2w'} and not uni
+
+    @property
     def name(self) -> str:
         """The pair's name, for example ``sub-01_ses-1_run-2``: :func:`bidsreg.bids.names.pair_name`."""
         return pair_name(self.entities, self.contrasts)

@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg.bids.earlier import remove_earlier
-from bidsreg.bids.names import PRIVATE, PRODUCTS, affine_path, pair_outputs, partial_path, sidecar
+from bidsreg.bids.names import (
+    PRIVATE,
+    PRODUCTS,
+    RATIO_KINDS,
+    affine_path,
+    pair_outputs,
+    partial_path,
+    ratio_path,
+    sidecar,
+)
 from bidsreg.bids.sidecars import read_json, sidecars, source_stamps, to_json
 from bidsreg.registration.atomic import hidden_folder, sweep, write_atomic, write_text
 
@@ -40,13 +49,14 @@ def publish(
     Parameters
     ----------
     files
-        A file for each key of :data:`~bidsreg.bids.names.PRODUCTS`, except ``qc``.
+        A file for each key of :data:`~bidsreg.bids.names.PRODUCTS`, except ``qc``; and ``ratio`` where one was asked
+        for.
     pair, settings
         The pair, and the settings it was made with.
     facts
         Goes into the QC file as it is. The sidecars take from it, where there: ``mask_method`` (of the fixed scan),
-        ``t1w_skull_stripped``, ``t2w_skull_stripped`` (or as the contrasts are called) and ``result`` (what
-        ``bidsreg-pair`` says of itself).
+        ``t1w_skull_stripped``, ``t2w_skull_stripped`` (or as the contrasts are called), ``result`` (what
+        ``bidsreg-pair`` says of itself) and ``ratio`` (how that was made).
     others
         ``{where it is to be: where it is now}``: figures and affines of other formats, see
         :func:`bidsreg.bids.names.figure_path` and :func:`bidsreg.bids.names.affine_path`.
@@ -63,7 +73,10 @@ def publish(
     missing = sorted(set(PRODUCTS) - {'qc'} - set(files))
     if missing:
         raise ValueError(f'{pair.name}: nothing to publish as {", ".join(missing)}')
+    if 'ratio' in files:
+        goals['ratio'] = ratio_path(pair.entities, settings.output_dir, settings.ratio, pair.contrasts)
     copies = {goals[key]: path for key, path in files.items() if key != 'qc'} | dict(others or {})
+    _remove_stale_ratios(pair, settings)
     goals['qc'].unlink(missing_ok=True)  # until the new one is there, the pair is not complete
     with scratch_folder(settings.output_dir, pair.name) as scratch:
         for key, text in sidecars(pair, settings, facts).items():
@@ -79,6 +92,18 @@ def publish(
         write_text(goals['qc'], to_json(marker), scratch=scratch, durable=True)
     partial_path(pair.name, settings.output_dir).unlink(missing_ok=True)
     remove_earlier(pair.name, settings.output_dir)
+
+
+def _remove_stale_ratios(pair: Pair, settings: Settings) -> None:
+    """Remove the ratios that an earlier run made of a pair with other settings, or of other sources."""
+    before = read_qc(pair, settings) or {}
+    stamps = {'fingerprint': settings.fingerprint(), 'sources': source_stamps(pair, settings)}
+    if all(before.get(key) == value for key, value in stamps.items()):
+        return
+    for kind in RATIO_KINDS:
+        path = ratio_path(pair.entities, settings.output_dir, kind, pair.contrasts)
+        for file in (path, sidecar(path)):
+            file.unlink(missing_ok=True)
 
 
 def _copy(path: Path, goal: Path) -> None:
@@ -146,6 +171,10 @@ def why_incomplete(pair: Pair, settings: Settings) -> str | None:
             return f'{sidecar(path).name} is missing'
     for name in settings.affine_formats:
         if not (path := affine_path(pair.entities, settings.output_dir, name, pair.contrasts)).is_file():
+            return f'{path.name} is missing'
+    if settings.ratio != 'none' and pair.has_ratio:
+        path = ratio_path(pair.entities, settings.output_dir, settings.ratio, pair.contrasts)
+        if not path.is_file() or not sidecar(path).is_file():
             return f'{path.name} is missing'
     for key in sorted(set(paths) - {'qc'}):  # another pair with this T1w, or reference, may have rewritten them since
         if (read_json(sidecar(paths[key])) or {}).get('Fingerprint') != settings.fingerprint():

@@ -126,11 +126,14 @@ def sidecars(pair: Pair, settings: Settings, facts: Mapping[str, Any]) -> dict[s
     Returns
     -------
     dict
-        The content of a sidecar for each key of :data:`~bidsreg.bids.names.PRODUCTS` but ``qc``.
+        The content of a sidecar for each key of :data:`~bidsreg.bids.names.PRODUCTS` but ``qc``, and for ``ratio``
+        where there is one.
 
     """
     known = _Provenance.of(pair, settings, facts)
     texts = {**_native(known), **_resampled(known), **_transforms(known)}
+    if made := facts.get('ratio'):
+        texts['ratio'] = _ratio(known, made)
     versions = ', '.join(f'{name} {number}' for name, number in software_versions().items())  # BIDS wants a string
     common = {'Fingerprint': settings.fingerprint(), 'SoftwareVersions': versions}
     return {key: {**text, **common} for key, text in texts.items()}
@@ -283,6 +286,45 @@ def _resampled(known: _Provenance) -> dict[str, dict[str, Any]]:
             **known.how,
         },
     }
+
+
+#: What was done about the bias fields of the two scans of a ratio, by its kind.
+_RATIO_BIAS = {
+    'uncalibrated': 'neither scan was corrected: the field of the receiving coil, which both have, cancels',
+    'calibrated': '{} in both scans: lines with an intercept keep a part of a field that both have',
+}
+
+
+def _ratio(known: _Provenance, made: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe the ratio of the T1w and the T2w from how it was made."""
+    t1w_is_fixed = known.fixed == 'T1w'
+    transform = known.ours['forward_xfm' if t1w_is_fixed else 'inverse_xfm']
+    mask = known.ours['fixed_mask' if t1w_is_fixed else 'moving_mask']
+    text = {
+        'Description': f'T1w / T2w on the grid of the T1w, {made["kind"]}; 0 outside of the brain, and where a scan is '
+        'not above zero. The T2w was interpolated once, linearly, from its native grid',
+        'Sources': [known.raw_fixed, known.raw_moving, transform, mask],
+        'SpatialReference': known.ours['fixed_preproc' if t1w_is_fixed else 'moving_preproc'],
+        'SkullStripped': True,
+        'Bias': _RATIO_BIAS[made['kind']].format(known.bias),
+        'Outliers': 'values above the ceiling were set to it',
+        'Ceiling': made['ceiling'],
+        'ClampedShare': made['clamped'],
+        'WithoutRatioShare': made['without'],
+        'MedianWhiteMatter': made['median']['white'],
+        'MedianGreyMatter': made['median']['grey'],
+        'Units': 'arbitrary',
+    }
+    if 'calibration' in made:
+        text |= {
+            'Calibration': made['calibration'],
+            'CalibrationPassedOver': made['passed_over'],
+            'CalibrationPoints': made['points'],
+            'CalibrationReference': made['reference'],
+            'CalibrationReferenceSource': made['reference_source'],
+            'CalibrationLines': made['lines'],
+        }
+    return {**text, **known.how}
 
 
 _CONVENTION = 'ITK, LPS+ mm: apply to the {} with the {} as reference (antsApplyTransforms -t)'

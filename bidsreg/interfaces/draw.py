@@ -11,7 +11,7 @@ from bidsreg.bids.names import Contrasts
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 
 #: Inputs of :class:`Draw`: the fields of :class:`bidsreg.reports.pictures.Scene`.
-FILES = ('fixed', 'fixed_mask', 'moving', 'moving_mask', 'affine', 'warped', 'forward', 'jacobian', 'result')
+FILES = ('fixed', 'fixed_mask', 'moving', 'moving_mask', 'affine', 'warped', 'forward', 'jacobian', 'ratio', 'result')
 
 
 class _DrawInputSpec(StepInputSpec):
@@ -24,6 +24,7 @@ class _DrawInputSpec(StepInputSpec):
     warped = File(exists=True, desc='the registered moving scan on the fixed grid')
     forward = File(exists=True, desc='ITK composite that brings moving data onto the fixed grid')
     jacobian = File(exists=True, desc='Jacobian determinant on the fixed grid')
+    ratio = File(exists=True, desc='ratio of the T1w and the T2w on the grid of the T1w')
     result = File(exists=True, desc='result.json of bidsreg-pair')
     contrasts = traits.Instance(Contrasts, desc='of the two scans; T1w and T2w without it')
 

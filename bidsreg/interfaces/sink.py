@@ -22,6 +22,7 @@ class _PublishPairInputSpec(StepInputSpec):
     pair = traits.Any(mandatory=True, desc='bidsreg.bids.pairs.Pair')
     settings = traits.Any(mandatory=True, nohash=True, desc='bidsreg.settings.Settings')
     facts = traits.Dict(mandatory=True, desc='what goes into the QC file')
+    ratio = File(exists=True, desc='ratio of the T1w and the T2w, where it was asked for')
     figures = traits.List(File(exists=True), desc='SVG, named as the pictures of bidsreg.reports.pictures')
 
 
@@ -38,8 +39,8 @@ class _PublishPairOutputSpec(StepOutputSpec):
 class PublishPair(Step):
     """Publish the files of one pair, each by an atomic write, the QC file last.
 
-    Its inputs are a file for each of :data:`FILES`, and ``pair``, ``settings``, ``facts`` and ``figures``. It always
-    runs, for derivatives that were removed come back from a work folder that is still there.
+    Its inputs are a file for each of :data:`FILES`, ``ratio`` where there is one, and ``pair``, ``settings``, ``facts``
+    and ``figures``. It always runs, for derivatives that were removed come back from a work folder that is still there.
     """
 
     input_spec = _PublishPairInputSpec
@@ -66,6 +67,6 @@ class PublishPair(Step):
         inputs, pair, settings = self.inputs, self.inputs.pair, self.inputs.settings
         found = map(Path, given(inputs, ['figures']).get('figures', ()))
         figures = {picture_path(pair, settings.output_dir, path.stem): path for path in found}
-        files = {name: Path(path) for name, path in given(inputs, FILES).items()}
+        files = {name: Path(path) for name, path in given(inputs, (*FILES, 'ratio')).items()}
         publish(files, pair, settings, inputs.facts, figures | self._affines(files, runtime.cwd))
         self._results['out_file'] = str(pair_outputs(pair, settings.output_dir)['qc'])

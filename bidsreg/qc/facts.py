@@ -20,7 +20,7 @@ from bidsreg.qc.symmetry import CoarseHead
 from bidsreg.qc.verdict import Threshold, judge
 from bidsreg.registration.itk import read_affine
 
-#: Notes that the steps before the measuring may pass on: texts, lists of texts, and seconds by step.
+#: Notes that the steps before the measuring may pass on: texts, lists of texts, how a ratio was made, seconds by step.
 NOTES = (
     'mask_method',
     'second_mask_method',
@@ -30,6 +30,7 @@ NOTES = (
     'moving_findings',
     'fixed_skull_stripped',
     'moving_skull_stripped',
+    'ratio_facts',
     'seconds',
 )
 
@@ -93,8 +94,8 @@ def gather_facts(
         ``overlap``, ``alternatives``, ``contrast`` and ``edge_lncc`` (the functions of these names in
         :mod:`bidsreg.qc.numbers`), ``mask_evidence`` and ``depth_contrast`` (those in :mod:`bidsreg.qc.brain`),
         ``masks`` (volumes in ml), ``affine`` and ``rigid`` (:func:`matrix_parts`), ``result`` (the content of
-        result.json, without the paths of its inputs), the notes (``seconds`` as ``seconds_per_step``), and for other
-        contrasts than T1w and T2w ``contrasts``.
+        result.json, without the paths of its inputs), the notes (``seconds`` as ``seconds_per_step``,
+        ``ratio_facts`` as ``ratio``), and for other contrasts than T1w and T2w ``contrasts``.
 
     Raises
     ------
@@ -128,6 +129,7 @@ def gather_facts(
         f'{other}_findings': notes.get('moving_findings'),
         f'{one}_skull_stripped': notes.get('fixed_skull_stripped'),
         f'{other}_skull_stripped': notes.get('moving_skull_stripped'),
+        'ratio': notes.get('ratio_facts'),
         'seconds_per_step': notes.get('seconds'),
         'result': read_result(files.result),
     }

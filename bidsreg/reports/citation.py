@@ -48,6 +48,16 @@ REFERENCES = {
     'Medical Imaging 29:1310-1320. doi:10.1109/TMI.2010.2046908',
 }
 
+_GLASSER = {
+    'glasser': 'Glasser MF, Van Essen DC (2011). Mapping human cortical areas in vivo based on myelin content as '
+    'revealed by T1- and T2-weighted MRI. The Journal of Neuroscience 31:11597-11616. '
+    'doi:10.1523/JNEUROSCI.2180-11.2011',
+}
+_GANZETTI = {
+    'ganzetti': 'Ganzetti M, Wenderoth N, Mantini D (2014). Whole brain myelin mapping using T1- and T2-weighted MR '
+    'imaging data. Frontiers in Human Neuroscience 8:671. doi:10.3389/fnhum.2014.00671',
+}
+
 _NODE = {
     'node': 'Chen RTQ, Rubanova Y, Bettencourt J, Duvenaud D (2018). Neural ordinary differential equations. '
     'Advances in Neural Information Processing Systems 31. arXiv:1806.07366',
@@ -157,6 +167,23 @@ _MASKS = {
 }
 
 
+#: What is said of the ratio of the scans, and which works that cites, by what was asked for.
+_RATIOS = {
+    'none': MethodText('', {}),
+    'uncalibrated': MethodText(
+        ' The T1-weighted scans were divided by the aligned T2-weighted scans, neither corrected for intensity '
+        'inhomogeneity, inside the brain (Glasser and Van Essen 2011).',
+        _GLASSER,
+    ),
+    'calibrated': MethodText(
+        ' The T1-weighted scans were divided by the aligned T2-weighted scans inside the brain (Glasser and Van Essen '
+        '2011), after a linear calibration of both to reference values of eyes and temporal muscles (Ganzetti et al. '
+        '2014), or of cerebrospinal fluid and grey matter where the face was cut away.',
+        _GLASSER | _GANZETTI,
+    ),
+}
+
+
 def methods_text(settings: Settings) -> str:
     """Describe what a run does, in Markdown.
 
@@ -180,8 +207,9 @@ def methods_text(settings: Settings) -> str:
     if settings.bias_correction == 'n4':
         used.append('n4')
         bias = 'Both scans were corrected for intensity inhomogeneity with N4 (Tustison et al. 2010).'
+    ratio = _RATIOS[settings.ratio]
     deformable = _program(settings) if settings.method in APP_PROGRAMS else _preset(settings)
-    cited = {**{key: REFERENCES[key] for key in used}, **deformable.references}
+    cited = {**{key: REFERENCES[key] for key in used}, **deformable.references, **ratio.references}
     references = '\n'.join(f'- {text}' for text in sorted(cited.values()))
     paragraph = (
         f'{_scans(settings)} were registered to the {SCANS[settings.reference]} scans of the same person with '
@@ -190,6 +218,7 @@ def methods_text(settings: Settings) -> str:
         f'The scans were aligned with ANTs (ANTsPy{_version("antspyx")}; Avants et al. 2011), maximising mutual '
         f'information: rigidly as acquired, then with an affine transform inside the brain masks. {deformable.phrase} '
         'All transforms were composed, and every resampled image was interpolated once from its native grid.'
+        f'{ratio.phrase}'
     )
     parts = [
         '# How the scans were registered',

@@ -16,7 +16,7 @@ import numpy as np
 
 from bidsreg.bids.names import T2W_TO_T1W, Contrasts, figure_path
 from bidsreg.registration.itk import read_affine
-from bidsreg.reports import drawings, field
+from bidsreg.reports import drawings, field, ratio
 
 
 class OnePair(Protocol):
@@ -49,6 +49,8 @@ class Scene:
         ITK composite (.h5) that brings moving data onto the fixed grid.
     jacobian : Path or None
         Jacobian determinant in the fixed world.
+    ratio : Path or None
+        Ratio of the T1w and the T2w on the grid of the T1w.
     result : Path or None
         ``result.json`` of ``bidsreg-pair``, or a QC file that holds it.
     contrasts : Contrasts
@@ -63,6 +65,7 @@ class Scene:
     warped: Path | None = None
     forward: Path | None = None
     jacobian: Path | None = None
+    ratio: Path | None = None
     result: Path | None = None
     contrasts: Contrasts = T2W_TO_T1W
 
@@ -109,6 +112,8 @@ class Picture:
         True when it does something under the pointer.
     uses : tuple of str
         Fields of the scene that it takes where they are there.
+    tells_of : str
+        The key of the QC file without which there is nothing to draw; empty for pictures that every pair has.
     """
 
     desc: str
@@ -118,6 +123,7 @@ class Picture:
     draw: Callable[[Scene, Path], Path]
     moves: bool = False
     uses: tuple[str, ...] = ()
+    tells_of: str = ''
 
 
 def _flicker(scene: Scene, moving: str, out: Path, title: str, matrix: np.ndarray | None = None) -> Path:
@@ -220,6 +226,14 @@ PICTURES: dict[str, Picture] = {
         'Jacobian determinant of the deformation as a map on slices, and its histogram',
         ('fixed', 'fixed_mask', 'jacobian'),
         _jacobian,
+    ),
+    'ratio': Picture(
+        'ratio',
+        '{moving}',
+        'Ratio of the T1w and the T2w as a map on slices',
+        ('ratio',),
+        lambda scene, out: ratio.ratio_map(scene.file('ratio'), out),
+        tells_of='ratio',
     ),
     'loss': Picture(
         'loss',

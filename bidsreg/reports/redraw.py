@@ -7,7 +7,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from bidsreg.bids.names import PRODUCTS, output_name, sidecar
+from bidsreg.bids.names import PRODUCTS, RATIO_KINDS, output_name, ratio_path, sidecar
 from bidsreg.bids.sidecars import dataset_links, read_json
 from bidsreg.reports.pictures import PICTURES, Scene, drawable, picture_path
 from bidsreg.reports.record import PairRecord
@@ -34,7 +34,7 @@ def redraw(record: PairRecord, settings: Settings) -> dict[str, str]:
         The reason why a picture is not there, by its name.
     """
     paths = {name: picture_path(record, settings.output_dir, name) for name in PICTURES}
-    missing = [name for name, path in paths.items() if not path.is_file()]
+    missing = [name for name, path in paths.items() if not path.is_file() and expected(record, name)]
     if not missing:
         return {}
     if record.complete:
@@ -62,6 +62,12 @@ def redraw(record: PairRecord, settings: Settings) -> dict[str, str]:
     return reasons
 
 
+def expected(record: PairRecord, name: str) -> bool:
+    """Tell whether a pair has what a picture shows."""
+    tells_of = PICTURES[name].tells_of
+    return not tells_of or tells_of in record.qc
+
+
 def scene_of_derivatives(record: PairRecord, settings: Settings) -> Scene:
     """Find the files of a finished pair; its moving scan, where that is not among them, in the dataset it came from."""
     out = settings.output_dir
@@ -85,6 +91,9 @@ def scene_of_derivatives(record: PairRecord, settings: Settings) -> Scene:
         found.update(zip(names, (_find(uri, settings) for uri in uris), strict=False))
     else:
         LOGGER.debug('%s: what the transform was made from is not known', record.name)
+    kind = (record.qc.get('ratio') or {}).get('kind')
+    if kind in RATIO_KINDS:
+        found['ratio'] = ratio_path(record.entities, out, kind, record.contrasts)
     if ours['moving_preproc'].is_file():
         found['moving'] = ours['moving_preproc']
     there = {name: path for name, path in found.items() if path is not None and path.is_file()}

@@ -60,6 +60,11 @@ _SKIPPED = (
     'result.loss_history',
     'result.events',
     'result.grid',
+    'ratio.points',
+    'ratio.reference',
+    'ratio.reference_source',
+    'ratio.lines',
+    'ratio.passed_over',
 )
 #: What a key of a QC file is made of; it becomes a part of the heading of a column.
 _PART = re.compile(r'[A-Za-z][A-Za-z0-9_]{0,60}')

@@ -19,7 +19,7 @@ from bidsreg.reports.elements import escape, fill, frame, note
 from bidsreg.reports.pictures import PICTURES, Picture, picture_path
 from bidsreg.reports.policy import PLACE, policy
 from bidsreg.reports.record import UNUSABLE, PairRecord, collect
-from bidsreg.reports.redraw import redraw
+from bidsreg.reports.redraw import expected, redraw
 from bidsreg.reports.texts_end import error_section, errors_section, methods_section
 from bidsreg.reports.texts_files import files_section, kept_line
 from bidsreg.reports.texts_numbers import numbers_section
@@ -109,6 +109,8 @@ def _add_record(reportlets: _Reportlets, prefix: str, record: PairRecord, settin
     reportlets.add(f'{prefix}numbers', numbers_section(record))
     reasons = redraw(record, settings)
     for name, picture in PICTURES.items():
+        if not expected(record, name):
+            continue
         suffix = f'{prefix}{_suffix(name)}'
         path = picture_path(record, settings.output_dir, name)
         if record.kept == 'affine' and name in OF_A_DEFORMATION:

@@ -24,11 +24,12 @@ STAGES = {'before': 'before', 'affine': 'affine', 'diffeo': 'deformable'}
 
 
 def numbers_section(record: PairRecord) -> Markup:
-    """Return the tables of the evidence, the verdict, the deformation, the matrices, the solver and the steps."""
+    """Return the tables: evidence, verdict, deformation, ratio, matrices, solver and steps."""
     parts = [
         *_evidence(record),
         *_checks(record),
         *_deformation(record),
+        *_ratio(record),
         *_matrices(record),
         *_solver(record),
         *_times(record),
@@ -127,6 +128,34 @@ def _folds(jacobian: Mapping[str, Any]) -> str:
         return ''
     percent = jacobian.get('folds_percent')
     return number(jacobian['folds']) + (f' ({number(percent)} %)' if percent is not None else '')
+
+
+#: What the points of a calibrated ratio are called, by its calibration.
+_CALIBRATIONS = {
+    'eyes-muscle': 'eyes and temporal muscles',
+    'csf-grey': 'cerebrospinal fluid and grey matter',
+}
+
+
+def _ratio(record: PairRecord) -> list[Markup]:
+    """Tell the ratio of the T1w and the T2w, where one was made: its medians, and how it was calibrated."""
+    made = record.qc.get('ratio')
+    if not isinstance(made, Mapping):
+        return []
+    medians = made.get('median') or {}
+    rows = [
+        ('Kind', str(made.get('kind', '–')), ''),
+        ('Median in white matter', number(medians.get('white')), 'tissue classes of the T1w'),
+        ('Median in grey matter', number(medians.get('grey')), 'tissue classes of the T1w'),
+        ('Share of the brain without a ratio', number(made.get('without')), 'a scan is not above zero there'),
+        ('Share set to the ceiling', number(made.get('clamped')), f'of {number(made.get("ceiling"))}'),
+    ]
+    if 'calibration' in made:
+        name = str(made['calibration'])
+        passed = ', '.join(f'{_CALIBRATIONS.get(key, key)} {why}' for key, why in made.get('passed_over', {}).items())
+        rows.append(('Calibrated by', _CALIBRATIONS.get(name, name), passed))
+    noted = [(label, value, fill('<span class="note">{}</span>', what)) for label, value, what in rows]
+    return [table(noted, caption='The ratio T1w/T2w')]
 
 
 def _matrices(record: PairRecord) -> list[Markup]:

@@ -45,3 +45,13 @@ def test_a_modality_that_nobody_has_is_refused_before_any_work(app, capsys, tmp_
     assert app('-m', 'T2w', 'FLAIR') == 2
     assert 'nobody in' in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
+
+
+def test_pairs_without_a_ratio_are_named_once_before_the_work(app, raw, tmp_path):
+    (raw / 'sub-02/anat/sub-02_FLAIR.nii.gz').write_bytes((raw / 'sub-02/anat/sub-02_T2w.nii.gz').read_bytes())
+    app('-m', 'T2w', 'FLAIR')
+    logs = tmp_path / 'out' / 'logs'
+    said = '--ratio is made of a T1w and a T2w (no UNIT1), not of sub-02_from-FLAIR_to-T1w.'
+    assert not any(said in path.read_text() for path in logs.rglob('bidsreg.log'))
+    app('-m', 'T2w', 'FLAIR', '--ratio', 'uncalibrated')
+    assert sum(path.read_text().count(said) for path in logs.rglob('bidsreg.log')) == 1

@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 from bidsreg.bids.dataset import write_dataset_files
-from bidsreg.bids.names import ENTITIES, PRODUCTS, T2W_TO_T1W, figure_path, output_name, pair_outputs
+from bidsreg.bids.names import (
+    DESCRIPTIONS,
+    ENTITIES,
+    PRODUCTS,
+    RATIO_KINDS,
+    T2W_TO_T1W,
+    figure_path,
+    output_name,
+    pair_outputs,
+    ratio_path,
+)
+from bidsreg.preparation.ratio import RATIOS
+from bidsreg.settings import CHOICES
 
 
 def test_names(pairs, settings):
@@ -111,3 +123,12 @@ def test_the_neighbours_find_one_file_for_each_question(pairs, settings, finish,
     for key, query in QUERIES.items():
         found = layout.get(subject='01', datatype='anat', return_type='filename', **query)
         assert found == [str(pair_outputs(pair, settings.output_dir)[key])], key
+
+
+def test_a_ratio_lies_on_the_t1w_and_says_its_kind():
+    entities = {'subject': '01', 'run': '2'}
+    for kind in RATIO_KINDS:
+        path = ratio_path(entities, '/out', kind)
+        assert path == Path(f'/out/sub-01/anat/sub-01_run-2_space-T1w_desc-{kind}_T1wT2wratio.nii.gz')
+        assert kind in DESCRIPTIONS
+    assert CHOICES['ratio'] == ('none', *RATIO_KINDS) == ('none', *RATIOS)

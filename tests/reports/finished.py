@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from bidsreg.bids.names import pair_outputs, sidecar
+from bidsreg.bids.names import pair_outputs, ratio_path, sidecar
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.bids.sidecars import sidecars
 from bidsreg.registration.grid import Grid
@@ -15,6 +15,21 @@ from bidsreg.registration.itk import write_affine, write_composite
 from bidsreg.settings import Settings
 from tests import data
 from tests.reports.results import RESULT
+
+#: What is known of a ratio that was calibrated.
+RATIO = {
+    'kind': 'calibrated',
+    'without': 0.001,
+    'clamped': 0.002,
+    'ceiling': 2.5,
+    'median': {'white': 1.02, 'grey': 0.31},
+    'calibration': 'csf-grey',
+    'points': {'csf': {'T1w': 100.0, 'T2w': 900.0}, 'grey': {'T1w': 300.0, 'T2w': 400.0}},
+    'reference': {'csf': {'T1w': 40.0, 'T2w': 1300.0}, 'grey': {'T1w': 170.0, 'T2w': 600.0}},
+    'reference_source': 'somewhere',
+    'lines': {'T1w': {'slope': 0.65, 'intercept': -25.0}, 'T2w': {'slope': 1.4, 'intercept': 40.0}},
+    'passed_over': {'eyes-muscle': 'not found'},
+}
 
 KNOWN = data.truth(3, turn=(3, -2, 4), shift=(5, -4, 6), amplitude=0.0)
 
@@ -60,8 +75,12 @@ def make_finished(folder: Path) -> Finished:
     for key in ('forward_xfm', 'inverse_xfm'):
         grid = Grid(heads.fixed.shape, heads.fixed.affine)
         write_composite(outputs[key], KNOWN.matrix, still, grid, affine_first=key == 'inverse_xfm')
-    for key, text in sidecars(done.pair, settings, {'result': RESULT}).items():
+    outputs['ratio'] = ratio_path(done.pair.entities, settings.output_dir, RATIO['kind'])
+    values = np.asarray(heads.fixed.dataobj, np.float32) / np.maximum(np.asarray(aligned.dataobj, np.float32), 1)
+    ratio = np.where(np.asarray(heads.fixed_mask.dataobj) > 0, values, 0).astype(np.float32)
+    nib.save(nib.Nifti1Image(ratio, heads.fixed.affine), outputs['ratio'])
+    for key, text in sidecars(done.pair, settings, {'result': RESULT, 'ratio': RATIO}).items():
         sidecar(outputs[key]).write_text(json.dumps(text))
-    marker = {'pair': done.pair.name, 'fingerprint': settings.fingerprint(), 'result': RESULT}
+    marker = {'pair': done.pair.name, 'fingerprint': settings.fingerprint(), 'result': RESULT, 'ratio': RATIO}
     outputs['qc'].write_text(json.dumps(marker))
     return done

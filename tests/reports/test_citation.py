@@ -87,3 +87,11 @@ def test_every_preset_is_cited_for_what_it_does(tmp_path, name):
     listed = re.findall(r'^- (\w+) .*?\((\d{4})\)', references, re.M)
     assert set(cited) == set(listed)
     assert ('Heinrich', '2013') not in cited or PRESETS[name].similarity == 'mind-ssc'
+
+
+@pytest.mark.parametrize(('kind', 'named'), [('uncalibrated', ['Glasser']), ('calibrated', ['Glasser', 'Ganzetti'])])
+def test_a_ratio_is_cited_where_it_is_made(tmp_path, kind, named):
+    text = text_of(tmp_path, ratio=kind)
+    for name in named:
+        assert text.count(name) >= 2
+        assert name not in text_of(tmp_path)

@@ -120,8 +120,8 @@ def test_without_the_sidecar_what_does_not_need_it_is_drawn(finished, words):
     path = sidecar(finished.outputs['forward_xfm'])
     path.unlink() if words is None else path.write_text(words)
     page = page_of(finished)
-    assert [name for name, path in pictures_of(finished).items() if path.is_file()] == ['loss']
-    assert page.count('cannot be drawn again without: fixed') == len(PICTURES) - 2  # and one needs the T2w only
+    assert [name for name, path in pictures_of(finished).items() if path.is_file()] == ['ratio', 'loss']
+    assert page.count('cannot be drawn again without: fixed') == len(PICTURES) - 3  # two need no T1w
 
 
 def test_one_file_that_can_be_mailed(finished, tmp_path):

@@ -7,6 +7,7 @@ import copy
 from bidsreg.qc.verdict import judge
 from bidsreg.reports.record import PairRecord
 from bidsreg.reports.texts_numbers import numbers_section
+from tests.reports.finished import RATIO
 from tests.reports.results import RESULT
 
 QC = {
@@ -48,3 +49,17 @@ def test_a_deformation_that_was_not_kept_has_no_correlation_of_edges():
 
 def test_of_nothing_there_is_nothing():
     assert numbers_section(PairRecord('sub-01', {'subject': '01'})) == ''
+
+
+def test_a_ratio_is_told_with_its_calibration():
+    text = section({**QC, 'ratio': RATIO})
+    assert '<caption>The ratio T1w/T2w</caption>' in text
+    for word in (
+        'calibrated',
+        '1.02',
+        '0.31',
+        'cerebrospinal fluid and grey matter',
+        'eyes and temporal muscles not found',
+    ):
+        assert word in text
+    assert 'The ratio' not in section(QC)

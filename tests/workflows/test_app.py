@@ -1,6 +1,7 @@
 """The app's graph under every option and with a pair that fails, and another program from end to end."""
 
 import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -12,10 +13,10 @@ import numpy as np
 import pytest
 from nipype import config
 
-from bidsreg.bids.names import pair_outputs
+from bidsreg.bids.names import pair_outputs, ratio_path, sidecar
 from bidsreg.bids.pairs import find_pairs
-from bidsreg.bids.publish import is_complete, read_qc
-from bidsreg.reports.pictures import PICTURES
+from bidsreg.bids.publish import is_complete, read_qc, why_incomplete
+from bidsreg.reports.pictures import PICTURES, picture_path
 from bidsreg.settings import Settings
 from bidsreg.workflows import init_bidsreg_wf
 from tests.graph_fixtures import expanded, expanded_graph
@@ -99,7 +100,8 @@ def test_a_failing_pair_leaves_the_others_alone(bids, tmp_path, fake_register):
     qc = read_qc(pairs[1], settings)
     assert qc['seconds_per_step']['registration']['register'] > 0
     assert 'user' in qc['mask_method']
-    assert len(list((settings.output_dir / 'sub-02' / 'figures').glob('*.svg'))) == len(PICTURES)
+    drawn = [name for name, picture in PICTURES.items() if not picture.tells_of]
+    assert len(list((settings.output_dir / 'sub-02' / 'figures').glob('*.svg'))) == len(drawn)
 
     # derivatives that were removed come back from the work folder, without the solver
     shutil.rmtree(settings.output_dir)
@@ -109,6 +111,35 @@ def test_a_failing_pair_leaves_the_others_alone(bids, tmp_path, fake_register):
     assert is_complete(pairs[1], settings)
     assert read_qc(pairs[1], settings) == qc
     assert (tmp_path / 'calls.txt').read_text() == 'once'
+
+
+@pytest.mark.slow  # all rooms with the real programs, but for the solver
+def test_a_ratio_is_published_told_and_drawn(bids, tmp_path, fake_register):
+    """The heads have no face: cerebrospinal fluid and grey matter are taken, and that is said."""
+    settings = settings_for(
+        bids, tmp_path, sloppy=True, nprocs=1, device='cpu', participant_label=('01',), ratio='calibrated'
+    )
+    [pair] = find_pairs(settings).pairs
+    config.update_config({'execution': {'crashdump_dir': str(tmp_path / 'crashes'), 'stop_on_first_crash': False}})
+    workflow = init_bidsreg_wf(settings=settings, pairs=[pair])
+    workflow.base_dir = str(settings.work_dir)
+    workflow.run(plugin='Linear')
+    assert is_complete(pair, settings)
+    assert is_complete(pair, dataclasses.replace(settings, ratio='none')), 'a ratio more harms nobody'
+    path = ratio_path(pair.entities, settings.output_dir, 'calibrated')
+    assert path.name == 'sub-01_space-T1w_desc-calibrated_T1wT2wratio.nii.gz'
+    told, image = json.loads(sidecar(path).read_text()), nb.load(path)
+    assert told['Calibration'] == 'csf-grey'
+    assert told['CalibrationPassedOver'] == {'eyes-muscle': 'not found'}
+    assert set(told['CalibrationPoints']) == set(told['CalibrationReference']) == {'csf', 'grey'}
+    assert 'N4' in told['Bias']
+    np.testing.assert_allclose(image.affine, nb.load(pair.fixed).affine, atol=1e-4)
+    qc = read_qc(pair, settings)
+    assert qc['ratio']['median']['white'] == told['MedianWhiteMatter'] > told['MedianGreyMatter'] > 0
+    assert qc['seconds_per_step']['ratio']['ratio'] > 0
+    assert picture_path(pair, settings.output_dir, 'ratio').is_file()
+    path.unlink()
+    assert why_incomplete(pair, settings) == f'{path.name} is missing'
 
 
 @pytest.mark.slow  # SyN takes its time on one thread

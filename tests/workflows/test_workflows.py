@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bidsreg import workflows
-from bidsreg.workflows import masking, pair, prealign, quality, registration
+from bidsreg.workflows import masking, pair, prealign, quality, ratio, registration
 from tests import data
 from tests.graph_fixtures import expanded
 
@@ -20,6 +20,7 @@ ROOMS = {
     'prealign': prealign.init_prealign_wf,
     'registration': registration.init_registration_wf,
     'quality': quality.init_quality_wf,
+    'ratio': ratio.init_ratio_wf,
 }
 
 
@@ -56,7 +57,7 @@ def test_a_room_is_a_graph_of_its_own(room):
         assert re.search(rf'\b{parameter}\b', text.split('Inputs\n------')[0])
 
 
-@pytest.mark.parametrize('module', [masking, prealign, registration, quality, pair])
+@pytest.mark.parametrize('module', [masking, prealign, registration, quality, ratio, pair])
 def test_a_node_is_called_as_its_variable(module):
     source = inspect.getsource(module)
     names = re.findall(r'^    (\w+) = pe\.Node\(', source, re.M)
