@@ -77,6 +77,7 @@ def facts(name: str, number: int, random: np.random.Generator) -> dict[str, Any]
             'brain_around': near(0.15, 0.04),
             # of a mask that the user gave
             'second_dice': near(0.96, 0.006) if number % 4 == 0 else None,
+            'second_beyond': abs(near(0.002, 0.001)) if number % 4 == 0 else None,
         },
         'edge_lncc': {'before': near(0.1, 0.03), 'affine': near(0.5, 0.04), 'registered': near(0.57, 0.04)},
         'mask_method': 'deepbet, as the background is not zero',

@@ -13,7 +13,7 @@ from nipype.pipeline.engine.utils import load_resultfile
 from bidsreg.bids.names import Contrasts, partial_path
 from bidsreg.bids.publish import read_qc, scratch_folder
 from bidsreg.bids.sidecars import to_json
-from bidsreg.qc.facts import mask_volume, masks_dice, matrix_parts, read_result
+from bidsreg.qc.facts import compare_masks, mask_volume, matrix_parts, read_result
 from bidsreg.registration.atomic import write_text
 from bidsreg.reports.pictures import PICTURES, Scene, drawable, picture_path
 
@@ -125,7 +125,7 @@ def _facts(outputs: dict[str, Any], scene: Scene) -> dict[str, Any]:
     facts['masks'] = {name: mask_volume(path) for name, path in masks.items() if path} or None
     second = _value(outputs, 'masking_wf/second_mask', 'out_mask')
     if second and scene.fixed_mask:
-        facts['mask_evidence'] = {'second_dice': masks_dice(scene.fixed_mask, second)}
+        facts['mask_evidence'] = compare_masks(scene.fixed_mask, second)
     matrices = {'rigid': _value(outputs, 'prealign_wf/rigid', 'out_matrix'), 'affine': scene.affine}
     for name, path in matrices.items():
         if path and scene.fixed_mask:

@@ -20,6 +20,8 @@ RING_MM = (2.0, 8.0)
 """Distances from the mask between which what lies around it is compared with them."""
 DEEP_MM, RIM_MM = 15.0, (2.0, 10.0)
 """Depths from which on a brain is mostly white matter, and between which it is mostly cortex."""
+BEYOND_MM = 10.0
+"""From how far outside of a mask on another one has a piece that it lacks: edges differ by less."""
 LEAST_VOXELS = 100
 """A core of fewer says nothing about grey levels."""
 LEVELS, LIKE = 12, 0.9
@@ -51,8 +53,8 @@ def mask_evidence(
         ``both_halves``, the share of the mask whose mirror image lies in it; ``width_share``, its width, at its middle,
         by that of the head; ``on_grid_edge``, the share of its surface that lies on the border of the grid;
         ``brain_around``, the share of what lies around it (:data:`RING_MM`) that has the grey levels of its core in
-        both scans, None where there is no core; ``second_dice``, Dice of the two masks, None without a second. All in
-        [0, 1], but for the width.
+        both scans, None where there is no core; ``second_dice``, Dice of the two masks, and ``second_beyond``
+        (:func:`beyond`), None without a second. All in [0, 1], but for the width.
     """
     inside = np.asanyarray(mask.dataobj) > 0
     return {
@@ -60,13 +62,34 @@ def mask_evidence(
         'width_share': _width_share(mask, head, plane),
         'on_grid_edge': _on_grid_edge(inside),
         'brain_around': _brain_around(fixed, mask, warped),
-        'second_dice': None if second is None else dice(inside, np.asanyarray(second.dataobj) > 0),
+        **({'second_dice': None, 'second_beyond': None} if second is None else compare_masks(mask, second)),
     }
+
+
+def compare_masks(mask: nb.Nifti1Image, second: nb.Nifti1Image) -> dict[str, float]:
+    """Return ``second_dice`` (:func:`dice`) and ``second_beyond`` (:func:`beyond`) of two masks on one grid."""
+    one, other = (np.asanyarray(image.dataobj) > 0 for image in (mask, second))
+    return {'second_dice': dice(one, other), 'second_beyond': beyond(mask, second)}
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:
     """Return Dice of two masks (bool) on one grid; 0 where both are empty."""
     return round(float(2 * (one & other).sum() / max(one.sum() + other.sum(), 1)), 5)
+
+
+def beyond(one: nb.Nifti1Image, other: nb.Nifti1Image) -> float:
+    """Return the share of two masks together that lies more than :data:`BEYOND_MM` outside of one of them.
+
+    Two ways to find a brain differ by some mm everywhere, which costs Dice; a piece that one of them lacks may cost
+    less, but goes deep.
+    """
+    coarse = [np.asarray(thinned(mask).dataobj) > 0.5 for mask in (one, other)]
+    spacing = voxel_sizes(thinned(one).affine)
+    if not all(inside.any() for inside in coarse):
+        return 1.0
+    far = [ndi.distance_transform_edt(~inside, spacing) > BEYOND_MM for inside in coarse]
+    apart = (coarse[0] & far[1]) | (coarse[1] & far[0])
+    return round(float(apart.sum() / (coarse[0] | coarse[1]).sum()), 5)
 
 
 def depth_contrast(fixed: nb.Nifti1Image, mask: nb.Nifti1Image, warped: nb.Nifti1Image) -> float | None:

@@ -13,8 +13,8 @@ import numpy as np
 
 from bidsreg.bids.images import load_image, mask_centre, volume_ml
 from bidsreg.bids.names import T2W_TO_T1W, Contrasts
-from bidsreg.qc import numbers
-from bidsreg.qc.brain import depth_contrast, dice, mask_evidence
+from bidsreg.qc import brain, numbers
+from bidsreg.qc.brain import depth_contrast, mask_evidence
 from bidsreg.qc.decomposition import decompose
 from bidsreg.qc.symmetry import CoarseHead
 from bidsreg.qc.verdict import Threshold, judge
@@ -159,9 +159,9 @@ def mask_volume(path: str | Path) -> float:
     return volume_ml(np.asanyarray(mask.dataobj) > 0, mask.affine)
 
 
-def masks_dice(one: str | Path, other: str | Path) -> float:
-    """Return Dice of two masks' files on one grid (:func:`bidsreg.qc.brain.dice`)."""
-    return dice(*(np.asanyarray(load_image(path).dataobj) > 0 for path in (one, other)))
+def compare_masks(mask: str | Path, second: str | Path) -> dict[str, float]:
+    """Return what :func:`bidsreg.qc.brain.compare_masks` does, of files."""
+    return brain.compare_masks(load_image(mask), load_image(second))
 
 
 def matrix_parts(path: str | Path, mask: str | Path) -> dict[str, Any]:

@@ -255,6 +255,13 @@ CHECKS: dict[str, Check] = {
         'The brain mask that was given and the one that is found without it overlap by a Dice of only {value}: look '
         'which of them is wrong.',
     ),
+    'second_beyond': Check(
+        "Pieces that the user's brain mask or the one found without it lacks",
+        '',
+        At('mask_evidence.second_beyond'),
+        'Of the brain mask that was given and the one that is found without it {value} lies more than 10 mm outside of '
+        'one of them: look whether that one lacks a piece, or the other one goes beyond the brain.',
+    ),
     'depth_contrast': Check(
         'White matter brighter in the T1w than in the {other}',
         '',

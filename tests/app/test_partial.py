@@ -66,6 +66,7 @@ def test_what_ended_well_is_kept_and_what_another_attempt_left_is_not(failed):
     assert 'user' in facts['mask_method']
     assert facts['second_mask_method']
     assert 0.8 < facts['mask_evidence']['second_dice'] <= 1
+    assert facts['mask_evidence']['second_beyond'] < 0.05
     # the head was turned by (3, -2, 4) degrees and moved by (3, -2, 4) mm
     assert facts['rigid']['rotation_deg'] == pytest.approx([3, -2, 4], abs=1.5)
     assert set(facts['seconds_per_step']) == {'masking', 'prealign'}

@@ -18,6 +18,7 @@ GOOD = {
         'on_grid_edge': 0.0,
         'brain_around': 0.1,
         'second_dice': 0.97,
+        'second_beyond': 0.001,
     },
     'masks': {'t1w_ml': 1400.0},
     'affine': {

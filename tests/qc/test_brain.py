@@ -52,7 +52,7 @@ def status(found, name):
 def test_a_right_mask_passes(head):
     found = evidence(head, second=head[1])
     assert found['both_halves'] > 0.9
-    assert found['second_dice'] == 1
+    assert (found['second_dice'], found['second_beyond']) == (1, 0)
     assert {status(found, name) for name in found} == {'PASS'}
 
 
@@ -88,12 +88,30 @@ def test_a_mask_that_ends_with_the_grid(head):
     cut = [one.slicer[:, :, 22:36] for one in (scan, mask, t2w)]
     found = brain.mask_evidence(*cut, coarse, plane)
     assert status(found, 'on_grid_edge') == 'CHECK'
-    assert found['second_dice'] is None
+    assert found['second_dice'] is found['second_beyond'] is None
 
 
 def test_a_second_mask_in_which_there_is_nothing(head):
     empty = data.image(np.zeros(SHAPE, np.uint8), head[0].affine)
-    assert evidence(head, second=empty)['second_dice'] == 0
+    found = evidence(head, second=empty)
+    assert (found['second_dice'], found['second_beyond']) == (0, 1)
+
+
+def test_a_piece_that_a_mask_lacks_is_told_and_an_edge_that_lies_elsewhere_is_not():
+    ball = np.linalg.norm(np.moveaxis(np.indices((60, 60, 60)), 0, -1) - 30, axis=-1)  # 3 mm: a radius of 75 mm
+    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+
+    def share(one, other):
+        return brain.beyond(*(data.image(inside.astype(np.uint8), affine) for inside in (one, other)))
+
+    whole = ball < 25
+    assert share(whole, ball < 28) < 0.001  # 9 mm wider
+    y = np.indices(ball.shape)[1]
+    cut = whole & (y < 44)
+    deep = (whole & (y > 43 + 10 / 3)).sum() / whole.sum()  # 10 mm beyond the cut; at its edge a little less
+    assert share(cut, whole) == share(whole, cut) == pytest.approx(deep, rel=0.1)
+    assert share(cut, whole) > read_thresholds()['second_beyond'].check
+    assert brain.dice(cut, whole) > read_thresholds()['second_mask'].check
 
 
 def test_dice_against_counting():

@@ -116,6 +116,7 @@ def test_scans_that_look_alike_are_to_be_checked_and_never_a_fail():
     ('path', 'value', 'words'),
     [
         ('mask_evidence.second_dice', 0.0, 'which of them is wrong'),
+        ('mask_evidence.second_beyond', 0.1, 'lacks a piece'),
         ('mask_evidence.on_grid_edge', 1.0, 'ends where the T1w ends'),
         ('depth_contrast', -1.0, 'exchanged'),
         ('result.decision.found_mm', 0.0, 'No deformation was found'),
