@@ -2,7 +2,7 @@
 """Measure how well people meet in the space of a template, whichever scan of each is sent there.
 
     python experiments/standard_space.py LABELS OUT [--people 01 02 03 04] [--methods affine node-mind-inter ants-syn]
-        [--voxel 2] [--slices 3] [--sessions BIDS_DIR] [--direct]
+        [--scans T1w T2w] [--voxel 2] [--slices 3] [--sessions BIDS_DIR] [--direct]
 
 The template is nilearn's MNI152 (2009a, symmetric, without a skull), by default averaged to 2 mm; its mask is what is
 not zero in it. A person's T1w and T2w go there each by itself, as the app sends a reference scan: bias field corrected
@@ -234,7 +234,7 @@ def arrived(person: Person, scan: str, found: Deformation, facts: Mapping[str, A
 def meeting(first: Mapping[str, Sent], other: Mapping[str, Sent], labels: Sequence[int]) -> dict[str, float]:
     """Return the mean Dice of two people's labels in the template, by which scans they were sent."""
     found: dict[str, list[float]] = {}
-    for one, two in itertools.product(SCANS, SCANS):
+    for one, two in itertools.product(first, other):
         ours, theirs = first[one].labels, other[two].labels
         if ours is not None and theirs is not None:
             dice = judge.dice(ours, theirs, labels)
@@ -276,9 +276,10 @@ def draw(people: Sequence[Person], sent: Mapping[str, Mapping[str, Sent]], templ
     from matplotlib import pyplot as plt
 
     rows: list[tuple[str, np.ndarray]] = [('template', template.data)]
-    for person, scan in itertools.product(people, SCANS):
-        image = Image.load(person.path(scan))
-        rows.append((f'{person.name} {scan}', sent[person.name][scan].found.apply(image, template.grid).data))
+    for person in people:
+        for scan, one in sent[person.name].items():
+            image = Image.load(person.path(scan))
+            rows.append((f'{person.name} {scan}', one.found.apply(image, template.grid).data))
     x, y, z = template.data.shape
     cuts: list[tuple[slice | int, ...]] = [np.s_[:, :, int(part * z)] for part in (0.3, 0.42, 0.6)]
     cuts += [np.s_[:, int(0.5 * y), :], np.s_[int(0.45 * x), :, :]]
@@ -310,7 +311,7 @@ def table(results: Mapping[str, Any]) -> str:
     lines = [head(*titles, 'inverse consistency, mm', 'CPU seconds, T1w', 'T2w')]
     for method, result in results.items():
         sent = [one for scans in result['sent'].values() for one in scans.values()]
-        by_scan = {scan: [scans[scan] for scans in result['sent'].values()] for scan in SCANS}
+        by_scan = {scan: [scans[scan] for scans in result['sent'].values() if scan in scans] for scan in SCANS}
         cells = [f'{mean_of(list(result["dice"].values()), pair):.4f}' for pair in pairs]
         ends = list(result['apart'].values())
         cells.append(f'{mean_of(ends, "mean"):.2f} ({mean_of(ends, "p95"):.2f})')
@@ -333,12 +334,14 @@ def direct_table(results: Mapping[str, Any], first: str) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------- running
-def measured(people: Sequence[Person], method: str, work: Path, labels: Sequence[int], voxel: int) -> dict[str, Any]:
-    """Send everybody's scans to the template by a method, draw them there, and measure everything."""
+def measured(
+    people: Sequence[Person], scans: Sequence[str], method: str, work: Path, labels: Sequence[int], voxel: int
+) -> dict[str, Any]:
+    """Send some scans of everybody to the template by a method, draw them there, and measure everything."""
     template, mask = work / 'template.nii.gz', Image.load(work / 'template_mask.nii.gz')
     options = ('--working-resolution', voxel)
     sent: dict[str, dict[str, Sent]] = {}
-    for person, scan in itertools.product(people, SCANS):
+    for person, scan in itertools.product(people, scans):
         found, facts = send(person, scan, template, method, work / 'sent' / f'{person.name}_{scan}', options)
         sent.setdefault(person.name, {})[scan] = arrived(person, scan, found, facts, mask)
         print(f'{method} {person.name} {scan}: {sent[person.name][scan].numbers}', flush=True)
@@ -347,9 +350,9 @@ def measured(people: Sequence[Person], method: str, work: Path, labels: Sequence
     named = itertools.combinations(sent.items(), 2)
     dice = {f'{one}|{two}': meeting(first, other, labels) for (one, first), (two, other) in named}
     return {
-        'sent': {name: {scan: dict(one.numbers) for scan, one in scans.items()} for name, scans in sent.items()},
+        'sent': {name: {scan: dict(one.numbers) for scan, one in theirs.items()} for name, theirs in sent.items()},
         'dice': {pair: numbers for pair, numbers in dice.items() if numbers},
-        'apart': {person.name: apart(person, sent[person.name], points) for person in people},
+        'apart': {person.name: apart(person, sent[person.name], points) for person in people if len(scans) > 1},
     }
 
 
@@ -363,6 +366,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--sessions', type=Path, metavar='BIDS_DIR', help='real sessions with a T1w and a T2w each')
     defaults = [AFFINE, 'node-mind-inter', 'ants-syn']
     parser.add_argument('--methods', nargs='+', default=defaults, choices=known_methods(), help=f'[{defaults}]')
+    parser.add_argument('--scans', nargs='+', default=SCANS, choices=SCANS, help='which are sent [both]')
     parser.add_argument('--voxel', type=int, default=2, choices=[1, 2], help='of the template, mm [%(default)s]')
     parser.add_argument('--slices', type=int, default=3, metavar='MM', help='of a simulated T2w [%(default)s]')
     parser.add_argument('--direct', action='store_true', help='also pairs without the template')
@@ -379,7 +383,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for cohort, people in cohorts.items():
         if not people:
             continue
-        results = {method: measured(people, method, work, labels, args.voxel) for method in args.methods}
+        results = {method: measured(people, args.scans, method, work, labels, args.voxel) for method in args.methods}
         if args.direct and cohort == 'simulated':
             for method in results:
                 options = ('--working-resolution', args.voxel)
