@@ -54,15 +54,17 @@ def runs(wanted: np.ndarray) -> np.ndarray:
         return np.zeros((0, 2), np.int64)
     ends = np.flatnonzero(np.diff(at) > UNIT)
     starts = at[np.r_[0, ends + 1]]
-    lengths = at[np.r_[ends, len(at) - 1]] + 1 - starts
-    stops = starts + -(-lengths // UNIT) * UNIT
-    return np.array(
-        [
-            (part, min(LONGEST, stop - part))
-            for start, stop in zip(starts, stops, strict=True)
-            for part in range(start, stop, LONGEST)
-        ]
-    )
+    lengths = -(-(at[np.r_[ends, len(at) - 1]] + 1 - starts) // UNIT) * UNIT
+    # those longer than `LONGEST` are several
+    parts = -(-lengths // LONGEST)
+    before = counted_up(parts) * LONGEST
+    first, left = np.repeat(starts, parts) + before, np.repeat(lengths, parts) - before
+    return np.stack([first, np.minimum(left, LONGEST)], 1)
+
+
+def counted_up(counts: np.ndarray) -> np.ndarray:
+    """Return 0, 1, ... up to each count (N,), one after another: (sum of counts,)."""
+    return np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
 
 
 class Scratch:
@@ -73,14 +75,21 @@ class Scratch:
 
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
+        self.views: dict[tuple[str, tuple[int, ...]], np.ndarray] = {}
         self.others: list[Scratch] = []
 
     def __call__(self, name: str, *shape: int, dtype: type = np.float32) -> np.ndarray:
         """Return an array by its name; what is in it is left over."""
+        # boxes ask for the same again and again: a hundred thousand times in a registration
+        if (found := self.views.get((name, shape))) is not None:
+            return found
         size = math.prod(shape)
         if name not in self.arrays or self.arrays[name].size < size:
             self.arrays[name] = np.zeros(size, dtype)
-        return self.arrays[name][:size].reshape(shape)
+            # those of the smaller array would keep its memory
+            self.views = {key: view for key, view in self.views.items() if key[0] != name}
+        self.views[name, shape] = self.arrays[name][:size].reshape(shape)
+        return self.views[name, shape]
 
     def parts(self, count: int) -> list[Scratch]:
         """Return so many others that belong to this one, each with names of its own."""
@@ -134,7 +143,7 @@ class CompiledBox:
         inside = weight.reshape(x, -1) > 0
         seen = grown(inside[:, :plane].reshape(x, y, z), support)
         needed, compared = runs(_apart(seen[None], (x, y, z))[0]), runs(inside.ravel())
-        index = np.concatenate([np.arange(a, a + n) for a, n in compared])
+        index = np.repeat(compared[:, 0], compared[:, 1]) + counted_up(compared[:, 1])
         packed = np.r_[0, compared[:, 1].cumsum()[:-1]]
         margin = plane + z + UNIT
         for found in (needed, compared):
@@ -166,17 +175,17 @@ class CompiledBox:
         """Return where the part of the displacement begins that it depends on, (3,)."""
         return np.array([part.start for part in self.coarse])
 
-    @property
+    @cached_property
     def plane(self) -> int:
         """Return the number of voxels in a plane of constant x."""
         return self.shape[1] * self.shape[2]
 
-    @property
+    @cached_property
     def margin(self) -> int:
         """Return the values before and behind the box's voxels in flat volumes: as far as neighbours and runs reach."""
         return self.plane + self.shape[2] + UNIT
 
-    @property
+    @cached_property
     def room(self) -> int:
         """Return the length of flat volumes."""
         return self.shape[0] * self.plane + 2 * self.margin

@@ -112,6 +112,14 @@ class Patches(_OfOnePass):
         self.near = np.array([step.near for step in similarity.steps])
         self.places = np.array([step.places for step in similarity.steps])
         self.floor = np.float32(similarity.floor * descriptors.sum_of_weights(similarity.radius))
+        self.known: dict[tuple[int, int], tuple[np.ndarray, ...]] = {}
+
+    def offsets(self, box: CompiledBox) -> tuple[np.ndarray, ...]:
+        """Return how far away `far`, `near` and `places` lie in flat volumes of a box."""
+        key = box.plane, box.shape[2]
+        if key not in self.known:
+            self.known[key] = tuple(box.offsets(each) for each in (self.far, self.near, self.places))
+        return self.known[key]
 
     def features(self, box: CompiledBox, found: np.ndarray) -> np.ndarray:
         """Return the descriptors of the voxels to compare, (C, P), in 16 bits."""
@@ -133,9 +141,7 @@ class Patches(_OfOnePass):
         first, last = box.compared[0], box.compared[-1]
         mismatch = patches.mismatch(
             image,
-            box.offsets(self.far),
-            box.offsets(self.near),
-            box.offsets(self.places),
+            *self.offsets(box),
             self.radius,
             row,
             box.plane,
