@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from pathlib import Path
 
 import pytest
 from nipype.interfaces.base import CommandLine, CommandLineInputSpec, TraitedSpec, traits
+from nipype.interfaces.utility import Merge
 from nipype.pipeline import engine as pe
 
 from bidsreg.execution import devices, local
@@ -103,6 +105,38 @@ def test_one_gpu_by_number_takes_all(gpus, tmp_path):
     (only,) = times.values()  # what the step sees is left as it is: torch counts to 1
     assert len(only) == 2
     assert not overlap(only)
+
+
+class _Breaks(CommandLine):
+    _cmd = 'false'
+    input_spec, output_spec = CommandLineInputSpec, TraitedSpec
+
+
+@pytest.mark.parametrize('breaks', [False, True])
+def test_the_end_of_a_step_ends_the_pause_so_that_the_next_begins_at_once(tmp_path, monkeypatch, breaks):
+    """No pause lasts until it is over, although steps of this process and one that fails are among them."""
+    monkeypatch.setattr(local, 'POLL_SECONDS', 60)
+    ended = []
+
+    class Recorded(threading.Event):
+        def wait(self, timeout=None):
+            ended.append(super().wait(timeout))
+            return ended[-1]
+
+    settings = ExecutionSettings(work_dir=tmp_path / 'work')
+    workflow = pe.Workflow('wf', base_dir=str(tmp_path / 'work'))
+    steps = [pe.Node(Merge(1), name=f'step{n}', run_without_submitting=n == 1) for n in range(3)]
+    workflow.connect([(a, b, [('out', 'in1')]) for a, b in itertools.pairwise(steps)])
+    if breaks:
+        workflow.add_nodes([pe.Node(_Breaks(), name='broken')])
+    local.configure(settings, tmp_path)
+    plugin = local.PairsMultiProcPlugin({**local.plugin_arguments(settings), 'n_procs': 1})
+    plugin._ended = Recorded()
+    error = local._attempt(lambda: workflow.run(plugin=plugin))
+    plugin.kill_workers()
+    assert (error is not None) == breaks
+    assert len(ended) >= 3
+    assert all(ended)
 
 
 def test_the_first_failure_of_a_pair():
