@@ -66,6 +66,7 @@ OTHERS |= {
     '--repeats',
     '--sessions',
     '--slice',
+    '--slices',
 }
 #: Our programs: every command line of theirs is read by their own parsers.
 PARSERS = {
