@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -408,6 +408,47 @@ def pair(
     start = nib.affines.apply_affine(one.scan.affine, chosen)
     points = np.hstack([start, known.forward(start)])
     return Pair(one.scan, two.scan, one.mask, two.mask, one.labels, two.labels, known, points)
+
+
+#: Signal of a lesion, as a scan has it (white matter is 600): a cavity in the T1w, oedema in the T2w.
+LESION = {'fixed': 150, 'moving': 1500}
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """A lesion that one scan of a pair shows alone.
+
+    Parameters
+    ----------
+    pair
+        The pair with it.
+    masks
+        Where it is or would be: by scan (``fixed``, ``moving``), each on its grid.
+    around
+        Which of the pair's points lie up to 20 mm beside it; bool.
+    """
+
+    pair: Pair
+    masks: Mapping[str, nib.Nifti1Image]
+    around: np.ndarray
+
+
+def with_lesion(pair: Pair, end: str, ml: float = 40.0, centre=(24, 8, 14)) -> Lesion:
+    """Put a ball into one scan of a pair, about a point of the fixed world (mm)."""
+    radius = (3000 * ml / (4 * np.pi)) ** (1 / 3)
+
+    def away(points: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(points - np.array(centre), axis=-1)
+
+    here = away(world(pair.fixed.shape, pair.fixed.affine))
+    there = away(pair.truth.inverse(world(pair.moving.shape, pair.moving.affine)))
+    inside = {'fixed': here < radius, 'moving': there < radius}
+    scan = getattr(pair, end)
+    shown = np.where(inside[end], np.int16(LESION[end]), np.asarray(scan.dataobj))
+    ill = replace(pair, **{end: image(shown, scan.affine)})
+    masks = {name: image(one.astype(np.uint8), getattr(pair, name).affine) for name, one in inside.items()}
+    beside = away(pair.points[:, :3]) - radius
+    return Lesion(ill, masks, (beside > 0) & (beside < 20))
 
 
 def write_itk_affine(matrix: np.ndarray, path: Path) -> Path:

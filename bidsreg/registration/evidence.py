@@ -15,7 +15,7 @@ from bidsreg.registration.numerics import information
 from bidsreg.registration.numerics.boxes import boxes
 from bidsreg.registration.numerics.compute import ON_CPU, Compute
 from bidsreg.registration.similarity import descriptors
-from bidsreg.registration.views import HELD_OUT_OFFSET, Source, View, viewer_on
+from bidsreg.registration.views import HELD_OUT_OFFSET, MARGIN, Source, View, viewer_on
 from bidsreg.registration.volume import Volume
 
 Tensor = torch.Tensor
@@ -90,11 +90,14 @@ class Judge:
         Brain mask on the grid that displacements come on: the grid to measure on.
     compute : Compute
         Where to work.
+    fixed_lesion, moving_lesion : Image or Volume, optional
+        Above zero where nothing may be judged, each on its image's grid. What of the moving one is met depends on the
+        map, as what of its field of view is seen does.
 
     Raises
     ------
     ValueError
-        If the mask is empty, or none of it lies in the moving field of view after the affine.
+        If the mask is empty but for lesions, or none of it lies in the moving field of view after the affine.
     """
 
     def __init__(
@@ -104,9 +107,19 @@ class Judge:
         affine: np.ndarray,
         mask: Image | Volume,
         compute: Compute = ON_CPU,
+        fixed_lesion: Image | Volume | None = None,
+        moving_lesion: Image | Volume | None = None,
     ) -> None:
-        marked = mask.data > 0
-        brain = marked if isinstance(marked, np.ndarray) else marked.cpu().numpy()
+        marked = Volume.of(mask).data > 0
+        # what is judged of a voxel depends on what is so near
+        near = MARGIN * float(mask.grid.spacing.max())
+        here, there = (
+            None if lesion is None else Volume.of(lesion, compute.device).dilated(near)
+            for lesion in (fixed_lesion, moving_lesion)
+        )
+        if here is not None:
+            marked = marked & (here.resampled(mask.grid, order=0) < 0.5).to(marked.device)
+        brain = marked.cpu().numpy()
         around = boxes(brain, max(brain.shape))
         if not around:
             raise ValueError('the brain mask is empty: there is nothing to judge the alignment by')
@@ -115,7 +128,7 @@ class Judge:
         self.box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
         self.device, grid = compute.device, mask.grid.cropped(start, stop)
         self.viewer = viewer_on(compute)(brain[self.box], grid, compute)
-        self.affine, self.moving = affine, Source(Volume.of(moving, compute.device))
+        self.affine, self.moving = affine, Source(Volume.of(moving, compute.device), there)
         self._keep(self.viewer.look(Source(_in_zeros(Volume.of(fixed, compute.device))), np.eye(4)))
         before = self.viewer.look(self.moving, np.eye(4))
         # far-off headers must not leave nothing to measure on

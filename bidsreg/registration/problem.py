@@ -10,6 +10,7 @@ import torch
 
 from bidsreg.registration.grid import Grid, apply_affine
 from bidsreg.registration.image import Image
+from bidsreg.registration.lesions import check_lesion, left_out
 from bidsreg.registration.numerics.compute import ON_CPU, Compute
 from bidsreg.registration.numerics.pool import in_order
 from bidsreg.registration.numerics.threads import in_threads
@@ -38,11 +39,11 @@ class Problem:
     Attributes
     ----------
     fixed, moving : Volume
-        Scaled to about [0, 1] within their masks.
+        Scaled to about [0, 1] within their masks, lesions painted over.
     fixed_mask, moving_mask : Volume
         Where to compare, grown by the preset's `reach`; `moving_mask` is None for everywhere.
     fixed_lesion, moving_lesion : Volume or None
-        Where nothing may be compared.
+        Where nothing may be compared: the lesions and the voxels that touch them.
     affine : ndarray, shape (4, 4)
         Fixed world to moving world, mm, RAS+.
     resolution : float
@@ -108,13 +109,17 @@ def prepare(
     Raises
     ------
     ValueError
-        If a mask or lesion is empty or lies on another grid than its image, an image is constant inside its mask, or
-        the affine moves the fixed mask out of the moving image or its mask.
+        If a mask or lesion is empty or lies on another grid than its image, a lesion covers the brain, an image is
+        constant inside its mask, or the affine moves the fixed mask out of the moving image or its mask.
     """
     check_mask('fixed', fixed, fixed_mask)
     check_mask('moving', moving, moving_mask)
-    check_mask('fixed lesion', fixed, fixed_lesion)
-    check_mask('moving lesion', moving, moving_lesion)
+    ills = ('fixed', fixed, fixed_lesion, fixed_mask), ('moving', moving, moving_lesion, moving_mask)
+    for end, image, lesion, brain_mask in ills:
+        check_mask(end, image, lesion, 'lesion mask')
+        check_lesion(end, lesion, brain_mask)
+    fixed, fixed_lesion = left_out(fixed, fixed_lesion)
+    moving, moving_lesion = left_out(moving, moving_lesion)
 
     def here(image: Image | None) -> Volume | None:
         return None if image is None else Volume.of(image, compute.device).binary()
@@ -156,18 +161,18 @@ def margin(chosen: Preset) -> float:
     return max(LEAST_MARGIN, SMOOTHING_MARGIN * chosen.velocity_smoothing, chosen.reach + REACH_MARGIN)
 
 
-def check_mask(name: str, image: Image, mask: Image | None) -> None:
+def check_mask(name: str, image: Image, mask: Image | None, kind: str = 'mask') -> None:
     """Refuse a mask that is empty or does not lie on its image's grid.
 
     Raises
     ------
     ValueError
-        With the name in the message.
+        With the image's name in the message, and what kind of mask it is.
     """
     if mask is not None and not mask.grid.same_as(image.grid, SAME_GRID_MM):
-        raise ValueError(f'the {name} mask lies on another grid than the {name} image; resample it first')
+        raise ValueError(f'the {name} {kind} lies on another grid than the {name} image; resample it first')
     if mask is not None and not (mask.data > 0).any():
-        raise ValueError(f'the {name} mask is empty')
+        raise ValueError(f'the {name} {kind} is empty')
 
 
 def check_overlap(mask: Image | Volume, moving_mask: Image | Volume, affine: np.ndarray) -> None:

@@ -220,7 +220,8 @@ def _solve(
     if not optimisation.history:
         raise ValueError('the field of view is too thin: no voxel of the mask has its whole neighbourhood in it')
     writer = FieldWriter(optimisation.velocity, problem, optimisation.solver, chosen, compute)
-    judge = evidence.Judge(problem.fixed, problem.moving, problem.affine, writer.mask(), compute)
+    lesions = problem.fixed_lesion, problem.moving_lesion
+    judge = evidence.Judge(problem.fixed, problem.moving, problem.affine, writer.mask(), compute, *lesions)
     forward = writer.displacement()
     found: Evidence | None = None
     if chosen.loosened:

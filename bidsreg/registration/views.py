@@ -40,7 +40,7 @@ class View:
     Attributes
     ----------
     seen : Tensor of bool, shape (N,)
-        Which of them lie in the image's field of view.
+        Which of them lie in the image's field of view, and not where it is hidden.
     values, edges : Tensor, shape (N,)
         Intensities, and the magnitude of their gradient per mm.
     distances : Tensor, shape (6, N)
@@ -61,10 +61,19 @@ class View:
 
 
 class Source:
-    """An image to look at, whose border value goes on beyond its field of view."""
+    """An image to look at, whose border value goes on beyond its field of view.
 
-    def __init__(self, image: Volume) -> None:
+    Parameters
+    ----------
+    image : Volume
+        The image.
+    hidden : Volume, optional
+        1 where it is not to be looked at and 0 elsewhere, on its grid; between voxels at least 0.5 counts.
+    """
+
+    def __init__(self, image: Volume, hidden: Volume | None = None) -> None:
         self.data, self.sampler = image.data, Sampler(image.data[None])
+        self.hidden = None if hidden is None else hidden.data
         self.to_voxels = np.linalg.inv(image.grid.affine)
         # positions are good to a thousandth of a voxel: one on the border is not outside
         last = torch.tensor(image.grid.shape, dtype=torch.float32, device=image.data.device)
@@ -243,6 +252,8 @@ class TiledViewer(Viewer):
         volume = source.sampler.values(at)[None]
         here = at[(slice(None), *tile.core)].flatten(1).index_select(1, tile.brain)
         seen = ((here >= -1e-3) & (here <= source.last)).all(0)
+        if source.hidden is not None:
+            seen &= Sampler(source.hidden[None]).values(here[:, :, None, None])[0, :, 0, 0] < 0.5
         values = volume[(0, 0, *tile.core)].flatten().index_select(0, tile.brain)
         blurred = separable.apply(volume, tile.blur)
         distances = descriptors.patch_distances(blurred, HELD_OUT_OFFSET)[0].flatten(1).index_select(1, tile.brain)
@@ -308,14 +319,11 @@ class CompiledViewer(Viewer):
         axes = mapped_axes(source.to_voxels @ matrix @ self.grid.affine, whole(self.grid.shape))
         turn = (source.to_voxels[:3, :3] @ matrix[:3, :3]).astype(np.float32)
         nowhere = np.zeros((3, 0, 0, 0), np.float32)
-        values, seen = sampled(
-            source.data.numpy(),
-            [axis.numpy() for axis in axes],
-            turn,
-            nowhere if displacement is None else displacement.numpy(),
-            self.wanted,
-            self.threads,
-        )
+        moved = nowhere if displacement is None else displacement.numpy()
+        where = [axis.numpy() for axis in axes], turn, moved, self.wanted, self.threads
+        values, seen = sampled(source.data.numpy(), *where)
+        if source.hidden is not None:
+            seen &= sampled(source.hidden.numpy(), *where)[0] < 0.5
         room = [(pad, pad) for pad in self.pads]
         if any(self.pads):
             values, seen = np.pad(values, room, 'symmetric'), np.pad(seen, room)

@@ -57,12 +57,23 @@ def plain_edges(image, spacing):
     )
 
 
-def plain_evidence(fixed, moving, affine, mask, displacement):
-    """The same on the whole grid of the mask, in double precision."""
+def near(lesion, mm):
+    """Where a lesion lies at most so far."""
+    return ndi.distance_transform_edt(lesion.data == 0, sampling=lesion.grid.spacing) <= mm * (1 + 1e-9)
+
+
+def plain_evidence(fixed, moving, affine, mask, displacement, fixed_lesion=None, moving_lesion=None):
+    """The same on the whole grid of the mask, in double precision; the fixed image is on that grid."""
     grid, brain = mask.grid, mask.data > 0
+    reach = 3 * grid.spacing.max()
+    if fixed_lesion is not None:
+        brain = brain & ~near(fixed_lesion, reach)
     world = grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1))
     at = moving.grid.to_voxels(apply_affine(affine, world + displacement))
     seen = brain & np.all((at >= -1e-3) & (at <= np.array(moving.grid.shape) - 1 + 1e-3), -1)
+    if moving_lesion is not None:
+        hidden = near(moving_lesion, reach).astype(float)
+        seen &= ndi.map_coordinates(hidden, np.moveaxis(at, -1, 0), order=1, mode='nearest') < 0.5
     images = [
         ndi.map_coordinates(
             fixed.data.astype(float), np.moveaxis(fixed.grid.to_voxels(world), -1, 0), order=1, mode='nearest'
@@ -129,6 +140,31 @@ def pair(spacing=(1.0, 1.3, 0.9), shape=(66, 50, 41), border=9, moving_shape=Non
 def check(found, wanted, rel):
     for name, value in dataclasses.asdict(wanted).items():
         assert getattr(found, name) == pytest.approx(value, rel=rel), name
+
+
+@pytest.mark.parametrize('ends', [('fixed',), ('moving',), ('fixed', 'moving')])
+def test_lesions_are_not_judged_nor_what_reaches_into_them(ends):
+    case, lesions = pair(), {}
+    for end, box in (('fixed', np.s_[20:30, 20:28, 15:22]), ('moving', np.s_[36:44, 12:22, 18:26])):
+        image = getattr(case, end)
+        marked = np.zeros(image.data.shape, np.float32)
+        marked[box] = 1
+        if end in ends:
+            lesions[f'{end}_lesion'] = Image(marked, image.grid)
+    judge, scans = case.judge(**lesions), (case.fixed, case.moving, case.affine, case.mask)
+    still = np.zeros_like(case.displacement)
+    for found, moved in ((judge(case.displacement), case.displacement), (judge.after_affine, still)):
+        wanted = plain_evidence(*scans, moved, **lesions)
+        check(dataclasses.replace(found, mi=0, nmi=0), dataclasses.replace(wanted, mi=0, nmi=0), 5e-4)
+        # bins of the fixed image span the brain, whatever the moving one shows of it: not so in the plain version
+        assert found.mi == pytest.approx(wanted.mi, rel=0.01)
+    assert judge(case.displacement) != case.judge()(case.displacement)
+
+
+def test_a_lesion_over_the_whole_brain_leaves_nothing_to_judge():
+    case = pair()
+    with pytest.raises(ValueError, match='nothing to judge'):
+        case.judge(fixed_lesion=case.mask)
 
 
 @pytest.mark.parametrize('spacing', [(1.0, 1.3, 0.9), (0.6, 0.6, 3.0)])
