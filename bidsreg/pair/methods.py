@@ -31,8 +31,6 @@ PRESET_OPTIONS = {
     'preset_file': '--preset-file',
     'assignments': '--set',
     'working_resolution': '--working-resolution',
-    'fixed_lesion': '--fixed-lesion',
-    'moving_lesion': '--moving-lesion',
     'start': '--start',
 }
 """Fields of a request, with their options, that a program does not take."""
@@ -137,6 +135,9 @@ class ProgramMethod(PairMethod['ProgramResult']):
         for field, option in PRESET_OPTIONS.items():
             if getattr(request, field):
                 raise ValueError(f'{option} is for the presets only; {program.name} does not take it')
+        for end in ('fixed', 'moving'):
+            if getattr(request, f'{end}_lesion') and (why := program.cannot_leave_out(end)):
+                raise ValueError(f'--{end}-lesion: {why}')
         if why := program.missing():
             raise ValueError(f'--method {program.name}: {why}')
         self.version = self._version()

@@ -88,6 +88,7 @@ class AntsSyn(Program[SynSettings]):
     """ANTs SyN; the affine it is given stays as it is, both warps are its own."""
 
     package, distribution = 'ants', 'antspyx'
+    leaves_out = ('fixed', 'moving')
 
     def __init__(self, name: str, settings: SynSettings) -> None:
         text = SIMILARITY_TEXTS[settings.metric]

@@ -122,6 +122,8 @@ class Program(ABC, Generic[OwnSettings]):
         Whether it is there for comparisons only: the BIDS App does not offer it.
     uses_gpu : bool
         Whether it can work on a GPU; the others work on the CPU only.
+    leaves_out : tuple of str
+        Of which images (``fixed``, ``moving``) it can leave lesions out: those whose mask it takes.
     package, distribution : str
         The Python package that is imported to use it, and what is installed to have that package; empty for a program
         that needs none.
@@ -137,6 +139,7 @@ class Program(ABC, Generic[OwnSettings]):
     description: str = ''
     peer: bool = False
     uses_gpu: bool = False
+    leaves_out: tuple[str, ...] = ()
     package: str = ''
     distribution: str = ''
     settings: OwnSettings
@@ -152,6 +155,13 @@ class Program(ABC, Generic[OwnSettings]):
     def version(self) -> str:
         """Return the program's version; an empty text where it is no package and does not say it otherwise."""
         return importlib.metadata.version(self.distribution) if self.distribution else ''
+
+    def cannot_leave_out(self, end: str) -> str:
+        """Say why a lesion in an image (``fixed`` or ``moving``) cannot be left out; return an empty text if it can."""
+        if end in self.leaves_out:
+            return ''
+        others = f'; it takes that of the {self.leaves_out[0]} image alone' if self.leaves_out else ''
+        return f'{self.name} takes no mask of the {end} image, so it cannot leave a lesion there out{others}'
 
     def used_settings(self, sloppy: bool) -> OwnSettings:
         """Return the settings of a run; the sloppy ones have fewer iterations."""
@@ -196,6 +206,8 @@ class Program(ABC, Generic[OwnSettings]):
         fixed_mask: Image | None = None,
         moving_mask: Image | None = None,
         affine: np.ndarray | None = None,
+        fixed_lesion: Image | None = None,
+        moving_lesion: Image | None = None,
         threads: int = 1,
         seed: int = SEED,
         sloppy: bool = False,
@@ -214,6 +226,9 @@ class Program(ABC, Generic[OwnSettings]):
             outside of them. Default: everywhere in the field of view.
         affine : ndarray, shape (4, 4), optional
             Fixed world to moving world in mm, RAS+. Default: identity. It is kept as it is.
+        fixed_lesion, moving_lesion : Image, optional
+            Above zero where nothing may be compared, each on its image's grid, of those images that the program has in
+            `leaves_out`. They are taken out of the masks, and drawn over in the images that it gets.
         threads : int
             CPUs the program may use.
         seed : int
@@ -234,7 +249,7 @@ class Program(ABC, Generic[OwnSettings]):
         Raises
         ------
         ValueError
-            If the input cannot be registered.
+            If the input cannot be registered, or the program cannot leave a lesion out.
         ProgramError
             If the program is missing or fails, or its field is of no use.
         """
@@ -244,16 +259,22 @@ class Program(ABC, Generic[OwnSettings]):
         if why := self.missing():
             raise ProgramError(f'{self.name}: {why}')
         matrix = np.eye(4) if affine is None else np.asarray(affine, float)
-        check_pair(self.name, fixed, moving, fixed_mask, moving_mask, matrix)
+        masks = fixed_mask, moving_mask
+        check_pair(self.name, fixed, moving, *masks, matrix)
+        for end, lesion in (('fixed', fixed_lesion), ('moving', moving_lesion)):
+            if lesion is not None and (why := self.cannot_leave_out(end)):
+                raise ValueError(why)
+        fixed, fixed_lesion, here = without_lesion('fixed', fixed, fixed_mask, fixed_lesion)
+        moving, moving_lesion, there = without_lesion('moving', moving, moving_mask, moving_lesion)
         began = time.perf_counter()
         with hidden_folder(scratch or Path(tempfile.gettempdir()), self.name) as folder:
-            masked = write_pair(folder, fixed, moving, fixed_mask, moving_mask, matrix)
+            masked = write_pair(folder, fixed, moving, here, there, matrix) or bool(fixed_lesion or moving_lesion)
             found = self.run(Workspace(folder, matrix, masked, threads, seed, sloppy, quiet, device))
         forward = checked_field(self.name, found.forward, fixed)
         solved = time.perf_counter()
         inverse, events = inverse_of(self.name, forward, found.inverse, fixed)
         deformation = Deformation(matrix, forward, inverse, fixed.grid)
-        mask, evidence = judged(fixed, moving, fixed_mask, moving_mask, deformation, threads)
+        mask, evidence = judged(fixed, moving, *masks, fixed_lesion, moving_lesion, deformation, threads)
         folds = metrics.count_folds(deformation.forward, deformation.grid)
         seconds = {'solve': solved - began, 'finish': time.perf_counter() - solved}
         folded = [FieldFolds(self.name, folds)] if folds else []
@@ -293,11 +314,42 @@ def check_pair(
     check_overlap(fixed_mask or everywhere(fixed), moving_mask or everywhere(moving), affine)
 
 
+def without_lesion(
+    end: str, image: Image, mask: Image | None, lesion: Image | None
+) -> tuple[Image, Image | None, Image | None]:
+    """Leave the lesion of an image out, where there is one, as `bidsreg.registration.lesions.left_out` does.
+
+    Returns
+    -------
+    image, lesion, mask
+        The lesion drawn over, the lesion with the voxels that touch it, and the mask without it.
+
+    Raises
+    ------
+    ValueError
+        If the lesion is empty, lies on another grid, or covers the brain.
+    """
+    if lesion is None:
+        return image, None, mask
+    from bidsreg.registration.image import Image
+    from bidsreg.registration.lesions import check_lesion, left_out
+    from bidsreg.registration.problem import check_mask
+
+    check_mask(end, image, lesion, 'lesion mask')
+    check_lesion(end, lesion, mask)
+    shown, wider = left_out(image, lesion)
+    assert wider is not None
+    inside = (wider.data == 0) if mask is None else (wider.data == 0) & (mask.data > 0)
+    return shown, wider, Image(inside.astype(np.float32), image.grid)
+
+
 def judged(
     fixed: Image,
     moving: Image,
     fixed_mask: Image | None,
     moving_mask: Image | None,
+    fixed_lesion: Image | None,
+    moving_lesion: Image | None,
     found: Deformation,
     threads: int,
 ) -> tuple[Image, dict[str, Evidence | None]]:
@@ -309,5 +361,6 @@ def judged(
     inside = np.ones(fixed.grid.shape, bool) if fixed_mask is None else fixed_mask.data > 0
     mask = Image(inside, fixed.grid)
     pair = fixed.standardised(inside), moving.standardised(None if moving_mask is None else moving_mask.data > 0)
-    judge = evidence.Judge(*pair, found.affine, mask, replace(ON_CPU, threads=threads))
+    lesions = fixed_lesion, moving_lesion
+    judge = evidence.Judge(*pair, found.affine, mask, replace(ON_CPU, threads=threads), *lesions)
     return mask, {'before': judge.before, 'affine': judge.after_affine, 'diffeo': judge(found.forward)}

@@ -38,6 +38,7 @@ class Greedy(Program[GreedySettings]):
     name, package, distribution = 'greedy', 'picsl_greedy', 'picsl_greedy'
     description = 'greedy with normalised mutual information'
     peer = True
+    leaves_out = ('fixed', 'moving')
     settings = GreedySettings()
 
     def missing(self) -> str:

@@ -78,6 +78,8 @@ MIND = F3dSettings('--mindssc 1')
 class NiftyReg(Program[F3dSettings]):
     """The free-form deformation of reg_f3d; it gives no inverse, and nothing keeps the deformation from folding."""
 
+    leaves_out: tuple[str, ...] = ('fixed',)
+
     def __init__(self, name: str, settings: F3dSettings) -> None:
         text = SIMILARITY_TEXTS[settings.similarity]
         self.name, self.settings = name, settings
@@ -146,6 +148,8 @@ class NiftyReg(Program[F3dSettings]):
 
 class NiftyRegVelocity(NiftyReg):
     """reg_f3d with a stationary velocity: a diffeomorphism, whose inverse it gives."""
+
+    leaves_out = ('fixed', 'moving')
 
     def __init__(self, name: str, settings: F3dSettings) -> None:
         super().__init__(name, dataclasses.replace(settings, velocity=True))

@@ -237,8 +237,6 @@ def test_a_quick_look(run, heads):
         ['--set', 'channels=3'],
         ['--preset-file', 'x.toml'],
         ['--working-resolution', '2'],
-        ['--fixed-lesion', 'x.nii'],
-        ['--moving-lesion', 'x.nii'],
     ],
 )
 def test_options_of_presets_are_refused_before_any_work(run, heads, words):
@@ -246,6 +244,26 @@ def test_options_of_presets_are_refused_before_any_work(run, heads, words):
     code, told, said = run(*words, program=program)
     assert (code, told, program.workspaces) == (2, None, [])
     assert f'{words[0]} is for the presets only; pretended does not take it' in said
+
+
+@pytest.mark.parametrize('end', ['fixed', 'moving'])
+def test_a_program_that_cannot_leave_a_lesion_out_says_so_before_any_work(run, heads, end):
+    program = Pretended(heads.displacement())
+    code, told, said = run(f'--{end}-lesion', heads.paths[f'{end}_mask'], program=program)
+    assert (code, told, program.workspaces) == (2, None, [])
+    assert f'--{end}-lesion: pretended takes no mask of the {end} image, so it cannot leave a lesion there out' in said
+
+
+def test_a_program_gets_a_lesion(run, heads, tmp_path):
+    lesion = Image(heads.fixed_mask.data.copy(), heads.fixed.grid)
+    lesion.data[18:] = 0
+    lesion.save(tmp_path / 'lesion.nii')
+    program = Pretended(heads.displacement())
+    program.leaves_out = ('fixed', 'moving')
+    code, told, _ = run('--fixed-lesion', tmp_path / 'lesion.nii', program=program)
+    assert code == 0
+    assert told['inputs']['fixed_lesion'] == str(tmp_path / 'lesion.nii')
+    assert program.workspaces[0].masked
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage as ndi
 
 from bidsreg.programs import Program, ProgramError, ProgramSettings
 from bidsreg.programs.events import FieldFolds, InverseMissing, InverseSearched, ProgramEnded
@@ -101,6 +102,66 @@ def test_bad_input_is_refused_before_any_work(heads, changed, words):
     given = {'fixed': heads.fixed, 'moving': heads.moving} | changed(heads)
     with pytest.raises(ValueError, match=words):
         program.register(given.pop('fixed'), given.pop('moving'), **given)
+    assert program.workspaces == []
+
+
+class Careful(Pretended):
+    """Leaves lesions of the fixed image out, and keeps the masks that it got."""
+
+    leaves_out = ('fixed',)
+
+    def run(self, workspace):
+        self.masks = [Image.load(workspace.path(f'{end}_mask')).data for end in ('fixed', 'moving')]
+        self.shown = Image.load(workspace.path('fixed')).data
+        return super().run(workspace)
+
+
+def lesion_of(heads):
+    marked = np.zeros_like(heads.fixed.data)
+    marked[14:20, 16:24, 12:18] = 1
+    return Image(marked, heads.fixed.grid)
+
+
+@pytest.mark.parametrize('masked', [True, False])
+def test_a_lesion_is_taken_out_of_the_mask_and_of_the_evidence(masked, heads):
+    lesion = lesion_of(heads)
+    masks = {'fixed_mask': heads.fixed_mask} if masked else {}
+    program, plain = Careful(heads.displacement()), Careful(heads.displacement())
+    found = program.register(heads.fixed, heads.moving, affine=heads.truth.matrix, fixed_lesion=lesion, **masks)
+    whole = plain.register(heads.fixed, heads.moving, affine=heads.truth.matrix, **masks)
+    assert program.workspaces[0].masked
+    here, there = program.masks
+    left = ndi.binary_dilation(lesion.data, np.ones((3, 3, 3)))
+    np.testing.assert_array_equal(here, plain.masks[0] * ~left)
+    np.testing.assert_array_equal(program.shown[~left], heads.fixed.data[~left])
+    assert there.all()
+    np.testing.assert_array_equal(found.mask.data, whole.mask.data)
+    assert found.evidence['diffeo'] != whole.evidence['diffeo']
+    # what stands in the lesion does not matter
+    heads.fixed.data[lesion.data > 0] += 500
+    other = Careful(heads.displacement())
+    again = other.register(heads.fixed, heads.moving, affine=heads.truth.matrix, fixed_lesion=lesion, **masks)
+    heads.fixed.data[lesion.data > 0] -= 500
+    assert again.evidence == found.evidence
+    np.testing.assert_array_equal(other.shown, program.shown)
+
+
+@pytest.mark.parametrize(
+    ('given', 'words'),
+    [
+        (
+            lambda h: {'moving_lesion': h.moving_mask},
+            'takes no mask of the moving image.*that of the fixed image alone',
+        ),
+        (lambda h: {'fixed_lesion': h.moving_mask}, 'fixed lesion mask lies on another grid'),
+        (lambda h: {'fixed_lesion': Image(0 * h.fixed.data, h.fixed.grid)}, 'fixed lesion mask is empty'),
+        (lambda h: {'fixed_lesion': h.fixed_mask, 'fixed_mask': h.fixed_mask}, 'covers 100 % of the brain mask'),
+    ],
+)
+def test_a_lesion_that_cannot_be_left_out_is_refused(given, words, heads):
+    program = Careful(heads.displacement())
+    with pytest.raises(ValueError, match=words):
+        program.register(heads.fixed, heads.moving, affine=heads.truth.matrix, **given(heads))
     assert program.workspaces == []
 
 

@@ -38,6 +38,21 @@ def test_every_program_describes_itself():
         assert program.references
 
 
+def test_the_programs_that_take_masks_leave_lesions_out():
+    found = {name: program.leaves_out for name, program in PROGRAMS.items() if program.leaves_out}
+    both, fixed = ('fixed', 'moving'), ('fixed',)
+    assert found == {
+        'ants-syn': both,
+        'ants-syn-cc': both,
+        'niftyreg': fixed,
+        'niftyreg-vel': both,
+        'niftyreg-mind': fixed,
+        'niftyreg-mind-vel': both,
+        'greedy': both,
+    }
+    assert 'niftyreg takes no mask of the moving image' in PROGRAMS['niftyreg'].cannot_leave_out('moving')
+
+
 def test_an_absent_package_is_named_with_how_to_get_it(monkeypatch):
     monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
     assert 'pip install convexAdam' in PROGRAMS['convexadam'].missing()
