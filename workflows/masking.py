@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
+from bidsreg.bids.lesions import Lesion
 from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.bias import N4
 from bidsreg.interfaces.conform import Conform
+from bidsreg.interfaces.lesions import FitLesions
 from bidsreg.interfaces.skullstrip import BrainMask, SecondMask
 from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes
 
@@ -21,6 +23,7 @@ def init_masking_wf(
     is_uni: bool = False,
     user_mask: bool = False,
     contrast: str = 'T1w',
+    lesions: Sequence[Lesion] = (),
     sloppy: bool = False,
     omp_nthreads: int = 1,
     shape: Sequence[int] = TYPICAL_SHAPE,
@@ -41,6 +44,8 @@ def init_masking_wf(
         The user gives a mask: another one is found as without it, for the quality control to compare the two.
     contrast
         Suffix of the image, for the words of errors.
+    lesions
+        Files of the user that say where lesions of the scan are; the bias field is not estimated from them.
     sloppy
         Fewer iterations of N4, for trying things out.
     omp_nthreads
@@ -71,6 +76,9 @@ def init_masking_wf(
         Words that say how the mask came about.
     second_mask, second_mask_method
         With ``user_mask``: the mask that is found without it, empty where none is, and how that came about.
+    lesion, lesion_method
+        With ``lesions``: all of them in one mask on the grid of the image, which is not there where they are empty, and
+        what was done to them.
     findings
         Texts that say what is unusual about the header.
     skull_stripped
@@ -89,6 +97,8 @@ def init_masking_wf(
                 'method',
                 'second_mask',
                 'second_mask_method',
+                'lesion',
+                'lesion_method',
                 'findings',
                 'skull_stripped',
                 'seconds',
@@ -108,7 +118,7 @@ def init_masking_wf(
     if contrast != 'T1w':
         brain_mask.inputs.contrast = contrast
     n4 = pe.Node(N4(method=bias_correction, sloppy=sloppy), name='n4', mem_gb=gigabytes('n4', shape))
-    steps = ['conform', 'brain_mask', 'n4', *(['second_mask'] if user_mask else [])]
+    steps = ['conform', 'brain_mask', 'n4', *(['second_mask'] if user_mask else []), *(['lesion'] if lesions else [])]
     timing = pe.Node(Timing(steps), name='timing', run_without_submitting=True)
     workflow.connect([
         (inputnode, conform, [('in_file', 'in_file'), ('inversions', 'inversions')]),
@@ -128,6 +138,14 @@ def init_masking_wf(
         (n4, outputnode, [('out_file', 'preproc')]),
         (timing, outputnode, [('seconds', 'seconds')]),
     ])  # fmt:skip
+    if lesions:
+        lesion = fit_lesions_node(lesions, shape)
+        workflow.connect([
+            (conform, lesion, [('out_file', 'reference')]),
+            (lesion, n4, [('out_file', 'lesion')]),
+            (lesion, timing, [('seconds', 'lesion')]),
+            (lesion, outputnode, [('out_file', 'lesion'), ('method', 'lesion_method')]),
+        ])  # fmt:skip
     if user_mask:
         second_mask = pe.Node(
             # "skip" would take a whole head
@@ -144,3 +162,9 @@ def init_masking_wf(
             (second_mask, outputnode, [('out_mask', 'second_mask'), ('method', 'second_mask_method')]),
         ])  # fmt:skip
     return workflow
+
+
+def fit_lesions_node(lesions: Sequence[Lesion], shape: Sequence[int], name: str = 'lesion') -> pe.Node:
+    """Return the node that brings lesions of the user onto the grid of their scan (of this shape), all in one mask."""
+    files, values = [str(lesion.path) for lesion in lesions], [list(lesion.values) for lesion in lesions]
+    return pe.Node(FitLesions(in_files=files, values=values), name=name, mem_gb=gigabytes('conform', shape))

@@ -27,7 +27,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
     Parameters
     ----------
     pair
-        The two scans, and the user's brain masks where there are any.
+        The two scans, and the user's brain masks and lesions where there are any.
     settings
         The settings of the run.
     name
@@ -63,6 +63,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
         is_uni=pair.is_uni,
         user_mask=pair.fixed_mask is not None,
         contrast=pair.fixed_contrast,
+        lesions=pair.fixed_lesions,
         sloppy=settings.sloppy,
         omp_nthreads=settings.omp_nthreads,
         shape=shapes['fixed_shape'],
@@ -72,6 +73,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
         random_seed=settings.random_seed,
         early_rigid=True,
         user_mask=pair.moving_mask is not None,
+        lesions=pair.moving_lesions,
         sloppy=settings.sloppy,
         **shapes,
     )
@@ -164,6 +166,9 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
             ]),
             (ratio_wf, publish, [('outputnode.ratio', 'ratio')]),
         ])  # fmt:skip
+    for end, room in (('fixed', masking_wf), ('moving', prealign_wf)):
+        if getattr(pair, f'{end}_lesions'):
+            _connect_lesion(workflow, end, room)
     return workflow
 
 
@@ -194,3 +199,15 @@ def _ratio_of(
         (registration_wf, ratio_wf, [(f'outputnode.{transform}', 'inputnode.transform')]),
     ])  # fmt:skip
     return ratio_wf
+
+
+def _connect_lesion(workflow: pe.Workflow, end: str, room: pe.Workflow) -> None:
+    """Lead the lesions of a scan (``fixed`` or ``moving``) from the room that reads them to all that look at it."""
+    goals = [workflow.get_node(name) for name in ('registration_wf', 'quality_wf')]
+    goals += [workflow.get_node('prealign_wf')] if end == 'fixed' else []
+    for goal in goals:
+        workflow.connect(room, 'outputnode.lesion', goal, f'inputnode.{end}_lesion')
+    workflow.connect(
+        room, 'outputnode.lesion_method', workflow.get_node('quality_wf'), f'inputnode.{end}_lesion_method'
+    )
+    workflow.connect(room, 'outputnode.lesion', workflow.get_node('publish'), f'{end}_lesion')

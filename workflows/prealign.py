@@ -8,12 +8,14 @@ from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
 from bidsreg import SEED
+from bidsreg.bids.lesions import Lesion
 from bidsreg.interfaces.apply import Apply
 from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.bias import N4
 from bidsreg.interfaces.conform import Conform
 from bidsreg.interfaces.masks import FitMask
 from bidsreg.interfaces.prealign import Prealign
+from bidsreg.workflows.masking import fit_lesions_node
 from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes
 
 
@@ -23,6 +25,7 @@ def init_prealign_wf(
     random_seed: int = SEED,
     early_rigid: bool = False,
     user_mask: bool = False,
+    lesions: Sequence[Lesion] = (),
     sloppy: bool = False,
     fixed_shape: Sequence[int] = TYPICAL_SHAPE,
     moving_shape: Sequence[int] = TYPICAL_SHAPE,
@@ -45,6 +48,8 @@ def init_prealign_wf(
         The rigid takes ``fixed_head``, so that it need not wait for the brain mask; otherwise ``fixed``.
     user_mask
         There is a mask of the moving image already; otherwise that of the fixed image is carried over.
+    lesions
+        Files of the user that say where lesions of the moving scan are; nothing is estimated from them.
     sloppy
         Fewer iterations on coarser images, for trying things out.
     fixed_shape, moving_shape
@@ -64,6 +69,8 @@ def init_prealign_wf(
         T2w image, as it is.
     moving_mask
         With ``user_mask``: a brain mask of the T2w.
+    fixed_lesion
+        Optional: a mask of the lesions of the T1w, which nothing is estimated from.
 
     Outputs
     -------
@@ -77,6 +84,9 @@ def init_prealign_wf(
         The T2w without its bias field.
     rigid, affine
         ITK .txt, T1w world to T2w world: ``antsApplyTransforms -t`` brings the T2w onto the T1w with it.
+    lesion, lesion_method
+        With ``lesions``: all of them in one mask on the grid of the T2w, which is not there where they are empty, and
+        what was done to them.
     start
         Words that say where the search started.
     findings
@@ -88,7 +98,8 @@ def init_prealign_wf(
     """
     workflow = pe.Workflow(name=name)
     inputnode = pe.Node(
-        niu.IdentityInterface(fields=['fixed', 'fixed_head', 'fixed_mask', 'moving', 'moving_mask']), name='inputnode'
+        niu.IdentityInterface(fields=['fixed', 'fixed_head', 'fixed_mask', 'fixed_lesion', 'moving', 'moving_mask']),
+        name='inputnode',
     )
     outputnode = pe.Node(
         niu.IdentityInterface(
@@ -96,6 +107,8 @@ def init_prealign_wf(
                 'image',
                 'mask',
                 'mask_method',
+                'lesion',
+                'lesion_method',
                 'preproc',
                 'rigid',
                 'affine',
@@ -118,18 +131,17 @@ def init_prealign_wf(
     )
     n4 = pe.Node(N4(method=bias_correction, sloppy=sloppy), name='n4', mem_gb=gigabytes('n4', moving_shape))
     affine = pe.Node(Prealign(stage='affine', **alignment), name='affine', mem_gb=alignment_gb)
-    timing = pe.Node(
-        Timing(['conform', 'rigid', 'moving_mask', 'n4', 'affine']), name='timing', run_without_submitting=True
-    )
+    steps = ['conform', 'rigid', 'moving_mask', 'n4', 'affine', *(['lesion'] if lesions else [])]
+    timing = pe.Node(Timing(steps), name='timing', run_without_submitting=True)
     workflow.connect([
         (inputnode, conform, [('moving', 'in_file')]),
-        (inputnode, rigid, [('fixed_head' if early_rigid else 'fixed', 'fixed')]),
+        (inputnode, rigid, [('fixed_head' if early_rigid else 'fixed', 'fixed'), ('fixed_lesion', 'fixed_lesion')]),
         (conform, rigid, [('out_file', 'moving')]),
         (inputnode, moving_mask, [('moving_mask' if user_mask else 'fixed_mask', 'in_file')]),
         (conform, moving_mask, [('out_file', 'reference')]),
         (conform, n4, [('out_file', 'in_file')]),
         (moving_mask, n4, [('out_file', 'mask')]),
-        (inputnode, affine, [('fixed', 'fixed'), ('fixed_mask', 'fixed_mask')]),
+        (inputnode, affine, [(field, field) for field in ('fixed', 'fixed_mask', 'fixed_lesion')]),
         (n4, affine, [('out_file', 'moving')]),
         (moving_mask, affine, [('out_file', 'moving_mask')]),
         (rigid, affine, [('out_matrix', 'initial')]),
@@ -149,6 +161,16 @@ def init_prealign_wf(
         (affine, outputnode, [('out_matrix', 'affine')]),
         (timing, outputnode, [('seconds', 'seconds')]),
     ])  # fmt:skip
+    if lesions:
+        lesion = fit_lesions_node(lesions, moving_shape)
+        workflow.connect([
+            (conform, lesion, [('out_file', 'reference')]),
+            (lesion, rigid, [('out_file', 'moving_lesion')]),
+            (lesion, n4, [('out_file', 'lesion')]),
+            (lesion, affine, [('out_file', 'moving_lesion')]),
+            (lesion, timing, [('seconds', 'lesion')]),
+            (lesion, outputnode, [('out_file', 'lesion'), ('method', 'lesion_method')]),
+        ])  # fmt:skip
     if user_mask:
         workflow.connect(moving_mask, 'method', outputnode, 'mask_method')
     else:

@@ -60,6 +60,8 @@ def init_quality_wf(
         ``result.json`` of ``bidsreg-pair``.
     ratio
         With ``ratio``: the ratio of the T1w and the T2w.
+    fixed_lesion, moving_lesion, fixed_lesion_method, moving_lesion_method
+        Optional: lesions that were left out of either scan, and which files say so.
     rigid, second_mask, mask_method, second_mask_method, moving_mask_method, prealign_start, fixed_findings,
     moving_findings, fixed_skull_stripped, moving_skull_stripped, ratio_facts, seconds
         Optional: what the other rooms know; it goes into the facts.

@@ -59,6 +59,8 @@ def init_registration_wf(
         T1w image and its brain mask.
     moving, moving_mask
         T2w image and its brain mask.
+    fixed_lesion, moving_lesion
+        Masks of lesions, which are not compared. Optional.
     affine
         Matrix from the T1w's world to the T2w's (ITK .txt or .mat). Optional; the identity without it.
 
@@ -78,9 +80,8 @@ def init_registration_wf(
         Wall-clock seconds of each step, a dictionary.
     """
     workflow = pe.Workflow(name=name)
-    inputnode = pe.Node(
-        niu.IdentityInterface(fields=['fixed', 'fixed_mask', 'moving', 'moving_mask', 'affine']), name='inputnode'
-    )
+    inputs = ['fixed', 'fixed_mask', 'fixed_lesion', 'moving', 'moving_mask', 'moving_lesion', 'affine']
+    inputnode = pe.Node(niu.IdentityInterface(fields=inputs), name='inputnode')
     outputs = ['warped', 'forward', 'inverse', 'jacobian', 'result']
     outputnode = pe.Node(niu.IdentityInterface(fields=[*outputs, 'fixed_in_moving', 'seconds']), name='outputnode')
     program = PROGRAMS.get(method)
@@ -109,7 +110,7 @@ def init_registration_wf(
     fixed_in_moving = pe.Node(Apply(), name='fixed_in_moving', mem_gb=gigabytes('apply', fixed_shape, moving_shape))
     timing = pe.Node(Timing(['register', 'fixed_in_moving']), name='timing', run_without_submitting=True)
     workflow.connect([
-        (inputnode, register, [(field, field) for field in ('fixed', 'fixed_mask', 'moving', 'moving_mask', 'affine')]),
+        (inputnode, register, [(field, field) for field in inputs]),
         (inputnode, fixed_in_moving, [('fixed', 'in_file'), ('moving', 'reference')]),
         (register, fixed_in_moving, [('inverse', 'transforms')]),
         (register, timing, [('seconds', 'register')]),

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from bidsreg.bids.dataset import check_output_dataset
+from bidsreg.bids.pairs import Pair
 from bidsreg.errors import InputError
 from bidsreg.execution.checks import check_device, check_temporary, check_writable
 from bidsreg.execution.plugins import read_plugin
@@ -76,6 +77,15 @@ def check_program(settings: Settings) -> None:
         if settings.use_plugin is None:
             raise InputError(f'--method {program.name}: {missing}.')
         LOGGER.warning('--method %s: %s (here; the plugin may run the work elsewhere)', program.name, missing)
+
+
+def why_not_left_out(pair: Pair, settings: Settings) -> list[str]:
+    """Say why the method cannot leave the lesions of a pair out; nothing where it can, or there are none."""
+    program = APP_PROGRAMS.get(settings.method)
+    lesions = {'fixed': pair.fixed_lesions, 'moving': pair.moving_lesions}
+    if program is None:
+        return []
+    return [f'--method {why}' for end, files in lesions.items() if files and (why := program.cannot_leave_out(end))]
 
 
 def check_dataset(settings: Settings) -> None:

@@ -8,13 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bidsreg import __version__
-from bidsreg.app.checks import check_folders_writable, check_settings, check_study, validate_bids
+from bidsreg.app.checks import (
+    check_folders_writable,
+    check_settings,
+    check_study,
+    validate_bids,
+    why_not_left_out,
+)
 from bidsreg.app.plan import describe_empty_plan, describe_without_ratio, show_plan, write_plan_table
 from bidsreg.app.summary import OutcomeTable
 from bidsreg.app.work import compute
 from bidsreg.bids.dataset import write_dataset_files
 from bidsreg.bids.earlier import describe_earlier, earlier_files
 from bidsreg.bids.headers import HeaderReport, check_header
+from bidsreg.bids.lesions import MASKS
 from bidsreg.bids.locks import PairLock, lock_pair
 from bidsreg.bids.pairs import Pair, Plan, find_pairs, plan_table
 from bidsreg.bids.publish import is_complete, read_qc, why_incomplete
@@ -183,8 +190,10 @@ class AppRun:
 
     def _headers_are_sane(self, pair: Pair) -> bool:
         errors: list[str] = []
-        for path in filter(None, (pair.fixed, pair.moving, pair.fixed_mask)):
+        lesions = (lesion.path for lesion in (*pair.fixed_lesions, *pair.moving_lesions))
+        for path in filter(None, (pair.fixed, pair.moving, pair.fixed_mask, *lesions)):
             errors += [f'{path.name}: {error}' for error in self._header(path).errors]
+        errors += [*pair.lesion_problems, *why_not_left_out(pair, self.settings)]
         if errors:
             self.outcomes.set_failure(pair, Failure(Cause.BAD_INPUT, '; '.join(errors), 'check'))
         return not errors
@@ -193,7 +202,9 @@ class AppRun:
         """Check each file once, though several pairs may share it."""
         if path not in self._headers:
             self._headers[path] = check_header(path)
-            findings = () if '_mask.' in path.name else self._headers[path].findings  # a mask is to fit, that is all
+            # a mask is to fit, that is all
+            drawn = path.name.partition('.')[0].rpartition('_')[2] in (*MASKS, 'dseg')
+            findings = () if drawn else self._headers[path].findings
             for finding in findings:
                 LOGGER.warning('%s: %s', path.name, finding)
         return self._headers[path]

@@ -70,7 +70,7 @@ def find_mask(scan: Scan, others: Sequence[Scan], derivatives: Sequence[Path], r
     for candidate in _candidates(scan, others, derivatives, root):
         mine = {key: value for key, value in candidate.entities.items() if key in ENTITIES}
         exact = mine == dict(scan.entities)
-        if exact or _on_the_grid_of(candidate.path, scan.path):
+        if exact or on_the_grid_of(candidate.path, scan.path):
             return UserMask(candidate.path, f'brain mask of the user {candidate.where}: {candidate.path.name}')
         errors = check_header(candidate.path).errors
         refused.append(f'{candidate.path.name} {candidate.where} ' + (errors[0] if errors else 'is of another grid'))
@@ -87,7 +87,7 @@ def _candidates(scan: Scan, others: Sequence[Scan], derivatives: Sequence[Path],
     for folder, where in [*((folder, f'in {folder}') for folder in derivatives), (root, f'beside the {scan.contrast}')]:
         found = [
             _Candidate(path, entities, where)
-            for place in _places(scan, folder)
+            for place in places(scan, folder)
             for path in sorted(place.glob('*mask.nii*'))
             if path.name.endswith(EXTENSIONS)
             and _is_brain_mask(entities := parse_entities(path.relative_to(folder)))
@@ -96,7 +96,8 @@ def _candidates(scan: Scan, others: Sequence[Scan], derivatives: Sequence[Path],
         yield from sorted(found, key=lambda candidate: (-len(candidate.entities), candidate.path.name))
 
 
-def _places(scan: Scan, folder: Path) -> list[Path]:
+def places(scan: Scan, folder: Path) -> list[Path]:
+    """Return where in a dataset the files lie that are about a scan: the folders of its session and of its subject."""
     subject = folder / f'sub-{scan.subject}'
     sessions = [subject / f'ses-{scan.session}' / 'anat'] if scan.session else []
     return [*sessions, subject / 'anat']
@@ -126,7 +127,7 @@ def _belongs(entities: Mapping[str, str], scan: Scan, others: Sequence[Scan]) ->
     )
 
 
-def _on_the_grid_of(mask: Path, scan: Path) -> bool:
+def on_the_grid_of(mask: Path, scan: Path) -> bool:
     """Tell whether two files have one grid, whatever the order of their voxels."""
     one, other = check_header(mask), check_header(scan)
     if one.affine is None or other.affine is None:

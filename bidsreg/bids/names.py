@@ -53,7 +53,7 @@ PATTERN = (
     + _STEM
     + '[_space-{space}]'
     + _optional(_LAST)
-    + '[_from-{from}][_to-{to}][_mode-{mode}][_desc-{desc}]_{suffix}{extension}'
+    + '[_from-{from}][_to-{to}][_mode-{mode}][_label-{label}][_desc-{desc}]_{suffix}{extension}'
 )
 #: The pattern of the figures, which lie flat in one folder of the subject.
 FIGURE_PATTERN = (
@@ -307,6 +307,26 @@ def ratio_path(
         Those of the pair.
     """
     return Path(output_dir) / _build({**entities, **RATIO.spelled(contrasts), 'desc': kind}, PATTERN)
+
+
+def lesion_path(
+    entities: Mapping[str, str], output_dir: str | os.PathLike, end: str, contrasts: Contrasts = T2W_TO_T1W
+) -> Path:
+    """Return where the lesions of a scan are, as they were used: there only for a pair that has some.
+
+    Parameters
+    ----------
+    entities
+        The entities of the moving scan (pybids' names).
+    output_dir
+        The output folder.
+    end
+        Whose lesions, and on whose grid: ``fixed`` or ``moving``.
+    contrasts
+        Those of the pair.
+    """
+    own = {'space': getattr(contrasts, end), 'label': 'lesion', 'suffix': 'mask', 'extension': '.nii.gz'}
+    return Path(output_dir) / _build({**entities, **own}, PATTERN)
 
 
 def figure_path(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bidsreg.bids.choice import choose, same_place
 from bidsreg.bids.filters import apply_filters
+from bidsreg.bids.lesions import Lesion, find_lesions
 from bidsreg.bids.masks import find_mask
 from bidsreg.bids.names import T2W_TO_T1W, Contrasts, pair_name
 from bidsreg.bids.scans import Left, Scan, contrast_of, has_modality, index, list_scans
@@ -44,6 +45,10 @@ class Pair:
         The user's own brain mask of the fixed scan, and where it comes from or that there is none.
     moving_mask, moving_mask_reason
         The same of the moving scan.
+    fixed_lesions, moving_lesions
+        The user's files that say where lesions are, of either scan.
+    lesion_reasons, lesion_problems
+        What was taken for a lesion and what was left, and why a file of a lesion cannot be used.
     is_uni, inversions
         Whether the fixed scan is a ``UNIT1`` of MP2RAGE, and the magnitude images of its two inversions, where both are
         there.
@@ -61,6 +66,10 @@ class Pair:
     fixed_mask_reason: str = 'no mask given'
     moving_mask: Path | None = None
     moving_mask_reason: str = 'no mask given'
+    fixed_lesions: tuple[Lesion, ...] = ()
+    moving_lesions: tuple[Lesion, ...] = ()
+    lesion_reasons: tuple[str, ...] = ()
+    lesion_problems: tuple[str, ...] = ()
     is_uni: bool = False
     inversions: tuple[Path, ...] = ()
 
@@ -218,7 +227,7 @@ def _reasons(pair: Pair) -> list[str]:
     """Return the reasons of a pair: for its fixed scan, and for the masks."""
     moving = [pair.moving_mask_reason] if pair.moving_mask else []
     uni = ['its air is cleaned by both inversions' if pair.inversions else 'its air is masked'] if pair.is_uni else []
-    return [pair.reason, *uni, pair.fixed_mask_reason, *moving]
+    return [pair.reason, *uni, pair.fixed_mask_reason, *moving, *pair.lesion_reasons, *pair.lesion_problems]
 
 
 def _wanted_subjects(settings: Settings) -> list[str]:
@@ -309,6 +318,7 @@ def _near(
 
 def _make_pair(fixed: Scan, moving: Scan, reason: str, scans: Sequence[Scan], settings: Settings) -> Pair:
     masks = [find_mask(scan, scans, settings.derivatives, settings.bids_dir) for scan in (fixed, moving)]
+    here, there = (find_lesions(scan, scans, settings.derivatives, settings.bids_dir) for scan in (fixed, moving))
     return Pair(
         fixed=fixed.path,
         moving=moving.path,
@@ -322,6 +332,11 @@ def _make_pair(fixed: Scan, moving: Scan, reason: str, scans: Sequence[Scan], se
         fixed_mask_reason=masks[0].reason,
         moving_mask=masks[1].path,
         moving_mask_reason=masks[1].reason,
+        fixed_lesions=here.files,
+        moving_lesions=there.files,
+        # a file of another subject is said to be none of either
+        lesion_reasons=tuple(dict.fromkeys((*here.reasons, *there.reasons))),
+        lesion_problems=tuple(dict.fromkeys((*here.problems, *there.problems))),
         is_uni=fixed.suffix == 'UNIT1',
         inversions=fixed.inversions,
     )

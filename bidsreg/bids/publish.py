@@ -21,12 +21,13 @@ from bidsreg.bids.names import (
     PRODUCTS,
     RATIO_KINDS,
     affine_path,
+    lesion_path,
     pair_outputs,
     partial_path,
     ratio_path,
     sidecar,
 )
-from bidsreg.bids.sidecars import read_json, sidecars, source_stamps, to_json
+from bidsreg.bids.sidecars import lesion_sidecar, read_json, sidecars, source_stamps, to_json
 from bidsreg.registration.atomic import hidden_folder, sweep, write_atomic, write_text
 
 if typing.TYPE_CHECKING:
@@ -43,6 +44,7 @@ def publish(
     settings: Settings,
     facts: Mapping[str, Any],
     others: Mapping[Path, Path] | None = None,
+    lesions: Mapping[str, Path] | None = None,
 ) -> None:
     """Put the finished files of a pair in their places, each by an atomic write, the QC file last.
 
@@ -60,6 +62,8 @@ def publish(
     others
         ``{where it is to be: where it is now}``: figures and affines of other formats, see
         :func:`bidsreg.bids.names.figure_path` and :func:`bidsreg.bids.names.affine_path`.
+    lesions
+        The lesions that were left out, for ``fixed`` and ``moving``, where there are any.
 
     Raises
     ------
@@ -76,11 +80,16 @@ def publish(
     if 'ratio' in files:
         goals['ratio'] = ratio_path(pair.entities, settings.output_dir, settings.ratio, pair.contrasts)
     copies = {goals[key]: path for key, path in files.items() if key != 'qc'} | dict(others or {})
+    ill = {lesion_path(pair.entities, settings.output_dir, end, pair.contrasts): end for end in lesions or {}}
+    copies |= {goal: (lesions or {})[end] for goal, end in ill.items()}
     _remove_stale_ratios(pair, settings)
     goals['qc'].unlink(missing_ok=True)  # until the new one is there, the pair is not complete
     with scratch_folder(settings.output_dir, pair.name) as scratch:
         for key, text in sidecars(pair, settings, facts).items():
             write_text(sidecar(goals[key]), to_json(text), scratch=scratch, durable=True)
+        for goal, end in ill.items():
+            text = lesion_sidecar(pair, settings, facts, end)
+            write_text(sidecar(goal), to_json(text), scratch=scratch, durable=True)
         for goal, path in copies.items():
             write_atomic(goal, partial(_copy, path), scratch=scratch, durable=True)
         marker = {
@@ -169,6 +178,9 @@ def why_incomplete(pair: Pair, settings: Settings) -> str | None:
             return f'{path.name} is missing'
         if key != 'qc' and not sidecar(path).is_file():
             return f'{sidecar(path).name} is missing'
+    for end in marker.get('lesions', ()):
+        if not (path := lesion_path(pair.entities, settings.output_dir, end, pair.contrasts)).is_file():
+            return f'{path.name} is missing'
     for name in settings.affine_formats:
         if not (path := affine_path(pair.entities, settings.output_dir, name, pair.contrasts)).is_file():
             return f'{path.name} is missing'

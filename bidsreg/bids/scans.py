@@ -215,7 +215,7 @@ def list_scans(layout: BIDSLayout, subjects: Iterable[str], contrasts: Iterable[
             strangers += [scan] if scan.contrast == 'T1w' else []
             continue
         name = path.relative_to(root)
-        reason = 'listed in .bidsignore' if ignored.match_file(name.as_posix()) else _misplaced(name)
+        reason = 'listed in .bidsignore' if ignored.match_file(name.as_posix()) else misplaced(name)
         reason = reason or _why_no_scan(entities)
         if scan.suffix == 'MP2RAGE' and not reason:
             inversions[_inversion(scan.entities)] = path
@@ -230,7 +230,7 @@ def list_scans(layout: BIDSLayout, subjects: Iterable[str], contrasts: Iterable[
     return Found([_with_inversions(scan, inversions) for scan in scans], left, others, strangers)
 
 
-def _misplaced(name: Path) -> str:
+def misplaced(name: Path) -> str:
     """Say how the name of a file contradicts the folders that it lies in; both relative to the dataset."""
     for folder in name.parts[:-2]:
         label = folder.partition('-')[0]

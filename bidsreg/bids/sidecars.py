@@ -94,7 +94,9 @@ def bids_uri(path: Path, settings: Settings) -> str:
 def source_stamps(pair: Pair, settings: Settings) -> dict[str, list[int]]:
     """Return size (bytes) and time of change (ns) of what a pair is made from, by its BIDS URIs."""
     stamps = {}
-    for path in filter(None, (pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask, *pair.inversions)):
+    lesions = (path for one in (*pair.fixed_lesions, *pair.moving_lesions) for path in (one.path, one.table))
+    others = pair.fixed_mask, pair.moving_mask, *pair.inversions, *lesions
+    for path in filter(None, (pair.fixed, pair.moving, *others)):
         with contextlib.suppress(OSError):  # a file that is gone has no stamp, and so differs from any that had one
             state = path.stat()
             stamps[bids_uri(path, settings)] = [state.st_size, state.st_mtime_ns]
@@ -139,11 +141,30 @@ def sidecars(pair: Pair, settings: Settings, facts: Mapping[str, Any]) -> dict[s
     return {key: {**text, **common} for key, text in texts.items()}
 
 
+def lesion_sidecar(pair: Pair, settings: Settings, facts: Mapping[str, Any], end: str) -> dict[str, Any]:
+    """Describe the lesions of a scan (``fixed`` or ``moving``) as they were left out."""
+    known = _Provenance.of(pair, settings, facts)
+    versions = ', '.join(f'{name} {number}' for name, number in software_versions().items())
+    return {
+        'Description': f'Lesions of the {getattr(known, end)}, left out of bias field, alignment and evidence',
+        'Type': 'Lesion',
+        'Sources': list(known.lesions[end]),
+        'SpatialReference': known.raw_fixed if end == 'fixed' else known.raw_moving,
+        'Method': facts.get(f'{end}_lesion_method', ''),
+        'Fingerprint': settings.fingerprint(),
+        'SoftwareVersions': versions,
+    }
+
+
 #: What was done to the noise of a UNIT1, by whether its inversion images were there.
 _UNI = {
     True: 'a UNIT1 whose ratio was formed again with both inversion images, so that its air is dark; ',
     False: 'a UNIT1 whose air, told by its noise, was set to zero; ',
 }
+
+
+#: What is said of a scan without its bias field.
+CORRECTED = 'corrected for the bias field (N4)'
 
 
 @dataclass(frozen=True)
@@ -162,6 +183,8 @@ class _Provenance:
         Words about how the brain mask was found, and about the bias field.
     moving_mask
         BIDS URI of the user's own mask of the moving scan; empty where there is none.
+    lesions
+        For ``fixed`` and ``moving``: BIDS URIs of the user's lesions of that scan.
     inversions
         BIDS URIs of the images by which a ``UNIT1`` was cleaned.
     uni
@@ -181,6 +204,7 @@ class _Provenance:
     mask_source: str
     mask_method: str
     moving_mask: str
+    lesions: Mapping[str, tuple[str, ...]]
     inversions: tuple[str, ...]
     bias: str
     uni: str
@@ -201,8 +225,12 @@ class _Provenance:
             mask_source=bids_uri(pair.fixed_mask, settings) if pair.fixed_mask else raw_fixed,
             mask_method=facts.get('mask_method') or pair.fixed_mask_reason,
             moving_mask=bids_uri(pair.moving_mask, settings) if pair.moving_mask else '',
+            lesions={
+                'fixed': tuple(bids_uri(lesion.path, settings) for lesion in pair.fixed_lesions),
+                'moving': tuple(bids_uri(lesion.path, settings) for lesion in pair.moving_lesions),
+            },
             inversions=tuple(bids_uri(path, settings) for path in pair.inversions),
-            bias='corrected for the bias field (N4)' if corrected else 'bias field not corrected',
+            bias=CORRECTED if corrected else 'bias field not corrected',
             uni=_UNI[bool(pair.inversions)] if pair.is_uni else '',
             stripped={
                 'fixed': bool(facts.get(f'{pair.fixed_contrast.lower()}_skull_stripped', False)),
@@ -216,6 +244,11 @@ class _Provenance:
             },
         )
 
+    def spared(self, end: str) -> str:
+        """Say that the bias field of a scan was not estimated from its lesions, where there are some."""
+        corrected = self.lesions[end] and self.bias == CORRECTED
+        return '; the bias field was not estimated from its lesions' if corrected else ''
+
     @property
     def in_fixed(self) -> dict[str, Any]:
         """The keys of all moving data on the fixed grid."""
@@ -228,14 +261,14 @@ def _native(known: _Provenance) -> dict[str, dict[str, Any]]:
     same = f'header made sane, {known.bias}; no voxel was interpolated'
     return {
         'fixed_preproc': {
-            'Description': f'The {fixed} as it was used: {known.uni}{same}',
-            'Sources': [known.raw_fixed, *known.inversions],
+            'Description': f'The {fixed} as it was used: {known.uni}{same}{known.spared("fixed")}',
+            'Sources': [known.raw_fixed, *known.inversions, *known.lesions['fixed']],
             'SpatialReference': known.raw_fixed,
             'SkullStripped': known.stripped['fixed'],
         },
         'moving_preproc': {
-            'Description': f'The {moving} as it was used: {same}',
-            'Sources': [known.raw_moving],
+            'Description': f'The {moving} as it was used: {same}{known.spared("moving")}',
+            'Sources': [known.raw_moving, *known.lesions['moving']],
             'SpatialReference': known.raw_moving,
             'SkullStripped': known.stripped['moving'],
         },
@@ -334,6 +367,7 @@ def _transforms(known: _Provenance) -> dict[str, dict[str, Any]]:
     """Describe the transforms."""
     ours, raw_moving, fixed, moving = known.ours, known.raw_moving, known.fixed, known.moving
     sources = [ours['fixed_preproc'], ours['fixed_mask'], raw_moving, ours['moving_mask']]
+    sources += [uri for end in ('fixed', 'moving') for uri in known.lesions[end]]
     forward = {
         'From': raw_moving,
         'To': ours['fixed_preproc'],

@@ -11,7 +11,20 @@ from bidsreg.bids.names import Contrasts
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 
 #: Inputs of :class:`Draw`: the fields of :class:`bidsreg.reports.pictures.Scene`.
-FILES = ('fixed', 'fixed_mask', 'moving', 'moving_mask', 'affine', 'warped', 'forward', 'jacobian', 'ratio', 'result')
+FILES = (
+    'fixed',
+    'fixed_mask',
+    'fixed_lesion',
+    'moving',
+    'moving_mask',
+    'moving_lesion',
+    'affine',
+    'warped',
+    'forward',
+    'jacobian',
+    'ratio',
+    'result',
+)
 
 
 class _DrawInputSpec(StepInputSpec):
@@ -20,6 +33,8 @@ class _DrawInputSpec(StepInputSpec):
     fixed_mask = File(exists=True, desc='brain mask on its grid; it chooses the slices')
     moving = File(exists=True, desc='moving scan on its own grid')
     moving_mask = File(exists=True, desc='brain mask on that grid')
+    fixed_lesion = File(exists=True, desc='lesions on the grid of the fixed scan')
+    moving_lesion = File(exists=True, desc='lesions on the grid of the moving scan')
     affine = File(exists=True, desc='matrix from the fixed world to the moving world (ITK .txt)')
     warped = File(exists=True, desc='the registered moving scan on the fixed grid')
     forward = File(exists=True, desc='ITK composite that brings moving data onto the fixed grid')

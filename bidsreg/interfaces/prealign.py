@@ -19,6 +19,8 @@ class _PrealignInputSpec(StepInputSpec):
     stage = traits.Enum('rigid', 'affine', mandatory=True, desc='rigid: heads, any start; affine: inside masks')
     fixed_mask = File(exists=True, desc='where to look in the fixed image; a little is added around it')
     moving_mask = File(exists=True, desc='where to look in the moving image; a little is added around it')
+    fixed_lesion = File(exists=True, desc='where not to look in the fixed image')
+    moving_lesion = File(exists=True, desc='where not to look in the moving image')
     initial = File(exists=True, desc='ITK matrix to start from; without it several starts are tried')
     seed = traits.Int(SEED, usedefault=True, desc='seeds the random sampling')
     sloppy = traits.Bool(False, usedefault=True, desc='fewer iterations, coarser voxels, for trying things out')
@@ -37,14 +39,15 @@ class Prealign(Step):
     coarse copies, and so are the 23 other ways in which the axes can lie
     (:data:`bidsreg.preparation.prealign.FAR_TURNS`); the scanner's own positions are left only for a clearly better
     one. ``affine`` refines twelve parameters inside brain masks, which grow by
-    :data:`bidsreg.preparation.prealign.DILATION_MM` first.
+    :data:`bidsreg.preparation.compared.DILATION_MM` first.
     """
 
     input_spec = _PrealignInputSpec
     output_spec = _PrealignOutputSpec
 
     def _compute(self, runtime: Any) -> None:
-        optional = given(self.inputs, ('fixed_mask', 'moving_mask', 'initial', 'seed', 'sloppy'))
+        names = ('fixed_mask', 'moving_mask', 'fixed_lesion', 'moving_lesion', 'initial', 'seed', 'sloppy')
+        optional = given(self.inputs, names)
         matrix, start = prealign(self.inputs.fixed, self.inputs.moving, stage=self.inputs.stage, **optional)
         self._results['start'] = start
         self._results['out_matrix'] = os.path.join(runtime.cwd, f'{self.inputs.stage}.txt')

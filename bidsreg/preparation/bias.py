@@ -12,6 +12,7 @@ from bidsreg.errors import InputError
 from bidsreg.frame import AXIS_MM
 from bidsreg.preparation.ants import load_ants, new_image, to_ants
 from bidsreg.preparation.grids import canonical, require_same_grid
+from bidsreg.preparation.lesions import without_lesion
 
 #: Voxel size (mm) to which an image is thinned out before the field, which is smoother by far, is estimated.
 COARSE_MM = 5.0
@@ -24,7 +25,7 @@ ITERATIONS: Sequence[int] = (20, 20, 20, 20)
 SLOPPY_ITERATIONS: Sequence[int] = (20, 20)
 
 
-def correct_bias(path: str, mask_path: str, *, sloppy: bool = False) -> nb.Nifti1Image:
+def correct_bias(path: str, mask_path: str, *, lesion: str | None = None, sloppy: bool = False) -> nb.Nifti1Image:
     """Correct the bias field of an image inside a mask by N4 (Tustison et al. 2010); the mean inside is kept.
 
     Splines 200 mm apart on the coarsest of four levels, as the fMRIPrep family has them. The field is estimated on
@@ -36,6 +37,8 @@ def correct_bias(path: str, mask_path: str, *, sloppy: bool = False) -> nb.Nifti
     ----------
     path, mask_path
         The image, conformed, and a brain mask on its grid; the field is estimated inside.
+    lesion
+        A mask on this grid of what the field must not be estimated from.
     sloppy
         As for :func:`bias_field`.
 
@@ -47,7 +50,7 @@ def correct_bias(path: str, mask_path: str, *, sloppy: bool = False) -> nb.Nifti
     Raises
     ------
     InputError
-        If the mask is empty or lies on another grid, or the image is zero everywhere inside.
+        If the mask is empty or lies on another grid, a lesion covers it, or the image is zero everywhere inside.
     """
     image, mask = load_image(path), load_image(mask_path)
     require_same_grid(mask, image, what='Mask', path=mask_path, of=path)
@@ -59,6 +62,8 @@ def correct_bias(path: str, mask_path: str, *, sloppy: bool = False) -> nb.Nifti
         raise InputError(f'Mask {mask_path} is empty: there is no brain in {path} to correct.')
     if not data[inside].any():
         raise InputError(f'{path} is zero everywhere inside the mask {mask_path}: there is no brain to correct.')
+    if lesion is not None:
+        inside = without_lesion(inside, canonical(load_image(lesion)), turned, path=lesion, of=path)
     corrected = data / bias_field(data, inside, turned.affine, sloppy=sloppy)
     corrected *= data[inside].mean() / corrected[inside].mean()
     back = nb.orientations.ornt_transform(nb.orientations.axcodes2ornt('RAS'), nb.io_orientation(image.affine))

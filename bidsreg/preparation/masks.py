@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import typing
 from pathlib import Path
 
 import nibabel as nb
@@ -37,17 +38,7 @@ def read_mask(path: str | os.PathLike) -> nb.Nifti1Image:
     InputError
         If it cannot be read, has four dimensions or more than two values, or is empty.
     """
-    report = check_header(path)
-    if report.errors:
-        raise InputError(f'Brain mask {path} {"; ".join(report.errors)}.')
-    try:
-        opened = open_nifti(path)
-        check_whole(path, opened)
-        data = np.asanyarray(opened.dataobj).reshape(report.shape)
-    except UnreadableError as error:
-        raise InputError(f'Brain mask {path} {error}.') from error
-    except Exception as error:
-        raise InputError(f'Brain mask {path} cannot be read: {error}') from error
+    data, affine = read_voxels(path, 'Brain mask')
     values = np.unique(data)
     if not values.any():
         raise InputError(f'Brain mask {path} is empty: all its voxels are zero.')
@@ -59,8 +50,31 @@ def read_mask(path: str | os.PathLike) -> nb.Nifti1Image:
         )
     mask = data > 0 if name in FREESURFER else data != 0
     if name in WITH_GAPS:
-        mask = _closed(mask, nb.affines.voxel_sizes(report.affine))
-    return nb.Nifti1Image(mask.astype(np.uint8), report.affine)
+        mask = _closed(mask, nb.affines.voxel_sizes(affine))
+    return nb.Nifti1Image(mask.astype(np.uint8), affine)
+
+
+def read_voxels(path: str | os.PathLike, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read the voxels of a mask as they are, 3-D, and its affine; `what` it is goes into messages.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read whole, or has four dimensions.
+    """
+    report = check_header(path)
+    if report.errors:
+        raise InputError(f'{what} {path} {"; ".join(report.errors)}.')
+    try:
+        opened = open_nifti(path)
+        check_whole(path, opened)
+        data = np.asanyarray(opened.dataobj).reshape(report.shape)
+    except UnreadableError as error:
+        raise InputError(f'{what} {path} {error}.') from error
+    except Exception as error:
+        raise InputError(f'{what} {path} cannot be read: {error}') from error
+    # a header without errors has an affine
+    return data, typing.cast(np.ndarray, report.affine)
 
 
 def _closed(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
@@ -111,14 +125,26 @@ def fit_mask(path: str, image: nb.Nifti1Image, *, of: str) -> tuple[np.ndarray, 
     InputError
         As :func:`read_mask`; and if the mask does not cover the head: the message names both grids.
     """
-    mask = read_mask(path)
+    return on_grid_of(read_mask(path), image, what='Brain mask', path=path, of=of)
+
+
+def on_grid_of(mask: nb.Nifti1Image, image: nb.Nifti1Image, *, what: str, path: str, of: str) -> tuple[np.ndarray, str]:
+    """Bring a mask of any kind onto the grid of its image, as :func:`fit_mask` does with one of the brain.
+
+    Parameters
+    ----------
+    mask, image
+        The mask, not empty, and the image.
+    what, path, of
+        What the mask is of, its file, and that of the image, for messages.
+    """
     order = voxel_order(mask.affine, mask.shape, image.affine, image.shape)
     if order is not None:
         data = nb.orientations.apply_orientation(np.asanyarray(mask.dataobj), order)
         same = np.array_equal(order, [[0, 1], [1, 1], [2, 1]])
         return data > 0, '' if same else 'its voxels put into the order of the image'
     data = _resampled(mask, image)
-    _require_cover(data, mask, image, path, of)
+    _require_cover(data, mask, image, what, path, of)
     return data, f'resampled from {describe_grid(mask)}'
 
 
@@ -131,7 +157,9 @@ def _resampled(mask: nb.Nifti1Image, image: nb.Nifti1Image) -> np.ndarray:
     return ndimage.affine_transform(data, to_mask[:3, :3], to_mask[:3, 3], image.shape[:3], order=0) > 0
 
 
-def _require_cover(data: np.ndarray, mask: nb.Nifti1Image, image: nb.Nifti1Image, path: str, of: str) -> None:
+def _require_cover(
+    data: np.ndarray, mask: nb.Nifti1Image, image: nb.Nifti1Image, what: str, path: str, of: str
+) -> None:
     """Raise unless a resampled mask keeps its volume and lies on the head."""
     volumes = volume_ml(np.asanyarray(mask.dataobj) > 0, mask.affine), volume_ml(data, image.affine)
     head = head_of(np.asanyarray(image.dataobj), nb.affines.voxel_sizes(image.affine))
@@ -143,6 +171,6 @@ def _require_cover(data: np.ndarray, mask: nb.Nifti1Image, image: nb.Nifti1Image
     if not kept:
         why = f'{volumes[1]:.0f} of its {volumes[0]:.0f} ml lie in the image'
     raise InputError(
-        f'Brain mask {path} does not fit {os.path.basename(of)}: {why}. The grid of the mask is {describe_grid(mask)}, '
+        f'{what} {path} does not fit {os.path.basename(of)}: {why}. The grid of the mask is {describe_grid(mask)}, '
         f'that of the image {describe_grid(image)}. Give a mask that lies with the image.'
     )

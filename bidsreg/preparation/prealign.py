@@ -19,7 +19,7 @@ from bidsreg.errors import InputError
 from bidsreg.frame import own_frame, without_rounding
 from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.preparation.ants import load_ants, to_ants
-from bidsreg.preparation.grids import require_same_grid
+from bidsreg.preparation.compared import compared
 from bidsreg.registration.itk import read_affine, write_affine
 
 #: Voxel size (mm) of the copies on which starting positions are tried: coarse, as many are tried.
@@ -61,9 +61,6 @@ BELIEF = 0.02
 LEAST_OVERLAP = 0.1
 #: mm around a mask that ANTs gets of an image: as far as the widest smoothing reaches inside.
 MARGIN_MM = 12.0
-#: Millimetres by which brain masks grow before mutual information is measured inside them: the brain's edge is in, but
-#: hardly any skull, whose edge would pull at the scales of the affine.
-DILATION_MM = 1.0
 
 
 def prealign(
@@ -73,6 +70,8 @@ def prealign(
     stage: str,
     fixed_mask: str | None = None,
     moving_mask: str | None = None,
+    fixed_lesion: str | None = None,
+    moving_lesion: str | None = None,
     initial: str | None = None,
     seed: int = SEED,
     sloppy: bool = False,
@@ -90,7 +89,9 @@ def prealign(
     stage
         ``rigid``: six parameters over whole heads, from several starts; ``affine``: twelve parameters.
     fixed_mask, moving_mask
-        Masks to look inside, grown by :data:`DILATION_MM`.
+        Masks to look inside, grown by :data:`bidsreg.preparation.compared.DILATION_MM`.
+    fixed_lesion, moving_lesion
+        Masks of what is not to be looked at, with and without the former.
     initial
         ITK matrix to start from.
     seed
@@ -108,10 +109,13 @@ def prealign(
     Raises
     ------
     InputError
-        If a mask does not fit its image, or the aligned images hardly overlap.
+        If a mask does not fit its image, a lesion covers the brain, or the aligned images hardly overlap.
     """
     fixed, moving = load_image(fixed_path), load_image(moving_path)
-    masks = [_grown_mask(fixed_mask, fixed, fixed_path), _grown_mask(moving_mask, moving, moving_path)]
+    masks = [
+        compared(fixed_mask, fixed_lesion, fixed, fixed_path),
+        compared(moving_mask, moving_lesion, moving, moving_path),
+    ]
     fixed_near, moving_near = (_around(*pair) for pair in zip((fixed, moving), masks, strict=True))
     # which voxels are sampled depends on their order, and which way the search takes on the axes and their origin
     straight = nb.as_closest_canonical(fixed_near[0])
@@ -192,26 +196,6 @@ def _overlap(fixed: nb.Nifti1Image, moving: nb.Nifti1Image, matrix: np.ndarray) 
     to_moving = np.linalg.inv(moving.affine) @ matrix @ fixed.affine
     where = to_moving[:3, :3] @ voxels + to_moving[:3, 3:]
     return float(np.all((where >= 0) & (where <= np.array(moving.shape)[:, None] - 1), axis=0).mean())
-
-
-def _grown_mask(path: str | None, image: nb.Nifti1Image, of: str) -> nb.Nifti1Image | None:
-    if path is None:
-        return None
-    from scipy import ndimage
-
-    mask = load_image(path)
-    require_same_grid(mask, image, what='Mask', path=path, of=of)
-    grown = ndimage.binary_dilation(np.asanyarray(mask.dataobj) > 0, _ball(DILATION_MM, image.header.get_zooms()[:3]))
-    return nb.Nifti1Image(grown.astype('uint8'), image.affine)
-
-
-def _ball(radius: float, zooms: Sequence[float]) -> np.ndarray:
-    """Return which voxels about one are at most `radius` mm away: bool, an odd number of voxels along each axis."""
-    reach = [int(radius / zoom) for zoom in zooms]
-    away = np.meshgrid(
-        *(np.arange(-n, n + 1) * zoom for n, zoom in zip(reach, zooms, strict=True)), indexing='ij', sparse=True
-    )
-    return np.asarray(sum(axis**2 for axis in away) <= radius**2)
 
 
 def find_start(fixed: nb.Nifti1Image, moving: nb.Nifti1Image, *, seed: int = SEED) -> tuple[np.ndarray, str]:

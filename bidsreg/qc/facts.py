@@ -25,6 +25,8 @@ NOTES = (
     'mask_method',
     'second_mask_method',
     'moving_mask_method',
+    'fixed_lesion_method',
+    'moving_lesion_method',
     'prealign_start',
     'fixed_findings',
     'moving_findings',
@@ -55,6 +57,8 @@ class RegistrationFiles:
         The rigid matrix before the affine.
     second_mask
         The brain mask of the fixed scan that is found where the user gave one.
+    fixed_lesion, moving_lesion
+        Lesions, on the grids of the two scans.
     """
 
     result: str | Path
@@ -66,6 +70,8 @@ class RegistrationFiles:
     warped: str | Path
     rigid: str | Path | None = None
     second_mask: str | Path | None = None
+    fixed_lesion: str | Path | None = None
+    moving_lesion: str | Path | None = None
 
 
 def gather_facts(
@@ -93,9 +99,10 @@ def gather_facts(
         ``verdict`` (:func:`bidsreg.qc.verdict.judge`), ``images`` (:func:`bidsreg.qc.numbers.geometry` of each),
         ``overlap``, ``alternatives``, ``contrast`` and ``edge_lncc`` (the functions of these names in
         :mod:`bidsreg.qc.numbers`), ``mask_evidence`` and ``depth_contrast`` (those in :mod:`bidsreg.qc.brain`),
-        ``masks`` (volumes in ml), ``affine`` and ``rigid`` (:func:`matrix_parts`), ``result`` (the content of
-        result.json, without the paths of its inputs), the notes (``seconds`` as ``seconds_per_step``,
-        ``ratio_facts`` as ``ratio``), and for other contrasts than T1w and T2w ``contrasts``.
+        ``masks`` (volumes in ml), ``lesions`` (the same, of each scan that has some), ``affine`` and ``rigid``
+        (:func:`matrix_parts`), ``result`` (the content of result.json, without the paths of its inputs), the notes
+        (``seconds`` as ``seconds_per_step``, ``ratio_facts`` as ``ratio``), and for other contrasts than T1w and T2w
+        ``contrasts``.
 
     Raises
     ------
@@ -122,6 +129,9 @@ def gather_facts(
         'second_mask_method': notes.get('second_mask_method'),
         'moving_mask_method': notes.get('moving_mask_method'),
         'masks': {f'{one}_ml': mask_volume(files.fixed_mask), f'{other}_ml': mask_volume(files.moving_mask)},
+        'lesions': _lesion_volumes(files),
+        'fixed_lesion_method': notes.get('fixed_lesion_method'),
+        'moving_lesion_method': notes.get('moving_lesion_method'),
         'prealign_start': notes.get('prealign_start'),
         'affine': matrix_parts(files.affine, files.fixed_mask),
         'rigid': None if files.rigid is None else matrix_parts(files.rigid, files.fixed_mask),
@@ -151,6 +161,12 @@ def _in_memory(path: str | Path) -> nb.Nifti1Image:
     """Read an image once for all that is measured, as float32."""
     image = load_image(path)
     return nb.Nifti1Image(np.asarray(image.dataobj, np.float32), image.affine)
+
+
+def _lesion_volumes(files: RegistrationFiles) -> dict[str, float] | None:
+    """Return the volume in ml of the lesions of each scan that has some; None where neither has."""
+    found = {'fixed': files.fixed_lesion, 'moving': files.moving_lesion}
+    return {end: mask_volume(path) for end, path in found.items() if path is not None} or None
 
 
 def mask_volume(path: str | Path) -> float:

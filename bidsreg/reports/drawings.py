@@ -21,7 +21,9 @@ SQUARE = 20.0
 """Side of the squares of a checkerboard, mm."""
 
 
-def mask_outline(image: Source, mask: Source, out: str | os.PathLike, title: str = 'Brain mask') -> Path:
+def mask_outline(
+    image: Source, mask: Source, out: str | os.PathLike, title: str = 'Brain mask', lesion: Source | None = None
+) -> Path:
     """Draw the outline of a mask on an image.
 
     Parameters
@@ -32,6 +34,8 @@ def mask_outline(image: Source, mask: Source, out: str | os.PathLike, title: str
         SVG to write.
     title : str
         Said above the slices.
+    lesion : path or image, optional
+        A lesion in the same world, whose outline is drawn as well.
 
     Returns
     -------
@@ -49,6 +53,9 @@ def mask_outline(image: Source, mask: Source, out: str | os.PathLike, title: str
         canvas.heading(title),
         canvas.heading('outline: brain mask', ORANGE, WIDTH - 10, 'end'),
     ]
+    if lesion is not None:
+        body.append(canvas.outline(smooth(slicing.slices(slicing.load(lesion), planes)), 0.5, layout, SKY, 1.6))
+        body.append(canvas.heading('outline: lesion', SKY, WIDTH / 2, 'middle'))
     return canvas.write_svg(out, layout.bottom + FOOT, body, title)
 
 

@@ -41,6 +41,8 @@ class Scene:
         Fixed scan and its brain mask.
     moving, moving_mask : Path or None
         Moving scan on its own grid, and its brain mask.
+    fixed_lesion, moving_lesion : Path or None
+        Lesions on the grids of the two scans.
     affine : Path or None
         Matrix from the fixed world to the moving world (ITK .txt).
     warped : Path or None
@@ -61,6 +63,8 @@ class Scene:
     fixed_mask: Path | None = None
     moving: Path | None = None
     moving_mask: Path | None = None
+    fixed_lesion: Path | None = None
+    moving_lesion: Path | None = None
     affine: Path | None = None
     warped: Path | None = None
     forward: Path | None = None
@@ -133,9 +137,10 @@ def _flicker(scene: Scene, moving: str, out: Path, title: str, matrix: np.ndarra
 
 
 def _mask(scene: Scene, role: str, out: Path) -> Path:
-    """Draw the outline of the brain mask of one of the scans."""
+    """Draw the outline of the brain mask of one of the scans, and of its lesions."""
     title = f'Brain mask on the {getattr(scene.contrasts, role)}'
-    return drawings.mask_outline(scene.file(role), scene.file(f'{role}_mask'), out, title)
+    lesion = getattr(scene, f'{role}_lesion')
+    return drawings.mask_outline(scene.file(role), scene.file(f'{role}_mask'), out, title, lesion)
 
 
 def _checker(scene: Scene, out: Path) -> Path:
@@ -168,16 +173,18 @@ PICTURES: dict[str, Picture] = {
     'mask_fixed': Picture(
         'mask',
         '{fixed}',
-        'Slices of the {fixed} with the outline of its brain mask',
+        'Slices of the {fixed} with the outline of its brain mask, and of lesions where it has some',
         ('fixed', 'fixed_mask'),
         lambda scene, out: _mask(scene, 'fixed', out),
+        uses=('fixed_lesion',),
     ),
     'mask_moving': Picture(
         'mask',
         '{moving}',
-        'Slices of the {moving} with the outline of its brain mask',
+        'Slices of the {moving} with the outline of its brain mask, and of lesions where it has some',
         ('moving', 'moving_mask'),
         lambda scene, out: _mask(scene, 'moving', out),
+        uses=('moving_lesion',),
     ),
     'before': Picture(
         'before',

@@ -7,7 +7,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from bidsreg.bids.names import PRODUCTS, RATIO_KINDS, output_name, ratio_path, sidecar
+from bidsreg.bids.names import PRODUCTS, RATIO_KINDS, lesion_path, output_name, ratio_path, sidecar
 from bidsreg.bids.sidecars import dataset_links, read_json
 from bidsreg.reports.pictures import PICTURES, Scene, drawable, picture_path
 from bidsreg.reports.record import PairRecord
@@ -94,6 +94,8 @@ def scene_of_derivatives(record: PairRecord, settings: Settings) -> Scene:
     kind = (record.qc.get('ratio') or {}).get('kind')
     if kind in RATIO_KINDS:
         found['ratio'] = ratio_path(record.entities, out, kind, record.contrasts)
+    for end in ('fixed', 'moving'):
+        found[f'{end}_lesion'] = lesion_path(record.entities, out, end, record.contrasts)
     if ours['moving_preproc'].is_file():
         found['moving'] = ours['moving_preproc']
     there = {name: path for name, path in found.items() if path is not None and path.is_file()}

@@ -93,6 +93,9 @@ def _qc_rows(record: PairRecord) -> list[tuple[str, str]]:
         rows.append(('Brain mask that it is compared with', record.qc['second_mask_method']))
     if record.qc.get('moving_mask_method'):
         rows.append((f'Brain mask of the {record.contrasts.moving}', record.qc['moving_mask_method']))
+    for end, contrast in asdict(record.contrasts).items():
+        if said := record.qc.get(f'{end}_lesion_method'):
+            rows.append((f'Lesions of the {contrast}', said))
     volumes = record.qc.get('masks')
     if isinstance(volumes, Mapping):
         names = {f'{contrast.lower()}_ml': contrast for contrast in asdict(record.contrasts).values()}

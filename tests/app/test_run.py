@@ -125,6 +125,28 @@ def test_a_small_mask_is_no_reason_to_warn(app, raw, caplog):
     assert 'mask.nii.gz: ' not in caplog.text
 
 
+def test_a_lesion_that_cannot_be_left_out_fails_its_pair_only(app, capsys, raw):
+    """A segmentation whose table is missing, before any work; an empty file of another pair is read by its step."""
+    scan = raw / 'sub-01' / 'anat' / 'sub-01_T1w.nii.gz'
+    shutil.copy(scan, scan.with_name('sub-01_label-lesion_dseg.nii.gz'))
+    shutil.copy(scan, scan.parents[2] / 'sub-02/anat/sub-02_label-lesion_mask.nii.gz')
+    assert app() == 1
+    text = ' '.join(capsys.readouterr().out.split())
+    assert 'failed: sub-01, step check: ' in text
+    assert 'sub-01_label-lesion_dseg.nii.gz: there is no lookup table' in text
+    assert '1 done, 1 failed' in text
+
+
+def test_a_program_that_cannot_leave_a_lesion_out_fails_its_pair_before_any_work(app, capsys, raw, monkeypatch):
+    monkeypatch.setattr('bidsreg.programs.niftyreg.NiftyReg.missing', lambda self: '')
+    scan = raw / 'sub-01' / 'anat' / 'sub-01_T2w.nii.gz'
+    shutil.copy(scan, scan.with_name('sub-01_space-T2w_label-lesion_mask.nii.gz'))
+    assert app('--method', 'niftyreg') == 1
+    text = ' '.join(capsys.readouterr().out.split())
+    assert 'step check: --method niftyreg takes no mask of the moving image' in text
+    assert '1 done, 1 failed' in text
+
+
 def test_a_report_that_fails_is_exit_code_1(app, capsys, monkeypatch, tmp_path):
     def broken(*_):
         raise RuntimeError('no ink')

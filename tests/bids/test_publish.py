@@ -11,9 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bidsreg.bids.names import PRODUCTS, RATIO_KINDS, figure_path, pair_outputs, partial_path, ratio_path, sidecar
+from bidsreg.bids.lesions import Lesion
+from bidsreg.bids.names import (
+    PRODUCTS,
+    RATIO_KINDS,
+    figure_path,
+    lesion_path,
+    pair_outputs,
+    partial_path,
+    ratio_path,
+    sidecar,
+)
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.bids.publish import _copy, clear_left_behind, is_complete, publish, read_qc, why_incomplete
+from bidsreg.bids.sidecars import read_json
 from bidsreg.registration.atomic import hidden_name
 from tests.fake_app import fake_files
 
@@ -37,6 +48,36 @@ def test_publish_and_complete(pair, settings, finish):
     }
     assert figure_path(pair.entities, settings.output_dir, 'diffeo').is_file()
     assert not list((settings.output_dir / '.bidsreg' / 'tmp').iterdir())
+
+
+def test_lesions_are_published_with_what_they_are_from(pair, settings):
+    """Of either scan, beside the rest; and a pair that had some is not complete without them."""
+    files = fake_files(pair, settings.work_dir / pair.name)
+    drawn = settings.bids_dir / 'sub-02/ses-2/anat/sub-02_ses-2_space-T2w_label-lesion_roi.nii.gz'
+    shutil.copy(files['moving_mask'], drawn)
+    ill = replace(pair, moving_lesions=(Lesion(drawn),))
+    facts = {'lesions': {'moving': 2.5}, 'moving_lesion_method': '2.5 ml left out'}
+    publish(files, ill, settings, facts, lesions={'moving': files['moving_mask']})
+    path = lesion_path(pair.entities, settings.output_dir, 'moving', pair.contrasts)
+    assert path.name == 'sub-02_ses-2_space-T2w_label-lesion_mask.nii.gz'
+    assert path.read_bytes() == files['moving_mask'].read_bytes()
+    told = read_json(sidecar(path))
+    uri = 'bids:raw:sub-02/ses-2/anat/sub-02_ses-2_space-T2w_label-lesion_roi.nii.gz'
+    assert told['Sources'] == [uri]
+    assert (told['Type'], told['Method']) == ('Lesion', '2.5 ml left out')
+    outputs = pair_outputs(pair, settings.output_dir)
+    for key in ('moving_preproc', 'forward_xfm', 'affine_xfm'):
+        assert uri in read_json(sidecar(outputs[key]))['Sources']
+    assert 'not estimated from its lesions' in read_json(sidecar(outputs['moving_preproc']))['Description']
+    assert 'lesions' not in read_json(sidecar(outputs['fixed_preproc']))['Description']
+    assert is_complete(ill, settings)
+    path.unlink()
+    assert why_incomplete(ill, settings) == f'{path.name} is missing'
+    # another drawing, and the pair is done again
+    publish(files, ill, settings, facts, lesions={'moving': files['moving_mask']})
+    drawn.write_bytes(drawn.read_bytes() + b'x')
+    assert why_incomplete(ill, settings) == 'its source files have changed'
+    assert why_incomplete(pair, settings) == 'its source files have changed', 'the lesion is gone'
 
 
 def test_an_image_that_is_not_packed_is_packed(tmp_path):

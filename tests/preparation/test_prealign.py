@@ -7,6 +7,7 @@ import pytest
 from bidsreg.errors import InputError
 from bidsreg.preparation import prealign
 from bidsreg.preparation.affine import rigid_matrix
+from bidsreg.preparation.compared import compared
 from bidsreg.registration.itk import write_affine
 from tests import data
 
@@ -125,7 +126,7 @@ def test_nothing_outside_the_masks_matters(here, tmp_path):
     rng = np.random.default_rng(0)
     for name in ('fixed', 'moving'):
         scan, mask = getattr(pair, name), getattr(pair, f'{name}_mask')
-        far = prealign._grown_mask(paths[f'{name}_mask'], scan, '').get_fdata() == 0
+        far = compared(paths[f'{name}_mask'], None, scan, '').get_fdata() == 0
         junk = np.where(far, rng.integers(0, 1500, mask.shape), np.asanyarray(scan.dataobj)).astype(np.int16)
         nb.save(data.image(junk, scan.affine), paths[name])
     one, other = error(pair, clean), error(pair, run(paths, stage='affine', **masks)[0])

@@ -52,6 +52,24 @@ def test_mask_outline_follows_the_mask(tmp_path):
     assert out.stat().st_size < 1.5e6
 
 
+def test_a_lesion_has_an_outline_of_its_own(tmp_path):
+    head = scan_on('ras')
+    inside = np.asarray(head.mask.dataobj) > 0
+    at = np.argwhere(inside).mean(0).astype(int)
+    marked = np.zeros(inside.shape, np.uint8)
+    marked[tuple(slice(centre - 5, centre + 6) for centre in at)] = 1
+    lesion = nib.Nifti1Image(marked, head.scan.affine)
+    plain = drawings.mask_outline(head.scan, head.mask, tmp_path / 'plain.svg').read_text()
+    ill = drawings.mask_outline(head.scan, head.mask, tmp_path / 'ill.svg', lesion=lesion).read_text()
+    assert canvas.SKY not in plain
+    assert ill.count(canvas.SKY) == 2
+    assert 'outline: lesion' in ill
+    (tmp_path / 'ill.svg').write_text(ill)
+    line = next(use for use in ET.parse(tmp_path / 'ill.svg').findall('{*}use') if use.get('stroke') == canvas.SKY)
+    paths = {path.get('id'): path.get('d') for path in ET.parse(tmp_path / 'ill.svg').findall('{*}defs/{*}path')}
+    assert paths[line.get('href')[1:]].count('M') >= 3, 'in a slice of each direction'
+
+
 def test_empty_mask_constant_image_and_nan_still_make_a_picture(tmp_path):
     head = scan_on('ras')
     empty = nib.Nifti1Image(np.zeros(head.scan.shape, np.uint8), head.scan.affine)
