@@ -5,7 +5,7 @@
     python experiments/verdicts.py LABELS OUT --judge [--again]
 
 LABELS holds anat-XX_dseg.nii.gz (FreeSurfer's values, 1 mm, 500 and above outside of the brain). Of each head scans of
-3 mm are simulated in all kinds of verdict_cases.py, prealigned as the app does with `--sloppy`, registered on voxels of
+3 mm are simulated in all kinds of verdict_kinds.py, prealigned as the app does with `--sloppy`, registered on voxels of
 4 mm, and measured as a pair of the app. Of the kinds of masks only the mask is wrong: the transform is that of a plain
 pair. Where the scans lie as the plain ones do, the rigid alignment is theirs. `--sessions` takes the raw T1w and T2w of
 real sessions beside them, with the full prealignment. What is there already is not made again, so the script can be
@@ -38,7 +38,8 @@ import nibabel as nib
 import numpy as np
 from common import head, new_parser, row
 from scipy import ndimage as ndi
-from verdict_cases import KINDS, POINTS, REAL, Anatomy, Kind, Scans, scan
+from verdict_cases import POINTS, Anatomy, Scans, scan
+from verdict_kinds import KINDS, REAL, Kind
 from verdict_sessions import Session, find_sessions, pairs_of
 
 from bidsreg.bids.images import load_image

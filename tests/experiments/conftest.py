@@ -38,3 +38,23 @@ def datasets(tmp_path_factory):
     nib.save(head.fixed_mask, truth / 'sub-01_desc-brain_mask.nii.gz')
     np.savetxt(truth / 'sub-01_from-T1w_to-T2w_points.tsv', head.points, header='x y z x y z', comments='')
     return root
+
+
+@pytest.fixture(scope='session')
+def anatomy(tmp_path_factory):
+    """A small head, blown up threefold, for the cases of the verdict."""
+    import verdict_cases
+
+    from .test_hard_pairs import label_map
+
+    path = tmp_path_factory.mktemp('labels') / 'anat-03_dseg.nii.gz'
+    nib.save(nib.Nifti1Image(label_map().repeat(3, 0).repeat(3, 1).repeat(3, 2), np.eye(4)), path)
+    return verdict_cases.Anatomy(path)
+
+
+@pytest.fixture(scope='session')
+def scans(anatomy):
+    """Scans of it without noise."""
+    import verdict_cases
+
+    return verdict_cases.scan(anatomy, verdict_cases.Look(noise=0.0, bias=0.0), (3, 0))
