@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg import SEED, __version__
+from bidsreg.bids.spaces import EMBEDDED
 from bidsreg.errors import InputError
 from bidsreg.execution.command import exit_code
 from bidsreg.execution.options import (
@@ -174,6 +175,19 @@ def _add_method_options(group: _Group) -> None:
         help='write the affine alone for other programs as well: fsl (.mat), lta (FreeSurfer)',
     )
     group.add(
+        '--output-spaces',
+        nargs='*',
+        metavar='SPACE',
+        help='normalise every person to these templates: NAME[:cohort-N][:res-N] of TemplateFlow, or NAME:IMAGE[:MASK] '
+        f'of your own; MNI, and the option alone, mean {EMBEDDED}, which needs no download',
+    )
+    group.add(
+        '--templateflow-home',
+        type=as_path,
+        metavar='DIR',
+        help='the folder of TemplateFlow ($TEMPLATEFLOW_HOME); nothing is fetched',
+    )
+    group.add(
         '--skull-strip',
         '--skull-strip-t1w',
         dest='skull_strip',
@@ -231,6 +245,8 @@ def parse_settings(argv: Sequence[str] | None = None) -> Settings:
     given.pop('notrack', None)
     config_file = given.pop('config_file', None)
     filter_file = given.pop('bids_filter_file', None)
+    if given.get('output_spaces') == []:
+        given['output_spaces'] = [EMBEDDED]
     values = read_toml(config_file) if config_file else {}
     for name in ('run_uuid', 'reports_only', 'dry_run'):  # of that one run, not of the next
         values.pop(name, None)

@@ -88,6 +88,10 @@ class Settings(ExecutionSettings):
         Formats in which the affine alone is written besides ITK's: ``fsl``, ``lta`` (FreeSurfer).
     ratio
         Which map of T1w by T2w is made of the pairs that have both: ``none``, ``uncalibrated`` or ``calibrated``.
+    output_spaces
+        Standard spaces to normalise every person to, in fMRIPrep's words (:func:`bidsreg.bids.spaces.parse_spaces`).
+    templateflow_home
+        The folder of TemplateFlow; by default that of the environment.
     qc_thresholds
         TOML file with thresholds of the verdict that differ from the package's own.
     self_contained
@@ -123,6 +127,8 @@ class Settings(ExecutionSettings):
     bias_correction: str = 'n4'
     affine_formats: tuple[str, ...] = ()
     ratio: str = 'none'
+    output_spaces: tuple[str, ...] = ()
+    templateflow_home: Path | None = None
     qc_thresholds: Path | None = None
     clean_workdir: bool = False
     reports_only: bool = False

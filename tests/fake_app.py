@@ -164,9 +164,10 @@ def install() -> None:
     bidsreg.reports.write_reports = write_reports
 
 
-def write_reports(settings, plan, outcomes) -> None:
+def write_reports(settings, plan, outcomes, normalisations=()) -> None:
     """Write the outcomes as they come."""
-    lines = [f'{outcome.pair_name or outcome.subject} {outcome.status}' for outcome in outcomes]
+    told = [*outcomes, *normalisations]
+    lines = [f'{outcome.pair_name or outcome.subject} {outcome.status}' for outcome in told]
     (settings.output_dir / 'report.txt').write_text('\n'.join(lines))
 
 

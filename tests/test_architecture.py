@@ -64,11 +64,12 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     'bids.locks': FLOOR | {'settings'},
     'programs': FLOOR | {'registration', 'registration.atomic'},
     'preparation': FLOOR | {'execution', 'bids', 'registration'},
+    'templates': FLOOR | {'preparation', 'bids', 'registration', 'registration.atomic'},
     'qc': FLOOR | {'bids', 'registration'},
     'reports': FLOOR
     | {'settings', 'execution.crashes', 'qc', 'programs', 'bids', 'registration', 'registration.atomic'},
     'interfaces': FLOOR | {'preparation', 'programs', 'qc', 'reports', 'bids', 'bids.publish', 'registration'},
-    'workflows': FLOOR | {'settings', 'execution', 'interfaces', 'qc', 'reports', 'programs', 'bids'},
+    'workflows': FLOOR | {'settings', 'execution', 'interfaces', 'qc', 'reports', 'programs', 'bids', 'templates'},
     'pair': FLOOR | {'execution', 'programs', 'registration', 'registration.atomic'},
     'apply': FLOOR | {'execution', 'bids', 'registration', 'registration.atomic'},
     'translation': FLOOR
@@ -77,11 +78,11 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     | {'settings', 'execution', 'execution.crashes', 'workflows', 'interfaces', 'preparation', 'programs'}
     | {'bids', 'bids.locks', 'registration', 'registration.atomic', 'translation'},
     'app': FLOOR
-    | {'settings', 'execution', 'execution.crashes', 'workflows', 'qc', 'reports', 'programs'}
+    | {'settings', 'execution', 'execution.crashes', 'workflows', 'qc', 'reports', 'programs', 'templates'}
     | {'bids', 'bids.publish', 'bids.locks', 'registration', 'registration.atomic'},
     # it describes the app's command line for Boutiques, and so stands above it.
     'app.boutiques': FLOOR | {'cli', 'reports', 'programs', 'bids', 'registration'},
-    'cli': FLOOR | {'settings', 'execution', 'app', 'programs', 'registration'},
+    'cli': FLOOR | {'settings', 'execution', 'app', 'programs', 'bids', 'registration'},
     '__main__': FLOOR | {'cli'},
 }
 ABOVE = frozenset({'app.boutiques'})

@@ -47,6 +47,9 @@ def test_defaults():
         (['--device', 'cuda:1'], 'device', 'cuda:1'),
         (['--working-resolution', '2'], 'working_resolution', 2.0),
         (['--notrack'], 'method', 'node-mind'),
+        (['--output-spaces', 'MNI:res-1', 'A'], 'output_spaces', ('MNI:res-1', 'A')),
+        (['--output-spaces'], 'output_spaces', ('MNI152NLin2009aSym',)),
+        (['--templateflow-home', '/t'], 'templateflow_home', Path('/t')),
     ],
 )
 def test_spellings(options, field, value):

@@ -52,6 +52,11 @@ MEMORY: dict[str, MemoryModel] = {
     'apply': MemoryModel(0.28, 24, 27, 104),
     # Atropos takes what the box around the brain asks for: 1.10 GB in 7 million voxels, 1.29 GB in 20 million around it
     'ratio': MemoryModel(0.34, 115),
+    # of normalisations: on one simulated head of 1 mm and the template of nilearn, each as its interface alone
+    'cut_out': MemoryModel(0.15, 6),
+    'to_space': MemoryModel(0.28, 16, 16, 35),
+    'chain': MemoryModel(0.25, 0, 0, 130),
+    'measure_space': MemoryModel(0.13, 46, 22),
     'draw': MemoryModel(0.14, 16, 3),
     'draw_grid': MemoryModel(0.145, 16, 0, 55),
     'draw_loss': MemoryModel(0.16),

@@ -19,6 +19,7 @@ from bidsreg.cli import DESCRIPTION, build_parser
 from bidsreg.programs import APP_PROGRAMS
 from bidsreg.registration.presets import PRESETS
 from bidsreg.reports.study import STEM
+from bidsreg.reports.study_spaces import STEM as SPACES_STEM
 
 #: Boutiques takes a ``File`` (which may be a folder) for something that is there, and binds it into the container.
 #: These are folders that the app makes where they are missing.
@@ -104,13 +105,20 @@ def _kind(action: argparse.Action, name: str) -> dict[str, Any]:
     if isinstance(action, argparse._CountAction):  # a flag has no number: the flag itself is the value
         letter = action.option_strings[0]
         return {'type': 'String', 'value-choices': [letter, letter + letter[1]]}
-    if not isinstance(action, argparse._StoreAction) or action.nargs not in (None, '+'):
+    if not isinstance(action, argparse._StoreAction) or action.nargs not in (None, '+', '*'):
         raise TypeError(f'{name}: how is {action} told to Boutiques?')
     several = {'list': True, 'list-separator': ' ', 'min-list-entries': 1} if action.nargs else {}
     if action.type in (int, float):
         return {'type': 'Number', **({'integer': True} if action.type is int else {}), **several}
     place = str(action.metavar or name).upper().endswith(('DIR', 'FILE'))
     return {'type': 'File' if place and name not in MADE else 'String', **several}
+
+
+#: What normalisations leave: id, text, and the file in a folder anat.
+_OF_SPACES = (
+    ('space_image', 'A scan in the space of a template', 'sub-*_space-*_desc-preproc_*.nii.gz'),
+    ('space_qc', 'Numbers about a normalisation, and its verdict', 'sub-*_space-*_desc-normalisation_qc.json'),
+)
 
 
 def _outputs() -> Iterator[dict[str, Any]]:
@@ -120,6 +128,12 @@ def _outputs() -> Iterator[dict[str, Any]]:
     yield _output('reports', 'Report of each subject', f'{out}/sub-*.html')
     yield _output('group', 'Table and page of the whole study (level group)', f'{out}/{STEM}.*')
     yield _output('log', 'Log of each run; its settings and crash files are beside it', f'{out}/logs/*/bidsreg.log')
+    yield _output('group_spaces', 'Table of all normalisations (level group)', f'{out}/{SPACES_STEM}.*')
+    for more, folder in (('', 'anat'), ('_of_session', 'ses-*/anat')):
+        words = ', by session' if more else ''
+        place = f'{out}/sub-*/{folder}'
+        for name, text, file in _OF_SPACES:
+            yield _output(name + more, text + words, f'{place}/{file}')
     plain, nested = {'subject': '*'}, {'subject': '*', 'session': '*'}
     every = Contrasts(moving='*')  # of any modality; the QC file of a T2w has no contrasts in its name
     for key, product in PRODUCTS.items():

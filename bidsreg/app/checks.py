@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bidsreg.bids.dataset import check_output_dataset
 from bidsreg.bids.pairs import Pair
+from bidsreg.bids.spaces import parse_spaces
 from bidsreg.errors import InputError
 from bidsreg.execution.checks import check_device, check_temporary, check_writable
 from bidsreg.execution.plugins import read_plugin
@@ -20,6 +21,8 @@ from bidsreg.programs import APP_PROGRAMS, PROGRAMS
 from bidsreg.qc.verdict import read_thresholds
 from bidsreg.registration.presets import PRESETS
 from bidsreg.settings import WORKING_RESOLUTION, Settings
+from bidsreg.templates.prepare import check_template
+from bidsreg.templates.sources import templateflow_home
 from bidsreg.validation import suggestion
 
 LOGGER = logging.getLogger('bidsreg')
@@ -44,7 +47,15 @@ def check_settings(settings: Settings) -> None:
     check_output_dataset(settings.output_dir)
     read_plugin(settings.use_plugin)
     check_thresholds(settings)
+    check_spaces(settings)
     check_device(settings)
+
+
+def check_spaces(settings: Settings) -> None:
+    """Raise when a space is not understood, or its template is not there, not whole, or without a brain mask."""
+    home = templateflow_home(settings.templateflow_home)
+    for space in parse_spaces(settings.output_spaces):
+        check_template(space, home)
 
 
 def check_thresholds(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from bidsreg.app.checks import (
     validate_bids,
     why_not_left_out,
 )
+from bidsreg.app.normalising import Normalising
 from bidsreg.app.plan import describe_empty_plan, describe_without_ratio, show_plan, write_plan_table
 from bidsreg.app.summary import OutcomeTable
 from bidsreg.app.work import compute
@@ -60,16 +61,18 @@ def run(settings: Settings) -> int:
             return _run_group(settings)
         check_settings(settings)
         plan = find_pairs(settings)
+        normalising = Normalising(settings, plan)
         if settings.dry_run:
             show_plan(plan)
-        if not plan.pairs:
+            normalising.show()
+        if not plan.pairs and not normalising.references:
             raise InputError(describe_empty_plan(plan))
         if settings.dry_run:
             return 0
         check_folders_writable(settings)
         check_monitor(settings)
         with _log_file(settings), signals_raise():
-            return AppRun(settings, plan).go()
+            return AppRun(settings, plan, normalising).go()
 
 
 def _run_group(settings: Settings) -> int:
@@ -101,11 +104,14 @@ class AppRun:
     ----------
     settings, plan
         What was asked for, and which pairs there are.
+    normalising
+        The work that comes after the pairs.
     """
 
-    def __init__(self, settings: Settings, plan: Plan) -> None:
+    def __init__(self, settings: Settings, plan: Plan, normalising: Normalising | None = None) -> None:
         self.settings = settings
         self.plan = plan
+        self.normalising = normalising or Normalising(settings, plan)
         self.outcomes = OutcomeTable()
         self._locks: list[PairLock] = []
         self._headers: dict[Path, HeaderReport] = {}
@@ -127,11 +133,11 @@ class AppRun:
             LOGGER.debug('The whole story:', exc_info=True)
         self._settle(failure)
         reported = interrupted is not None or self._report()
-        self.outcomes.print_summary()
+        self.outcomes.print_summary(self.normalising.outcomes)
         if interrupted is not None:
             LOGGER.error('Interrupted (%s). What is done is kept: the same command goes on from here.', interrupted)
             return interrupted_code(interrupted)
-        return 0 if reported and self.outcomes.all_ok else 1
+        return 0 if reported and self.outcomes.all_ok and self.normalising.outcomes.all_ok else 1
 
     def _begin(self) -> None:
         settings = self.settings
@@ -157,11 +163,14 @@ class AppRun:
     def _work(self) -> None:
         if self.settings.reports_only:
             self._take_as_it_is()
+            self.normalising.work()
             return
         validate_bids(self.settings)
         todo = [pair for pair in self.plan.pairs if self._claim(pair) and self._headers_are_sane(pair)]
         if todo:
             compute(todo, self.settings, self.outcomes)
+        if self.outcomes.all_ok or not self.settings.stop_on_first_crash:
+            self.normalising.work()
 
     def _take_as_it_is(self) -> None:
         """Take what earlier runs left, and what they said of the pairs that are not done."""
@@ -221,6 +230,7 @@ class AppRun:
                 self.outcomes.set_status(pair, 'already done')  # the other run has finished it meanwhile
         for lock in self._locks:
             lock.release()
+        self.normalising.settle(failure)
 
     def _report(self) -> bool:
         """Write the reports; tell whether all could be written. Where one fails, nothing else is lost."""
@@ -233,7 +243,7 @@ class AppRun:
     def _write_pages(self) -> None:
         from bidsreg.reports import write_reports
 
-        write_reports(self.settings, self.plan, list(self.outcomes))
+        write_reports(self.settings, self.plan, list(self.outcomes), list(self.normalising.outcomes))
 
     def _write_study(self) -> None:
         from bidsreg.reports.study import read_study

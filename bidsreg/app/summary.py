@@ -6,7 +6,7 @@ import logging
 import typing
 from collections.abc import Iterator
 
-from bidsreg.bids.pairs import Pair
+from bidsreg.bids.names import Work
 from bidsreg.outcome import Cause, Failure, Outcome, Status
 
 LOGGER = logging.getLogger('bidsreg')
@@ -23,11 +23,11 @@ class OutcomeTable:
     def __iter__(self) -> Iterator[Outcome]:
         return iter(self._outcomes.values())
 
-    def of(self, pair: Pair) -> Outcome | None:
+    def of(self, pair: Work) -> Outcome | None:
         """Return the outcome of a pair; None as long as there is none."""
         return self._outcomes.get(pair.name)
 
-    def is_ok(self, pair: Pair) -> bool:
+    def is_ok(self, pair: Work) -> bool:
         """Tell whether a pair has an outcome that allows exit code 0."""
         outcome = self.of(pair)
         return outcome is not None and outcome.ok
@@ -37,11 +37,11 @@ class OutcomeTable:
         """Tell whether all outcomes allow exit code 0."""
         return all(outcome.ok for outcome in self)
 
-    def set_status(self, pair: Pair, status: Status) -> None:
+    def set_status(self, pair: Work, status: Status) -> None:
         """Note the status of a pair that is done, in this run or by an earlier one."""
         self._outcomes[pair.name] = Outcome(pair.name, pair.subject, pair.session, status)
 
-    def set_failure(self, pair: Pair, failure: Failure, status: Status = 'failed') -> None:
+    def set_failure(self, pair: Work, failure: Failure, status: Status = 'failed') -> None:
         """Note why a pair is not done."""
         self._outcomes[pair.name] = Outcome(
             pair.name,
@@ -60,11 +60,19 @@ class OutcomeTable:
             '', subject, None, 'no pair', step='pairing', detail=reason, cause=Cause.NO_PAIR
         )
 
-    def print_summary(self) -> None:
-        """Print what is not done in one line each, then how many there are of each status."""
-        lines = [_line(outcome) for outcome in self if outcome.status not in ('done', 'already done')]
-        counts = {status: sum(outcome.status == status for outcome in self) for status in _STATUSES}
-        lines.append(', '.join(f'{count} {status}' for status, count in counts.items() if count))
+    def print_summary(self, normalisations: OutcomeTable | None = None) -> None:
+        """Print what is not done in one line each, then how many there are of each status.
+
+        Normalisations, where there are some, are told beside the pairs, and counted in a line of their own.
+        """
+        tables = {'': self, 'normalisations: ': normalisations or OutcomeTable()}
+        outcomes = [outcome for table in tables.values() for outcome in table]
+        lines = [_line(outcome) for outcome in outcomes if outcome.status not in ('done', 'already done')]
+        for words, table in tables.items():
+            counts = {status: sum(outcome.status == status for outcome in table) for status in _STATUSES}
+            told = ', '.join(f'{count} {status}' for status, count in counts.items() if count)
+            if told or not words:
+                lines.append(words + told)
         print('\n'.join(['', *lines]), flush=True)
         for line in lines:
             LOGGER.debug('summary: %s', line)

@@ -6,16 +6,21 @@ import logging
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bidsreg.app.summary import OutcomeTable
+from bidsreg.bids.names import Work
 from bidsreg.bids.pairs import Pair
 from bidsreg.bids.publish import is_complete
 from bidsreg.execution.checks import is_full
 from bidsreg.outcome import ENDED_WITH_THE_RUN, RETRIED, Cause, Failure
 from bidsreg.settings import Settings
+
+if typing.TYPE_CHECKING:
+    from nipype.pipeline import engine as pe
 
 LOGGER = logging.getLogger('bidsreg')
 
@@ -34,18 +39,54 @@ def graph_size(settings: Settings) -> int:
     return PAIRS_OF_A_CLUSTER if settings.use_plugin else max(PAIRS_OF_A_GRAPH, 4 * settings.nprocs)
 
 
-def compute(pairs: Sequence[Pair], settings: Settings, outcomes: OutcomeTable) -> None:
-    """Register pairs, and note what becomes of each.
+@dataclass(frozen=True)
+class RunStage:
+    """One kind of work: pairs, or what comes after them.
 
-    What a killed process took with it gets a second chance, one pair at a time.
+    Attributes
+    ----------
+    workflow
+        Name of its graph, and so of its folder in the work folder.
+    build
+        Takes some of the work and builds the graph.
+    is_complete
+        Tells whether a piece of work is done.
+    keep_partial
+        Keeps what a piece that failed has done for its report.
     """
+
+    workflow: str
+    build: Callable[[Sequence[typing.Any]], pe.Workflow]
+    is_complete: Callable[[typing.Any], bool]
+    keep_partial: Callable[[typing.Any], None] = lambda work: None
+
+
+def stage_of_pairs(settings: Settings) -> RunStage:
+    """Return the first stage of a run: pairs."""
+
+    def build(pairs: Sequence[Pair]) -> pe.Workflow:
+        from bidsreg.workflows.app import init_bidsreg_wf
+
+        return init_bidsreg_wf(settings=settings, pairs=tuple(pairs), name=WORKFLOW)
+
+    return RunStage(
+        WORKFLOW, build, lambda pair: is_complete(pair, settings), lambda pair: _keep_partial(pair, settings)
+    )
+
+
+def compute(pairs: Sequence[Work], settings: Settings, outcomes: OutcomeTable, stage: RunStage | None = None) -> None:
+    """Do the work of a stage, by default that of pairs, and note what becomes of each piece.
+
+    What a killed process took with it gets a second chance, one piece at a time.
+    """
+    stage = stage_of_pairs(settings) if stage is None else stage
     if settings.clean_workdir:
         for pair in pairs:
-            shutil.rmtree(settings.work_dir / WORKFLOW / pair.node_name, ignore_errors=True)
+            shutil.rmtree(settings.work_dir / stage.workflow / pair.node_name, ignore_errors=True)
     size = graph_size(settings)
     for start in range(0, len(pairs), size):
         some = pairs[start : start + size]
-        _run_graph(some, settings, outcomes)
+        _run_graph(some, settings, outcomes, stage)
         if settings.stop_on_first_crash and not all(outcomes.is_ok(pair) for pair in some):
             words = 'not begun, because another step crashed (--stop-on-first-crash)'
             for pair in pairs[start + size :]:
@@ -55,25 +96,24 @@ def compute(pairs: Sequence[Pair], settings: Settings, outcomes: OutcomeTable) -
         outcome = outcomes.of(pair)
         if outcome is not None and outcome.cause in RETRIED:
             LOGGER.warning('%s: once more, alone (%s)', pair.name, outcome.message)
-            _run_graph([pair], settings, outcomes)
+            _run_graph([pair], settings, outcomes, stage)
 
 
-def _run_graph(pairs: Sequence[Pair], settings: Settings, outcomes: OutcomeTable) -> None:
+def _run_graph(pairs: Sequence[Work], settings: Settings, outcomes: OutcomeTable, stage: RunStage) -> None:
     from bidsreg.execution.crashes import crashes
     from bidsreg.execution.local import configure, run_graph, write_graph
-    from bidsreg.workflows.app import init_bidsreg_wf
 
     logs = settings.log_dir
     configure(settings, logs)
-    workflow = init_bidsreg_wf(settings=settings, pairs=tuple(pairs), name=WORKFLOW)
+    workflow = stage.build(pairs)
     workflow.base_dir = str(settings.work_dir)
     if settings.write_graph:
         write_graph(workflow, logs)
     old = {failure.crash_file for pair in pairs for failure in crashes(logs, pair.node_name)}
     end = run_graph(workflow, settings, {pair.node_name: pair.name for pair in pairs}, logs)
-    _keep_resources(settings)
+    _keep_resources(settings, stage)
     for pair in pairs:
-        if is_complete(pair, settings):
+        if stage.is_complete(pair):
             outcomes.set_status(pair, 'done')
             continue
         new = [failure for failure in crashes(logs, pair.node_name) if failure.crash_file not in old]
@@ -82,7 +122,7 @@ def _run_graph(pairs: Sequence[Pair], settings: Settings, outcomes: OutcomeTable
             continue  # what asked the run to end may have reached its steps first
         unfinished = Failure(_cause_of_unfinished(settings, end.error), step='run')
         outcomes.set_failure(pair, _explain(failure or unfinished, settings))
-        _keep_partial(pair, settings)
+        stage.keep_partial(pair)
     end.raise_interrupt()
 
 
@@ -115,8 +155,8 @@ def _keep_partial(pair: Pair, settings: Settings) -> None:
         LOGGER.debug('The whole story:', exc_info=True)
 
 
-def _keep_resources(settings: Settings) -> None:
+def _keep_resources(settings: Settings, stage: RunStage) -> None:
     """Keep what the resource monitor saw of each step with the logs (Nipype writes it when no step failed)."""
-    seen = settings.work_dir / WORKFLOW / 'resource_monitor.json'
+    seen = settings.work_dir / stage.workflow / 'resource_monitor.json'
     if settings.resource_monitor and seen.is_file():
         shutil.copy(seen, settings.log_dir)

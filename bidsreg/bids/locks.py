@@ -9,11 +9,10 @@ import typing
 from collections.abc import Iterator
 from pathlib import Path
 
-from bidsreg.bids.names import PRIVATE
+from bidsreg.bids.names import PRIVATE, Work
 from bidsreg.bids.publish import clear_unfinished
 
 if typing.TYPE_CHECKING:
-    from bidsreg.bids.pairs import Pair
     from bidsreg.settings import Settings
 
 LOGGER = logging.getLogger('bidsreg')
@@ -60,7 +59,7 @@ class PairLock:
         self.release()
 
 
-def lock_pair(pair: Pair, settings: Settings) -> PairLock | None:
+def lock_pair(pair: Work, settings: Settings) -> PairLock | None:
     """Take a pair for this run, in the output and in the work folder, and clear what a killed run left of it.
 
     The lock is the kernel's and of this process alone (children of it do not hold it), so it is free as soon as

@@ -51,13 +51,17 @@ _STEM = 'sub-{subject}' + _optional(key for key in ENTITIES if key not in ('subj
 PATTERN = (
     'sub-{subject}[/ses-{session}]/anat/'
     + _STEM
-    + '[_space-{space}]'
+    + '[_space-{space}][_cohort-{cohort}][_res-{resolution}]'
     + _optional(_LAST)
     + '[_from-{from}][_to-{to}][_mode-{mode}][_label-{label}][_desc-{desc}]_{suffix}{extension}'
 )
 #: The pattern of the figures, which lie flat in one folder of the subject.
 FIGURE_PATTERN = (
-    'sub-{subject}/figures/' + _STEM + _optional(_LAST) + '[_from-{from}][_to-{to}]_desc-{desc}_{suffix}{extension}'
+    'sub-{subject}/figures/'
+    + _STEM
+    + '[_space-{space}][_cohort-{cohort}]'
+    + _optional(_LAST)
+    + '[_from-{from}][_to-{to}]_desc-{desc}_{suffix}{extension}'
 )
 
 
@@ -186,6 +190,7 @@ DESCRIPTIONS: dict[str, str] = {
     'registration': 'Numbers about a registration, and its verdict',
     'uncalibrated': 'A ratio of two scans in the units of the scanner',
     'calibrated': 'A ratio of two scans that were mapped to reference values before',
+    'normalisation': 'Numbers about the normalisation to a template, and its verdict',
 }
 
 
@@ -205,10 +210,35 @@ def output_name(key: str, entities: Mapping[str, str], contrasts: Contrasts = T2
     return _build({**entities, **PRODUCTS[key].spelled(contrasts)}, PATTERN)
 
 
+def build_name(entities: Mapping[str, str]) -> Path:
+    """Return the path, relative to the output folder, of a file with these entities (pybids' names)."""
+    return _build(entities, PATTERN)
+
+
 def _build(entities: Mapping[str, str], pattern: str) -> Path:
     from bids.layout.writing import build_path
 
     return Path(build_path(dict(entities), [pattern], strict=False))
+
+
+class Work(Protocol):
+    """What a run does and keeps an account of: a pair, or a normalisation."""
+
+    @property
+    def name(self) -> str:
+        """Unlike that of any other."""
+
+    @property
+    def node_name(self) -> str:
+        """The name as Nipype accepts it for a node."""
+
+    @property
+    def subject(self) -> str:
+        """Label without ``sub-``."""
+
+    @property
+    def session(self) -> str | None:
+        """Label without ``ses-``, where there are sessions."""
 
 
 class TwoScans(Protocol):

@@ -123,6 +123,8 @@ class Plan:
         Tables and sidecars of the dataset that cannot be used, and subjects that lack a modality, and why.
     contrasts
         That of the fixed scans, and those that were asked for.
+    scans
+        Every scan that the pairs were chosen from.
     """
 
     pairs: tuple[Pair, ...]
@@ -130,6 +132,7 @@ class Plan:
     subjects_without_pair: Mapping[str, str]
     notes: tuple[Left, ...] = ()
     contrasts: tuple[str, ...] = ('T1w', 'T2w')
+    scans: tuple[Scan, ...] = ()
 
 
 def find_pairs(settings: Settings, layout: BIDSLayout | None = None) -> Plan:
@@ -178,7 +181,7 @@ def find_pairs(settings: Settings, layout: BIDSLayout | None = None) -> Plan:
     if settings.session_label:
         left = [item for item in left if item.session in (None, *settings.session_label)]
     left.sort(key=lambda item: str(item.path))
-    return Plan(tuple(pairs), tuple(left), without, tuple(notes), contrasts)
+    return Plan(tuple(pairs), tuple(left), without, tuple(notes), contrasts, tuple(scans))
 
 
 def plan_table(plan: Plan) -> pd.DataFrame:

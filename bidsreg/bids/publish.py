@@ -91,7 +91,7 @@ def publish(
             text = lesion_sidecar(pair, settings, facts, end)
             write_text(sidecar(goal), to_json(text), scratch=scratch, durable=True)
         for goal, path in copies.items():
-            write_atomic(goal, partial(_copy, path), scratch=scratch, durable=True)
+            write_atomic(goal, partial(copy_packed, path), scratch=scratch, durable=True)
         marker = {
             'pair': pair.name,
             'fingerprint': settings.fingerprint(),
@@ -115,7 +115,7 @@ def _remove_stale_ratios(pair: Pair, settings: Settings) -> None:
             file.unlink(missing_ok=True)
 
 
-def _copy(path: Path, goal: Path) -> None:
+def copy_packed(path: Path, goal: Path) -> None:
     """Copy a file; one that is to be packed and is not yet, as images between two steps, is packed."""
     if (path.suffix, goal.suffix) != ('.nii', '.gz'):
         shutil.copyfile(path, goal)

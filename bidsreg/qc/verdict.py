@@ -3,47 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from importlib import resources
 from typing import Any
 
 from bidsreg.bids.names import T2W_TO_T1W, Contrasts
-from bidsreg.errors import InputError
+from bidsreg.qc.thresholds import STATUSES, Threshold, read_thresholds
 from bidsreg.qc.values import At, Facts, contrasts_of
-from bidsreg.validation import suggestion
-
-STATUSES = ('PASS', 'CHECK', 'FAIL')
-"""From good to bad: a pair is as bad as its worst check."""
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """The two values of a number at which its verdict turns.
-
-    Attributes
-    ----------
-    check, fail : float
-        From where on a pair is to be looked at, and from where on it is to be rejected; the threshold itself is good.
-    way : {'above', 'below'}
-        On which side of them the bad values lie.
-    """
-
-    check: float
-    fail: float
-    way: str
-
-    def status(self, value: float) -> str:
-        """Return PASS, CHECK or FAIL for a value; one that is not a number is to be looked at."""
-        if math.isnan(value):
-            return 'CHECK'
-        sign = 1 if self.way == 'above' else -1
-        return STATUSES[(sign * value > sign * self.check) + (sign * value > sign * self.fail)]
-
-    def __str__(self) -> str:
-        return f'CHECK {self.way} {self.check:g}, FAIL {self.way} {self.fail:g}'
 
 
 @dataclass(frozen=True)
@@ -344,7 +310,9 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def judge(facts: Facts, thresholds: Mapping[str, Threshold] | None = None) -> Verdict:
+def judge(
+    facts: Facts, thresholds: Mapping[str, Threshold] | None = None, checks: Mapping[str, Check] = CHECKS
+) -> Verdict:
     """Judge a pair by the numbers of its QC file.
 
     Parameters
@@ -353,6 +321,8 @@ def judge(facts: Facts, thresholds: Mapping[str, Threshold] | None = None) -> Ve
         Content of its QC file. What was not measured is not judged.
     thresholds : mapping of str to Threshold, optional
         As :func:`read_thresholds` gives them. Default: the package's own.
+    checks : mapping of str to Check, optional
+        What is judged. Default: that of pairs.
 
     Raises
     ------
@@ -361,7 +331,7 @@ def judge(facts: Facts, thresholds: Mapping[str, Threshold] | None = None) -> Ve
     """
     thresholds = read_thresholds() if thresholds is None else thresholds
     judged, contrasts = {}, contrasts_of(facts)
-    for name, check in CHECKS.items():
+    for name, check in checks.items():
         value = check.value(facts) if check.speaks(contrasts) else None
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
@@ -373,60 +343,3 @@ def judge(facts: Facts, thresholds: Mapping[str, Threshold] | None = None) -> Ve
     if not judged:
         raise ValueError('there is no number to judge the registration by')
     return Verdict(max((check.status for check in judged.values()), key=STATUSES.index), judged)
-
-
-def read_thresholds(path: str | os.PathLike | None = None) -> dict[str, Threshold]:
-    """Read the package's thresholds, and over them those of a file.
-
-    Parameters
-    ----------
-    path : path, optional
-        TOML, one table for each check with ``check_above`` and ``fail_above``, or ``check_below`` and ``fail_below``;
-        what it leaves out stays as the package has it.
-
-    Returns
-    -------
-    dict of str to Threshold
-        For every one of :data:`CHECKS`.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be read, names what there is not, holds something else than numbers, or fails before it
-        checks.
-    """
-    usual = tomllib.loads(resources.files('bidsreg.qc').joinpath('thresholds.toml').read_text(encoding='utf-8'))
-    own = {} if path is None else _read(path)
-    for name in own:
-        if name not in usual:
-            raise InputError(f'--qc-thresholds {path}: there is no check {name!r}.{suggestion(name, usual)}')
-        _check_table(own[name], usual[name], f'--qc-thresholds {path}: [{name}]')
-    return {name: _threshold({**table, **own.get(name, {})}, f'{path}: [{name}]') for name, table in usual.items()}
-
-
-def _read(path: str | os.PathLike) -> dict[str, Any]:
-    try:
-        with open(path, 'rb') as stream:
-            return tomllib.load(stream)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f'--qc-thresholds {path} cannot be read: {error}') from error
-
-
-def _check_table(table: Any, usual: Mapping[str, float], where: str) -> None:
-    if not isinstance(table, dict):
-        raise InputError(f'{where}: write a table with {" and ".join(usual)}, not {table!r}.')
-    for key, value in table.items():
-        if key not in usual:
-            raise InputError(f'{where} has no {key!r}.{suggestion(key, usual)}')
-        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-            raise InputError(f'{where}: {key} must be a number (inf or -inf: never), not {value!r}.')
-
-
-def _threshold(table: Mapping[str, float], where: str) -> Threshold:
-    way = 'above' if 'check_above' in table else 'below'
-    check, fail = float(table[f'check_{way}']), float(table[f'fail_{way}'])
-    if (check > fail) if way == 'above' else (check < fail):
-        raise InputError(
-            f'--qc-thresholds {where}: it would fail before it checks (check_{way} = {check:g}, fail_{way} = {fail:g}).'
-        )
-    return Threshold(check, fail, way)

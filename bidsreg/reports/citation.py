@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 from bidsreg import __version__
+from bidsreg.bids.spaces import EMBEDDED, parse_spaces
 from bidsreg.programs import APP_PROGRAMS, niftyreg
 from bidsreg.registration.presets import PRESETS
 
@@ -209,7 +210,13 @@ def methods_text(settings: Settings) -> str:
         bias = 'Both scans were corrected for intensity inhomogeneity with N4 (Tustison et al. 2010).'
     ratio = _RATIOS[settings.ratio]
     deformable = _program(settings) if settings.method in APP_PROGRAMS else _preset(settings)
-    cited = {**{key: REFERENCES[key] for key in used}, **deformable.references, **ratio.references}
+    spaces = _normalisation(settings)
+    cited = {
+        **{key: REFERENCES[key] for key in used},
+        **deformable.references,
+        **ratio.references,
+        **spaces.references,
+    }
     references = '\n'.join(f'- {text}' for text in sorted(cited.values()))
     paragraph = (
         f'{_scans(settings)} were registered to the {SCANS[settings.reference]} scans of the same person with '
@@ -217,8 +224,8 @@ def methods_text(settings: Settings) -> str:
         f'(Gorgolewski et al. 2011). {masks}; it was carried over to the {moving} scan by a rigid alignment. {bias} '
         f'The scans were aligned with ANTs (ANTsPy{_version("antspyx")}; Avants et al. 2011), maximising mutual '
         f'information: rigidly as acquired, then with an affine transform inside the brain masks. {deformable.phrase} '
-        'All transforms were composed, and every resampled image was interpolated once from its native grid.'
-        f'{ratio.phrase}'
+        f'{spaces.phrase}All transforms were composed, and every resampled image was interpolated once from its native '
+        f'grid.{ratio.phrase}'
     )
     parts = [
         '# How the scans were registered',
@@ -235,6 +242,34 @@ def _scans(settings: Settings) -> str:
     names = list(dict.fromkeys(SCANS[modality] for modality in settings.modalities))
     listed = f'{", ".join(names[:-1])} and {names[-1]}' if names[1:] else names[0]
     return f'{listed[0].upper()}{listed[1:]} scans'
+
+
+#: What to cite of templates, by how the names of their spaces begin.
+_TEMPLATES = {
+    'MNI152NLin2009': 'Fonov V, Evans AC, McKinstry RC, Almli CR, Collins DL (2009). Unbiased nonlinear average '
+    'age-appropriate brain templates from birth to adulthood. NeuroImage 47:S102.',
+}
+_TEMPLATEFLOW = (
+    'Ciric R, Thompson WH, Lorenz R, et al. (2022). TemplateFlow: FAIR-sharing of multi-scale, multi-species brain '
+    'models. Nature Methods 19:1568-1571.'
+)
+
+
+def _normalisation(settings: Settings) -> MethodText:
+    """Say how people were taken to templates; nothing where no space was asked for."""
+    spaces = parse_spaces(settings.output_spaces)
+    if not spaces:
+        return MethodText('', {})
+    named = ', '.join(space.label for space in spaces)
+    cited = {start: text for start, text in _TEMPLATES.items() if any(space.name.startswith(start) for space in spaces)}
+    if any(space.path is None and space.name != EMBEDDED for space in spaces):
+        cited['templateflow'] = _TEMPLATEFLOW
+    return MethodText(
+        f'Everybody was normalised to {named}: by a scan of each person (the T1-weighted one, where there was none the '
+        'T2-weighted one) that was aligned to the template with ANTs inside both brain masks, and then with a '
+        'diffeomorphism of the kind for two people (method node-mind-inter). ',
+        cited,
+    )
 
 
 def _preset(settings: Settings) -> MethodText:

@@ -20,6 +20,8 @@ from bidsreg.reports.elements import number
 from bidsreg.reports.policy import policy
 from bidsreg.reports.record import PairRecord
 from bidsreg.reports.study import LEAST, REACH, ROW_STATUSES, STEM, Column, Row, Study
+from bidsreg.reports.study_spaces import STEM as SPACES_STEM
+from bidsreg.reports.study_spaces import StudySpaces, read_study_spaces, write_study_spaces
 from bidsreg.reports.study_table import describe, study_tsv
 from bidsreg.reports.texts_pair import anchor
 
@@ -57,6 +59,8 @@ SECTIONS = {
 def write_study(study: Study, settings: Settings) -> Path:
     """Write ``group_registration.tsv``, ``.json`` and ``.html`` into the output folder, each by an atomic write.
 
+    Where people were normalised, ``group_normalisation.tsv`` and ``.json`` come beside them.
+
     Returns
     -------
     Path
@@ -65,10 +69,12 @@ def write_study(study: Study, settings: Settings) -> Path:
     out = settings.output_dir
     write_text(out / f'{STEM}.tsv', study_tsv(study))
     write_text(out / f'{STEM}.json', json.dumps(describe(study), indent=2, ensure_ascii=False) + '\n')
-    return write_text(out / f'{STEM}.html', page(study, settings))
+    spaces = read_study_spaces(settings)
+    write_study_spaces(spaces, settings)
+    return write_text(out / f'{STEM}.html', page(study, settings, spaces))
 
 
-def page(study: Study, settings: Settings) -> str:
+def page(study: Study, settings: Settings, spaces: StudySpaces | None = None) -> str:
     """Return the page as HTML.
 
     Parameters
@@ -77,6 +83,8 @@ def page(study: Study, settings: Settings) -> str:
         As :func:`bidsreg.reports.study.read_study` gives it.
     settings : Settings
         ``output_dir``: a pair is linked to the page of its subject where there is one.
+    spaces : StudySpaces, optional
+        The normalisations of the study.
     """
     from jinja2 import Environment
 
@@ -108,6 +116,8 @@ def page(study: Study, settings: Settings) -> str:
             same=[f'{column.title}: {_with_unit(value, column.unit)}' for column, value in same],
             judged=[(drawn.index(column), column) for column in judged],
             rows=[_row(study, place, judged, links[place]) for place in _worst_first(study)],
+            spaces=spaces or StudySpaces((), ()),
+            spaces_stem=SPACES_STEM,
         )
     )
 

@@ -16,14 +16,17 @@ from markupsafe import Markup
 
 from bidsreg.registration.atomic import write_atomic
 from bidsreg.reports.elements import escape, fill, frame, note
-from bidsreg.reports.pictures import PICTURES, Picture, picture_path
+from bidsreg.reports.pictures import PICTURES, picture_path
 from bidsreg.reports.policy import PLACE, policy
 from bidsreg.reports.record import UNUSABLE, PairRecord, collect
 from bidsreg.reports.redraw import expected, redraw
+from bidsreg.reports.space_record import SpaceRecord, collect_spaces
+from bidsreg.reports.spaces import SPACE_PICTURES, space_picture_path
 from bidsreg.reports.texts_end import error_section, errors_section, methods_section
 from bidsreg.reports.texts_files import files_section, kept_line
 from bidsreg.reports.texts_numbers import numbers_section
 from bidsreg.reports.texts_pair import anchor, check_told, facts_section
+from bidsreg.reports.texts_spaces import space_section
 from bidsreg.reports.vector import plain_svg
 
 if typing.TYPE_CHECKING:
@@ -39,7 +42,13 @@ TOLD = ('subtitle', 'description')
 OF_A_DEFORMATION = ('grid', 'jacobian')
 
 
-def write_subject(subject: str, settings: Settings, plan: Plan, outcomes: Sequence[Outcome]) -> Path:
+def write_subject(
+    subject: str,
+    settings: Settings,
+    plan: Plan,
+    outcomes: Sequence[Outcome],
+    normalisations: Sequence[Outcome] = (),
+) -> Path:
     """Write ``OUT/sub-<subject>.html`` by an atomic write.
 
     The figures stay where they are, or, with ``settings.self_contained``, are inside the page as everything else is;
@@ -59,9 +68,12 @@ def write_subject(subject: str, settings: Settings, plan: Plan, outcomes: Sequen
         reportlets.add('files', files_section(subject, plan, records))
         for place, record in enumerate(records):
             _add_record(reportlets, f'p{place}', record, settings)
+        spaces = collect_spaces(settings, normalisations, subject)
+        for place, space in enumerate(spaces):
+            _add_space(reportlets, f's{place}', space, settings)
         reportlets.add('methods', methods_section(_citation(settings)))
         reportlets.add('errors', errors_section(records))
-        bootstrap = _bootstrap(Path(folder), subject, records, settings.self_contained)
+        bootstrap = _bootstrap(Path(folder), subject, records, spaces, settings.self_contained)
 
         def assemble(hidden: Path) -> None:
             Report(
@@ -117,9 +129,18 @@ def _add_record(reportlets: _Reportlets, prefix: str, record: PairRecord, settin
             if name == OF_A_DEFORMATION[0]:
                 reportlets.add(suffix, note('The affine was kept: there is no deformation to show.'))
         elif path.is_file():
-            reportlets.add(suffix, _show(path, picture, record, settings))
+            reportlets.add(suffix, _show(path, record.contrasts.fill(picture.alt), picture.moves, settings))
         elif name in reasons:
             reportlets.add(suffix, note(f'This picture is not here: {reasons[name]}.'))
+
+
+def _add_space(reportlets: _Reportlets, prefix: str, record: SpaceRecord, settings: Settings) -> None:
+    """Add the fragments of one normalisation."""
+    reportlets.add(f'{prefix}spacefacts', space_section(record))
+    for name, picture in SPACE_PICTURES.items():
+        path = space_picture_path(record.figure_entities, settings.output_dir, name, record.contrast)
+        if path.is_file() and not record.failed:
+            reportlets.add(f'{prefix}{name}', _show(path, picture.alt, picture.moves, settings))
 
 
 def _suffix(name: str) -> str:
@@ -127,16 +148,15 @@ def _suffix(name: str) -> str:
     return name.replace('_', '')
 
 
-def _show(path: Path, picture: Picture, record: PairRecord, settings: Settings) -> Markup:
+def _show(path: Path, alt: str, moves: bool, settings: Settings) -> Markup:
     """Show a picture that is nothing but one; of any other say why it is not shown."""
     try:
         text = plain_svg(path.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
         return note(f'This picture is not shown: {path.name}: {error}.')
-    alt = record.contrasts.fill(picture.alt)
     if settings.self_contained:
-        return _embed(text, alt, picture.moves)
-    return _link(path.relative_to(settings.output_dir), alt, picture.moves)
+        return _embed(text, alt, moves)
+    return _link(path.relative_to(settings.output_dir), alt, moves)
 
 
 def _link(path: Path, alt: str, moves: bool) -> Markup:
@@ -157,8 +177,10 @@ def _embed(text: str, alt: str, moves: bool) -> Markup:
     return frame(fill('<img src="data:image/svg+xml;base64,{}" alt="{}">', packed, alt))
 
 
-def _bootstrap(folder: Path, subject: str, records: Sequence[PairRecord], inside: bool) -> Path:
-    """Write the spec for nireports, with its section "pair" once for every pair; `inside`: pictures are in the page."""
+def _bootstrap(
+    folder: Path, subject: str, records: Sequence[PairRecord], spaces: Sequence[SpaceRecord], inside: bool
+) -> Path:
+    """Write the spec for nireports, with "pair" once for every pair; `inside`: pictures are in the page."""
     package = resources.files('bidsreg.reports')
     spec: dict[str, Any] = yaml.safe_load(package.joinpath('spec.yml').read_text(encoding='utf-8'))
     texts = {name: package.joinpath(name).read_text(encoding='utf-8').strip() for name in TEMPLATES}
@@ -169,6 +191,9 @@ def _bootstrap(folder: Path, subject: str, records: Sequence[PairRecord], inside
         (folder / name).write_text(text, encoding='utf-8')
     sections = []
     for section in spec['sections']:
+        if section['name'] == 'space':
+            sections += [_space_section(section, place, record) for place, record in enumerate(spaces)]
+            continue
         if section['name'] != 'pair':
             sections.append(section)
             continue
@@ -188,6 +213,15 @@ def _bootstrap(folder: Path, subject: str, records: Sequence[PairRecord], inside
     path = folder / 'bootstrap.yml'
     path.write_text(yaml.safe_dump(spec, sort_keys=False, width=10_000), encoding='utf-8')
     return path
+
+
+def _space_section(section: dict[str, Any], place: int, record: SpaceRecord) -> dict[str, Any]:
+    """Return the section "space" of the spec for one normalisation."""
+    mine = copy.deepcopy(section)
+    mine['name'], mine['title'] = record.anchor, ' '.join(record.name.split('_')[1:])
+    for reportlet in mine['reportlets']:
+        reportlet['bids']['suffix'] = f's{place}{reportlet["bids"]["suffix"]}'
+    return mine
 
 
 def _citation(settings: Settings) -> str:

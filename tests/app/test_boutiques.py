@@ -121,7 +121,7 @@ def test_choices_and_types_are_the_parsers(inputs):
             assert item['value-choices'] == list(action.choices)
         assert (item['type'] == 'Number') == (action.type in (int, float))
         assert item.get('integer', False) == (action.type is int)
-        assert item.get('list', False) == (action.nargs == '+')
+        assert item.get('list', False) == (action.nargs in ('+', '*'))
         assert item['optional'] == bool(action.option_strings)
         if not isinstance(action, argparse._CountAction):
             assert item.get('command-line-flag') in (action.option_strings or [None])

@@ -14,6 +14,7 @@ from bidsreg.errors import InputError
 from bidsreg.programs import niftyreg_install
 from bidsreg.settings import Settings
 from tests.app_fixtures import fails, settings_of
+from tests.templates.flow import write_template
 
 
 def test_bids_folder_missing(app, capsys, tmp_path):
@@ -158,3 +159,22 @@ def test_validator_errors_are_warnings(monkeypatch, raw, tmp_path, caplog):
     done.stdout = 'nonsense'
     checks.validate_bids(settings)
     assert 'did not work' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        (['MNI:res-9'], 'has the resolutions 1'),
+        (['fsaverage'], 'a surface, not a volume'),
+        (['MNI152NLin2009cAsym:res-1'], "get('MNI152NLin2009cAsym'"),
+        (['Pretended:res-3'], 'no such resolution; known: 1, 2'),
+        (['Half'], 'was not downloaded yet'),
+        (['mystudy:nowhere.nii.gz'], 'there is no file'),
+    ],
+)
+def test_spaces_that_cannot_be_had_are_said_before_any_work(app, capsys, tmp_path, words, said):
+    home = tmp_path / 'templateflow'
+    write_template(home, 'Pretended')
+    (write_template(home, 'Half') / 'tpl-Half_res-01_T1w.nii.gz').write_bytes(b'')
+    fails(app, capsys, said, '--output-spaces', *words, '--templateflow-home', home)
+    assert not (tmp_path / 'out').exists()

@@ -23,7 +23,7 @@ from bidsreg.bids.names import (
     sidecar,
 )
 from bidsreg.bids.pairs import find_pairs
-from bidsreg.bids.publish import _copy, clear_left_behind, is_complete, publish, read_qc, why_incomplete
+from bidsreg.bids.publish import clear_left_behind, copy_packed, is_complete, publish, read_qc, why_incomplete
 from bidsreg.bids.sidecars import read_json
 from bidsreg.registration.atomic import hidden_name
 from tests.fake_app import fake_files
@@ -84,10 +84,10 @@ def test_an_image_that_is_not_packed_is_packed(tmp_path):
     image = np.random.default_rng(0).bytes(10_000)
     (tmp_path / 'n4.nii').write_bytes(image)
     for name in ('one.nii.gz', 'two.nii.gz'):
-        _copy(tmp_path / 'n4.nii', tmp_path / name)
+        copy_packed(tmp_path / 'n4.nii', tmp_path / name)
     assert gzip.decompress((tmp_path / 'one.nii.gz').read_bytes()) == image
     assert (tmp_path / 'one.nii.gz').read_bytes() == (tmp_path / 'two.nii.gz').read_bytes()
-    _copy(tmp_path / 'one.nii.gz', tmp_path / 'three.nii.gz')
+    copy_packed(tmp_path / 'one.nii.gz', tmp_path / 'three.nii.gz')
     assert (tmp_path / 'one.nii.gz').read_bytes() == (tmp_path / 'three.nii.gz').read_bytes()
 
 

@@ -95,3 +95,12 @@ def test_a_ratio_is_cited_where_it_is_made(tmp_path, kind, named):
     for name in named:
         assert text.count(name) >= 2
         assert name not in text_of(tmp_path)
+
+
+def test_spaces_are_told_with_their_templates(tmp_path):
+    text = text_of(tmp_path, output_spaces=('MNI', 'MNI152NLin6Asym:res-2'))
+    assert 'normalised to MNI152NLin2009aSym, MNI152NLin6Asym: by a scan' in text
+    assert 'Fonov V' in text
+    assert 'TemplateFlow' in text
+    assert 'TemplateFlow' not in text_of(tmp_path, output_spaces=('MNI',))
+    assert 'normalised to' not in text_of(tmp_path)

@@ -1,0 +1,42 @@
+"""The part of a subject's page that tells of a normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markupsafe import Markup
+
+from bidsreg.qc.values import At
+from bidsreg.reports.elements import badge, box, fill, join, number, table
+from bidsreg.reports.space_record import SpaceRecord
+
+#: Words for the cells of the first table, and where in the QC file they are.
+_FACTS = {
+    'Template': 'template.origin',
+    'Brain mask': 'mask_method',
+    'Brain of the person, ml': 'masks.scan_ml',
+    'Volume by the affine, person to template': 'affine.determinant',
+    'Mean displacement, mm': 'result.displacement_mm.mean',
+}
+_KINDS = {'PASS': 'good', 'CHECK': 'warn', 'FAIL': 'bad'}
+
+
+def space_section(record: SpaceRecord) -> Markup:
+    """Return the verdict on a normalisation, what is known of it, and the judged numbers."""
+    lines: list[Any] = [fill('{} {} to {}', badge(record.judgement), record.contrast, record.space)]
+    if record.failed:
+        return box('bad', *lines, record.reason)
+    reasons = record.verdict.reasons if record.verdict else [record.reason]
+    parts = [box(_KINDS[record.judgement], *lines, *(reasons or ['All numbers lie within their thresholds.']))]
+    known = [(words, At(path)(record.qc)) for words, path in _FACTS.items()]
+    parts.append(
+        table([(words, value if isinstance(value, str) else number(value)) for words, value in known if value])
+    )
+    if record.verdict:
+        rows = [
+            (check.title, f'{number(check.value)} {check.unit}'.strip(), check.status, check.threshold)
+            for check in record.verdict.checks.values()
+        ]
+        numbers = table(rows, ('Number', 'value', 'verdict', 'thresholds'), numeric=(1,))
+        parts.append(fill('<details><summary>The numbers</summary>{}</details>', numbers))
+    return join('\n', parts)

@@ -1,0 +1,86 @@
+"""Templates made ready: their masks, their grids, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nilearn.datasets import load_mni152_brain_mask
+
+from bidsreg.bids.spaces import parse_spaces
+from bidsreg.errors import InputError
+from bidsreg.templates.prepare import check_template, make_template
+from tests.templates.flow import head, write_template
+
+
+def make(word: str, home: Path, folder: Path):
+    (space,) = parse_spaces([word])
+    return make_template(space, home, folder)
+
+
+def test_the_embedded_template_has_the_brain_of_nilearn(tmp_path):
+    made = make('MNI:res-1:res-2', tmp_path, tmp_path / 'work')
+    mask, theirs = nib.load(made.mask), load_mni152_brain_mask(resolution=1)
+    np.testing.assert_allclose(mask.affine, theirs.affine)
+    one, other = np.asarray(mask.dataobj) > 0, np.asarray(theirs.dataobj) > 0
+    assert 2 * (one & other).sum() / (one.sum() + other.sum()) > 0.995
+    assert made.references[1] == made.image
+    wide = nib.load(made.references[2])
+    np.testing.assert_allclose(wide.header.get_zooms(), 2)
+    assert wide.shape == (99, 117, 95)
+
+
+def test_grids_of_templateflow_are_its_own(tmp_path):
+    place = write_template(tmp_path, 'Pretended')
+    made = make('Pretended:res-2', tmp_path, tmp_path / 'work')
+    theirs = nib.load(place / 'tpl-Pretended_res-02_T1w.nii.gz')
+    ours = nib.load(made.references[2])
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-4)
+    assert list(made.references) == [2]
+
+
+def test_one_content_is_one_folder_and_another_one_another(tmp_path):
+    image, mask = head()
+    word = f'mystudy:{tmp_path / "t.nii.gz"}:{tmp_path / "m.nii.gz"}'
+    image.to_filename(tmp_path / 't.nii.gz')
+    mask.to_filename(tmp_path / 'm.nii.gz')
+    one, again = (make(word, tmp_path, tmp_path / 'work') for _ in range(2))
+    assert one == again
+    nib.Nifti1Image(np.asarray(image.dataobj) * 2, image.affine).to_filename(tmp_path / 't.nii.gz')
+    other = make(word, tmp_path, tmp_path / 'work')
+    assert other.stamp != one.stamp
+    assert other.image.parent != one.image.parent
+
+
+def test_what_cannot_be_a_template_is_refused(tmp_path):
+    image, mask = head()
+    image.to_filename(tmp_path / 't.nii.gz')
+    data = np.asarray(mask.dataobj)
+    nib.Nifti1Image(data[1:], mask.affine).to_filename(tmp_path / 'small.nii.gz')
+    nib.Nifti1Image(data * 0, mask.affine).to_filename(tmp_path / 'empty.nii.gz')
+    nib.Nifti1Image(np.zeros((40, 40, 40, 3), np.float32), np.eye(4)).to_filename(tmp_path / '4d.nii.gz')
+    (tmp_path / 'text.nii.gz').write_text('no image')
+    for name, said in {
+        't.nii.gz': 'has no brain mask, and is not skull-stripped',
+        't.nii.gz:small.nii.gz': 'voxels',
+        't.nii.gz:empty.nii.gz': 'is empty',
+        '4d.nii.gz': '4',
+        'text.nii.gz': 'text.nii.gz',
+    }.items():
+        word = 'mystudy:' + ':'.join(str(tmp_path / part) for part in name.split(':'))
+        with pytest.raises(InputError, match=said) as caught:
+            check_template(parse_spaces([word])[0], tmp_path)
+        assert '--output-spaces mystudy' in str(caught.value)
+
+
+def test_a_stripped_template_of_ones_own_has_its_mask_in_it(tmp_path):
+    image, mask = head()
+    inside = np.asarray(mask.dataobj) > 0
+    nib.Nifti1Image(np.where(inside, np.asarray(image.dataobj), 0), image.affine).to_filename(tmp_path / 't.nii.gz')
+    made = make(f'mystudy:{tmp_path / "t.nii.gz"}', tmp_path, tmp_path / 'work')
+    found = np.asarray(nib.load(made.mask).dataobj) > 0
+    assert (found & inside).sum() > 0.98 * inside.sum()
+    assert 'not zero' in made.origin

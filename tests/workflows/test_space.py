@@ -1,0 +1,140 @@
+"""The graph of one person and one template: where the scan comes from, and the whole of it on small heads."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import nibabel as nb
+import numpy as np
+import pytest
+from nilearn.image import load_img
+from nipype import config
+
+from bidsreg.bids.names import pair_outputs
+from bidsreg.bids.normalisations import (
+    Normalisation,
+    find_references,
+    finished_pairs,
+    normalisation_outputs,
+    why_not_normalised,
+)
+from bidsreg.bids.pairs import find_pairs
+from bidsreg.bids.publish import publish
+from bidsreg.bids.publish_normalisation import read_normalisation_qc
+from bidsreg.bids.spaces import parse_spaces
+from bidsreg.preparation.ants import load_ants
+from bidsreg.registration.deformation import Deformation
+from bidsreg.registration.grid import Grid
+from bidsreg.settings import Settings
+from bidsreg.templates.prepare import make_template
+from bidsreg.workflows.space import init_space_wf, init_spaces_wf
+from tests import data
+from tests.fake_app import fake_files
+from tests.graph_fixtures import expanded
+
+
+@pytest.fixture
+def made(bids, tmp_path):
+    """Settings, a template of one's own, and a function that gives the normalisation of a subject."""
+    raw = shutil.copytree(bids, tmp_path / 'raw')
+    head = data.head((40, 46, 40), 7)
+    nb.save(head.scan, tmp_path / 'study_T1w.nii.gz')
+    nb.save(head.mask, tmp_path / 'study_mask.nii.gz')
+    settings = Settings(
+        bids_dir=raw,
+        output_dir=tmp_path / 'out',
+        work_dir=tmp_path / 'work',
+        output_spaces=(f'mystudy:{tmp_path / "study_T1w.nii.gz"}:res-2',),
+        sloppy=True,
+        working_resolution=5.0,
+        device='cpu',
+    )
+    template = make_template(parse_spaces(settings.output_spaces)[0], tmp_path, tmp_path / 'templates')
+
+    def unit_of(subject: str) -> Normalisation:
+        plan = find_pairs(settings)
+        (reference,) = (one for one in find_references(plan, settings) if one.scan.subject == subject)
+        pairs = finished_pairs(reference, plan, settings)
+        return Normalisation(reference, template.space, template.stamp, template.origin, template.sources, pairs)
+
+    return settings, template, unit_of
+
+
+def names(workflow) -> set[str]:
+    return {node.fullname.partition('.')[2] for node in expanded(workflow)}
+
+
+def others_read(paths, folder) -> None:
+    """nilearn and ANTsPy read every image, and ANTs applies every transform."""
+    ants = load_ants()
+    for path in paths.values():
+        if path.name.endswith('.nii.gz'):
+            image = load_img(path)
+            theirs = ants.image_read(str(path))
+            assert theirs.shape == image.shape
+            np.testing.assert_allclose(theirs.numpy(), image.get_fdata(), rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(theirs.spacing, image.header.get_zooms()[:3], rtol=1e-4)
+    scan = ants.image_read(str(paths['image_res-2']))
+    for key in ('forward', 'inverse', 'pair0_forward', 'pair0_inverse'):
+        moved = ants.apply_transforms(scan, scan, [str(paths[key])])
+        assert moved.numpy().any(), key
+
+
+def finish_pair(settings, subject: str) -> None:
+    """Publish a pair whose scans lie where they are, moved by nothing."""
+    (pair,) = (one for one in find_pairs(settings).pairs if one.subject == subject)
+    files = fake_files(pair, settings.work_dir / 'made')
+    shutil.copy(pair.fixed, files['fixed_preproc'])
+    shutil.copy(pair.fixed_mask, files['fixed_mask'])
+    shutil.copy(pair.moving, files['moving_preproc'])
+    image = nb.load(pair.fixed)
+    still = Deformation.identity(Grid(image.shape, image.affine))
+    still.save(files['forward_xfm'])
+    still.inverted().save(files['inverse_xfm'])
+    publish(files, pair, settings, {})
+
+
+def test_a_scan_of_a_pair_is_taken_from_the_derivatives_and_any_other_is_masked(made):
+    settings, template, unit_of = made
+    alone = names(init_space_wf(unit=unit_of('01'), template=template, settings=settings))
+    assert any('masking_wf' in name for name in alone)
+    assert not any('chain' in name for name in alone)
+    finish_pair(settings, '01')
+    unit = unit_of('01')
+    workflow = init_space_wf(unit=unit, template=template, settings=settings)
+    assert not any('masking_wf' in name for name in names(workflow))
+    assert 'normalisation_wf.chain_pair0' in names(workflow)
+    paths = pair_outputs(unit.pairs[0], settings.output_dir)
+    assert workflow.get_node('inputnode').inputs.scan == str(paths['fixed_preproc'])
+
+
+def test_a_t2w_alone_is_masked_as_one(made):
+    settings, template, unit_of = made
+    for path in settings.bids_dir.glob('sub-02/anat/*'):
+        if 'T2w' not in path.name:
+            path.unlink()
+    workflow = init_space_wf(unit=unit_of('02'), template=template, settings=settings)
+    assert workflow.get_node('masking_wf.brain_mask').inputs.contrast == 'T2w'
+
+
+@pytest.mark.slow  # the real solver
+def test_a_person_with_a_pair_and_one_without_are_in_the_space(made, tmp_path):
+    settings, template, unit_of = made
+    finish_pair(settings, '01')
+    units = [unit_of('01'), unit_of('02')]
+    config.update_config({'execution': {'crashdump_dir': str(tmp_path)}})
+    workflow = init_spaces_wf(settings=settings, units=[(unit, template) for unit in units])
+    workflow.base_dir = str(tmp_path / 'work')
+    workflow.run()
+    for unit in units:
+        assert why_not_normalised(unit, settings) is None
+        assert read_normalisation_qc(unit, settings)['overlap']['mask_dice']['registered'] > 0.9
+    paths = normalisation_outputs(units[0], settings.output_dir)
+    others_read(paths, tmp_path)
+    own, along = (nb.load(paths[key]) for key in ('image_res-2', 'pair0_image_res-2'))
+    np.testing.assert_allclose(own.affine, along.affine)
+    first, both = (Deformation.load(paths[start + 'forward'], paths[start + 'inverse']) for start in ('', 'pair0_'))
+    points = np.random.default_rng(0).uniform(-35, 35, (50, 3))
+    assert np.linalg.norm(first.points(points) - both.points(points), axis=1).max() < 0.3, 'the pair moves nothing'
+    assert why_not_normalised(replace(units[0], stamp='other'), settings) is not None
