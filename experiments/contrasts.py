@@ -25,6 +25,7 @@ from verdict_cases import Anatomy, Look, scan
 
 from bidsreg.benchmark import judge
 from bidsreg.bids.names import Contrasts, output_name
+from bidsreg.qc.verdict import CHECKS
 from bidsreg.registration import Deformation
 from bidsreg.registration.itk import read_affine
 
@@ -97,8 +98,8 @@ def report(raw: Path, derivatives: Path, heads: Sequence[str], contrasts: Sequen
             yield row(
                 subject, contrast, *shown[:2], f'{shown[2]} ({kept})', facts['verdict']['status'], ', '.join(spoke)
             )
-            values = [f'{checks[key]["value"]:.2f}' if key in checks else '' for key in SHOWN]
-            numbers.append(row(subject, contrast, *values))
+            values = [CHECKS[key].value(facts) for key in SHOWN]  # also where it is not judged
+            numbers.append(row(subject, contrast, *('' if value is None else f'{value:.2f}' for value in values)))
     yield '\n' + head('head', 'contrast', *(f'`{key}`' for key in SHOWN))
     yield from numbers
 

@@ -72,7 +72,7 @@ def test_the_table_has_errors_and_verdicts(raw, tmp_path):
     found.save(paths['forward_xfm'])
     found.inverted().save(paths['inverse_xfm'])
     data.write_itk_affine(shift, paths['affine_xfm'])
-    facts = {**GOOD, 'contrasts': {'fixed': 'T1w', 'moving': 'FLAIR'}, 'contrast': 0.9}
+    facts = {**GOOD, 'contrasts': {'fixed': 'T1w', 'moving': 'FLAIR'}, 'contrast': 0.9, 'depth_contrast': -0.1}
     facts['result'] = {**GOOD['result'], 'decision': {'kept': 'affine'}}
     paths['qc'].write_text(json.dumps({**facts, 'verdict': judge(facts).as_dict()}))
     seen = contrasts.errors(raw, tmp_path, '03', 'FLAIR')
@@ -80,6 +80,6 @@ def test_the_table_has_errors_and_verdicts(raw, tmp_path):
     np.testing.assert_allclose(seen['after'], expected, atol=0.01)
     np.testing.assert_allclose(seen['affine'], expected, atol=0.01)
     lines = list(contrasts.report(raw, tmp_path, ['03'], ['FLAIR']))
-    assert '(affine) | CHECK | `contrast`' in lines[1]
+    assert '(affine) | CHECK | `depth_contrast`' in lines[1]
     assert f'{expected.mean():.2f} / {np.percentile(expected, 95):.2f}' in lines[1]
-    assert '| 03 | FLAIR | 0.90 |' in lines[3]
+    assert '| 03 | FLAIR | 0.90 | -0.10 |' in lines[3]
