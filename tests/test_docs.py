@@ -61,6 +61,7 @@ OTHERS |= {
     '--factors',
     '--heads',
     '--judged',
+    '--pair-options',
     '--people',
     '--plot',
     '--repeats',

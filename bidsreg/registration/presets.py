@@ -209,9 +209,10 @@ PRESETS: dict[str, Preset] = {
             **NODEO,
             **MILD,
         ),
-        _variant(WITHIN, 'node-ngf', 5.0, similarity='ngf'),
-        _variant(WITHIN, 'node-lmi', 5.0, similarity='lmi'),
-        _variant(WITHIN, 'node-gmi', 10.0, similarity='gmi'),
+        # chosen by experiments/pairs.py at 2 mm, in factors of two from 1.25 on, on simulated heads 03 and 05
+        _variant(WITHIN, 'node-ngf', 10.0, similarity='ngf'),
+        _variant(WITHIN, 'node-lmi', 40.0, similarity='lmi'),
+        _variant(WITHIN, 'node-gmi', 80.0, similarity='gmi'),
         # chosen by experiments/one_contrast.py among 1, 5, 20, 80 and 320, on simulated heads 02 and 04
         _variant(WITHIN, 'node-lncc', 80.0, similarity='lncc'),
         BETWEEN,
