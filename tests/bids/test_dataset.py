@@ -12,7 +12,7 @@ import pytest
 
 from bidsreg.bids.dataset import check_output_dataset, write_dataset_files
 from bidsreg.bids.locks import lock_pair
-from bidsreg.bids.names import PRODUCTS
+from bidsreg.bids.names import PRODUCTS, RATIO_KINDS
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.errors import InputError
 from bidsreg.qc.dictionary import dictionary_text
@@ -112,6 +112,7 @@ def test_every_desc_is_described(settings):
     rows = [line.split('\t') for line in (settings.output_dir / 'descriptions.tsv').read_text().splitlines()]
     assert rows[0] == ['desc_id', 'description']
     used = {f'desc-{product.entities["desc"]}' for product in PRODUCTS.values() if 'desc' in product.entities}
+    used |= {f'desc-{kind}' for kind in (*RATIO_KINDS, 'normalisation')}
     assert {name for name, _ in rows[1:]} == used
 
 
