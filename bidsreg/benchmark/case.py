@@ -25,7 +25,7 @@ class Case:
     name : str
         Name of the pair; no other pair has it.
     fixed, moving : Path
-        A T1w and a T2w image.
+        A T1w and a T2w image, or those of other contrasts.
     fixed_labels, moving_labels : Path or None
         Label images on their grids.
     fixed_mask, moving_mask : Path or None

@@ -14,8 +14,9 @@ from bidsreg.benchmark.case import SUBJECTS, Case, RescanCase
 from bidsreg.benchmark.labelling import LABELLERS, LabelTask, label_files, make_labels
 from bidsreg.benchmark.settings import BenchmarkSettings
 from bidsreg.benchmark.tasks import TASKS
+from bidsreg.bids.names import T2W_TO_T1W, pair_name
 from bidsreg.bids.pairs import Pair, find_pairs
-from bidsreg.bids.scans import index, list_images
+from bidsreg.bids.scans import has_modality, index, list_images
 from bidsreg.errors import InputError
 from bidsreg.settings import Settings
 
@@ -36,21 +37,26 @@ class _KnownPair:
 def find_in_bids(settings: BenchmarkSettings) -> list[Case]:
     """Find the pairs of a BIDS dataset whose answer is known.
 
-    Within a head that takes labels of both scans, or points; between two people, labels of the one's T1w and of the
-    other's T2w (of each the first session that has both scans). Between two sessions of a person nothing but the scans.
+    Within a head that takes labels of both scans, or points; between two people, labels of the one's fixed scan and of
+    the other's moving one (of each the first session that has both scans). Between two sessions of a person nothing but
+    the scans.
 
     Raises
     ------
     InputError
         If it is no dataset, nobody's answer is known, or what is to label them is not there.
     """
-    folders = label_folders(settings)
-    app = Settings(bids_dir=settings.input, output_dir=settings.output_dir, derivatives=folders)
+    folders, contrasts = label_folders(settings), settings.pair_contrasts
+    app = _app(settings, folders)
     if not (settings.input / 'dataset_description.json').is_file():
         raise InputError(f'{settings.input} is no BIDS dataset: it has no dataset_description.json.')
+    if contrasts != T2W_TO_T1W and not has_modality(settings.input, contrasts.moving):
+        raise InputError(
+            f'--contrasts {" ".join(settings.contrasts)}: nobody in {settings.input} has a {contrasts.moving}.'
+        )
     plan = find_pairs(app)
     if not plan.pairs:
-        raise InputError(f'{settings.input} holds no subject with a T1w and a T2w.')
+        raise InputError(f'{settings.input} holds no subject with a {contrasts.fixed} and a {contrasts.moving}.')
     task = TASKS[settings.task]
     if task.is_rescan:
         return _rescans(plan.pairs, settings.input)
@@ -63,9 +69,10 @@ def find_in_bids(settings: BenchmarkSettings) -> list[Case]:
         known = [_KnownPair(pair, _known_files(pair, folders, there, settings.label_desc)) for pair in plan.pairs]
     cases = (_between if task.between_people else _within)(known)
     if not cases:
+        spaces = ', '.join(f'of the {name} with space-{name}' for name in settings.contrasts if name != 'T1w')
         raise InputError(
-            f'No pair for the task {settings.task!r} in {settings.input}: no labels (*_dseg.nii.gz, of the T2w with '
-            f'space-T2w) or points were found for both scans in {", ".join(map(str, folders)) or "derivatives/"}.'
+            f'No pair for the task {settings.task!r} in {settings.input}: no labels (*_dseg.nii.gz, {spaces}) or '
+            f'points were found for both scans in {", ".join(map(str, folders)) or "derivatives/"}.'
         )
     return cases
 
@@ -96,16 +103,18 @@ def label_cases(
 
 def label_tasks(settings: BenchmarkSettings, cases: Iterable[Case]) -> list[LabelTask]:
     """List what has to be labelled so that cases found by :func:`find_in_bids` have all their labels."""
-    app = Settings(bids_dir=settings.input, output_dir=settings.output_dir, derivatives=label_folders(settings))
+    app = _app(settings, label_folders(settings))
     wanted = {path for case in cases for path in (case.fixed_labels, case.moving_labels)}
     files = {pair.name: (pair, _labelled_files(pair, settings)) for pair in find_pairs(app).pairs}
     return [
         LabelTask(
             name=name,
-            t1w=str(pair.fixed.resolve()),
-            t2w=str(pair.moving.resolve()),
+            fixed=str(pair.fixed.resolve()),
+            moving=str(pair.moving.resolve()),
             fixed_labels=str(roles['fixed_labels'].resolve()),
             moving_labels=str(roles['moving_labels'].resolve()),
+            fixed_contrast=pair.fixed_contrast,
+            moving_contrast=pair.moving_contrast,
             mask=str(pair.fixed_mask.resolve()) if pair.fixed_mask else None,
             threads=settings.omp_nthreads,
             seed=settings.random_seed,
@@ -119,7 +128,14 @@ def _labelled_files(pair: Pair, settings: BenchmarkSettings) -> dict[str, Path]:
     """Return the masks of a pair, and where its labels will be."""
     masks = {'fixed_mask': pair.fixed_mask, 'moving_mask': pair.moving_mask}
     known = {role: path for role, path in masks.items() if path is not None}
-    return known | label_files(settings.output_dir, settings.label_with, pair.name)
+    return known | label_files(settings.output_dir, settings.label_with, pair.name, pair.moving_contrast)
+
+
+def _app(settings: BenchmarkSettings, folders: tuple[Path, ...]) -> Settings:
+    """Return the settings by which the app finds the pairs of the dataset."""
+    fixed, moving = settings.contrasts
+    where: dict[str, Any] = {'bids_dir': settings.input, 'output_dir': settings.output_dir, 'derivatives': folders}
+    return Settings(**where, reference=fixed, modalities=(moving,))
 
 
 def label_folders(settings: BenchmarkSettings) -> tuple[Path, ...]:
@@ -152,13 +168,22 @@ def _known_files(
     """Find labels, masks and points of a pair, as far as there are any."""
     segmentations = list(segmentations)
     files: dict[str, Path | None] = {
-        'fixed_labels': choose_labels(pair.fixed_entities, ('', 'T1w', 'orig'), segmentations, desc),
-        'moving_labels': choose_labels(pair.entities, ('T2w',), segmentations, desc),
+        'fixed_labels': choose_labels(pair.fixed_entities, _label_spaces(pair.fixed_contrast), segmentations, desc),
+        'moving_labels': choose_labels(pair.entities, _label_spaces(pair.moving_contrast), segmentations, desc),
         'fixed_mask': pair.fixed_mask,
         'moving_mask': pair.moving_mask,
-        'points': _first_there(folders, Path(_anat(pair)) / f'{pair.name}_from-T1w_to-T2w_points.tsv'),
+        'points': _first_there(folders, Path(_anat(pair)) / _points_name(pair)),
     }
     return {role: path for role, path in files.items() if path is not None}
+
+
+def _label_spaces(contrast: str) -> tuple[str, ...]:
+    """Return the values of ``space`` that mean the own grid of a scan of this contrast; empty: no such entity."""
+    return ('', 'T1w', 'orig') if contrast == 'T1w' else (contrast,)
+
+
+def _points_name(pair: Pair) -> str:
+    return f'{pair_name(pair.entities)}_from-{pair.fixed_contrast}_to-{pair.moving_contrast}_points.tsv'
 
 
 def _anat(pair: Pair) -> str:
@@ -212,7 +237,7 @@ def choose_labels(
 
 
 def _within(known: Iterable[_KnownPair]) -> list[Case]:
-    """Pair the T1w with the T2w of each head whose answer is known."""
+    """Pair the two scans of each head whose answer is known."""
     cases = []
     for one in known:
         known_of: dict[str, Any] = {**one.files, **dict.fromkeys(SUBJECTS, one.pair.subject)}
@@ -225,13 +250,13 @@ def _within(known: Iterable[_KnownPair]) -> list[Case]:
 
 
 def _between(known: Iterable[_KnownPair]) -> list[Case]:
-    """Pair the T1w of each subject with the T2w of every other one, in both directions."""
+    """Pair the fixed scan of each subject with the moving one of every other one, in both directions."""
     first: dict[str, _KnownPair] = {}
     for one in known:
         first.setdefault(one.pair.subject, one)
     return [
         Case(
-            name=f'sub-{fixed.pair.subject}-T1w_sub-{moving.pair.subject}-T2w',
+            name=_name_between(fixed.pair, moving.pair),
             fixed=fixed.pair.fixed,
             moving=moving.pair.moving,
             fixed_subject=fixed.pair.subject,
@@ -242,6 +267,10 @@ def _between(known: Iterable[_KnownPair]) -> list[Case]:
         for fixed, moving in itertools.permutations(first.values(), 2)
         if 'fixed_labels' in fixed.files and 'moving_labels' in moving.files
     ]
+
+
+def _name_between(fixed: Pair, moving: Pair) -> str:
+    return f'sub-{fixed.subject}-{fixed.fixed_contrast}_sub-{moving.subject}-{moving.moving_contrast}'
 
 
 def _rescans(pairs: Iterable[Pair], source: Path) -> list[Case]:

@@ -74,7 +74,7 @@ def judge_cell(
         What :class:`bidsreg.benchmark.translating.Translate` tells, where the moving image was translated: its time is
         part of the method's.
     example : path, optional
-        Where to leave the images of the panel, without the extensions.
+        Where to leave the image of the panel; labels go beside it.
     """
     grid = grid_of(fixed)
     found = read_deformation(affine, forward, inverse, grid)
@@ -103,11 +103,12 @@ def with_translation(own: Mapping[str, Any], translation: Mapping[str, float]) -
     return dict(translation) | {key: own[key] + translation[part] for key, part in added.items() if own.get(key)}
 
 
-def write_example(stem: PathLike, warped: Image, labels: Image | None) -> None:
-    """Leave the images of the panel: the warped T2w and, where there are labels, those brought along."""
-    for image, suffix in ((warped, 'T2w'), (labels, 'dseg')):
+def write_example(path: PathLike, warped: Image, labels: Image | None) -> None:
+    """Leave the warped image of the panel and, beside it as ``dseg``, labels brought along where there are some."""
+    path = Path(path)
+    for image, name in ((warped, path.name), (labels, f'{path.name.rpartition("_")[0]}_dseg.nii.gz')):
         if image is not None:
-            write_atomic(Path(f'{stem}_{suffix}.nii.gz'), image.save)
+            write_atomic(path.with_name(name), image.save)
 
 
 def grid_of(path: PathLike) -> Grid:

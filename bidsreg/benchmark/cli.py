@@ -24,7 +24,7 @@ from bidsreg.validation import as_path
 PEERS = tuple(name for name, program in PROGRAMS.items() if program.peer)
 
 DESCRIPTION = """\
-Compare methods of registration on your own pairs of a T1w and a T2w: the paper's table.
+Compare methods of registration on your own pairs of a T1w and a T2w (or other scans): the paper's table.
 
 INPUT is a BIDS dataset with label images (*_dseg.nii.gz) in its derivatives, or a table (.tsv) with the columns fixed
 and moving, and any of fixed_labels, moving_labels, fixed_mask, moving_mask and points, with paths relative to it.
@@ -71,11 +71,19 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument('--reference', metavar='NAME', help='method that the others are tested against (node-mind)')
     group.add_argument(
+        '--contrasts',
+        nargs=2,
+        choices=CHOICES['contrasts'],
+        metavar=('FIXED', 'MOVING'),
+        help=f'suffixes of the fixed and the moving scan, any of {", ".join(CHOICES["contrasts"])}; in a BIDS dataset '
+        'the first is T1w or T2w (T1w T2w)',
+    )
+    group.add_argument(
         '--task',
         choices=CHOICES['task'],
-        help='inter: the T1w of one subject and the T2w of another; intra: T1w and T2w of one head; rescan: both of '
-        'the first two sessions of a person, between which all maps should agree: no labels are needed. Between '
-        'people, presets take their form that ends in -inter (inter)',
+        help='inter: the T1w of one subject and the T2w of another (or what --contrasts says); intra: both of one '
+        'head; rescan: T1w and T2w of the first two sessions of a person, between which all maps should agree: no '
+        'labels are needed. Between people, presets take their form that ends in -inter (inter)',
     )
     group.add_argument(
         '--pairs',
@@ -93,7 +101,7 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--label-with',
         choices=CHOICES['label_with'],
-        help='label scans that have no labels: atropos, three tissue classes of the T1w, carried to the T2w; '
+        help='label scans that have no labels: atropos, three tissue classes of the T1w, carried to the other scan; '
         'samseg, the structures of each scan (pip install samseg, in its own environment: see docs/benchmark.md). What '
         'a program says is no truth (none)',
     )

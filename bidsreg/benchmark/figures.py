@@ -18,6 +18,7 @@ from bidsreg.benchmark.labels import by_structure
 from bidsreg.benchmark.measures import CPU_SECONDS, DICE, RESCAN, SECONDS, TRE, Measure
 from bidsreg.benchmark.panels import panel
 from bidsreg.benchmark.tables import primary
+from bidsreg.bids.names import T2W_TO_T1W, Contrasts
 from bidsreg.registration.atomic import write_atomic
 
 #: Colours that people with any colour vision can tell apart (Okabe and Ito 2008, but grey, on which a hatch shows, for
@@ -56,6 +57,7 @@ def write_figures(
     names: Mapping[int, str],
     methods: Sequence[str],
     example: Path,
+    contrasts: Contrasts = T2W_TO_T1W,
 ) -> list[Path]:
     """Draw everything there is data for.
 
@@ -71,6 +73,8 @@ def write_figures(
         Names of the methods, in the order of the table.
     example : Path
         Folder with the images of the example pair.
+    contrasts : Contrasts
+        Those of the pairs.
 
     Returns
     -------
@@ -90,7 +94,7 @@ def write_figures(
             drawn[f'quality_by_{cost.key}'] = against_cost(done, primary(results), cost, methods)
     for stem, figure in drawn.items():
         save(figure, folder / f'{stem}.pdf')
-    panels = panel(example, methods, names)
+    panels = panel(example, methods, names, contrasts)
     if panels is not None:
         drawn['example'] = panels
     for stem, figure in drawn.items():

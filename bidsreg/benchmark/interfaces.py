@@ -24,6 +24,7 @@ class _CaseMaskInputSpec(StepInputSpec):
     user_mask = File(exists=True, desc='brain mask on its grid; it is taken before all else')
     labels = File(exists=True, desc='label image on its grid')
     values = traits.List(traits.Int, desc='the labels that lie in the brain')
+    contrast = traits.Str(desc='suffix of the image, for the words of errors; T1w without it')
     num_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True, desc='threads of the brain extraction')
 
 
@@ -52,8 +53,9 @@ class CaseMask(Step):
             inside = filled_union(read_labels(inputs.labels), inputs.values)
             new_image(inside.astype('uint8'), image).to_filename(self._results['out_mask'])
             return
-        mask = {'user_mask': inputs.user_mask} if isdefined(inputs.user_mask) else {}
-        found = BrainMask(in_file=inputs.in_file, num_threads=inputs.num_threads, **mask).run(cwd=runtime.cwd).outputs
+        options = given(inputs, ('user_mask', 'contrast'))
+        step = BrainMask(in_file=inputs.in_file, num_threads=inputs.num_threads, **options)
+        found = step.run(cwd=runtime.cwd).outputs
         self._results['out_mask'], self._results['method'] = found.out_mask, found.method
 
 
@@ -95,7 +97,7 @@ class _EvaluateInputSpec(StepInputSpec):
     facts = traits.Dict(desc='what else goes into the cell')
     translation = traits.Dict(desc='what is known of the translation of the moving image')
     cell = traits.Str(mandatory=True, desc='JSON file to write')
-    example = traits.Str(desc='where to leave the images of the panel, without the extensions')
+    example = traits.Str(desc='where to leave the image of the panel; labels go beside it')
 
 
 class _EvaluateOutputSpec(StepOutputSpec):
@@ -161,7 +163,7 @@ class _EvaluateRescanInputSpec(StepInputSpec):
     moving_to_t2w = File(exists=True, mandatory=True, desc='the same of the second session')
     facts = traits.Dict(desc='what else goes into the cell')
     cell = traits.Str(mandatory=True, desc='JSON file to write')
-    example = traits.Str(desc='where to leave the image of the panel, without the extensions')
+    example = traits.Str(desc='where to leave the image of the panel')
 
 
 class EvaluateRescan(Step):

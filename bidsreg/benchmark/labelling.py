@@ -36,27 +36,31 @@ LAST_LINES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class LabelTask:
-    """One T1w and its T2w, and where their labels go.
+    """The two scans of a pair, and where their labels go.
 
     Attributes
     ----------
     name : str
         Name of the pair.
-    t1w, t2w : str
+    fixed, moving : str
         The raw scans. All paths are absolute.
     fixed_labels, moving_labels : str
         Label images to write, each on the grid of its scan.
+    fixed_contrast, moving_contrast : str
+        Suffixes of the scans, which differ.
     mask : str or None
-        The user's own brain mask of the T1w.
+        The user's own brain mask of the fixed scan.
     threads, seed : int
         As many threads may be used; the start of what is random.
     """
 
     name: str
-    t1w: str
-    t2w: str
+    fixed: str
+    moving: str
     fixed_labels: str
     moving_labels: str
+    fixed_contrast: str = 'T1w'
+    moving_contrast: str = 'T2w'
     mask: str | None = None
     threads: int = 1
     seed: int = 0
@@ -67,18 +71,21 @@ class LabelTask:
 
 
 class Labeller(ABC):
-    """A way to label a T1w and its T2w.
+    """A way to label the two scans of a pair.
 
     Attributes
     ----------
     name : str
         What ``--label-with`` calls it.
     caption : str
-        What tables call the labels.
+        What tables call the labels, with the places of :meth:`bidsreg.bids.names.Contrasts.fill`.
+    fixed_contrast : str
+        The one contrast of fixed scans that it can label; empty: any.
     """
 
     name: str = ''
     caption: str = ''
+    fixed_contrast: str = ''
 
     @abstractmethod
     def names(self) -> dict[int, str]:
@@ -100,10 +107,11 @@ class Labeller(ABC):
 
 
 class Atropos(Labeller):
-    """Three tissue classes of the T1w, bright vessels clipped, carried to the T2w by a rigid of the two scans."""
+    """Three tissue classes of the T1w, bright vessels clipped, carried to the other scan by a rigid of the two."""
 
     name = 'atropos'
-    caption = 'tissue classes by Atropos on the T1w, carried to the T2w by a rigid'
+    caption = 'tissue classes by Atropos on the {fixed}, carried to the {moving} by a rigid'
+    fixed_contrast = 'T1w'
 
     def names(self) -> dict[int, str]:
         """Return the three classes."""
@@ -121,10 +129,11 @@ class Atropos(Labeller):
 
         with in_scratch():
             scans = _conformed(task)
-            inside, _ = brain_mask('T1w.nii.gz', user_mask=task.mask, threads=task.threads)
-            classes = tissue_classes(corrected(scans['T1w'], inside), inside)
-            rigid, _ = prealign('T1w.nii.gz', 'T2w.nii.gz', stage='rigid', seed=task.seed)
-        grid = scans['T2w'].grid
+            fixed, moving = f'{task.fixed_contrast}.nii.gz', f'{task.moving_contrast}.nii.gz'
+            inside, _ = brain_mask(fixed, user_mask=task.mask, threads=task.threads)
+            classes = tissue_classes(corrected(scans[task.fixed_contrast], inside), inside)
+            rigid, _ = prealign(fixed, moving, stage='rigid', seed=task.seed)
+        grid = scans[task.moving_contrast].grid
         moved = carried_labels(classes, np.linalg.inv(rigid), grid)
         save_labels(task.fixed_labels, classes)
         save_labels(task.moving_labels, Image(moved, grid))
@@ -166,7 +175,7 @@ class Samseg(Labeller):
             raise InputError(self.missing())
         with in_scratch():
             scans = _conformed(task)
-            for contrast, out in (('T1w', task.fixed_labels), ('T2w', task.moving_labels)):
+            for contrast, out in zip(scans, (task.fixed_labels, task.moving_labels), strict=True):
                 _run_samseg(program, contrast, task.threads)
                 found = Image.load(Path(contrast) / 'seg.mgz', dtype=np.int32)
                 if not found.grid.same_as(scans[contrast].grid):
@@ -175,8 +184,8 @@ class Samseg(Labeller):
 
 
 def _run_samseg(program: str, contrast: str, threads: int) -> None:
-    """Run it in the current folder; in a T2w the pallidum is no white matter."""
-    own = ['--pallidum-separate'] if contrast == 'T2w' else []
+    """Run it in the current folder; in a T2w or a FLAIR the pallidum is no white matter."""
+    own = ['--pallidum-separate'] if contrast in ('T2w', 'FLAIR') else []
     words = [program, '-i', f'{contrast}.nii.gz', '-o', contrast, '--threads', str(threads), *own]
     done = subprocess.run(words, capture_output=True, text=True, errors='replace', check=False)
     if done.returncode:
@@ -187,12 +196,12 @@ LABELLERS: dict[str, Labeller] = {labeller.name: labeller for labeller in (Atrop
 """Every way to label, by its name."""
 
 
-def label_files(folder: Path, labeller: str, pair: str) -> dict[str, Path]:
+def label_files(folder: Path, labeller: str, pair: str, moving_contrast: str = 'T2w') -> dict[str, Path]:
     """Return where the labels of a pair lie in the folder of the results, by their role in a case."""
     place = folder / FOLDER / labeller
     return {
         'fixed_labels': place / f'{pair}_dseg.nii.gz',
-        'moving_labels': place / f'{pair}_space-T2w_dseg.nii.gz',
+        'moving_labels': place / f'{pair}_space-{moving_contrast}_dseg.nii.gz',
     }
 
 
@@ -228,7 +237,7 @@ def in_scratch() -> Any:
 
 
 def _conformed(task: LabelTask) -> dict[str, Image]:
-    """Write both scans with sane headers into the current folder, and return them by contrast."""
+    """Write both scans with sane headers into the current folder, and return them by contrast, the fixed one first."""
     import numpy as np
 
     from bidsreg.bids.headers import load_sane
@@ -236,7 +245,7 @@ def _conformed(task: LabelTask) -> dict[str, Image]:
     from bidsreg.registration.image import Image
 
     scans = {}
-    for contrast, path in (('T1w', task.t1w), ('T2w', task.t2w)):
+    for contrast, path in ((task.fixed_contrast, task.fixed), (task.moving_contrast, task.moving)):
         scan = load_sane(path)
         data = np.asarray(scan.dataobj, np.float32)
         scans[contrast] = Image(data, Grid(cast(Any, data.shape), cast(np.ndarray, scan.affine)))

@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bidsreg.bids.names import T2W_TO_T1W, Contrasts
+
 #: Contours: labels of the fixed image, and those brought onto it.
 FIXED_COLOUR, MOVED_COLOUR = '#E69F00', '#56B4E9'
 #: What is shown around the labels.
@@ -20,30 +22,35 @@ MARGIN_MM = 8.0
 VIEWS = (('sagittal', 0, 0.62), ('coronal', 1, 0.5), ('axial', 2, 0.57))
 
 
-def panel(example: Path, methods: Sequence[str], names: Mapping[int, str]) -> Figure | None:
+def panel(
+    example: Path, methods: Sequence[str], names: Mapping[int, str], contrasts: Contrasts = T2W_TO_T1W
+) -> Figure | None:
     """Draw the example pair: a row a method, three slices each, contours of the labels of both images.
 
     Parameters
     ----------
     example : Path
-        Folder with ``fixed_T1w.nii.gz``, ``METHOD_T2w.nii.gz`` and, where there are labels, the same of ``dseg``.
+        Folder with ``fixed_T1w.nii.gz``, ``METHOD_T2w.nii.gz`` (or of other contrasts) and, where there are labels,
+        the same of ``dseg``.
     methods : sequence of str
         Names of the methods, in the order of the table.
     names : mapping
         Names of the labels, by value.
+    contrasts : Contrasts
+        Those of the pair.
 
     Returns
     -------
     Figure or None
         None when there are no images.
     """
-    fixed = _canonical(example / 'fixed_T1w.nii.gz')
+    fixed = _canonical(example / f'fixed_{contrasts.fixed}.nii.gz')
     if fixed is None:
         return None
     labels = _canonical(example / 'fixed_dseg.nii.gz')
     rows = [('fixed', fixed, labels, None)]
     for name in methods:
-        image = _canonical(example / f'{name}_T2w.nii.gz')
+        image = _canonical(example / f'{name}_{contrasts.moving}.nii.gz')
         if image is not None:
             rows.append((name, image, labels, _canonical(example / f'{name}_dseg.nii.gz')))
     spacing = nb.affines.voxel_sizes(fixed.affine)
@@ -57,7 +64,7 @@ def panel(example: Path, methods: Sequence[str], names: Mapping[int, str]) -> Fi
             _slice(axes, image, segmentations, (axis, part), box, spacing, names)
             if name == 'fixed':
                 axes.set_title(view)
-        line[0].set_ylabel('fixed T1w' if name == 'fixed' else name, fontsize=12)
+        line[0].set_ylabel(f'fixed {contrasts.fixed}' if name == 'fixed' else name, fontsize=12)
     if labels is not None:
         figure.legend(
             handles=[

@@ -11,14 +11,15 @@ import pandas as pd
 
 from bidsreg.benchmark.files import write_json
 from bidsreg.benchmark.measures import MEASURES
+from bidsreg.bids.names import T2W_TO_T1W, Contrasts
 from bidsreg.registration.atomic import write_text
 from bidsreg.tables import cell
 
-#: What is known of every cell beside its measures: column, long name and description.
+#: What is known of every cell beside its measures: column, long name and description, with places for the contrasts.
 COLUMNS = {
     'pair': ('Pair', 'Name of the pair.'),
-    'fixed': ('Fixed image', 'The T1w.'),
-    'moving': ('Moving image', 'The T2w.'),
+    'fixed': ('Fixed image', 'The {fixed}.'),
+    'moving': ('Moving image', 'The {moving}.'),
     'method': ('Method', 'What was run; "affine" is the prealignment alone.'),
     'status': ('Status', 'How it ended.'),
     'reason': ('Reason', 'Why it failed.'),
@@ -87,10 +88,10 @@ def labels_table(cells: Iterable[Mapping[str, Any]], names: Mapping[int, str]) -
     return table
 
 
-def dictionary() -> dict[str, dict[str, Any]]:
-    """Describe the columns of the results, as BIDS has it."""
+def dictionary(contrasts: Contrasts = T2W_TO_T1W) -> dict[str, dict[str, Any]]:
+    """Describe the columns of the results of pairs of these contrasts, as BIDS has it."""
     out: dict[str, dict[str, Any]] = {
-        key: {'LongName': name, 'Description': text} for key, (name, text) in COLUMNS.items()
+        key: {'LongName': name, 'Description': contrasts.fill(text)} for key, (name, text) in COLUMNS.items()
     }
     for key, levels in LEVELS.items():
         out[key]['Levels'] = levels

@@ -30,7 +30,7 @@ from bidsreg.benchmark.results import (
 from bidsreg.benchmark.settings import BenchmarkSettings, digest
 from bidsreg.benchmark.tasks import TASKS
 from bidsreg.bids.locks import PairLock
-from bidsreg.bids.names import PRIVATE
+from bidsreg.bids.names import PRIVATE, T2W_TO_T1W
 from bidsreg.errors import InputError
 from bidsreg.execution.checks import check_device, check_writable
 from bidsreg.execution.command import interrupted_code
@@ -146,10 +146,10 @@ def check_output(folder: Path, identity: Mapping[str, Any]) -> None:
             raise InputError(f'{folder} is not empty, and no folder of a benchmark: give another.')
         return
     before = marker.get('identity', {})
-    for key, value in identity.items():
-        if before.get(key) != value:
+    for key in {**identity, **before}:  # either may lack the contrasts
+        if before.get(key) != identity.get(key):
             raise InputError(
-                f'{folder} belongs to another benchmark: {_difference(key, before.get(key), value)}. '
+                f'{folder} belongs to another benchmark: {_difference(key, before.get(key), identity.get(key))}. '
                 'Give another folder.'
             )
 
@@ -159,6 +159,9 @@ def _difference(key: str, before: Any, now: Any) -> str:
         return f'its pairs are others ({len(before)} there, {len(now)} now)'
     if key == 'labels':
         return 'its labels are others'
+    if key == 'contrasts':
+        was, are = (' '.join(value or dataclasses.astuple(T2W_TO_T1W)) for value in (before, now))
+        return f'its contrasts were {was}, not {are}'
     return f'its {key.replace("_", " ")} was {before!r}, not {now!r}'
 
 
@@ -203,7 +206,7 @@ class BenchmarkRun:
     ) -> None:
         self.settings, self.cases, self.labels, self.logs = settings, cases, labels, logs
         self.methods, self.notes, self.identity = methods, list(notes), identity
-        self.out = settings.output_dir
+        self.out, self.contrasts = settings.output_dir, settings.pair_contrasts
         self.folds = deal(cases, settings.folds, settings.seed)
 
     def go(self) -> int:
@@ -242,13 +245,13 @@ class BenchmarkRun:
         cell = read_cell(self._cell_path(case, method))
         if cell is None or cell['status'] != 'done' or cell['state'] != self._state(case, method):
             return False
-        return case is not self.cases[0] or self._example(method, '_T2w.nii.gz').is_file()
+        return case is not self.cases[0] or self._example(method).is_file()
 
     def _reason(self, case: Case, method: Method) -> str:
         return (read_cell(self._cell_path(case, method)) or {}).get('reason', UNKNOWN)
 
-    def _example(self, method: Method, ending: str = '') -> Path:
-        return self.out / 'example' / f'{method.name}{ending}'
+    def _example(self, method: Method) -> Path:
+        return self.out / 'example' / f'{method.name}_{self.contrasts.moving}.nii.gz'
 
     def _facts(self, case: Case, method: Method) -> dict[str, Any]:
         return {
@@ -343,7 +346,7 @@ class BenchmarkRun:
         methods = list(self.all_methods.values())
         cells = read_cells(self._cell_path(case, method) for case in self.cases for method in methods)
         results, labels = results_table(cells), labels_table(cells, self.labels)
-        write_tsv(results, dictionary(), self.out / 'results.tsv')
+        write_tsv(results, dictionary(self.contrasts), self.out / 'results.tsv')
         if len(labels):
             write_tsv(labels, LABEL_COLUMNS, self.out / 'labels.tsv')
         present = [method for method in methods if method.name in set(results['method'])]
@@ -376,7 +379,8 @@ class BenchmarkRun:
 
         try:
             self._copy_fixed_example()
-            write_figures(self.out / 'figures', results, labels, self.labels, methods, self.out / 'example')
+            folders = self.out / 'figures', self.out / 'example'
+            write_figures(folders[0], results, labels, self.labels, methods, folders[1], self.contrasts)
         except Exception as error:
             LOGGER.error('The figures could not be drawn (%s); the tables are not touched by it.', error)
             LOGGER.debug('The whole story:', exc_info=True)
@@ -385,9 +389,8 @@ class BenchmarkRun:
 
     def _title(self) -> str:
         count = f'{len(self.cases)} pair{"s" if len(self.cases) > 1 else ""}'
-        return (
-            f'{TASKS[self.settings.task].title}: {count} of {self.settings.input.name}{self.settings.label_warning()}'
-        )
+        title = self.contrasts.fill(TASKS[self.settings.task].title)
+        return f'{title}: {count} of {self.settings.input.name}{self.settings.label_warning()}'
 
     def _copy_fixed_example(self) -> None:
         """Put the images that the panels are compared with beside them."""
@@ -396,7 +399,7 @@ class BenchmarkRun:
         case, folder = self.cases[0], self.out / 'example'
         if not folder.is_dir():  # no method has done that pair
             return
-        for path, name in ((case.fixed, 'fixed_T1w'), (case.fixed_labels, 'fixed_dseg')):
+        for path, name in ((case.fixed, f'fixed_{self.contrasts.fixed}'), (case.fixed_labels, 'fixed_dseg')):
             if path is not None and not (folder / f'{name}.nii.gz').exists():
                 load_sane(path).to_filename(folder / f'{name}.nii.gz')
 

@@ -14,11 +14,15 @@ from bidsreg.benchmark.folds import FOLDS
 from bidsreg.benchmark.labelling import LABELLERS
 from bidsreg.benchmark.labels import read_label_list
 from bidsreg.benchmark.tasks import TASKS
+from bidsreg.bids.names import T2W_TO_T1W, Contrasts
 from bidsreg.errors import InputError
 from bidsreg.execution.settings import ExecutionSettings
+from bidsreg.settings import CHOICES as APP_CHOICES
+from bidsreg.settings import MODALITIES
 from bidsreg.validation import check_choices, check_positive, check_within
 
 CHOICES: dict[str, tuple[str, ...]] = {
+    'contrasts': APP_CHOICES['modalities'],
     'task': tuple(TASKS),
     'bias_correction': ('n4', 'none'),
     'prealign': ('affine', 'none'),
@@ -42,9 +46,11 @@ class BenchmarkSettings(ExecutionSettings):
         Presets, programs, and ``affine``: no deformation.
     reference : str
         The method that the others are tested against.
+    contrasts : tuple of two str
+        Of the fixed and of the moving scan of every pair: suffixes of BIDS. Of a table they are what texts call them.
     task : str
-        ``inter``: the T1w of one subject and the T2w of another; ``intra``: T1w and T2w of one head; ``rescan``: T1w
-        and T2w of two sessions, which need no labels.
+        ``inter``: the fixed scan of one subject and the moving one of another; ``intra``: both of one head; ``rescan``:
+        T1w and T2w of two sessions, which need no labels.
     pairs, seed : int or None, int
         How many pairs to draw (``None``: see :meth:`wanted_pairs`), and the seed of the draw.
     labels : Path or None
@@ -79,6 +85,7 @@ class BenchmarkSettings(ExecutionSettings):
     output_dir: Path
     methods: tuple[str, ...]
     reference: str = 'node-mind'
+    contrasts: tuple[str, str] = ('T1w', 'T2w')
     task: str = 'inter'
     pairs: int | None = None
     seed: int = SEED
@@ -104,10 +111,23 @@ class BenchmarkSettings(ExecutionSettings):
         check_positive(self, ('translation_steps',))
         if self.folds < 2:
             raise InputError(f'--folds must be at least 2, not {self.folds}.')
+        self._check_contrasts()
         if self.makes_labels:
             self._check_labelling()
         if TASKS[self.task].is_rescan:
             self._check_rescan()
+
+    def _check_contrasts(self) -> None:
+        if self.is_table:
+            return
+        given = f'--contrasts {" ".join(self.contrasts)}'
+        if self.contrasts[0] not in MODALITIES:
+            raise InputError(
+                f'{given}: in a BIDS dataset scans are registered to a {" or a ".join(MODALITIES)}, which comes first; '
+                'a table of pairs takes any two.'
+            )
+        if self.contrasts[0] == self.contrasts[1]:
+            raise InputError(f'{given}: in a BIDS dataset the two must differ; a table of pairs takes any two.')
 
     def _check_labelling(self) -> None:
         for option, given in (('--labels', self.labels), ('--label-desc', self.label_desc)):
@@ -115,14 +135,27 @@ class BenchmarkSettings(ExecutionSettings):
                 raise InputError(f'--label-with {self.label_with} brings its own labels: leave {option} out.')
         if self.is_table:
             raise InputError(f'--label-with {self.label_with} wants a BIDS dataset: it needs the T1w beside each T2w.')
+        only = LABELLERS[self.label_with].fixed_contrast
+        if only and self.contrasts[0] != only:
+            raise InputError(
+                f'--label-with {self.label_with} labels a {only}: let --contrasts begin with {only}, not '
+                f'{self.contrasts[0]}.'
+            )
 
     def _check_rescan(self) -> None:
         if self.is_table:
             raise InputError(f'--task {self.task} wants a BIDS dataset: it needs the sessions of each person.')
         if self.makes_labels:
             raise InputError(f'--task {self.task} needs no labels: leave --label-with out.')
+        if self.pair_contrasts != T2W_TO_T1W:
+            raise InputError(f'--task {self.task} compares maps of a T1w and a T2w: leave --contrasts out.')
         if self.prealign == 'none':
             raise InputError(f'--task {self.task} compares maps through the prealignment: leave --prealign none out.')
+
+    @property
+    def pair_contrasts(self) -> Contrasts:
+        """Return the contrasts of the two scans of a pair."""
+        return Contrasts(*self.contrasts)
 
     @property
     def makes_labels(self) -> bool:
@@ -135,7 +168,9 @@ class BenchmarkSettings(ExecutionSettings):
 
     def label_caption(self) -> str:
         """Say where the labels come from."""
-        return LABELLERS[self.label_with].caption if self.makes_labels else f'of {self.labels or "SynthSeg"}'
+        if not self.makes_labels:
+            return f'of {self.labels or "SynthSeg"}'
+        return self.pair_contrasts.fill(LABELLERS[self.label_with].caption)
 
     def label_warning(self) -> str:
         """Say that labels were made, and by whom, for a title to end with; empty where they are files."""
@@ -175,10 +210,13 @@ class BenchmarkSettings(ExecutionSettings):
             The pairs, see :meth:`bidsreg.benchmark.case.Case.identity`.
         """
         names = ('task', 'bias_correction', 'prealign', 'label_with', 'random_seed', 'sloppy')
+        # the usual ones are not said: what was done with them is still done
+        others = {} if self.pair_contrasts == T2W_TO_T1W else {'contrasts': list(self.contrasts)}
         return {
             'version': __version__,
             'input': str(self.input),
             **{name: getattr(self, name) for name in names},
+            **others,
             'labels': {str(value): name for value, name in self.label_names().items()},
             'pairs': list(pairs),
         }

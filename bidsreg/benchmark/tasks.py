@@ -12,7 +12,7 @@ class Task:
     Attributes
     ----------
     title : str
-        Of its table.
+        Of its table, with the places of :meth:`bidsreg.bids.names.Contrasts.fill`.
     between_people : bool
         Its presets take their form for two people, and its pairs are drawn: there are as many as the subjects squared.
     is_rescan : bool
@@ -25,7 +25,7 @@ class Task:
 
 
 TASKS = {
-    'inter': Task('T1w to T2w, two people', between_people=True),
-    'intra': Task('T1w to T2w, one head'),
-    'rescan': Task('T1w and T2w of two sessions, maps that should agree', is_rescan=True),
+    'inter': Task('{fixed} to {moving}, two people', between_people=True),
+    'intra': Task('{fixed} to {moving}, one head'),
+    'rescan': Task('{fixed} and {moving} of two sessions, maps that should agree', is_rescan=True),
 }

@@ -188,6 +188,8 @@ def init_image_wf(
     for trait, role in (('user_mask', f'{end}_mask'), ('labels', f'{end}_labels')):
         if role in files:
             setattr(mask.inputs, trait, str(files[role]))
+    if end == 'fixed' and settings.contrasts[0] != 'T1w':  # of moving images none is looked for
+        mask.inputs.contrast = settings.contrasts[0]
     n4 = pe.Node(N4(method=settings.bias_correction, sloppy=settings.sloppy), name='n4', mem_gb=gigabytes('n4', shape))
     workflow.connect([
         (conform, mask, [('out_file', 'in_file')]),

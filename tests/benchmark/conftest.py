@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 
 import nibabel as nb
@@ -146,6 +147,15 @@ def bids(heads, tmp_path_factory):
     points = truth / 'sub-01' / 'anat' / 'sub-01_from-T1w_to-T2w_points.tsv'
     np.savetxt(points, heads[0].points, delimiter='\t', header=header, comments='')
     (truth / 'dataset_description.json').write_text('{"Name": "truth", "BIDSVersion": "1.10.0"}')
+    return root
+
+
+@pytest.fixture
+def flair(bids, tmp_path):
+    """The same three subjects, whose T2w is called a FLAIR everywhere."""
+    root = shutil.copytree(bids, tmp_path / 'flair')
+    for path in sorted(root.rglob('*T2w*')):
+        path.rename(path.with_name(path.name.replace('T2w', 'FLAIR')))
     return root
 
 

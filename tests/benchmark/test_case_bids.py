@@ -40,6 +40,46 @@ def test_two_people_never_one(bids, tmp_path):
         assert case.points is None
 
 
+def test_one_head_of_other_contrasts(flair, tmp_path):
+    first, second = find_cases(settings(flair, tmp_path, task='intra', contrasts=('T1w', 'FLAIR')))
+    assert (first.name, second.name) == ('sub-01_from-FLAIR_to-T1w', 'sub-02_from-FLAIR_to-T1w')
+    assert first.moving.name == 'sub-01_FLAIR.nii.gz'
+    assert first.fixed_labels.name == 'sub-01_dseg.nii.gz'
+    assert first.moving_labels.name == 'sub-01_space-FLAIR_dseg.nii.gz'
+    assert first.points.name == 'sub-01_from-T1w_to-FLAIR_points.tsv'
+
+
+def test_two_people_of_other_contrasts(flair, tmp_path):
+    cases = find_cases(settings(flair, tmp_path, contrasts=('T1w', 'FLAIR')))
+    names = {f'sub-{a}-T1w_sub-{b}-FLAIR' for a in ('01', '02', '03') for b in ('01', '02') if a != b}
+    assert {case.name for case in cases} == names
+    assert {case.moving.name for case in cases} == {'sub-01_FLAIR.nii.gz', 'sub-02_FLAIR.nii.gz'}
+
+
+def test_the_t2w_may_be_fixed(bids, tmp_path):
+    first, _ = find_cases(settings(bids, tmp_path, task='intra', contrasts=('T2w', 'T1w')))
+    assert first.name == 'sub-01_from-T1w_to-T2w'
+    assert (first.fixed.name, first.moving.name) == ('sub-01_T2w.nii.gz', 'sub-01_T1w.nii.gz')
+    assert first.fixed_labels.name == 'sub-01_space-T2w_dseg.nii.gz'
+    assert first.moving_labels.name == 'sub-01_dseg.nii.gz'
+    assert first.moving_mask.name == 'sub-01_desc-brain_mask.nii.gz'
+    # the points lead from the T1w to the T2w
+    assert first.points is None
+
+
+def test_a_contrast_that_nobody_has(bids, flair, tmp_path):
+    with pytest.raises(InputError, match=r'--contrasts T1w FLAIR: nobody in .* has a FLAIR'):
+        find_cases(settings(bids, tmp_path, contrasts=('T1w', 'FLAIR')))
+    with pytest.raises(InputError, match='no subject with a T2w and a FLAIR'):
+        find_cases(settings(flair, tmp_path, contrasts=('T2w', 'FLAIR')))
+    with pytest.raises(InputError, match='no subject with a T1w and a T2w'):
+        find_cases(settings(flair, tmp_path))
+    for labels in flair.rglob('*_space-FLAIR_dseg.nii.gz'):
+        labels.unlink()
+    with pytest.raises(InputError, match=r'no labels \(\*_dseg.nii.gz, of the FLAIR with space-FLAIR\) or points'):
+        find_cases(settings(flair, tmp_path, contrasts=('T1w', 'FLAIR')))
+
+
 def test_several_label_images_need_a_word(bids, tmp_path):
     root = tmp_path / 'raw'
     shutil.copytree(bids, root)

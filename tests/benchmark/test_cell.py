@@ -50,7 +50,11 @@ def test_the_program_s_own_facts_and_the_example_are_kept(pair, tmp_path):
     (tmp_path / 'result.json').write_text(json.dumps(result))
     times = {'method_seconds': 9.5, 'method_cpu_seconds': 12.0}
     cell = judged(
-        tmp_path, method='node-mind', result=tmp_path / 'result.json', example=tmp_path / 'example/node-mind', **times
+        tmp_path,
+        method='node-mind',
+        result=tmp_path / 'result.json',
+        example=tmp_path / 'example/node-mind_T2w.nii.gz',
+        **times,
     )
     assert (cell['seconds'], cell['seconds_total'], cell['cpu_seconds']) == (7, 9.5, 12)
     assert (cell['threads'], cell['device']) == (3, 'cpu')

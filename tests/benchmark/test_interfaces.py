@@ -53,6 +53,17 @@ def test_an_image_without_a_skull_is_its_own_mask(files, tmp_path):
     assert 'stripped already' in found.method
 
 
+def test_errors_name_the_contrast(files, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        'bidsreg.interfaces.skullstrip.brain_mask',
+        lambda path, **options: asked.append(options) or (voxels(files['fixed_mask']) > 0, 'pretended'),
+    )
+    CaseMask(in_file=files['fixed'], contrast='T2w').run(cwd=tmp_path)
+    CaseMask(in_file=files['fixed']).run(cwd=tmp_path)
+    assert [options.get('contrast') for options in asked] == ['T2w', None]
+
+
 def test_a_stripped_image_is_named_after_its_head(files, tmp_path):
     found = Strip(in_file=files['fixed'], mask=files['fixed_mask']).run(cwd=tmp_path).outputs
     assert Path(found.out_file).name == 'fixed_brain.nii.gz'

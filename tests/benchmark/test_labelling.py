@@ -64,9 +64,10 @@ def samseg(tmp_path, monkeypatch):
     return folder
 
 
-def task(raw, folder, **changes):
-    files = {role: str(path) for role, path in label_files(folder, 'atropos', 'sub-01').items()}
-    scans = {name: str(raw / f'sub-01/anat/sub-01_{name.upper()[:2]}w.nii.gz') for name in ('t1w', 't2w')}
+def task(raw, folder, labeller='atropos', moving='T2w', **changes):
+    files = {role: str(path) for role, path in label_files(folder, labeller, 'sub-01', moving).items()}
+    contrasts = {'fixed': 'T1w', 'moving': 'T2w'}
+    scans = {end: str(raw / f'sub-01/anat/sub-01_{contrast}.nii.gz') for end, contrast in contrasts.items()}
     return LabelTask(name='sub-01', **scans, **files, **changes)
 
 
@@ -97,6 +98,18 @@ def test_a_table_without_labels_is_one_command(raw, samseg, tmp_path, monkeypatc
     assert run(raw, tmp_path, '--label-with', 'samseg') == 0
     assert len((samseg / 'calls.txt').read_text().splitlines()) == 4
     assert run(raw, tmp_path, '--label-with', 'atropos') == 2
+
+
+def test_scans_of_other_contrasts_are_labelled_each_in_its_way(raw, samseg, tmp_path):
+    (samseg / 'calls.txt').unlink(missing_ok=True)
+    for fixed, moving in (('T2w', 'PDw'), ('T1w', 'FLAIR')):
+        one = task(raw, tmp_path / moving, 'samseg', moving, fixed_contrast=fixed, moving_contrast=moving)
+        assert not make_labels('samseg', [one])
+        assert (tmp_path / moving / f'labels/samseg/sub-01_space-{moving}_dseg.nii.gz').is_file()
+    calls = [line.split() for line in (samseg / 'calls.txt').read_text().splitlines()]
+    assert [call[1] for call in calls] == ['T2w.nii.gz', 'PDw.nii.gz', 'T1w.nii.gz', 'FLAIR.nii.gz']
+    # in a T2w and a FLAIR the pallidum does not look like white matter
+    assert ['--pallidum-separate' in call for call in calls] == [True, False, False, True]
 
 
 def test_what_cannot_be_labelled_is_told(raw, samseg, tmp_path, capsys):
@@ -155,13 +168,13 @@ def test_tissue_of_the_t1w_comes_to_the_t2w(raw, tmp_path, monkeypatch):
     one = task(raw, tmp_path)
     LABELLERS['atropos'].label(one)
     first = {role: Image.load(getattr(one, role)) for role in ('fixed_labels', 'moving_labels')}
-    for contrast, role in (('t1w', 'fixed_labels'), ('t2w', 'moving_labels')):
-        scan, labels = Image.load(getattr(one, contrast)), first[role]
+    for end in ('fixed', 'moving'):
+        scan, labels = Image.load(getattr(one, end)), first[f'{end}_labels']
         assert labels.grid.same_as(scan.grid)
         assert set(np.unique(labels.data)) == {0, 1, 2, 3}
         brain = scan.data > 0
         overlap = 2 * (brain & (labels.data > 0)).sum() / (brain.sum() + (labels.data > 0).sum())
-        assert overlap > 0.9, contrast
+        assert overlap > 0.9, end
     LABELLERS['atropos'].label(one)
     for role, image in first.items():
         np.testing.assert_array_equal(Image.load(getattr(one, role)).data, image.data)

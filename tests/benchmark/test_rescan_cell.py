@@ -101,7 +101,7 @@ def test_numbers_of_three_maps_are_put_together(files, tmp_path):
         result=result,
         method_seconds=[1.0, 2.0, 6.0],
         method_cpu_seconds=[2.0, 4.0, 9.0],
-        example=tmp_path / 'example' / 'node-mind',
+        example=tmp_path / 'example' / 'node-mind_T2w.nii.gz',
         **files,
     )
     cell = json.loads(files['cell'].read_text())

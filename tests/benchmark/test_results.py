@@ -15,6 +15,7 @@ from bidsreg.benchmark.results import (
     results_table,
     write_tsv,
 )
+from bidsreg.bids.names import Contrasts
 
 
 def test_every_column_is_described(results):
@@ -24,6 +25,13 @@ def test_every_column_is_described(results):
         assert entry['LongName']
         assert entry['Description'].endswith('.')
         assert key in COLUMNS or entry['Units']
+
+
+def test_the_images_are_described_by_their_contrasts():
+    said = {key: entry['Description'] for key, entry in dictionary().items()}
+    other = {key: entry['Description'] for key, entry in dictionary(Contrasts('T1w', 'FLAIR')).items()}
+    assert (said['fixed'], said['moving']) == ('The T1w.', 'The T2w.')
+    assert other == {**said, 'moving': 'The FLAIR.'}
 
 
 def test_results_keep_numbers_numbers():

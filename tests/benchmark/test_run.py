@@ -139,6 +139,35 @@ def test_within_a_head_presets_stay_as_they_are(bench, pretender, tmp_path):
     assert 'one head' in (tmp_path / 'out' / 'table.md').read_text()
 
 
+def test_other_contrasts_are_named_in_all_that_comes_out(bench, pretender, flair, tmp_path):
+    words = ('--methods', 'affine', 'node-mind', '--task', 'intra', '--contrasts', 'T1w', 'FLAIR', *QUICK)
+    assert bench(*words, source=flair) == 0
+    out = tmp_path / 'out'
+    assert set(read(out).index.get_level_values('pair')) == {f'sub-0{n}_from-FLAIR_to-T1w' for n in (1, 2)}
+    assert 'T1w to FLAIR, one head: 2 pairs of flair' in (out / 'table.md').read_text()
+    assert not [name for name in ('table.md', 'table.html', 'table.tex') if 'T2w' in (out / name).read_text()]
+    assert json.loads((out / 'results.json').read_text())['moving']['Description'] == 'The FLAIR.'
+    names = ('affine_FLAIR', 'affine_dseg', 'fixed_T1w', 'fixed_dseg', 'node-mind_FLAIR', 'node-mind_dseg')
+    assert {path.name for path in (out / 'example').iterdir()} == {f'{name}.nii.gz' for name in names}
+    # again: nothing is to do
+    before = len(calls(pretender))
+    assert bench(*words, source=flair) == 0
+    assert len(calls(pretender)) == before
+
+
+def test_a_table_of_other_contrasts_is_another_benchmark(bench, tmp_path, capsys):
+    one, other = (('--contrasts', 'FLAIR', 'T1w'), ())
+    for out, first, then, message in (
+        ('a', one, other, 'its contrasts were FLAIR T1w, not T1w T2w'),
+        ('b', other, one, 'its contrasts were T1w T2w, not FLAIR T1w'),
+    ):
+        assert bench('--methods', 'affine', '--pairs', '1', *QUICK, *first, out=out) == 0
+        assert bench('--methods', 'affine', '--pairs', '1', *QUICK, *then, out=out) == 2
+        assert message in capsys.readouterr().err
+    assert 'FLAIR to T1w, two people' in (tmp_path / 'a' / 'table.md').read_text()
+    assert 'T1w to T2w, two people' in (tmp_path / 'b' / 'table.md').read_text()
+
+
 def test_bids_between_people(bench, pretender, bids, tmp_path):
     assert bench('--methods', 'affine', '--pairs', '2', *QUICK, source=bids) == 0
     results = read(tmp_path / 'out')

@@ -36,11 +36,53 @@ def test_lists_are_tuples_and_paths_absolute():
         ({'labels': 3}, 'labels should be of type Path'),
         ({'task': 'between'}, '--task .*inter, intra'),
         ({'prealign': 'rigid'}, '--prealign .*affine, none'),
+        ({'contrasts': ['T1w', 'bold']}, "--contrasts 'bold': choose from T1w"),
+        ({'contrasts': ['T1w']}, 'contrasts should be of type str'),
+        ({'contrasts': ['T1w', 'T2w', 'FLAIR']}, 'contrasts should be of type str'),
     ],
 )
 def test_bad_values(values, message):
     with pytest.raises(InputError, match=message):
         make(**values)
+
+
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [
+        (
+            {'contrasts': ['FLAIR', 'T1w']},
+            '--contrasts FLAIR T1w: in a BIDS dataset .* T1w or a T2w, which comes first',
+        ),
+        ({'contrasts': ['T1w', 'T1w']}, '--contrasts T1w T1w: in a BIDS dataset the two must differ'),
+        ({'contrasts': ['T2w', 'T1w'], 'label_with': 'atropos'}, 'atropos labels a T1w: .* not T2w'),
+        ({'contrasts': ['T1w', 'FLAIR'], 'task': 'rescan'}, 'maps of a T1w and a T2w: leave --contrasts out'),
+    ],
+)
+def test_contrasts_that_a_dataset_cannot_have(tmp_path, values, message):
+    with pytest.raises(InputError, match=message):
+        make(input=tmp_path, **values)
+
+
+@pytest.mark.parametrize('contrasts', [('FLAIR', 'T1w'), ('T1w', 'T1w')])
+def test_a_table_has_any_contrasts(contrasts):
+    assert make(contrasts=list(contrasts)).contrasts == contrasts
+
+
+def test_contrasts_are_part_of_what_a_benchmark_is(tmp_path):
+    plain, flair = (
+        make(input=tmp_path).identity(['a']),
+        make(input=tmp_path, contrasts=['T1w', 'FLAIR']).identity(['a']),
+    )
+    # folders of a T1w and a T2w do not say so
+    assert flair == {**plain, 'contrasts': ['T1w', 'FLAIR']}
+    assert 'contrasts' not in plain
+    assert make(input=tmp_path, contrasts=['T1w', 'T2w']).identity(['a']) == plain
+
+
+def test_labels_are_said_to_be_of_the_contrasts(tmp_path):
+    made = make(input=tmp_path, contrasts=['T1w', 'FLAIR'], label_with='atropos')
+    assert made.label_caption() == 'tissue classes by Atropos on the T1w, carried to the FLAIR by a rigid'
+    assert make(labels='{fixed}.tsv').label_caption().endswith('{fixed}.tsv')
 
 
 def test_how_many_pairs(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import nibabel as nb
 import numpy as np
 import pytest
+from nipype.interfaces.base import isdefined
 
 from bidsreg.benchmark.case import Case
 from bidsreg.benchmark.folds import deal
@@ -41,6 +42,17 @@ def test_an_image_of_several_pairs_is_made_ready_once(cases, tmp_path):
     assert sum('image_fixed' in name and name.endswith('.n4') for name in names) == 1
     assert sum(name.split('.')[-1].startswith('register_') for name in names) == 4  # none for the affine
     assert sum(name.split('.')[-1].startswith('evaluate_') for name in names) == 6
+
+
+def test_a_fixed_image_that_is_no_t1w_is_called_what_it_is(cases, tmp_path):
+    asked = {}
+    for contrasts in (('T1w', 'T2w'), ('T2w', 'T1w')):
+        workflow = graph(cases[:1], tmp_path, contrasts=contrasts)[0]
+        for end in ('fixed', 'moving'):
+            asked[contrasts[0], end] = workflow.get_node(f'{image_name(cases[0], end)}.mask').inputs.contrast
+    assert asked.pop(('T2w', 'fixed')) == 'T2w'
+    # said of no other, so that earlier steps are not done again
+    assert not any(isdefined(contrast) for contrast in asked.values())
 
 
 def test_all_nodes_that_a_cell_names_are_there(cases, tmp_path):
