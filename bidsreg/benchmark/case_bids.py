@@ -14,11 +14,12 @@ from bidsreg.benchmark.case import SUBJECTS, Case, RescanCase
 from bidsreg.benchmark.labelling import LABELLERS, LabelTask, label_files, make_labels
 from bidsreg.benchmark.settings import BenchmarkSettings
 from bidsreg.benchmark.tasks import TASKS
-from bidsreg.bids.names import T2W_TO_T1W, pair_name
+from bidsreg.bids.names import Contrasts, pair_name
+from bidsreg.bids.normalisations import find_references
 from bidsreg.bids.pairs import Pair, find_pairs
 from bidsreg.bids.scans import has_modality, index, list_images
 from bidsreg.errors import InputError
-from bidsreg.settings import Settings
+from bidsreg.settings import MODALITIES, Settings
 
 LOGGER = logging.getLogger('bidsreg')
 
@@ -38,8 +39,8 @@ def find_in_bids(settings: BenchmarkSettings) -> list[Case]:
     """Find the pairs of a BIDS dataset whose answer is known.
 
     Within a head that takes labels of both scans, or points; between two people, labels of the one's fixed scan and of
-    the other's moving one (of each the first session that has both scans). Between two sessions of a person nothing but
-    the scans.
+    the other's moving one (of each the first session that has both scans; where both are of one contrast, the scan by
+    which the app would normalise the person). Between two sessions of a person nothing but the scans.
 
     Raises
     ------
@@ -50,23 +51,24 @@ def find_in_bids(settings: BenchmarkSettings) -> list[Case]:
     app = _app(settings, folders)
     if not (settings.input / 'dataset_description.json').is_file():
         raise InputError(f'{settings.input} is no BIDS dataset: it has no dataset_description.json.')
-    if contrasts != T2W_TO_T1W and not has_modality(settings.input, contrasts.moving):
+    if contrasts.moving not in MODALITIES and not has_modality(settings.input, contrasts.moving):
         raise InputError(
             f'--contrasts {" ".join(settings.contrasts)}: nobody in {settings.input} has a {contrasts.moving}.'
         )
-    plan = find_pairs(app)
-    if not plan.pairs:
-        raise InputError(f'{settings.input} holds no subject with a {contrasts.fixed} and a {contrasts.moving}.')
+    pairs = _same_contrast(app) if contrasts.fixed == contrasts.moving else find_pairs(app).pairs
+    if not pairs:
+        wanted = ' and '.join(f'a {name}' for name in dict.fromkeys(settings.contrasts))
+        raise InputError(f'{settings.input} holds no subject with {wanted}.')
     task = TASKS[settings.task]
     if task.is_rescan:
-        return _rescans(plan.pairs, settings.input)
+        return _rescans(pairs, settings.input)
     if settings.makes_labels:
         if why := LABELLERS[settings.label_with].missing():
             raise InputError(f'--label-with {settings.label_with}: {why}')
-        known = [_KnownPair(pair, _labelled_files(pair, settings)) for pair in plan.pairs]
+        known = [_KnownPair(pair, _labelled_files(pair, settings)) for pair in pairs]
     else:
-        there = _segmentations(app, folders, {pair.subject for pair in plan.pairs})
-        known = [_KnownPair(pair, _known_files(pair, folders, there, settings.label_desc)) for pair in plan.pairs]
+        there = _segmentations(app, folders, {pair.subject for pair in pairs})
+        known = [_KnownPair(pair, _known_files(pair, folders, there, settings.label_desc)) for pair in pairs]
     cases = (_between if task.between_people else _within)(known)
     if not cases:
         spaces = ', '.join(f'of the {name} with space-{name}' for name in settings.contrasts if name != 'T1w')
@@ -135,7 +137,27 @@ def _app(settings: BenchmarkSettings, folders: tuple[Path, ...]) -> Settings:
     """Return the settings by which the app finds the pairs of the dataset."""
     fixed, moving = settings.contrasts
     where: dict[str, Any] = {'bids_dir': settings.input, 'output_dir': settings.output_dir, 'derivatives': folders}
-    return Settings(**where, reference=fixed, modalities=(moving,))
+    return Settings(**where, reference=fixed, modalities=() if moving == fixed else (moving,))
+
+
+def _same_contrast(app: Settings) -> tuple[Pair, ...]:
+    """Pair every scan of the reference by which people are normalised with itself, so that both its ends are known."""
+    return tuple(
+        Pair(
+            fixed=one.scan.path,
+            moving=one.scan.path,
+            subject=one.scan.subject,
+            session=one.scan.session,
+            reason=one.reason,
+            entities=one.scan.entities,
+            fixed_entities=one.scan.entities,
+            contrasts=Contrasts(app.reference, app.reference),
+            fixed_mask=one.mask,
+            moving_mask=one.mask,
+        )
+        for one in find_references(find_pairs(app), app)
+        if one.scan.contrast == app.reference
+    )
 
 
 def label_folders(settings: BenchmarkSettings) -> tuple[Path, ...]:

@@ -127,7 +127,10 @@ class BenchmarkSettings(ExecutionSettings):
                 'a table of pairs takes any two.'
             )
         if self.contrasts[0] == self.contrasts[1]:
-            raise InputError(f'{given}: in a BIDS dataset the two must differ; a table of pairs takes any two.')
+            if not TASKS[self.task].between_people:
+                raise InputError(f'{given}: of a BIDS dataset only --task inter compares two scans of one contrast.')
+            if self.makes_labels:
+                raise InputError(f'{given}: --label-with {self.label_with} wants two contrasts.')
 
     def _check_labelling(self) -> None:
         for option, given in (('--labels', self.labels), ('--label-desc', self.label_desc)):

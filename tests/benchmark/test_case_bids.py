@@ -67,13 +67,39 @@ def test_the_t2w_may_be_fixed(bids, tmp_path):
     assert first.points is None
 
 
+@pytest.mark.parametrize('alone', [False, True])
+def test_two_people_of_one_contrast(bids, tmp_path, alone):
+    root = shutil.copytree(bids, tmp_path / 'raw')
+    if alone:
+        for path in [path for path in root.rglob('*T2w*') if path.is_file()]:
+            path.unlink()
+    cases = find_cases(settings(root, tmp_path, contrasts=('T1w', 'T1w')))
+    everybody = itertools.permutations(('01', '02', '03'), 2)
+    assert [case.name for case in cases] == [f'sub-{a}-T1w_sub-{b}-T1w' for a, b in everybody]
+    for case in cases:
+        for end in ('fixed', 'moving'):
+            label = getattr(case, f'{end}_subject')
+            assert getattr(case, end).name == f'sub-{label}_T1w.nii.gz'
+            assert getattr(case, f'{end}_labels').name == f'sub-{label}_dseg.nii.gz'
+            assert getattr(case, f'{end}_mask').name == f'sub-{label}_desc-brain_mask.nii.gz'
+        assert case.fixed_subject != case.moving_subject
+
+
+def test_two_people_in_t2w(bids, tmp_path):
+    cases = find_cases(settings(bids, tmp_path, contrasts=('T2w', 'T2w')))
+    # the third one has labels of the T1w alone
+    assert [case.name for case in cases] == ['sub-01-T2w_sub-02-T2w', 'sub-02-T2w_sub-01-T2w']
+    assert {case.moving_labels.name for case in cases} == {f'sub-0{n}_space-T2w_dseg.nii.gz' for n in (1, 2)}
+
+
 def test_a_contrast_that_nobody_has(bids, flair, tmp_path):
     with pytest.raises(InputError, match=r'--contrasts T1w FLAIR: nobody in .* has a FLAIR'):
         find_cases(settings(bids, tmp_path, contrasts=('T1w', 'FLAIR')))
     with pytest.raises(InputError, match='no subject with a T2w and a FLAIR'):
         find_cases(settings(flair, tmp_path, contrasts=('T2w', 'FLAIR')))
-    with pytest.raises(InputError, match='no subject with a T1w and a T2w'):
-        find_cases(settings(flair, tmp_path))
+    for contrasts, message in ((('T1w', 'T2w'), 'a T1w and a T2w'), (('T2w', 'T2w'), 'a T2w')):
+        with pytest.raises(InputError, match=rf'no subject with {message}\.'):
+            find_cases(settings(flair, tmp_path, contrasts=contrasts))
     for labels in flair.rglob('*_space-FLAIR_dseg.nii.gz'):
         labels.unlink()
     with pytest.raises(InputError, match=r'no labels \(\*_dseg.nii.gz, of the FLAIR with space-FLAIR\) or points'):
