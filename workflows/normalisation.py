@@ -74,6 +74,8 @@ def init_normalisation_wf(
         The person's reference scan without its bias field, and its brain mask.
     NAME_image, NAME_forward, NAME_inverse
         For each of `others`: the scan, and the ITK composites (.h5) that bring it onto the reference scan, and back.
+    scan_lesion
+        Lesions of the reference scan, on its grid, which neither the affine nor the deformation looks at. Optional.
     notes
         A dictionary of what else belongs into the facts. Optional.
 
@@ -94,7 +96,7 @@ def init_normalisation_wf(
         A list of SVG files, named as the pictures in :data:`bidsreg.reports.spaces.SPACE_PICTURES`.
     """
     workflow = pe.Workflow(name=name)
-    given = ['template', 'template_mask', 'references', 'scan', 'scan_mask', 'notes']
+    given = ['template', 'template_mask', 'references', 'scan', 'scan_mask', 'scan_lesion', 'notes']
     made = ['forward', 'inverse', 'jacobian', 'images', 'masks', 'facts', 'figures']
     parts = {part: [f'{other}_{part}' for other in others] for part in ('image', 'forward', 'inverse', 'images')}
     inputnode = pe.Node(
@@ -147,7 +149,11 @@ def init_normalisation_wf(
         (scan_brain, rigid, [('sized_file', 'moving')]),
         (template_brain, affine, [('out_file', 'fixed')]),
         (scan_brain, affine, [('out_file', 'moving')]),
-        (inputnode, affine, [('template_mask', 'fixed_mask'), ('scan_mask', 'moving_mask')]),
+        (inputnode, affine, [
+            ('template_mask', 'fixed_mask'),
+            ('scan_mask', 'moving_mask'),
+            ('scan_lesion', 'moving_lesion'),
+        ]),
         (scan_brain, scaled_start, [('scaling', 'scaling')]),
         (rigid, scaled_start, [('out_matrix', 'rigid')]),
         (scaled_start, affine, [('out_matrix', 'initial')]),
@@ -156,6 +162,7 @@ def init_normalisation_wf(
             ('template_mask', 'fixed_mask'),
             ('scan', 'moving'),
             ('scan_mask', 'moving_mask'),
+            ('scan_lesion', 'moving_lesion'),
         ]),
         (affine, register, [('out_matrix', 'affine')]),
         # numbers and pictures are of the template's own grid, whichever are wanted
@@ -169,7 +176,7 @@ def init_normalisation_wf(
         *[(node, timing, [('seconds', node.name)])
           for node in (template_brain, scan_brain, rigid, affine, register, to_space)],
         (inputnode, measure, [
-            (field, field) for field in ('template', 'template_mask', 'scan', 'scan_mask', 'notes')
+            (field, field) for field in ('template', 'template_mask', 'scan', 'scan_mask', 'scan_lesion', 'notes')
         ]),
         (rigid, measure, [('out_matrix', 'rigid')]),
         (affine, measure, [('out_matrix', 'affine')]),

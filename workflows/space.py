@@ -10,7 +10,7 @@ from nipype.pipeline import engine as pe
 
 from bidsreg.bids.names import pair_outputs
 from bidsreg.interfaces.publish_space import PublishSpace
-from bidsreg.workflows.masking import init_masking_wf
+from bidsreg.workflows.masking import fit_lesions_node, init_masking_wf
 from bidsreg.workflows.normalisation import init_normalisation_wf
 from bidsreg.workflows.resources import gigabytes, voxel_shape
 
@@ -98,23 +98,24 @@ def init_space_wf(
     if unit.pairs:
         _take_from_pairs(unit, settings, inputnode, inputs)
         workflow.connect(inputnode, 'scan', normalisation_wf, 'inputnode.scan')
+        if unit.reference.lesions:
+            _leave_lesions_out(unit, workflow)
         return workflow
     inputnode.inputs.scan = str(scan.path)
     masking_wf = _masking(unit, settings)
-    notes = pe.Node(
-        niu.Function(function=_notes, input_names=['mask_method', 'findings', 'skull_stripped']), name='notes'
-    )
-    notes.run_without_submitting = True
+    notes = _notes_node('mask_method', 'findings', 'skull_stripped', 'lesion_method')
     workflow.connect([
         (inputnode, masking_wf, [('scan', 'inputnode.in_file')]),
         (masking_wf, normalisation_wf, [
             ('outputnode.preproc', 'inputnode.scan'),
             ('outputnode.mask', 'inputnode.scan_mask'),
+            ('outputnode.lesion', 'inputnode.scan_lesion'),
         ]),
         (masking_wf, notes, [
             ('outputnode.method', 'mask_method'),
             ('outputnode.findings', 'findings'),
             ('outputnode.skull_stripped', 'skull_stripped'),
+            ('outputnode.lesion_method', 'lesion_method'),
         ]),
         (notes, normalisation_wf, [('out', 'inputnode.notes')]),
         (masking_wf, publish, [('outputnode.preproc', 'preproc'), ('outputnode.mask', 'brain')]),
@@ -130,6 +131,7 @@ def _masking(unit: Normalisation, settings: Settings) -> pe.Workflow:
         bias_correction=settings.bias_correction,
         contrast=reference.scan.contrast,
         is_uni=reference.scan.suffix == 'UNIT1',
+        lesions=reference.lesions,
         sloppy=settings.sloppy,
         omp_nthreads=settings.omp_nthreads,
         shape=voxel_shape(reference.scan.path),
@@ -141,9 +143,29 @@ def _masking(unit: Normalisation, settings: Settings) -> pe.Workflow:
     return masking_wf
 
 
-def _notes(mask_method: str, findings: list, skull_stripped: bool) -> dict:
-    """Return what the first room knows, as facts."""
-    return {'mask_method': mask_method, 'findings': findings, 'skull_stripped': skull_stripped}
+def _leave_lesions_out(unit: Normalisation, workflow: pe.Workflow) -> None:
+    """Bring the lesions of a scan that a pair has left onto its grid, and lead them to what looks at the scan."""
+    inputnode, normalisation_wf = workflow.get_node('inputnode'), workflow.get_node('normalisation_wf')
+    lesion = fit_lesions_node(unit.reference.lesions, voxel_shape(unit.reference.scan.path))
+    notes = _notes_node('lesion_method')
+    workflow.connect([
+        (inputnode, lesion, [('scan', 'reference')]),
+        (lesion, normalisation_wf, [('out_file', 'inputnode.scan_lesion')]),
+        (lesion, notes, [('method', 'lesion_method')]),
+        (notes, normalisation_wf, [('out', 'inputnode.notes')]),
+    ])  # fmt:skip
+
+
+def _notes_node(*names: str) -> pe.Node:
+    """Return a node that puts what is known of a scan under these names into one dictionary, as facts."""
+    notes = pe.Node(niu.Function(function=_notes, input_names=list(names)), name='notes')
+    notes.run_without_submitting = True
+    return notes
+
+
+def _notes(**known: object) -> dict:
+    """Return what is known of a scan, as facts."""
+    return known
 
 
 def _take_from_pairs(unit: Normalisation, settings: Settings, inputnode: pe.Node, inputs: typing.Any) -> None:

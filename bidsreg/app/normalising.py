@@ -6,7 +6,6 @@ import logging
 import typing
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from bidsreg.app.summary import OutcomeTable
 from bidsreg.app.work import RunStage, compute
@@ -125,8 +124,10 @@ class Normalising:
         return True
 
     def _header_is_sane(self, unit: Normalisation) -> bool:
-        paths: list[Path | None] = [unit.reference.scan.path, unit.reference.mask]
+        reference = unit.reference
+        paths = [reference.scan.path, reference.mask, *(lesion.path for lesion in reference.lesions)]
         errors = [f'{path.name}: {error}' for path in paths if path for error in check_header(path).errors]
+        errors += reference.lesion_problems
         if errors:
             self.outcomes.set_failure(unit, Failure(Cause.BAD_INPUT, '; '.join(errors), 'check'))
         return not errors

@@ -50,6 +50,8 @@ class _Known:
         BIDS URI of each product.
     template, scan, preproc
         BIDS URIs of the template, of the raw reference scan, and of that scan as it was used.
+    lesions
+        BIDS URIs of the user's lesions of the scan.
     how
         Method, settings and seed of the deformation.
     """
@@ -60,6 +62,7 @@ class _Known:
     template: str
     scan: str
     preproc: str
+    lesions: tuple[str, ...]
     how: Mapping[str, Any]
 
     @classmethod
@@ -77,6 +80,7 @@ class _Known:
             bids_uri(unit.template[0], settings),
             bids_uri(unit.reference.scan.path, settings),
             preproc,
+            tuple(bids_uri(lesion.path, settings) for lesion in unit.reference.lesions),
             {key: value for key, value in how.items() if value is not None},
         )
 
@@ -88,7 +92,7 @@ class _Known:
 def _transforms(known: _Known) -> Iterator[tuple[str, dict[str, Any]]]:
     """Describe the transforms of the reference scan, and those of the scans that were brought along."""
     contrast, template, preproc = known.unit.contrast, known.template, known.preproc
-    common = {'Sources': [template, preproc], 'Convention': _CONVENTION, **known.how}
+    common = {'Sources': [template, preproc, *known.lesions], 'Convention': _CONVENTION, **known.how}
     yield (
         'forward',
         {
@@ -183,11 +187,13 @@ def _own(known: _Known, facts: Mapping[str, Any]) -> Iterator[tuple[str, dict[st
         return
     contrast, reference = known.unit.contrast, known.unit.reference
     corrected = 'corrected for the bias field (N4)' if known.settings.bias_correction == 'n4' else 'bias not corrected'
+    if known.lesions and known.settings.bias_correction == 'n4':
+        corrected += ', which was not estimated from its lesions'
     yield (
         'preproc',
         {
             'Description': f'The {contrast} as it was used: header made sane, {corrected}; no voxel was interpolated',
-            'Sources': [known.scan],
+            'Sources': [known.scan, *known.lesions],
             'SpatialReference': known.scan,
             'SkullStripped': bool(facts.get('skull_stripped', False)),
         },

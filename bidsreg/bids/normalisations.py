@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bidsreg.bids.lesions import Lesion, find_lesions
 from bidsreg.bids.masks import find_mask
 from bidsreg.bids.names import ENTITIES, build_name, mask_space, pair_outputs, sidecar
 from bidsreg.bids.pairs import Pair, Plan
@@ -43,12 +44,16 @@ class Reference:
         Why this one.
     mask, mask_reason
         The user's own brain mask of it, and where it comes from or that there is none.
+    lesions, lesion_problems
+        The user's files that say where lesions of it are, and why a file of one cannot be used.
     """
 
     scan: Scan
     reason: str
     mask: Path | None = None
     mask_reason: str = 'no mask given'
+    lesions: tuple[Lesion, ...] = ()
+    lesion_problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,8 @@ def find_references(plan: Plan, settings: Settings) -> list[Reference]:
         for scan, reason in _of_subject(scans, {pair.fixed for pair in plan.pairs}):
             everything = [one for one in plan.scans if one.subject == scan.subject]
             mask = find_mask(scan, everything, settings.derivatives, settings.bids_dir)
-            found.append(Reference(scan, reason, mask.path, mask.reason))
+            ill = find_lesions(scan, everything, settings.derivatives, settings.bids_dir)
+            found.append(Reference(scan, reason, mask.path, mask.reason, ill.files, ill.problems))
     return found
 
 
@@ -200,6 +206,7 @@ def normalisation_fingerprint(unit: Normalisation, settings: Settings) -> str:
 def normalisation_stamps(unit: Normalisation, settings: Settings) -> dict[str, list[int]]:
     """Return size (bytes) and time of change (ns) of what a normalisation is made from, by BIDS URIs."""
     paths = [unit.reference.scan.path, unit.reference.mask, *unit.reference.scan.inversions, *unit.template]
+    paths += [path for lesion in unit.reference.lesions for path in (lesion.path, lesion.table)]
     paths += [pair_outputs(pair, settings.output_dir)['forward_xfm'] for pair in unit.pairs]
     stamps = {}
     for path in filter(None, paths):

@@ -155,6 +155,7 @@ class _MeasureSpaceInputSpec(StepInputSpec):
     template_mask = File(exists=True, mandatory=True, desc='its brain mask')
     scan = File(exists=True, mandatory=True, desc="the person's reference scan on its own grid")
     scan_mask = File(exists=True, mandatory=True, desc='its brain mask')
+    scan_lesion = File(exists=True, desc='its lesions, which were left out')
     affine = File(exists=True, mandatory=True, desc="matrix, template's world to the scan's")
     rigid = File(exists=True, mandatory=True, desc='the rigid matrix before it')
     warped = File(exists=True, mandatory=True, desc='the scan on the grid of the template')

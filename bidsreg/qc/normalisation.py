@@ -41,6 +41,8 @@ class NormalisationFiles:
         The scan and its mask on the grid of the template.
     result
         ``result.json`` of ``bidsreg-pair``.
+    scan_lesion
+        Lesions of the scan that were left out, on its grid, where there are some.
     """
 
     template: str | Path
@@ -52,6 +54,7 @@ class NormalisationFiles:
     warped: str | Path
     warped_mask: str | Path
     result: str | Path
+    scan_lesion: str | Path | None = None
 
 
 def _stretch(facts: Facts, pick: Any) -> float | None:
@@ -222,7 +225,7 @@ def gather_normalisation(
         ``verdict``, ``images`` (``template`` and ``scan``, :func:`bidsreg.qc.numbers.geometry`), ``overlap`` and
         ``alternatives`` (the functions of these names in :mod:`bidsreg.qc.numbers`; ``mask_dice`` also after the
         deformation, ``registered``), ``edge_lncc``, ``mask_evidence`` (that of the scan's mask in its own head),
-        ``masks`` (ml), ``affine`` and ``rigid``, ``result``, and the notes.
+        ``masks`` and ``lesions`` (ml), ``affine`` and ``rigid``, ``result``, and the notes.
 
     Raises
     ------
@@ -255,6 +258,7 @@ def gather_normalisation(
         # of one scan alone, its greys around the mask say nothing
         'mask_evidence': {key: evidence[key] for key in ('both_halves', 'width_share', 'on_grid_edge')},
         'masks': {'template_ml': mask_volume(files.template_mask), 'scan_ml': mask_volume(files.scan_mask)},
+        'lesions': {'scan_ml': mask_volume(files.scan_lesion)} if files.scan_lesion else None,
         'affine': matrix_parts(files.affine, files.template_mask),
         'rigid': matrix_parts(files.rigid, files.template_mask),
         'result': read_result(files.result),

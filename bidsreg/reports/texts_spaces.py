@@ -15,6 +15,7 @@ _FACTS = {
     'Template': 'template.origin',
     'Brain mask': 'mask_method',
     'Brain of the person, ml': 'masks.scan_ml',
+    'Lesions that were left out': 'lesion_method',
     'Volume by the affine, person to template': 'affine.determinant',
     'Mean displacement, mm': 'result.displacement_mm.mean',
 }

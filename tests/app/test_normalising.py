@@ -104,6 +104,16 @@ def test_a_scan_that_cannot_be_read_is_a_failed_row(app, capsys, raw, tmp_path):
     assert 'normalisations: 2 done, 1 failed' in told
 
 
+def test_a_lesion_that_cannot_be_left_out_fails_the_normalisation_of_its_scan(app, capsys, raw, tmp_path):
+    (path,) = (raw / 'sub-03').rglob('*T1w.nii.gz')
+    shutil.copy(path, path.with_name('sub-03_label-lesion_dseg.nii.gz'))
+    assert app(*SPACES) == 1
+    told = ' '.join(capsys.readouterr().out.split())
+    assert 'failed: sub-03_T1w_to-Pretended, step check: ' in told
+    assert 'sub-03_label-lesion_dseg.nii.gz: there is no lookup table' in told
+    assert 'normalisations: 2 done, 1 failed' in told
+
+
 def test_two_templates_are_two_normalisations_and_one_that_changed_is_done_again(app, capsys, tmp_path):
     words = ['--output-spaces', 'Pretended', 'MNI:res-2', '--participant-label', '03']
     assert app(*words) == 0

@@ -11,7 +11,7 @@ import pytest
 from nilearn.image import load_img
 from nipype import config
 
-from bidsreg.bids.names import pair_outputs
+from bidsreg.bids.names import pair_outputs, sidecar
 from bidsreg.bids.normalisations import (
     Normalisation,
     find_references,
@@ -22,6 +22,7 @@ from bidsreg.bids.normalisations import (
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.bids.publish import publish
 from bidsreg.bids.publish_normalisation import read_normalisation_qc
+from bidsreg.bids.sidecars import read_json
 from bidsreg.bids.spaces import parse_spaces
 from bidsreg.preparation.ants import load_ants
 from bidsreg.registration.deformation import Deformation
@@ -31,7 +32,7 @@ from bidsreg.templates.prepare import make_template
 from bidsreg.workflows.space import init_space_wf, init_spaces_wf
 from tests import data
 from tests.fake_app import fake_files
-from tests.graph_fixtures import expanded
+from tests.graph_fixtures import expanded, expanded_graph
 
 
 @pytest.fixture
@@ -118,9 +119,45 @@ def test_a_t2w_alone_is_masked_as_one(made):
     assert workflow.get_node('masking_wf.brain_mask').inputs.contrast == 'T2w'
 
 
+def draw_lesion(settings, subject: str) -> np.ndarray:
+    """Draw a lesion beside the T1w of a subject, and return where it is."""
+    (scan,) = settings.bids_dir.glob(f'sub-{subject}/anat/*_T1w.nii.gz')
+    image = nb.load(scan)
+    ill = np.zeros(image.shape, np.uint8)
+    ill[22:28, 20:26, 18:24] = 1
+    nb.save(nb.Nifti1Image(ill, image.affine), scan.with_name(f'sub-{subject}_label-lesion_roi.nii.gz'))
+    return ill > 0
+
+
+def wires(workflow) -> set[tuple[str, str, str]]:
+    """Return from where a lesion goes where, as what."""
+    return {
+        (source.fullname.split('.', 1)[1], goal.fullname.split('.', 1)[1], field)
+        for source, goal, data in expanded_graph(workflow).edges(data=True)
+        for _, field in data['connect']
+        if 'lesion' in field
+    }
+
+
+def test_lesions_reach_all_that_looks_at_a_scan_and_nothing_is_there_without(made):
+    settings, template, unit_of = made
+    assert not wires(init_space_wf(unit=unit_of('01'), template=template, settings=settings))
+    draw_lesion(settings, '01')
+    looks = {('normalisation_wf.affine', 'moving_lesion'), ('normalisation_wf.register', 'moving_lesion')}
+    looks |= {('normalisation_wf.measure', 'scan_lesion'), ('notes', 'lesion_method')}
+    alone = wires(init_space_wf(unit=unit_of('01'), template=template, settings=settings))
+    masks = {('masking_wf.n4', 'lesion'), ('masking_wf.timing', 'lesion')}
+    assert alone == {('masking_wf.lesion', *end) for end in looks | masks}
+    finish_pair(settings, '01')
+    paired = wires(init_space_wf(unit=unit_of('01'), template=template, settings=settings))
+    assert paired == {('lesion', *end) for end in looks}
+
+
 @pytest.mark.slow  # the real solver
 def test_a_person_with_a_pair_and_one_without_are_in_the_space(made, tmp_path):
     settings, template, unit_of = made
+    ill = draw_lesion(settings, '01')
+    draw_lesion(settings, '02')
     finish_pair(settings, '01')
     units = [unit_of('01'), unit_of('02')]
     config.update_config({'execution': {'crashdump_dir': str(tmp_path)}})
@@ -129,7 +166,14 @@ def test_a_person_with_a_pair_and_one_without_are_in_the_space(made, tmp_path):
     workflow.run()
     for unit in units:
         assert why_not_normalised(unit, settings) is None
-        assert read_normalisation_qc(unit, settings)['overlap']['mask_dice']['registered'] > 0.9
+        facts = read_normalisation_qc(unit, settings)
+        assert facts['overlap']['mask_dice']['registered'] > 0.9
+        lesion = unit.reference.lesions[0].path
+        assert lesion.name in facts['lesion_method']
+        voxel = np.prod(nb.load(lesion).header.get_zooms()) / 1000
+        assert facts['lesions']['scan_ml'] == pytest.approx(ill.sum() * voxel, rel=1e-3)
+        sources = read_json(sidecar(normalisation_outputs(unit, settings.output_dir)['forward']))['Sources']
+        assert any(lesion.name in source for source in sources)
     paths = normalisation_outputs(units[0], settings.output_dir)
     others_read(paths, tmp_path)
     own, along = (nb.load(paths[key]) for key in ('image_res-2', 'pair0_image_res-2'))
@@ -138,3 +182,5 @@ def test_a_person_with_a_pair_and_one_without_are_in_the_space(made, tmp_path):
     points = np.random.default_rng(0).uniform(-35, 35, (50, 3))
     assert np.linalg.norm(first.points(points) - both.points(points), axis=1).max() < 0.3, 'the pair moves nothing'
     assert why_not_normalised(replace(units[0], stamp='other'), settings) is not None
+    units[0].reference.lesions[0].path.unlink()
+    assert why_not_normalised(unit_of('01'), settings) is not None, 'without its lesion it is another one'
