@@ -56,6 +56,8 @@ class _Group:
     def add(self, *names: str, **options: Any) -> None:
         under = [f'--{name[2:].replace("-", "_")}' for name in names if name.startswith('--')]
         every = list(dict.fromkeys([*names, *under]))
+        if options.get('nargs') in ('+', '*'):
+            options['action'] = 'extend'  # given twice it means both, and the first one is not lost
         self._group.add_argument(*every, default=argparse.SUPPRESS, **options)
 
 

@@ -75,6 +75,18 @@ def test_an_empty_path_is_not_the_current_folder(words, capsys, tmp_path, monkey
     assert 'a path is needed' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('words', 'field', 'value'),
+    [
+        (['-m', 'T2w', '-m', 'FLAIR'], 'modalities', ('T2w', 'FLAIR')),
+        (['--participant-label', '01', '--participant_label', 'sub-02'], 'participant_label', ('01', '02')),
+        (['--output-spaces', 'MNI', '--output-spaces', 'A:res-1', 'B'], 'output_spaces', ('MNI', 'A:res-1', 'B')),
+    ],
+)
+def test_an_option_of_several_values_may_be_given_once_more(words, field, value):
+    assert getattr(parse_settings(['raw', 'out', 'participant', *words]), field) == value
+
+
 def test_every_setting_has_an_option():
     options = {action.dest for action in build_parser()._actions}
     fields = set(Settings.__dataclass_fields__) - {'run_uuid', 'bids_filters'}

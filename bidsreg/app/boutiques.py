@@ -105,7 +105,7 @@ def _kind(action: argparse.Action, name: str) -> dict[str, Any]:
     if isinstance(action, argparse._CountAction):  # a flag has no number: the flag itself is the value
         letter = action.option_strings[0]
         return {'type': 'String', 'value-choices': [letter, letter + letter[1]]}
-    if not isinstance(action, argparse._StoreAction) or action.nargs not in (None, '+', '*'):
+    if not isinstance(action, argparse._StoreAction | argparse._ExtendAction) or action.nargs not in (None, '+', '*'):
         raise TypeError(f'{name}: how is {action} told to Boutiques?')
     several = {'list': True, 'list-separator': ' ', 'min-list-entries': 1} if action.nargs else {}
     if action.type in (int, float):
