@@ -42,6 +42,7 @@ def check_settings(settings: Settings) -> None:
     """
     check_method(settings.method)
     check_program(settings)
+    check_ratio(settings)
     check_dataset(settings)
     check_folders(settings)
     check_output_dataset(settings.output_dir)
@@ -49,6 +50,15 @@ def check_settings(settings: Settings) -> None:
     check_thresholds(settings)
     check_spaces(settings)
     check_device(settings)
+
+
+def check_ratio(settings: Settings) -> None:
+    """Raise when a ratio is asked for, and the contrasts that are registered have none."""
+    lacking = {'T1w', 'T2w'} - set(settings.contrasts)
+    if settings.ratio != 'none' and lacking:
+        raise InputError(
+            f'--ratio {settings.ratio} is made of a T1w and a T2w: add {" and ".join(sorted(lacking))} to --modalities.'
+        )
 
 
 def check_spaces(settings: Settings) -> None:

@@ -140,6 +140,15 @@ def test_bad_thresholds_file(app, capsys, tmp_path, text, message):
     fails(app, capsys, message, '--qc-thresholds', tmp_path / 'mine.toml')
 
 
+@pytest.mark.parametrize(
+    ('words', 'lacking'), [(['-m', 'FLAIR'], 'T2w'), (['--reference', 'T2w', '-m', 'FLAIR', 'PDw'], 'T1w')]
+)
+def test_a_ratio_of_contrasts_that_have_none(app, capsys, tmp_path, words, lacking):
+    said = f'--ratio uncalibrated is made of a T1w and a T2w: add {lacking} to --modalities.'
+    fails(app, capsys, said, *words, '--ratio', 'uncalibrated')
+    assert not (tmp_path / 'out').exists()
+
+
 def test_missing_derivatives(app, capsys, tmp_path):
     fails(app, capsys, '--derivatives', '-d', tmp_path / 'none')
 
