@@ -97,7 +97,7 @@ class Derivatives:
             yield from sorted(folder.glob(f'sub-{self.subject}/ses-{self.session or "*"}/anat/*'))
 
     def scan(self, space: str, entities: Mapping[str, str]) -> Path | None:
-        """Return the image whose grid stands for a space, None where there is not exactly one.
+        """Return the image whose grid stands for a space, None where there is none, or several have different ones.
 
         Parameters
         ----------
@@ -115,7 +115,17 @@ class Derivatives:
             if (own or name.entities.get('space') == space) and not _conflict(name.entities, entities):
                 found.append((not own, path))
         best = [path for rank, path in sorted(found) if rank == min(found)[0]]
+        if len(best) > 1 and min(found)[0] and all(_same_grid(path, best[0]) for path in best[1:]):
+            return best[0]  # of several that lie in the space of something else any has its grid
         return best[0] if len(best) == 1 else None
+
+    def _is_template(self, space: str) -> bool:
+        """Tell whether images lie in a space that is that of none of the person's scans."""
+        names = [
+            name for path in self._files() if path.name.endswith(('.nii.gz', '.nii')) and (name := BidsName.of(path))
+        ]
+        own = any('space' not in name.entities and name.suffix == space for name in names)
+        return not own and any(name.entities.get('space') == space for name in names)
 
     def session_of(self, source: Path) -> str:
         """Return the session that a file is of: the one asked for, or else that of its name; it may be empty.
@@ -169,7 +179,7 @@ class Derivatives:
         )
 
     def route(self, source: Path, origin: str, target: str) -> Route:
-        """Return the way of a file from one space to another, the shortest.
+        """Return the way of a file from one space to another, the shortest, through a template only where it must.
 
         Parameters
         ----------
@@ -189,6 +199,8 @@ class Derivatives:
         if not ways:
             known = ', '.join(f'{one.path.name}' for one in self.transforms)
             raise InputError(f'{source}: no transform of {self} leads from {origin} to {target}. There are: {known}.')
+        # through a template the registrations of the scans to it come in, which each other's scans do not need
+        ways = [way for way in ways if not any(map(self._is_template, way[1:-1]))] or ways
         if len(ways) > 1:
             told = '; '.join(' -> '.join(way) for way in ways)
             raise InputError(f'{source}: several ways lead to {target} ({told}): go one of them in two steps.')
@@ -262,7 +274,9 @@ def _transform(path: Path) -> list[NamedTransform]:
         return []
     described = read_json(sidecar(path)) or {}
     sources = described.get('Sources')
-    names = [BidsName.of(Path(str(uri))) for uri in sources] if isinstance(sources, list) else []
+    # two transforms in one file have transforms as their sources, and scans at their ends
+    uris = [*(described.get(end) for end in ('From', 'To')), *(sources if isinstance(sources, list) else [])]
+    names = [BidsName.of(Path(str(uri))) for uri in uris]
     return [NamedTransform(path, name, {one.suffix: one.entities for one in names if one is not None})]
 
 

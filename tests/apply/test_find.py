@@ -228,6 +228,35 @@ def test_two_ways_of_one_length_are_refused(there, tmp_path):
         found(there).route(tmp_path / 'x.nii', 'T2w', 'MNI')
 
 
+def test_of_two_ways_the_one_through_scans_of_the_person_is_taken(there, tmp_path):
+    """After a normalisation every scan has transforms to the template."""
+    write_image(there / 'sub-01_space-MNI_desc-preproc_T1w.nii.gz', np.zeros((9, 9, 9)), AFFINES['MNI'])
+    for start, end in (('FLAIR', 'T1w'), ('FLAIR', 'MNI'), ('T1w', 'MNI'), ('T2w', 'MNI')):
+        write_transform(there, start, end)
+    route = found(there).route(tmp_path / 'x.nii', 'FLAIR', 'T2w')
+    assert names(route.images) == [('from-T1w_to-T2w', False), ('from-FLAIR_to-T1w', False)]
+
+
+def test_any_of_several_images_in_a_template_has_its_grid(there, tmp_path):
+    write_transform(there, 'T1w', 'MNI')
+    for contrast in ('T1w', 'T2w'):
+        write_image(there / f'sub-01_space-MNI_desc-preproc_{contrast}.nii.gz', np.zeros((9, 9, 9)), AFFINES['MNI'])
+    route = found(there).route(tmp_path / 'x.nii', 'T1w', 'MNI')
+    assert found(there).reference(route).name == 'sub-01_space-MNI_desc-preproc_T1w.nii.gz'
+    write_image(there / 'sub-01_space-MNI_res-2_desc-preproc_T1w.nii.gz', np.zeros((4, 4, 4)), AFFINES['MNI'])
+    with pytest.raises(InputError, match='--reference'):
+        found(there).reference(route)
+
+
+def test_a_file_of_two_transforms_is_of_the_scan_at_its_end(there, tmp_path):
+    for acq in ('a', 'b'):
+        path = write_transform(there, 'T2w', 'MNI', f'sub-01_acq-{acq}')
+        said = {'Sources': ['bids::sub-01_from-T2w_to-T1w_xfm.h5'], 'From': f'bids:raw:x/sub-01_acq-{acq}_T2w.nii.gz'}
+        path.with_suffix('.json').write_text(json.dumps({**said, 'To': 'bids:t:tpl-MNI/tpl-MNI_T1w.nii.gz'}))
+    route = found(there).route(tmp_path / 'sub-01_acq-b_T2w.nii', 'T2w', 'MNI')
+    assert route.images[0].path.name.startswith('sub-01_acq-b_from-T2w_to-MNI')
+
+
 def test_names_of_transforms_are_read_as_such():
     assert BidsName.of(write_name('T2w', 'T1w')).entities['from'] == 'T2w'
 
