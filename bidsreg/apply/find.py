@@ -112,7 +112,7 @@ class Derivatives:
             if name is None or not path.name.endswith(('.nii.gz', '.nii')) or name.entities.get('desc') != 'preproc':
                 continue
             own = 'space' not in name.entities and name.suffix == space
-            if (own or name.entities.get('space') == space) and not _conflict(name.entities, entities):
+            if (own or ('space' in name.entities and name.space == space)) and not _conflict(name.entities, entities):
                 found.append((not own, path))
         best = [path for rank, path in sorted(found) if rank == min(found)[0]]
         if len(best) > 1 and min(found)[0] and all(_same_grid(path, best[0]) for path in best[1:]):
@@ -125,7 +125,7 @@ class Derivatives:
             name for path in self._files() if path.name.endswith(('.nii.gz', '.nii')) and (name := BidsName.of(path))
         ]
         own = any('space' not in name.entities and name.suffix == space for name in names)
-        return not own and any(name.entities.get('space') == space for name in names)
+        return not own and any('space' in name.entities and name.space == space for name in names)
 
     def session_of(self, source: Path) -> str:
         """Return the session that a file is of: the one asked for, or else that of its name; it may be empty.

@@ -46,8 +46,14 @@ class BidsName:
 
     @property
     def space(self) -> str:
-        """The space that the file is in: what it says, or else its template, or the contrast that it is a scan of."""
-        return self.entities.get('space') or self.entities.get('tpl') or self.suffix
+        """The space that the file is in: what it says, or else its template, or the contrast that it is a scan of.
+
+        The cohort of a template stands behind it as in the names of transforms: ``MNIInfant+2``.
+        """
+        template = self.entities.get('space') or self.entities.get('tpl')
+        if template and (cohort := self.entities.get('cohort')):
+            return f'{template}+{cohort}'
+        return template or self.suffix
 
 
 def same_label(one: str, other: str) -> bool:
@@ -76,6 +82,8 @@ def result_name(source: Path, kind: FileKind, subject: str, session: str, space:
     """
     name, ending = BidsName.of(source), kind.ending_of(source)
     head = {'sub': subject} | ({'ses': session} if session else {})
+    template, _, cohort = space.partition('+')
+    where = {'space': template} | ({'cohort': cohort} if cohort else {})
     if name is None:
         if not kind.suffix:
             raise InputError(
@@ -83,13 +91,13 @@ def result_name(source: Path, kind: FileKind, subject: str, session: str, space:
                 f'as BIDS has it, such as sub-{subject}_T2w.nii.gz, or name one result with -o.'
             )
         stem = re.sub(r'[^0-9a-zA-Z]', '', source.name.partition('.')[0])
-        return _joined({**head, 'space': space, 'desc': stem or 'carried'}, kind.suffix + ending)
+        return _joined({**head, **where, 'desc': stem or 'carried'}, kind.suffix + ending)
     left = {key: value for key, value in name.entities.items() if key not in (*_OF_TEMPLATE, 'space')}
     if kind.on_grid:  # which is another one now
         left.pop('res', None)
     ahead = {key: value for key, value in left.items() if key not in _BEHIND_SPACE}
     behind = {key: value for key, value in left.items() if key in _BEHIND_SPACE}
-    return _joined({**head, **ahead, 'space': space, **behind}, name.suffix + ending)
+    return _joined({**head, **ahead, **where, **behind}, name.suffix + ending)
 
 
 def _joined(entities: Mapping[str, str], end: str) -> str:

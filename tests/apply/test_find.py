@@ -257,6 +257,18 @@ def test_a_file_of_two_transforms_is_of_the_scan_at_its_end(there, tmp_path):
     assert route.images[0].path.name.startswith('sub-01_acq-b_from-T2w_to-MNI')
 
 
+def test_a_cohort_of_a_template(there, tmp_path):
+    write_transform(there, 'T1w', 'Infant+2')
+    write_transform(there, 'T1w', 'Infant+3')
+    image = there / 'sub-01_space-Infant_cohort-2_desc-preproc_T1w.nii.gz'
+    write_image(image, np.zeros((9, 9, 9)), AFFINES['MNI'])
+    write_image(there / image.name.replace('-2', '-3'), np.zeros((7, 7, 7)), AFFINES['MNI'])
+    route = found(there).route(tmp_path / 'x.nii', 'T1w', 'Infant+2')
+    assert found(there).reference(route) == image
+    assert found(there).origin_of(image, 'T1w') == 'Infant+2'
+    assert found(there).origin_of(tmp_path / 'tpl-Infant_cohort-3_dseg.nii.gz', 'T1w') == 'Infant+3'
+
+
 def test_names_of_transforms_are_read_as_such():
     assert BidsName.of(write_name('T2w', 'T1w')).entities['from'] == 'T2w'
 

@@ -47,6 +47,12 @@ def test_results_keep_the_entities_and_tell_the_new_space(source, kind, session,
     assert result_name(Path(source), KINDS[kind], '01', session, 'T1w') == name
 
 
+def test_the_cohort_of_a_template_is_an_entity_of_its_own():
+    name = result_name(Path('sub-01_desc-a_dseg.nii.gz'), KINDS['labels'], '01', '', 'Infant+2')
+    assert name == 'sub-01_space-Infant_cohort-2_desc-a_dseg.nii.gz'
+    assert BidsName.of(Path(name)).space == 'Infant+2'
+
+
 @pytest.mark.parametrize(('name', 'kind'), [('scan.nii.gz', 'image'), ('lh.surf.gii', 'surface')])
 def test_what_a_result_shows_is_not_made_up(name, kind):
     with pytest.raises(InputError, match='does not say what it shows'):
