@@ -77,6 +77,12 @@ class SpaceRecord:
         return self.verdict.status if self.verdict else 'CHECK'
 
     @property
+    def title(self) -> str:
+        """What it is called in the page of its subject."""
+        *labels, contrast, _ = self.name.split('_')
+        return ' '.join([*labels[1:], f'{contrast} to {self.space}'])
+
+    @property
     def anchor(self) -> str:
         """Its address in the page of its subject."""
         return re.sub(r'\W', '-', self.name)

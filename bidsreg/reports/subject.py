@@ -65,10 +65,10 @@ def write_subject(
     page = settings.output_dir / f'sub-{subject}.html'
     with tempfile.TemporaryDirectory(prefix='bidsreg-report-') as folder:
         reportlets = _Reportlets(Path(folder))
-        reportlets.add('files', files_section(subject, plan, records))
+        spaces = collect_spaces(settings, normalisations, subject)
+        reportlets.add('files', files_section(subject, plan, records, spaces))
         for place, record in enumerate(records):
             _add_record(reportlets, f'p{place}', record, settings)
-        spaces = collect_spaces(settings, normalisations, subject)
         for place, space in enumerate(spaces):
             _add_space(reportlets, f's{place}', space, settings)
         reportlets.add('methods', methods_section(_citation(settings)))
@@ -218,7 +218,7 @@ def _bootstrap(
 def _space_section(section: dict[str, Any], place: int, record: SpaceRecord) -> dict[str, Any]:
     """Return the section "space" of the spec for one normalisation."""
     mine = copy.deepcopy(section)
-    mine['name'], mine['title'] = record.anchor, ' '.join(record.name.split('_')[1:])
+    mine['name'], mine['title'] = record.anchor, record.title
     for reportlet in mine['reportlets']:
         reportlet['bids']['suffix'] = f's{place}{reportlet["bids"]["suffix"]}'
     return mine

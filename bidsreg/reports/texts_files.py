@@ -10,15 +10,19 @@ from markupsafe import Markup
 
 from bidsreg.reports.elements import badge, box, code, fill, join, link, number, table
 from bidsreg.reports.record import PairRecord
+from bidsreg.reports.space_record import SpaceRecord
 from bidsreg.reports.texts_numbers import EVIDENCE
 from bidsreg.reports.texts_pair import KINDS, anchor, header_findings, reasons
+from bidsreg.reports.texts_spaces import space_card
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Plan
 
 
-def files_section(subject: str, plan: Plan, records: Sequence[PairRecord]) -> Markup:
-    """Return what became of each pair, and the plan's rows of this subject."""
+def files_section(
+    subject: str, plan: Plan, records: Sequence[PairRecord], spaces: Sequence[SpaceRecord] = ()
+) -> Markup:
+    """Return what became of each pair and each normalisation, and the plan's rows of this subject."""
     from bidsreg.bids.pairs import plan_table
 
     rows = plan_table(plan)
@@ -30,7 +34,7 @@ def files_section(subject: str, plan: Plan, records: Sequence[PairRecord]) -> Ma
         ('Session', *plan.contrasts, 'Decision', 'Why'),
         f'Every {every} of this subject, what is done with it and why',
     )
-    return join('\n', [*map(_card, records), listed])
+    return join('\n', [*map(_card, records), *map(space_card, spaces), listed])
 
 
 def _card(record: PairRecord) -> Markup:

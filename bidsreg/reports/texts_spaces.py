@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from bidsreg.qc.values import At
-from bidsreg.reports.elements import badge, box, fill, join, number, table
+from bidsreg.reports.elements import badge, box, fill, join, link, number, table
 from bidsreg.reports.space_record import SpaceRecord
 
 #: Words for the cells of the first table, and where in the QC file they are.
@@ -20,6 +20,14 @@ _FACTS = {
     'Mean displacement, mm': 'result.displacement_mm.mean',
 }
 _KINDS = {'PASS': 'good', 'CHECK': 'warn', 'FAIL': 'bad'}
+
+
+def space_card(record: SpaceRecord) -> Markup:
+    """Tell a normalisation in a few lines, for the head of the page: verdict, and why."""
+    status = record.outcome.status if record.outcome else ('not done' if record.failed else 'done')
+    to = link(f'#{record.anchor}', record.title)
+    said = '' if record.judgement == 'PASS' else record.reason
+    return box(_KINDS[record.judgement], *filter(None, [fill('{} {} {}', to, badge(record.judgement), status), said]))
 
 
 def space_section(record: SpaceRecord) -> Markup:

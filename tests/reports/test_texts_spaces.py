@@ -3,7 +3,7 @@
 from bidsreg.outcome import Cause, Outcome
 from bidsreg.qc.normalisation import judge_normalisation
 from bidsreg.reports.space_record import SpaceRecord
-from bidsreg.reports.texts_spaces import space_section
+from bidsreg.reports.texts_spaces import space_card, space_section
 from tests.qc.test_normalisation import GOOD, changed
 
 
@@ -30,3 +30,20 @@ def test_a_failed_one_says_where():
     failed = Outcome('sub-01_T1w_to-A', '01', None, 'failed', 'rigid', '<b>no</b>', cause=Cause.FAILED)
     text = space_section(record({}, outcome=failed))
     assert 'rigid: &lt;b&gt;no&lt;/b&gt;' in text
+
+
+def test_the_head_of_the_page_tells_the_verdict_and_leads_to_the_section():
+    good = space_card(record(GOOD))
+    assert 'href="#sub-01_T1w_to-A"' in good
+    assert 'T1w to A' in good
+    assert 'PASS' in good
+    assert 'box bad' in (bad := space_card(record(changed('overlap.brain_in_view.affine', 0.5))))
+    assert 'Only 0.5 of the template' in bad.replace('&#39;', "'")
+    failed = Outcome('sub-01_T1w_to-A', '01', None, 'failed', 'rigid', '<b>no</b>', cause=Cause.FAILED)
+    assert 'failed' in (text := space_card(record({}, outcome=failed)))
+    assert 'rigid: &lt;b&gt;no&lt;/b&gt;' in text
+
+
+def test_titles_have_what_tells_scans_apart():
+    entities = {'subject': '01', 'session': '2', 'run': '1'}
+    assert SpaceRecord('sub-01_ses-2_run-1_T2w_to-A+3', entities, 'T2w', 'A+3').title == 'ses-2 run-1 T2w to A+3'
