@@ -277,7 +277,8 @@ def _transform(path: Path) -> list[NamedTransform]:
     # two transforms in one file have transforms as their sources, and scans at their ends
     uris = [*(described.get(end) for end in ('From', 'To')), *(sources if isinstance(sources, list) else [])]
     names = [BidsName.of(Path(str(uri))) for uri in uris]
-    return [NamedTransform(path, name, {one.suffix: one.entities for one in names if one is not None})]
+    scans = {one.suffix: one.entities for one in names if one is not None and 'sub' in one.entities}
+    return [NamedTransform(path, name, scans)]
 
 
 def _scan(one: NamedTransform, space: str) -> Mapping[str, str]:

@@ -248,13 +248,18 @@ def test_any_of_several_images_in_a_template_has_its_grid(there, tmp_path):
         found(there).reference(route)
 
 
-def test_a_file_of_two_transforms_is_of_the_scan_at_its_end(there, tmp_path):
+@pytest.mark.parametrize('contrast', ['T2w', 'T1w'])
+def test_a_file_of_two_transforms_is_of_the_scan_at_its_end(there, tmp_path, contrast):
+    """Also where the template, whose suffix is T1w, stands at the other."""
     for acq in ('a', 'b'):
-        path = write_transform(there, 'T2w', 'MNI', f'sub-01_acq-{acq}')
-        said = {'Sources': ['bids::sub-01_from-T2w_to-T1w_xfm.h5'], 'From': f'bids:raw:x/sub-01_acq-{acq}_T2w.nii.gz'}
+        path = write_transform(there, contrast, 'MNI', f'sub-01_acq-{acq}')
+        said = {
+            'Sources': ['bids::sub-01_from-a_to-b_xfm.h5'],
+            'From': f'bids:raw:x/sub-01_acq-{acq}_{contrast}.nii.gz',
+        }
         path.with_suffix('.json').write_text(json.dumps({**said, 'To': 'bids:t:tpl-MNI/tpl-MNI_T1w.nii.gz'}))
-    route = found(there).route(tmp_path / 'sub-01_acq-b_T2w.nii', 'T2w', 'MNI')
-    assert route.images[0].path.name.startswith('sub-01_acq-b_from-T2w_to-MNI')
+    route = found(there).route(tmp_path / f'sub-01_acq-b_{contrast}.nii', contrast, 'MNI')
+    assert route.images[0].path.name.startswith(f'sub-01_acq-b_from-{contrast}_to-MNI')
 
 
 def test_a_cohort_of_a_template(there, tmp_path):
