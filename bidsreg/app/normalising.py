@@ -67,7 +67,8 @@ class Normalising:
         """Print who would be normalised to what, and by which scan."""
         for space in parse_spaces(self.settings.output_spaces):
             for reference in self.references:
-                print(f'to {space.label}: {reference.scan.path.name} ({reference.reason})')
+                ill = ''.join(f'; lesion: {lesion.path.name}' for lesion in reference.lesions)
+                print(f'to {space.label}: {reference.scan.path.name} ({reference.reason}{ill})')
 
     def work(self) -> None:
         """Normalise everybody who is not done yet."""

@@ -132,6 +132,15 @@ def test_a_dry_run_says_who_and_writes_nothing(app, capsys, tmp_path):
     assert not (tmp_path / 'work').exists()
 
 
+def test_a_dry_run_says_which_lesions_are_left_out_of_whom(app, capsys, raw):
+    (path,) = (raw / 'sub-03').rglob('*T1w.nii.gz')
+    shutil.copy(path, path.with_name('sub-03_label-lesion_roi.nii.gz'))
+    assert app(*SPACES, '--dry-run') == 0
+    told = capsys.readouterr().out
+    assert 'sub-03_T1w.nii.gz (the first T1w of the subject, without a pair; lesion: sub-03_label-lesion_roi' in told
+    assert told.count('lesion: ') == 1
+
+
 def test_a_template_that_cannot_be_made_ready_fails_all_normalisations_and_no_pair(app, capsys, tmp_path, monkeypatch):
     def broken(*_):
         raise OSError(28, 'No space left on device')
