@@ -10,7 +10,7 @@ from typing import Any
 
 from bidsreg import __version__
 from bidsreg.bids.locks import lock_dataset
-from bidsreg.bids.names import DESCRIPTIONS, PRIVATE, Contrasts, output_name
+from bidsreg.bids.names import DESCRIPTIONS, PRIVATE, RATIO_KINDS, Contrasts, lesion_path, output_name, ratio_path
 from bidsreg.bids.publish import clear_left_behind, scratch_folder
 from bidsreg.bids.sidecars import dataset_links, read_json, to_json
 from bidsreg.errors import InputError
@@ -97,9 +97,23 @@ def _readme(settings: Settings) -> str:
         f'{output_name("qc", entities, other).name}.\n'
         for other in others
     ]
+    more.append(_only_where(entities, first))
     values = {key: path.name for key, path in names.items()} | {'moving': first.moving, 'fixed': first.fixed}
     head = f'{title}\n{"=" * len(title)}\n\n{_README_BEFORE}' + '\n'.join(listed)
     return '\n'.join([head + _README_AFTER.format(**values), *more])
+
+
+def _only_where(entities: Mapping[str, str], contrasts: Contrasts) -> str:
+    """Say which files there are for some pairs and runs only."""
+    lesions = lesion_path(entities, '', 'moving', contrasts).name
+    ratio = ' or '.join(ratio_path(entities, '', kind, contrasts).name for kind in RATIO_KINDS)
+    return (
+        'Only where lesions were drawn, or where a run was asked for it:\n\n'
+        f'  {lesions}: lesions of a scan that were left out, on its own grid\n'
+        f'  {ratio}: the ratio of T1w and T2w (--ratio)\n'
+        '  names with a template in the place of a scan (from-T1w_to-MNI152NLin2009aSym, space-MNI152NLin2009aSym):\n'
+        '  scans, masks and transforms in that space (--output-spaces); numbers in *_desc-normalisation_qc.json\n'
+    )
 
 
 def _descriptions() -> str:

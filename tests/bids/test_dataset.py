@@ -190,3 +190,14 @@ def test_many_runs_write_into_one_folder_at_once(tmp_path):
     description = json.loads((tmp_path / 'out/dataset_description.json').read_text())
     assert set(description['DatasetLinks']) == {'raw', *labels}
     assert not list((tmp_path / 'out/.bidsreg/tmp').iterdir())
+
+
+def test_the_readme_names_what_only_some_pairs_have(settings):
+    write_dataset_files(settings, {})
+    text = (settings.output_dir / 'README').read_text()
+    for name in (
+        'sub-01_space-T2w_label-lesion_mask.nii.gz',
+        'sub-01_space-T1w_desc-calibrated_T1wT2wratio.nii.gz',
+        'desc-normalisation_qc.json',
+    ):
+        assert name in text
