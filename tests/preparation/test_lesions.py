@@ -72,6 +72,24 @@ def test_a_finer_grid_is_resampled(tmp_path, head):
     assert 'resampled from' in words
 
 
+@pytest.mark.parametrize('here', ['ras', 'left-handed', 'oblique', 'oblique-left-handed', 'sagittal'])
+@pytest.mark.parametrize('drawn_on', ['ras', 'oblique', 'oblique-left-handed'])
+def test_a_lesion_is_where_it_was_drawn_in_the_world_on_every_grid(tmp_path, here, drawn_on):
+    """A ball is known on all grids: brought onto another one it has its centre and its volume there."""
+
+    def ball(name):
+        shape, affine = data.GRIDS[name]
+        return np.linalg.norm(data.world(shape, affine) - (24, 8, 14), axis=-1) < 21.2, affine
+
+    (there, affine), (expected, _) = ball(drawn_on), ball(here)
+    nb.save(nb.Nifti1Image(there.astype(np.uint8), affine), tmp_path / 'lesion.nii.gz')
+    shape, affine = data.GRIDS[here]
+    mask, _ = fit_lesions([Lesion(tmp_path / 'lesion.nii.gz')], data.t1w(shape, 1, affine=affine), of='T1w.nii.gz')
+    points = data.world(shape, affine)
+    np.testing.assert_allclose(points[mask].mean(0), points[expected].mean(0), atol=0.4)
+    assert mask.sum() == pytest.approx(expected.sum(), rel=0.05)
+
+
 def test_empty_files_are_told_and_leave_nothing_out(tmp_path, head):
     empty = drawn(tmp_path / 'empty.nii.gz', value=0)
     mask, words = fit_lesions([empty], head.scan, of='T1w.nii.gz')
