@@ -93,6 +93,7 @@ HEART_LIBRARIES = frozenset({'torch', 'torchdiffeq', 'numpy', 'scipy', 'nibabel'
 OF_NO_MODULE = frozenset(
     {
         'tests/app/test_hostile_settings.py',
+        'tests/app/test_lesions.py',
         'tests/app/test_mp2rage.py',
         'tests/app/test_orientations.py',
         'tests/app/test_places.py',
