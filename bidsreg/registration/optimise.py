@@ -107,6 +107,8 @@ class Optimisation:
         level (mm), factor on the weights, iteration, loss, similarity and regularity of every iteration so far.
     events : list of Event
         What happened so far, `Progress` left out.
+    moved : bool
+        Whether any stage has ended elsewhere than where it began.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class Optimisation:
         self.everywhere = not self.velocity.eulerian or any(r.needs_displacement for r, _ in self.regularisers)
         self.history: list[dict[str, float]] = []
         self.events: list[Event] = []
+        self.moved = False
 
     def _new_optimiser(self) -> TensorwiseAdam:
         return TensorwiseAdam(self.velocity.parameters(), self.preset.learning_rate)
@@ -165,8 +168,11 @@ class Optimisation:
             energy = energy + weight * regulariser(path)
         return term(path.displacement), factor * energy / self.problem.volume
 
-    def run(self, stage: Stage) -> None:
-        """Iterate on one image grid until the loss does not fall any more, or all iterations are done."""
+    def run(self, stage: Stage, *, again: bool = False) -> None:
+        """Iterate on one image grid until the loss does not fall any more, or all iterations are done.
+
+        `again`: with the smaller steps that the same stage went back to.
+        """
         coarser = self.coarser(stage.spacing)
         compared = [
             (SIMILARITIES[name](stage.patch), weight, max(stage.spacing, finest))
@@ -177,7 +183,7 @@ class Optimisation:
             self.record(LevelSkipped(stage.spacing))
             return
         # other images may bear larger steps again
-        self.step_scale = min(SLOWER * self.step_scale, 1.0)
+        self.step_scale = self.step_scale if again else min(SLOWER * self.step_scale, 1.0)
         if stage.factor != 1:
             # with other weights gradients have another size
             self.optimiser, self.step_scale = self._new_optimiser(), 1.0
@@ -227,7 +233,7 @@ class _StageRun:
 
     def iterate(self) -> None:
         """Iterate, and add to the optimisation's history and events."""
-        planned, converged = self.stage.iterations, False
+        planned, converged, risen = self.stage.iterations, False, False
         if self.optimisation.recordable:
             self._record()
         for i in range(1, planned + 1):
@@ -241,6 +247,7 @@ class _StageRun:
         # what a GPU has recorded holds memory, and a cycle of references would keep it
         del self.evaluate, self.step
         self.optimisation.optimiser.zero_grad()
+        self.optimisation.moved |= not risen or self.lowest.loss != self.values[0].sum().item()
         spacing, factor = self.stage.spacing, self.stage.factor
         self.optimisation.history += [
             {'level': spacing, 'iteration': k, 'loss': s + r, 'similarity': s, 'regularity': r, 'factor': factor}

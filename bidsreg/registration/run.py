@@ -217,6 +217,9 @@ def _solve(
         optimisation.fit(start)
     for stage in stages(chosen):
         optimisation.run(stage)
+    # few iterations may all be too large steps, and taken back
+    if optimisation.history and not optimisation.moved and chosen.iterations + stage.iterations <= MOST_ITERATIONS:
+        optimisation.run(stage, again=True)
     if not optimisation.history:
         raise ValueError('the field of view is too thin: no voxel of the mask has its whole neighbourhood in it')
     writer = FieldWriter(optimisation.velocity, problem, optimisation.solver, chosen, compute)

@@ -79,8 +79,7 @@ def _longer(seed):
 
 CASES = {
     'good': (_good, ('PASS',), ()),
-    # few iterations on 6 mm may find nothing there: then that is what is told
-    'good, thick slices': (lambda seed: _good(seed, **THICK), ('PASS', 'CHECK'), ()),
+    'good, thick slices': (lambda seed: _good(seed, **THICK), ('PASS',), ()),
     'flipped': (lambda seed: _still(seed, flipped), ('FAIL',), ('mirror_margin',)),
     'wrong head': (_wrong_head, ('FAIL', 'CHECK'), ('mirror_margin', 'shift_margin', 'turn_margin')),
     '20 mm': (_shift_left_in, ('FAIL',), ('shift_margin',)),
@@ -105,9 +104,6 @@ def test_the_verdict_tells_bad_from_good_after_the_solver(name, seed, tmp_path):
     verdict = facts['verdict']
     assert verdict['status'] in right, verdict['reasons']
     assert bool(verdict['reasons']) == (verdict['status'] != 'PASS')
-    if 'PASS' in right:
-        told = {check for check, judged in verdict['checks'].items() if judged['status'] != 'PASS'}
-        assert told <= {'deformation_found'}, verdict['reasons']
     if speak:
         assert any(verdict['checks'][check]['status'] in right for check in speak), verdict['reasons']
 

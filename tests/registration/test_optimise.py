@@ -158,3 +158,14 @@ def test_a_loosening_that_does_not_help_is_discarded_entirely(pair, monkeypatch)
     assert np.array_equal(result.deformation.forward, alone.deformation.forward)
     assert np.array_equal(result.deformation.inverse, alone.deformation.inverse)
     assert result.evidence == alone.evidence
+
+
+def test_steps_that_are_all_taken_back_are_followed_by_smaller_ones(pair):
+    """As many iterations as there are between two looks, with steps so large that the look finds a higher loss."""
+    result = solved(pair, dataclasses.replace(QUICK, levels=((8.0, 10),), learning_rate=0.15, loosened=()))
+    ends = [event for event in result.events if isinstance(event, LevelEnded)]
+    assert [event.backtracks for event in ends] == [1, 0]
+    assert len(result.history) == 20
+    assert result.history[-1]['loss'] < result.history[0]['loss']
+    usual = solved(pair, dataclasses.replace(QUICK, levels=((8.0, 10),), loosened=()))
+    assert len(usual.history) == 10
