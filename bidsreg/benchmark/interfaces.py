@@ -9,12 +9,13 @@ import numpy as np
 from nipype.interfaces.base import File, isdefined, traits
 
 from bidsreg.benchmark.files import read_labels
-from bidsreg.benchmark.masks import brain_alone, filled_union
+from bidsreg.benchmark.masks import filled_union
 from bidsreg.bids.images import load_image
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 from bidsreg.interfaces.skullstrip import BrainMask
 from bidsreg.preparation.ants import new_image
 from bidsreg.preparation.grids import stem
+from bidsreg.preparation.spaces import cut_out
 from bidsreg.registration.itk import read_affine, write_affine
 from bidsreg.stripped import stripped_already
 
@@ -76,7 +77,7 @@ class Strip(Step):
 
     def _compute(self, runtime: Any) -> None:
         self._results['out_file'] = os.path.join(runtime.cwd, f'{stem(self.inputs.in_file)}_brain.nii.gz')
-        brain_alone(self.inputs.in_file, self.inputs.mask).to_filename(self._results['out_file'])
+        cut_out(self.inputs.in_file, self.inputs.mask).to_filename(self._results['out_file'])
 
 
 class _EvaluateInputSpec(StepInputSpec):

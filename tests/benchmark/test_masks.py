@@ -6,8 +6,9 @@ import nibabel as nb
 import numpy as np
 import pytest
 
-from bidsreg.benchmark.masks import brain_alone, filled_union
+from bidsreg.benchmark.masks import filled_union
 from bidsreg.errors import InputError
+from bidsreg.preparation.spaces import cut_out
 
 
 def test_the_union_has_no_gaps_and_no_holes():
@@ -38,9 +39,9 @@ def test_only_the_brain_is_left(tmp_path):
     mask = (values % 3 == 0).astype(np.uint8)
     nb.save(nb.Nifti1Image(values, affine), tmp_path / 'head.nii.gz')
     nb.save(nb.Nifti1Image(mask, affine), tmp_path / 'mask.nii.gz')
-    brain = brain_alone(tmp_path / 'head.nii.gz', tmp_path / 'mask.nii.gz')
+    brain = cut_out(str(tmp_path / 'head.nii.gz'), str(tmp_path / 'mask.nii.gz'))
     np.testing.assert_array_equal(brain.get_fdata(), values * mask)
     np.testing.assert_array_equal(brain.affine, affine)
     nb.save(nb.Nifti1Image(mask[1:], affine), tmp_path / 'mask.nii.gz')
     with pytest.raises(InputError, match=r'Mask .*mask\.nii\.gz has 9x10x10 voxels'):
-        brain_alone(tmp_path / 'head.nii.gz', tmp_path / 'mask.nii.gz')
+        cut_out(str(tmp_path / 'head.nii.gz'), str(tmp_path / 'mask.nii.gz'))
