@@ -1,4 +1,4 @@
-"""Errors that mean something to whoever catches them: bad input, processes that were killed, a GPU that is full."""
+"""Errors that mean something to whoever catches them: bad input, killed processes, damaged files, a full GPU."""
 
 
 class InputError(Exception):
@@ -21,3 +21,10 @@ class ProcessEndedError(RuntimeError):
 
 class GpuFullError(RuntimeError):
     """The memory of a GPU does not suffice; more memory of the machine does not help."""
+
+
+class DamagedFileError(RuntimeError):
+    """A file of the work folder is not as the step that made it had left it; nothing may be made of it.
+
+    The step is marked, so that a run that tries the work once more does it again.
+    """

@@ -35,6 +35,8 @@ class Cause(StrEnum):
     REFUSED = 'refused'
     #: A step or a job ended without what it should have left.
     INCOMPLETE = 'incomplete'
+    #: A file of the work folder was damaged since it was written.
+    DAMAGED = 'damaged'
     #: The graph ended before the step was reached.
     BROKEN_OFF = 'broken off'
     #: Another step failed, and ``--stop-on-first-crash`` was given.
@@ -51,8 +53,9 @@ class Cause(StrEnum):
     FAILED = 'failed'
 
 
-#: Causes after which the same work is tried once more, alone: it may have failed because of what ran beside it.
-RETRIED = frozenset({Cause.KILLED, Cause.BROKEN_OFF})
+#: Causes after which the same work is tried once more, alone: it may have failed because of what ran beside it, or what
+#: was damaged is made again.
+RETRIED = frozenset({Cause.KILLED, Cause.BROKEN_OFF, Cause.DAMAGED})
 
 #: Causes that, where the run was interrupted, most likely have the same reason.
 ENDED_WITH_THE_RUN = frozenset({Cause.KILLED, Cause.CANCELLED})

@@ -4,6 +4,7 @@ What a pair does is told in the environment variable ``FAKE``, JSON: ``{'sub-01'
 ``raise`` an error, ``input`` an InputError, ``die`` as the system's memory killer has it, ``die-once`` the first time
 only, ``die:24`` by that signal, ``slow`` takes long, ``late:-t 1`` sends its job with
 these arguments and takes five minutes, ``tool`` is a program that fails,
+``flip-once`` turns a bit of the file that its work left, before the next step reads it, the first time,
 ``huge`` declares more memory and ``wide`` more CPUs than a machine has, and ``hog:600`` takes that many MB while it
 declares next to nothing. With ``--device cuda`` the work asks for a GPU, holds it for three seconds, and notes in
 ``gpu.txt`` which it was given, from when to when.
@@ -112,17 +113,40 @@ class Work(Step):
             stream.write(f'{name} {os.environ.get("CUDA_VISIBLE_DEVICES")} {began} {time.time()}\n')
 
 
-class Publish(SimpleInterface):
-    """Publishes what a registration would leave."""
+class _FlipIn(_In):
+    in_file = File(exists=True, mandatory=True)
 
-    input_spec, output_spec = _In, _Out
-    _always_run = True
+
+class Flip(SimpleInterface):
+    """Turns a bit of a file, once."""
+
+    input_spec, output_spec = _FlipIn, _WorkOut
 
     def _run_interface(self, runtime):
+        path = Path(self.inputs.in_file)
+        flag = self.inputs.settings.work_dir / 'flipped'
+        if not flag.exists():
+            flag.touch()
+            content = path.read_bytes()
+            path.write_bytes(bytes([content[0] ^ 4]) + content[1:])
+        self._results['out_file'] = str(path)
+        return runtime
+
+
+class _PublishIn(_In):
+    in_file = File(exists=True)
+
+
+class Publish(Step):
+    """Publishes what a registration would leave."""
+
+    input_spec, output_spec = _PublishIn, _WorkOut
+    _always_run = True
+
+    def _compute(self, runtime):
         pair = self.inputs.pair
         publish(fake_files(pair, Path(runtime.cwd)), pair, self.inputs.settings, {'jacobian': {'folds': 0}})
         self._results['done'] = True
-        return runtime
 
 
 class Tool(CommandLine):
@@ -150,6 +174,9 @@ def init_bidsreg_wf(*, settings, pairs, name='bidsreg_wf'):
             work = pe.Node(Tool(command='sh', args='-c "echo no such weights >&2; exit 3"'), name='work')
         publish = pe.Node(Publish(pair=pair, settings=settings), name='publish')
         inner.connect(work, 'done', publish, 'before')
+        if order == 'flip-once':
+            flip = pe.Node(Flip(pair=pair, settings=settings), name='flip')
+            inner.connect([(work, flip, [('out_file', 'in_file')]), (flip, publish, [('out_file', 'in_file')])])
         workflow.add_nodes([inner])
     return workflow
 

@@ -43,7 +43,7 @@ FLOOR = frozenset(
 #: by the room's name. Imports inside functions and for type checkers count as any others.
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     '': frozenset(),
-    'checksums': frozenset(),
+    'checksums': frozenset({'errors'}),
     'environment': frozenset(),
     'errors': frozenset(),
     'frame': frozenset(),

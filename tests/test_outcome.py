@@ -40,7 +40,7 @@ def test_every_cause_can_be_read(cause):
 
 def test_what_is_tried_again():
     """What ran beside it may have been the reason: not what would fail in the same way."""
-    assert {Cause.KILLED, Cause.BROKEN_OFF} == RETRIED
+    assert {Cause.KILLED, Cause.BROKEN_OFF, Cause.DAMAGED} == RETRIED
 
 
 @pytest.mark.parametrize('status', ['done', 'already done', 'no pair', 'failed', 'locked'])

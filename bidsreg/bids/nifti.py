@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel as nb
 import numpy as np
 
+from bidsreg.errors import InputError
 from bidsreg.registration.integrity import GZIP, DamagedError, check_size, content_size
 
 #: Files as small as this may stand for content that is elsewhere; the smallest NIfTI header is larger.
@@ -98,6 +99,22 @@ def check_whole(path: str | os.PathLike, opened: NiftiFile) -> None:
         raise UnreadableError(str(error)) from error
     except OSError as error:
         raise UnreadableError(f'cannot be read to its end ({one_line(error)}): copy it again') from error
+
+
+def check_to_end(path: str | os.PathLike) -> None:
+    """Read a compressed file of any kind to its end: its checksum and its length; another file is left alone.
+
+    Raises
+    ------
+    InputError
+        With the file and what to do.
+    """
+    try:
+        content_size(Path(path))
+    except DamagedError as error:
+        raise InputError(f'{path} {error}') from error
+    except OSError as error:
+        raise InputError(f'{path} cannot be read to its end ({one_line(error)}): copy it again') from error
 
 
 def one_line(error: Exception) -> str:

@@ -30,6 +30,7 @@ CAUSES: Mapping[str, Cause] = {
     '_ArrayMemoryError': Cause.OUT_OF_MEMORY,  # NumPy's
     'OutOfMemoryError': Cause.OUT_OF_MEMORY,  # PyTorch's
     'GpuFullError': Cause.OUT_OF_MEMORY,
+    'DamagedFileError': Cause.DAMAGED,
     'ProcessEndedError': Cause.CANCELLED,
 }
 
@@ -53,7 +54,7 @@ _AFTERTHOUGHTS = (
 )
 #: Names of exceptions that say nothing to a user.
 _EMPTY_NAMES = re.compile(
-    r'^(?:[\w.]*\.)?(?:InputError|RuntimeError|ProcessKilledError|GpuFullError|NodeExecutionError): '
+    r'^(?:[\w.]*\.)?(?:InputError|RuntimeError|ProcessKilledError|DamagedFileError|GpuFullError|NodeExecutionError): '
 )
 
 

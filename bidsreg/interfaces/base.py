@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,53 @@ from nipype.interfaces.base import (
 )
 from nipype.interfaces.io import add_traits
 
-from bidsreg.checksums import write_checksums
+from bidsreg.bids.nifti import check_to_end
+from bidsreg.checksums import require_whole, write_checksums
+
+#: What Nipype leaves in the folder of a node before the step begins.
+NODE_FILE = '_node.pklz'
 
 
 def given(inputs: Any, names: Iterable[str]) -> dict[str, Any]:
     """Return those of an interface's inputs that are set, by their names."""
     values = {name: getattr(inputs, name) for name in names}
     return {name: value for name, value in values.items() if isdefined(value)}
+
+
+def require_whole_inputs(inputs: Any) -> None:
+    """Raise unless every file among the inputs of an interface is as it was written, whoever reads it then, and how.
+
+    What a step of the graph has made has the checksum that was noted; other files that are compressed, such as those of
+    the derivatives, are read to their own.
+
+    Raises
+    ------
+    DamagedFileError
+        As :func:`bidsreg.checksums.require_whole`.
+    InputError
+        If a file that no step has made is damaged.
+    """
+    for path in dict.fromkeys(_files(inputs.get().values())):
+        if not require_whole(path):
+            check_to_end(path)
+
+
+def note_outputs(folder: Path) -> None:
+    """Note the checksums of what a step has left in its folder, where that is one of a graph.
+
+    A step that runs alone works in the folder of whoever calls it, where other files lie as well.
+    """
+    if (folder / NODE_FILE).is_file():
+        write_checksums(folder)
+
+
+def _files(values: Iterable[Any]) -> Iterator[Path]:
+    """Yield the files that are there among values, and in lists among them."""
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _files(value)
+        elif isinstance(value, str) and os.path.isabs(value) and os.path.isfile(value):
+            yield Path(value)
 
 
 class StepInputSpec(BaseInterfaceInputSpec):
@@ -41,7 +82,8 @@ class Step(SimpleInterface, ABC):
     """A Nipype interface whose subclasses write :meth:`_compute` and fill ``self._results``.
 
     The wall-clock seconds of a step are one of its outputs, so that a cached node still reports what it cost. Checksums
-    of the files that it leaves lie beside them, by which the next run knows whether they are still whole.
+    of the files that it leaves lie beside them, by which later steps and the next run know whether they are still
+    whole: nothing is computed from a file that is not.
     """
 
     input_spec = StepInputSpec
@@ -49,9 +91,10 @@ class Step(SimpleInterface, ABC):
 
     def _run_interface(self, runtime: Any) -> Any:
         start = time.perf_counter()
+        require_whole_inputs(self.inputs)
         self._compute(runtime)
         self._results['seconds'] = round(time.perf_counter() - start, 3)
-        write_checksums(Path(runtime.cwd))
+        note_outputs(Path(runtime.cwd))
         return runtime
 
     @abstractmethod

@@ -15,8 +15,8 @@ from typing import Any
 from nipype.interfaces.base import CommandLine, CommandLineInputSpec, File, TraitedSpec, traits
 
 from bidsreg import SEED
-from bidsreg.checksums import write_checksums
 from bidsreg.errors import GpuFullError, InputError
+from bidsreg.interfaces.base import note_outputs, require_whole_inputs
 from bidsreg.outcome import killed_error, signal_of
 from bidsreg.programs.process import LAST_LINES
 
@@ -78,6 +78,7 @@ class Register(CommandLine):
     _seconds = _cpu_seconds = 0.0
 
     def _run_interface(self, runtime: Any, correct_return_codes: tuple[int, ...] = (0,)) -> Any:
+        require_whole_inputs(self.inputs)
         # an attempt that was killed may have left its folder
         shutil.rmtree(os.path.join(runtime.cwd, self.inputs.out_dir), ignore_errors=True)
         start, used = time.perf_counter(), children_cpu_seconds()
@@ -86,7 +87,7 @@ class Register(CommandLine):
         self._cpu_seconds = round(children_cpu_seconds() - used, 3)
         if runtime.returncode not in correct_return_codes:
             raise failure(runtime.returncode, runtime.stderr or runtime.stdout or '')
-        write_checksums(Path(runtime.cwd))
+        note_outputs(Path(runtime.cwd))
         return runtime
 
     def _list_outputs(self) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import nibabel as nb
 import numpy as np
 
 from bidsreg.bids.headers import check_header, load_sane
+from bidsreg.bids.images import load_image
+from bidsreg.bids.nifti import check_to_end
 from bidsreg.bids.spaces import Space
 from bidsreg.errors import InputError
 from bidsreg.preparation.masks import check_mask
@@ -179,13 +181,24 @@ def _on_file(path: Path) -> nb.Nifti1Image:
 
 
 def _write(path: Path, image: nb.Nifti1Image) -> None:
-    """Write an image once: a folder that is named for its content holds the same file already."""
-    if path.is_file():
+    """Write an image unless the same one is there already, as in a folder that is named for its content."""
+    if _is_there(path, image):
         return
     image.header.set_xyzt_units('mm')
     image.set_sform(image.affine, 1)
     image.set_qform(image.affine, 1)
     write_atomic(path, partial(_save, image))
+
+
+def _is_there(path: Path, image: nb.Nifti1Image) -> bool:
+    """Tell whether a file is whole and holds an image: a full disk or a bad one may have spoilt it since."""
+    try:
+        check_to_end(path)
+        found = load_image(path)
+        same_grid = found.shape == image.shape and np.allclose(found.affine, image.affine, atol=1e-3)
+        return same_grid and np.array_equal(np.asanyarray(found.dataobj), np.asanyarray(image.dataobj))
+    except Exception:  # no file, or whatever is made of half of one
+        return False
 
 
 def _save(image: nb.Nifti1Image, path: Path) -> None:

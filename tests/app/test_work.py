@@ -41,6 +41,19 @@ def test_what_is_damaged_in_the_work_folder_is_done_again(app, capsys, tmp_path,
     assert begun(tmp_path / 'work').count('sub-02') == 1
 
 
+def test_a_bit_that_turns_while_a_run_is_at_work_becomes_no_result(app, capsys, tmp_path):
+    """The step that was to read the file finds it, and the one that made it is done again, in the same run."""
+    assert app(fake={'sub-01': 'flip-once'}) == 0
+    said = capsys.readouterr()
+    assert 'sub-01: once more, alone (in ' in said.err
+    assert 'work the content of work.txt has changed since the step that made it ended)' in said.err
+    assert 'sub-01: work runs again: in ' in said.err
+    assert '2 done' in said.out
+    assert begun(tmp_path / 'work').count('sub-01') == 2
+    assert begun(tmp_path / 'work').count('sub-02') == 1
+    assert not list((tmp_path / 'work').rglob('_damaged'))
+
+
 def test_clean_workdir(app, tmp_path):
     assert app() == 0
     shutil.rmtree(tmp_path / 'out')

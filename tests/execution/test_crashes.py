@@ -30,6 +30,7 @@ LATE = '\n\nWhen creating this crashfile, the results file corresponding\nto the
         (f'MemoryError: big{LATE}', Cause.OUT_OF_MEMORY, 'MemoryError: big'),
         ('MemoryError\n', Cause.OUT_OF_MEMORY, 'MemoryError'),
         ('bidsreg.errors.GpuFullError: too little\n', Cause.OUT_OF_MEMORY, 'too little'),
+        ('bidsreg.errors.DamagedFileError: in n4 a.nii has 0 bytes\n', Cause.DAMAGED, 'in n4 a.nii has 0 bytes'),
         ('torch.OutOfMemoryError: CUDA\n', Cause.OUT_OF_MEMORY, 'torch.OutOfMemoryError: CUDA'),
         ("OSError: [Errno 28] No space left: 'a'", Cause.NO_SPACE, "OSError: [Errno 28] No space left: 'a'"),
         ('OSError: [Errno 122] Disk quota exceeded', Cause.NO_SPACE, 'OSError: [Errno 122] Disk quota exceeded'),

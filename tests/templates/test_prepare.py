@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import nibabel as nib
@@ -84,3 +85,32 @@ def test_a_stripped_template_of_ones_own_has_its_mask_in_it(tmp_path):
     found = np.asarray(nib.load(made.mask).dataobj) > 0
     assert (found & inside).sum() > 0.98 * inside.sum()
     assert 'not zero' in made.origin
+
+
+@pytest.mark.parametrize('name', ['image.nii.gz', 'mask.nii.gz', 'res-2.nii.gz'])
+@pytest.mark.parametrize('damage', ['empty', 'cut off', 'a bit', 'the checksum', 'zeros', 'another image'])
+def test_what_was_damaged_in_the_work_folder_is_written_again(tmp_path, name, damage):
+    """People of an earlier run may have been killed with it, by a disk that is full."""
+    image, mask = head()
+    word = f'mystudy:{tmp_path / "t.nii.gz"}:{tmp_path / "m.nii.gz"}:res-2'
+    image.to_filename(tmp_path / 't.nii.gz')
+    mask.to_filename(tmp_path / 'm.nii.gz')
+    path = make(word, tmp_path, tmp_path / 'work').image.parent / name
+    content = path.read_bytes()
+    middle, before = len(content) // 2, path.stat().st_ino
+    make(word, tmp_path, tmp_path / 'work')
+    assert path.stat().st_ino == before  # what is whole is left alone
+    if damage == 'another image':
+        nib.Nifti1Image(np.zeros((5, 5, 5), np.uint8), np.eye(4)).to_filename(path)
+    else:
+        spoilt = {
+            'empty': b'',
+            'cut off': content[:middle],
+            'a bit': content[:middle] + bytes([content[middle] ^ 8]) + content[middle + 1 :],
+            'the checksum': content[:-6] + bytes([content[-6] ^ 8]) + content[-5:],
+            'zeros': bytes(len(content)),
+        }
+        path.write_bytes(spoilt[damage])
+    make(word, tmp_path, tmp_path / 'work')
+    assert np.array_equal(nib.load(path).get_fdata(), nib.Nifti1Image.from_bytes(gzip.decompress(content)).get_fdata())
+    assert gzip.decompress(path.read_bytes())
