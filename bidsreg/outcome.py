@@ -153,6 +153,17 @@ class Failure:
         """Say why, in one line for people."""
         return _message(self.cause, self.detail)
 
+    def as_note(self) -> dict[str, str]:
+        """Return cause, step and detail as values that JSON can hold."""
+        return {'cause': self.cause.value, 'step': self.step, 'detail': self.detail}
+
+    @classmethod
+    def of_note(cls, values: Mapping[str, Any]) -> Failure:
+        """Make one of what :meth:`as_note` returned; a file may hold anything in its place."""
+        cause = values.get('cause')
+        known = Cause(cause) if isinstance(cause, str) and cause in set(Cause) else Cause.FAILED
+        return cls(known, str(values.get('detail') or ''), str(values.get('step') or '?'))
+
 
 @dataclass(frozen=True)
 class Outcome:

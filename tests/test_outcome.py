@@ -38,6 +38,13 @@ def test_every_cause_can_be_read(cause):
     assert Failure(cause, 'the disk is gone').message == 'the disk is gone'
 
 
+@pytest.mark.parametrize('cause', Cause)
+def test_a_note_says_what_a_failure_says(cause):
+    failure = Failure(cause, 'the disk is gone', 'publish')
+    assert Failure.of_note(failure.as_note()) == failure
+    assert Failure.of_note({'cause': 3}) == Failure(Cause.FAILED, '', '?')
+
+
 def test_what_is_tried_again():
     """What ran beside it may have been the reason: not what would fail in the same way."""
     assert {Cause.KILLED, Cause.BROKEN_OFF, Cause.DAMAGED} == RETRIED

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bidsreg.workflows.masking import init_masking_wf
     from bidsreg.workflows.normalisation import init_normalisation_wf
     from bidsreg.workflows.pair import init_pair_wf
+    from bidsreg.workflows.pair_ratio import init_pair_ratio_wf
     from bidsreg.workflows.prealign import init_prealign_wf
     from bidsreg.workflows.quality import init_quality_wf
     from bidsreg.workflows.ratio import init_ratio_wf
@@ -26,6 +27,7 @@ _HOMES = {
     'init_bidsreg_wf': 'app',
     'init_masking_wf': 'masking',
     'init_normalisation_wf': 'normalisation',
+    'init_pair_ratio_wf': 'pair_ratio',
     'init_pair_wf': 'pair',
     'init_prealign_wf': 'prealign',
     'init_quality_wf': 'quality',
@@ -38,6 +40,7 @@ __all__ = [
     'init_bidsreg_wf',
     'init_masking_wf',
     'init_normalisation_wf',
+    'init_pair_ratio_wf',
     'init_pair_wf',
     'init_prealign_wf',
     'init_quality_wf',

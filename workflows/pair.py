@@ -12,7 +12,6 @@ from bidsreg.interfaces.sink import PublishPair
 from bidsreg.workflows.masking import init_masking_wf
 from bidsreg.workflows.prealign import init_prealign_wf
 from bidsreg.workflows.quality import init_quality_wf
-from bidsreg.workflows.ratio import init_ratio_wf
 from bidsreg.workflows.registration import init_registration_wf
 from bidsreg.workflows.resources import gigabytes, voxel_shape
 
@@ -22,7 +21,7 @@ if typing.TYPE_CHECKING:
 
 
 def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> pe.Workflow:
-    """Build the graph of one pair: the four rooms, that of the ratio where it is asked for, and publishing.
+    """Build the graph of one pair: the four rooms, and publishing.
 
     Parameters
     ----------
@@ -86,12 +85,8 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
         omp_nthreads=settings.omp_nthreads,
         **shapes,
     )
-    with_ratio = settings.ratio != 'none' and pair.has_ratio
-    quality_wf = init_quality_wf(
-        thresholds=settings.qc_thresholds, contrasts=pair.contrasts, ratio=with_ratio, **shapes
-    )
-    rooms = ['masking', 'prealign', 'registration', *(['ratio'] if with_ratio else [])]
-    timing = pe.Node(Timing(rooms), name='timing', run_without_submitting=True)
+    quality_wf = init_quality_wf(thresholds=settings.qc_thresholds, contrasts=pair.contrasts, **shapes)
+    timing = pe.Node(Timing(['masking', 'prealign', 'registration']), name='timing', run_without_submitting=True)
     publish = pe.Node(PublishPair(pair=pair, settings=settings), name='publish', mem_gb=gigabytes('publish'))
     workflow.connect([
         (inputnode, masking_wf, [
@@ -156,49 +151,10 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
         (quality_wf, publish, [('outputnode.facts', 'facts'), ('outputnode.figures', 'figures')]),
         (publish, outputnode, [('out_file', 'out_file')]),
     ])  # fmt:skip
-    if with_ratio:
-        ratio_wf = _ratio_of(pair, settings.ratio, workflow, masking_wf, prealign_wf, registration_wf)
-        workflow.connect([
-            (ratio_wf, timing, [('outputnode.seconds', 'ratio')]),
-            (ratio_wf, quality_wf, [
-                ('outputnode.ratio', 'inputnode.ratio'),
-                ('outputnode.facts', 'inputnode.ratio_facts'),
-            ]),
-            (ratio_wf, publish, [('outputnode.ratio', 'ratio')]),
-        ])  # fmt:skip
     for end, room in (('fixed', masking_wf), ('moving', prealign_wf)):
         if getattr(pair, f'{end}_lesions'):
             _connect_lesion(workflow, end, room)
     return workflow
-
-
-def _ratio_of(
-    pair: Pair,
-    kind: str,
-    workflow: pe.Workflow,
-    masking_wf: pe.Workflow,
-    prealign_wf: pe.Workflow,
-    registration_wf: pe.Workflow,
-) -> pe.Workflow:
-    """Add the room of the ratio, whichever of the two scans is the T1w."""
-    ends = {pair.fixed_contrast: (masking_wf, pair.fixed), pair.moving_contrast: (prealign_wf, pair.moving)}
-    shapes = {f'{contrast.lower()}_shape': voxel_shape(path) for contrast, (_, path) in ends.items()}
-    ratio_wf = init_ratio_wf(kind=kind, **shapes)
-    (t1w_wf, _), (t2w_wf, _) = ends['T1w'], ends['T2w']
-    transform = 'forward' if t1w_wf is masking_wf else 'inverse'
-    workflow.connect([
-        (t1w_wf, ratio_wf, [
-            ('outputnode.image', 'inputnode.t1w'),
-            ('outputnode.preproc', 'inputnode.t1w_preproc'),
-            ('outputnode.mask', 'inputnode.t1w_mask'),
-        ]),
-        (t2w_wf, ratio_wf, [
-            ('outputnode.image', 'inputnode.t2w'),
-            ('outputnode.preproc', 'inputnode.t2w_preproc'),
-        ]),
-        (registration_wf, ratio_wf, [(f'outputnode.{transform}', 'inputnode.transform')]),
-    ])  # fmt:skip
-    return ratio_wf
 
 
 def _connect_lesion(workflow: pe.Workflow, end: str, room: pe.Workflow) -> None:

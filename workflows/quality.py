@@ -17,6 +17,8 @@ from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, picture_gigaby
 
 #: Optional inputs of the graph, which it passes on to the facts.
 OPTIONAL = ('rigid', 'second_mask', *NOTES)
+#: What pictures of a pair are drawn from; the ratio has one in its own room.
+DRAWN = tuple(name for name in FILES if name != 'ratio')
 
 
 def init_quality_wf(
@@ -25,7 +27,6 @@ def init_quality_wf(
     moving_shape: Sequence[int] = TYPICAL_SHAPE,
     thresholds: Path | None = None,
     contrasts: Contrasts = T2W_TO_T1W,
-    ratio: bool = False,
     name: str = 'quality_wf',
 ) -> pe.Workflow:
     """Build a graph that gathers the numbers about one registration and draws its pictures.
@@ -38,8 +39,6 @@ def init_quality_wf(
         TOML with thresholds of the verdict that differ from the package's own (``docs/quality.md``).
     contrasts
         Those of the two scans, for the names of facts and what is said of them.
-    ratio
-        There is a ratio, to be drawn as well.
     name
         Name of the workflow.
 
@@ -58,12 +57,10 @@ def init_quality_wf(
         field on that grid.
     result
         ``result.json`` of ``bidsreg-pair``.
-    ratio
-        With ``ratio``: the ratio of the T1w and the T2w.
     fixed_lesion, moving_lesion, fixed_lesion_method, moving_lesion_method
         Optional: lesions that were left out of either scan, and which files say so.
     rigid, second_mask, mask_method, second_mask_method, moving_mask_method, prealign_start, fixed_findings,
-    moving_findings, fixed_skull_stripped, moving_skull_stripped, ratio_facts, seconds
+    moving_findings, fixed_skull_stripped, moving_skull_stripped, seconds
         Optional: what the other rooms know; it goes into the facts.
 
     Outputs
@@ -76,19 +73,19 @@ def init_quality_wf(
         A list of SVG files, named as the pictures in :data:`bidsreg.reports.pictures.PICTURES`.
     """
     workflow = pe.Workflow(name=name)
-    inputnode = pe.Node(niu.IdentityInterface(fields=[*FILES, *OPTIONAL]), name='inputnode')
+    inputnode = pe.Node(niu.IdentityInterface(fields=[*DRAWN, *OPTIONAL]), name='inputnode')
     outputnode = pe.Node(niu.IdentityInterface(fields=['facts', 'facts_file', 'figures']), name='outputnode')
     measure = pe.Node(MeasureQuality(), name='measure', mem_gb=gigabytes('measure', fixed_shape, moving_shape))
     if thresholds is not None:
         measure.inputs.thresholds = str(thresholds)
     if contrasts.told:
         measure.inputs.contrasts = contrasts
-    measured = [name for name in (*FILES, *OPTIONAL) if name in measure.inputs.copyable_trait_names()]
+    measured = [name for name in (*DRAWN, *OPTIONAL) if name in measure.inputs.copyable_trait_names()]
     workflow.connect([
         (inputnode, measure, [(name, name) for name in measured]),
         (measure, outputnode, [('facts', 'facts'), ('out_file', 'facts_file')]),
     ])  # fmt:skip
-    pictures = {name: picture for name, picture in PICTURES.items() if ratio or 'ratio' not in picture.needs}
+    pictures = {name: picture for name, picture in PICTURES.items() if 'ratio' not in picture.needs}
     figures = pe.Node(niu.Merge(len(pictures)), name='figures', run_without_submitting=True)
     for place, (name, picture) in enumerate(pictures.items(), 1):
         # "affine" and the like are names of inputs as well: a prefix tells the nodes from them

@@ -17,6 +17,7 @@ from bidsreg.app.checks import (
 )
 from bidsreg.app.normalising import Normalising
 from bidsreg.app.plan import describe_empty_plan, describe_without_ratio, show_plan, write_plan_table
+from bidsreg.app.ratios import RatioStage
 from bidsreg.app.summary import OutcomeTable
 from bidsreg.app.work import compute
 from bidsreg.bids.dataset import write_dataset_files
@@ -112,6 +113,7 @@ class AppRun:
         self.settings = settings
         self.plan = plan
         self.normalising = normalising or Normalising(settings, plan)
+        self.ratios = RatioStage(settings, plan)
         self.outcomes = OutcomeTable()
         self._locks: list[PairLock] = []
         self._headers: dict[Path, HeaderReport] = {}
@@ -133,11 +135,15 @@ class AppRun:
             LOGGER.debug('The whole story:', exc_info=True)
         self._settle(failure)
         reported = interrupted is not None or self._report()
-        self.outcomes.print_summary(self.normalising.outcomes)
+        self.outcomes.print_summary(ratios=self.ratios.outcomes, normalisations=self.normalising.outcomes)
         if interrupted is not None:
             LOGGER.error('Interrupted (%s). What is done is kept: the same command goes on from here.', interrupted)
             return interrupted_code(interrupted)
-        return 0 if reported and self.outcomes.all_ok and self.normalising.outcomes.all_ok else 1
+        return 0 if reported and all(table.all_ok for table in self._tables) else 1
+
+    @property
+    def _tables(self) -> tuple[OutcomeTable, ...]:
+        return self.outcomes, self.ratios.outcomes, self.normalising.outcomes
 
     def _begin(self) -> None:
         settings = self.settings
@@ -163,14 +169,17 @@ class AppRun:
     def _work(self) -> None:
         if self.settings.reports_only:
             self._take_as_it_is()
+            self.ratios.work(self.outcomes)
             self.normalising.work()
             return
         validate_bids(self.settings)
         todo = [pair for pair in self.plan.pairs if self._claim(pair) and self._headers_are_sane(pair)]
         if todo:
             compute(todo, self.settings, self.outcomes)
-        if self.outcomes.all_ok or not self.settings.stop_on_first_crash:
-            self.normalising.work()
+        for stage in (lambda: self.ratios.work(self.outcomes), self.normalising.work):
+            if self.settings.stop_on_first_crash and not all(table.all_ok for table in self._tables):
+                return
+            stage()
 
     def _take_as_it_is(self) -> None:
         """Take what earlier runs left, and what they said of the pairs that are not done."""
@@ -187,15 +196,18 @@ class AppRun:
         lock = lock_pair(pair, self.settings)
         if lock is None:
             self.outcomes.set_failure(pair, Failure(Cause.LOCKED, step='start'), 'locked')
+            self.ratios.leave(pair)
             return False
         reason = why_incomplete(pair, self.settings)
-        if reason is None:
-            lock.release()
+        if reason is not None:
+            LOGGER.info('%s: to do (%s)', pair.name, reason)
+        else:
             self.outcomes.set_status(pair, 'already done')
-            return False
-        LOGGER.info('%s: to do (%s)', pair.name, reason)
-        self._locks.append(lock)
-        return True
+        if reason is None and not self.ratios.is_wanted(pair):
+            lock.release()
+        else:
+            self._locks.append(lock)
+        return reason is not None
 
     def _headers_are_sane(self, pair: Pair) -> bool:
         errors: list[str] = []
@@ -228,6 +240,7 @@ class AppRun:
                 self.outcomes.set_failure(pair, Failure(failure.cause, failure.detail, 'run'))
             elif outcome.status == 'locked' and is_complete(pair, self.settings):
                 self.outcomes.set_status(pair, 'already done')  # the other run has finished it meanwhile
+        self.ratios.settle(failure)
         for lock in self._locks:
             lock.release()
         self.normalising.settle(failure)

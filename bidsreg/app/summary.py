@@ -60,12 +60,16 @@ class OutcomeTable:
             '', subject, None, 'no pair', step='pairing', detail=reason, cause=Cause.NO_PAIR
         )
 
-    def print_summary(self, normalisations: OutcomeTable | None = None) -> None:
+    def print_summary(self, **beside: OutcomeTable) -> None:
         """Print what is not done in one line each, then how many there are of each status.
 
-        Normalisations, where there are some, are told beside the pairs, and counted in a line of their own.
+        Parameters
+        ----------
+        beside
+            What came after the pairs, by its name (``ratios``, ``normalisations``): told beside them, and counted in a
+            line of its own where there is some.
         """
-        tables = {'': self, 'normalisations: ': normalisations or OutcomeTable()}
+        tables = {'': self, **{f'{name}: ': table for name, table in beside.items()}}
         outcomes = [outcome for table in tables.values() for outcome in table]
         lines = [_line(outcome) for outcome in outcomes if outcome.status not in ('done', 'already done')]
         for words, table in tables.items():

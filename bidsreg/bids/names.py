@@ -178,6 +178,8 @@ PRODUCTS: dict[str, Product] = {
 
 #: The kinds of ratio of a T1w and a T2w.
 RATIO_KINDS = ('uncalibrated', 'calibrated')
+#: The key of a QC file under which a ratio that could not be made is noted.
+RATIO_FAILURE = 'ratio_failure'
 #: The ratio of a T1w and a T2w, which a pair leaves where it was asked for; ``desc`` is its kind.
 RATIO = _product('moving', 'Ratio of the T1w and the T2w on the grid of the T1w', 'T1wT2wratio', space='T1w')
 
@@ -222,7 +224,7 @@ def _build(entities: Mapping[str, str], pattern: str) -> Path:
 
 
 class Work(Protocol):
-    """What a run does and keeps an account of: a pair, or a normalisation."""
+    """What a run does and keeps an account of: a pair, its ratio, or a normalisation."""
 
     @property
     def name(self) -> str:

@@ -51,14 +51,13 @@ def publish(
     Parameters
     ----------
     files
-        A file for each key of :data:`~bidsreg.bids.names.PRODUCTS`, except ``qc``; and ``ratio`` where one was asked
-        for.
+        A file for each key of :data:`~bidsreg.bids.names.PRODUCTS`, except ``qc``.
     pair, settings
         The pair, and the settings it was made with.
     facts
         Goes into the QC file as it is. The sidecars take from it, where there: ``mask_method`` (of the fixed scan),
-        ``t1w_skull_stripped``, ``t2w_skull_stripped`` (or as the contrasts are called), ``result`` (what
-        ``bidsreg-pair`` says of itself) and ``ratio`` (how that was made).
+        ``t1w_skull_stripped``, ``t2w_skull_stripped`` (or as the contrasts are called), and ``result`` (what
+        ``bidsreg-pair`` says of itself).
     others
         ``{where it is to be: where it is now}``: figures and affines of other formats, see
         :func:`bidsreg.bids.names.figure_path` and :func:`bidsreg.bids.names.affine_path`.
@@ -77,8 +76,6 @@ def publish(
     missing = sorted(set(PRODUCTS) - {'qc'} - set(files))
     if missing:
         raise ValueError(f'{pair.name}: nothing to publish as {", ".join(missing)}')
-    if 'ratio' in files:
-        goals['ratio'] = ratio_path(pair.entities, settings.output_dir, settings.ratio, pair.contrasts)
     copies = {goals[key]: path for key, path in files.items() if key != 'qc'} | dict(others or {})
     ill = {lesion_path(pair.entities, settings.output_dir, end, pair.contrasts): end for end in lesions or {}}
     copies |= {goal: (lesions or {})[end] for goal, end in ill.items()}
@@ -183,10 +180,6 @@ def why_incomplete(pair: Pair, settings: Settings) -> str | None:
             return f'{path.name} is missing'
     for name in settings.affine_formats:
         if not (path := affine_path(pair.entities, settings.output_dir, name, pair.contrasts)).is_file():
-            return f'{path.name} is missing'
-    if settings.ratio != 'none' and pair.has_ratio:
-        path = ratio_path(pair.entities, settings.output_dir, settings.ratio, pair.contrasts)
-        if not path.is_file() or not sidecar(path).is_file():
             return f'{path.name} is missing'
     for key in sorted(set(paths) - {'qc'}):  # another pair with this T1w, or reference, may have rewritten them since
         if (read_json(sidecar(paths[key])) or {}).get('Fingerprint') != settings.fingerprint():

@@ -128,17 +128,17 @@ def sidecars(pair: Pair, settings: Settings, facts: Mapping[str, Any]) -> dict[s
     Returns
     -------
     dict
-        The content of a sidecar for each key of :data:`~bidsreg.bids.names.PRODUCTS` but ``qc``, and for ``ratio``
-        where there is one.
+        The content of a sidecar for each key of :data:`~bidsreg.bids.names.PRODUCTS` but ``qc``.
 
     """
     known = _Provenance.of(pair, settings, facts)
     texts = {**_native(known), **_resampled(known), **_transforms(known)}
-    if made := facts.get('ratio'):
-        texts['ratio'] = _ratio(known, made)
+    return {key: {**text, **_made_by(settings)} for key, text in texts.items()}
+
+
+def _made_by(settings: Settings) -> dict[str, str]:
     versions = ', '.join(f'{name} {number}' for name, number in software_versions().items())  # BIDS wants a string
-    common = {'Fingerprint': settings.fingerprint(), 'SoftwareVersions': versions}
-    return {key: {**text, **common} for key, text in texts.items()}
+    return {'Fingerprint': settings.fingerprint(), 'SoftwareVersions': versions}
 
 
 def lesion_sidecar(pair: Pair, settings: Settings, facts: Mapping[str, Any], end: str) -> dict[str, Any]:
@@ -328,8 +328,17 @@ _RATIO_BIAS = {
 }
 
 
-def _ratio(known: _Provenance, made: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe the ratio of the T1w and the T2w from how it was made."""
+def ratio_sidecar(pair: Pair, settings: Settings, facts: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe the ratio of a pair's T1w and T2w.
+
+    Parameters
+    ----------
+    pair, settings, facts
+        As for :func:`sidecars`.
+    made
+        How it was made (:func:`bidsreg.preparation.ratio.make_ratio`).
+    """
+    known = _Provenance.of(pair, settings, facts)
     t1w_is_fixed = known.fixed == 'T1w'
     transform = known.ours['forward_xfm' if t1w_is_fixed else 'inverse_xfm']
     mask = known.ours['fixed_mask' if t1w_is_fixed else 'moving_mask']
@@ -357,7 +366,7 @@ def _ratio(known: _Provenance, made: Mapping[str, Any]) -> dict[str, Any]:
             'CalibrationReferenceSource': made['reference_source'],
             'CalibrationLines': made['lines'],
         }
-    return {**text, **known.how}
+    return {**text, **known.how, **_made_by(settings)}
 
 
 _CONVENTION = 'ITK, LPS+ mm: apply to the {} with the {} as reference (antsApplyTransforms -t)'

@@ -39,7 +39,6 @@ class _MeasureInputSpec(StepInputSpec):
     moving_findings = traits.List(traits.Str, desc='about the header of the moving scan')
     fixed_skull_stripped = traits.Bool(desc='only the brain is left in the fixed scan')
     moving_skull_stripped = traits.Bool(desc='only the brain is left in the moving scan')
-    ratio_facts = traits.Dict(desc='how the ratio was made')
     contrasts = traits.Instance(Contrasts, desc='of the two scans; T1w and T2w without it')
     seconds = traits.Dict(desc='wall-clock seconds of each step')
 

@@ -22,7 +22,6 @@ class _PublishPairInputSpec(StepInputSpec):
     pair = traits.Any(mandatory=True, desc='bidsreg.bids.pairs.Pair')
     settings = traits.Any(mandatory=True, nohash=True, desc='bidsreg.settings.Settings')
     facts = traits.Dict(mandatory=True, desc='what goes into the QC file')
-    ratio = File(exists=True, desc='ratio of the T1w and the T2w, where it was asked for')
     fixed_lesion = File(exists=True, desc='the lesions of the fixed scan that were left out')
     moving_lesion = File(exists=True, desc='those of the moving scan')
     figures = traits.List(File(exists=True), desc='SVG, named as the pictures of bidsreg.reports.pictures')
@@ -41,8 +40,8 @@ class _PublishPairOutputSpec(StepOutputSpec):
 class PublishPair(Step):
     """Publish the files of one pair, each by an atomic write, the QC file last.
 
-    Its inputs are a file for each of :data:`FILES`, ``ratio`` where there is one, ``pair``, ``settings``, ``facts``,
-    ``figures`` and lesions. It always runs: derivatives that were removed come back from a work folder that is there.
+    Its inputs are a file for each of :data:`FILES`, ``pair``, ``settings``, ``facts``, ``figures`` and lesions. It
+    always runs: derivatives that were removed come back from a work folder that is there.
     """
 
     input_spec = _PublishPairInputSpec
@@ -69,7 +68,7 @@ class PublishPair(Step):
         inputs, pair, settings = self.inputs, self.inputs.pair, self.inputs.settings
         found = map(Path, given(inputs, ['figures']).get('figures', ()))
         figures = {picture_path(pair, settings.output_dir, path.stem): path for path in found}
-        files = {name: Path(path) for name, path in given(inputs, (*FILES, 'ratio')).items()}
+        files = {name: Path(path) for name, path in given(inputs, FILES).items()}
         lesions = given(inputs, ('fixed_lesion', 'moving_lesion'))
         ill = {name.removesuffix('_lesion'): Path(path) for name, path in lesions.items()}
         publish(files, pair, settings, inputs.facts, figures | self._affines(files, runtime.cwd), ill)

@@ -32,7 +32,6 @@ NOTES = (
     'moving_findings',
     'fixed_skull_stripped',
     'moving_skull_stripped',
-    'ratio_facts',
     'seconds',
 )
 
@@ -101,8 +100,7 @@ def gather_facts(
         :mod:`bidsreg.qc.numbers`), ``mask_evidence`` and ``depth_contrast`` (those in :mod:`bidsreg.qc.brain`),
         ``masks`` (volumes in ml), ``lesions`` (the same, of each scan that has some), ``affine`` and ``rigid``
         (:func:`matrix_parts`), ``result`` (the content of result.json, without the paths of its inputs), the notes
-        (``seconds`` as ``seconds_per_step``, ``ratio_facts`` as ``ratio``), and for other contrasts than T1w and T2w
-        ``contrasts``.
+        (``seconds`` as ``seconds_per_step``), and for other contrasts than T1w and T2w ``contrasts``.
 
     Raises
     ------
@@ -139,7 +137,6 @@ def gather_facts(
         f'{other}_findings': notes.get('moving_findings'),
         f'{one}_skull_stripped': notes.get('fixed_skull_stripped'),
         f'{other}_skull_stripped': notes.get('moving_skull_stripped'),
-        'ratio': notes.get('ratio_facts'),
         'seconds_per_step': notes.get('seconds'),
         'result': read_result(files.result),
     }

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bidsreg.bids.names import PRODUCTS, T2W_TO_T1W, Contrasts, pair_name, parse_pair_name, partial_path
+from bidsreg.bids.names import PRODUCTS, RATIO_FAILURE, T2W_TO_T1W, Contrasts, pair_name, parse_pair_name, partial_path
 from bidsreg.bids.sidecars import bids_uri, parse_json, read_json
 from bidsreg.execution.crashes import last_crash
-from bidsreg.outcome import Outcome
+from bidsreg.outcome import Failure, Outcome
 from bidsreg.qc.verdict import Threshold, Verdict, judge, read_thresholds
 from bidsreg.registration.atomic import write_text
 
@@ -96,6 +96,12 @@ class PairRecord:
     def failed(self) -> bool:
         """True when its work failed, so that there is nothing valid to show."""
         return self.outcome is not None and self.outcome.status == 'failed'
+
+    @property
+    def ratio_failure(self) -> Failure | None:
+        """Why the ratio that was asked for could not be made; None where none failed."""
+        noted = self.qc.get(RATIO_FAILURE)
+        return Failure.of_note(noted) if isinstance(noted, Mapping) else None
 
     @property
     def result(self) -> Mapping[str, Any]:

@@ -65,6 +65,9 @@ _SKIPPED = (
     'ratio.reference_source',
     'ratio.lines',
     'ratio.passed_over',
+    'ratio_failure.kind',
+    'ratio_failure.step',
+    'ratio_failure.detail',
 )
 #: What a key of a QC file is made of; it becomes a part of the heading of a column.
 _PART = re.compile(r'[A-Za-z][A-Za-z0-9_]{0,60}')

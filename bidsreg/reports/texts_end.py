@@ -40,8 +40,6 @@ def error_section(record: PairRecord, settings: Settings) -> Markup:
 def errors_section(records: Sequence[PairRecord]) -> Markup:
     """Return the list of links to what failed, or the word that nothing did."""
     failed = [record for record in records if record.failed or (record.crash and not record.complete)]
-    if not failed:
-        return box('good', 'No errors.')
     rows = [
         (
             link(f'#{anchor(record)}', record.title),
@@ -50,6 +48,13 @@ def errors_section(records: Sequence[PairRecord]) -> Markup:
         )
         for record in failed
     ]
+    rows += [
+        (link(f'#{anchor(record)}', f'{record.title}: ratio'), failure.step, failure.message)
+        for record in records
+        if (failure := record.ratio_failure)
+    ]
+    if not rows:
+        return box('good', 'No errors.')
     return table(rows, ('Pair', 'Step', 'Cause'))
 
 

@@ -57,7 +57,9 @@ def _end(record: PairRecord) -> tuple[str, list[str]]:
         return fill('<b>{}</b>', status), [f'{record.outcome.step}: {record.outcome.message}'.strip(': ')]
     if record.outcome and record.outcome.status == 'locked':
         return status, [record.outcome.message or 'another run has it']
-    return status, [*reasons(record), *filter(None, [kept_line(record)])]
+    failure = record.ratio_failure
+    ratio = f'The ratio T1w/T2w failed: {failure.step}: {failure.message}' if failure else ''
+    return status, [*reasons(record), *filter(None, [kept_line(record), ratio])]
 
 
 def _status(record: PairRecord) -> str:

@@ -53,6 +53,9 @@ def _state(record: PairRecord) -> list[Markup]:
         boxes.append(box('warn', 'This pair is not done: there is no QC file of it in the derivatives.'))
     if record.complete and not record.current:
         boxes.append(box('warn', 'The derivatives were made with other settings than those of this run.'))
+    if failure := record.ratio_failure:
+        words = code(failure.step), failure.message
+        boxes.append(box('bad', fill('<b>The ratio T1w/T2w failed</b> at {}: {}', *words), 'The pair is not touched.'))
     return boxes
 
 

@@ -14,12 +14,10 @@ import pytest
 from bidsreg.bids.lesions import Lesion
 from bidsreg.bids.names import (
     PRODUCTS,
-    RATIO_KINDS,
     figure_path,
     lesion_path,
     pair_outputs,
     partial_path,
-    ratio_path,
     sidecar,
 )
 from bidsreg.bids.pairs import find_pairs
@@ -27,9 +25,6 @@ from bidsreg.bids.publish import clear_left_behind, copy_packed, is_complete, pu
 from bidsreg.bids.sidecars import read_json
 from bidsreg.registration.atomic import hidden_name
 from tests.fake_app import fake_files
-
-#: How a ratio was made.
-MADE = {'without': 0.0, 'clamped': 0.0, 'ceiling': 3.0, 'median': {'white': 1.0, 'grey': 0.5}}
 
 
 def test_publish_and_complete(pair, settings, finish):
@@ -193,25 +188,3 @@ def test_what_killed_runs_left_is_removed_everywhere(settings):
     clear_left_behind(out)
     assert {path.name.split('.')[-4] for path in out.rglob('*a.html')} == {str(os.getpid())}
     assert len(list(out.rglob('*a.html'))) == 4
-
-
-def test_a_ratio_of_these_settings_stays_and_one_of_others_goes(pair, settings, tmp_path):
-    def put(**changed):
-        asked = replace(settings, **changed)
-        files = fake_files(pair, tmp_path / 'made')
-        if asked.ratio != 'none':
-            files['ratio'] = files['jacobian']
-        publish(files, pair, asked, {'ratio': {**MADE, 'kind': asked.ratio}} if asked.ratio != 'none' else {})
-        return asked
-
-    paths = [ratio_path(pair.entities, settings.output_dir, kind) for kind in RATIO_KINDS]
-    for kind in RATIO_KINDS:
-        asked = put(ratio=kind)
-        assert is_complete(pair, asked)
-    put()
-    assert all(path.is_file() and sidecar(path).is_file() for path in paths)
-    assert is_complete(pair, settings)
-    paths[0].unlink()
-    assert why_incomplete(pair, replace(settings, ratio=RATIO_KINDS[0])) == f'{paths[0].name} is missing'
-    put(random_seed=1)
-    assert not any(path.is_file() or sidecar(path).is_file() for path in paths)

@@ -11,7 +11,7 @@ import pytest
 
 from bidsreg.bids.names import Contrasts, pair_outputs, sidecar
 from bidsreg.bids.pairs import find_pairs
-from bidsreg.bids.sidecars import bids_uri, sidecars, source_stamps
+from bidsreg.bids.sidecars import bids_uri, ratio_sidecar, source_stamps
 from bidsreg.settings import Settings
 from tests import data
 
@@ -83,18 +83,18 @@ MADE = {'kind': 'uncalibrated', 'without': 0.01, 'clamped': 0.02, 'ceiling': 3.0
 
 
 def test_the_sidecar_of_a_ratio_says_what_was_done_about_bias_and_outliers(pair, settings):
-    told = sidecars(pair, settings, {'ratio': MADE})['ratio']
+    told = ratio_sidecar(pair, settings, {}, MADE)
     assert 'neither scan was corrected' in told['Bias']
     assert (told['Ceiling'], told['ClampedShare'], told['WithoutRatioShare']) == (3.0, 0.02, 0.01)
     assert (told['MedianWhiteMatter'], told['MedianGreyMatter']) == (1.2, 0.6)
     assert told['SpatialReference'].endswith('run-1_desc-preproc_T1w.nii.gz')
     assert any(source.endswith('from-T2w_to-T1w_mode-image_xfm.h5') for source in told['Sources'])
     assert 'Calibration' not in told
-    assert 'ratio' not in sidecars(pair, settings, {})
+    assert told['Fingerprint'] == settings.fingerprint()
 
 
 def test_on_a_pair_whose_fixed_scan_is_the_t2w_the_ratio_lies_on_the_t1w_all_the_same(pair, settings):
     turned = replace(pair, fixed=pair.moving, moving=pair.fixed, contrasts=Contrasts('T2w', 'T1w'))
-    told = sidecars(turned, settings, {'ratio': MADE})['ratio']
+    told = ratio_sidecar(turned, settings, {}, MADE)
     assert told['SpatialReference'].endswith('T1w.nii.gz')
     assert any('from-T2w_to-T1w' in source for source in told['Sources'])

@@ -9,7 +9,7 @@ import numpy as np
 
 from bidsreg.bids.names import pair_outputs, ratio_path, sidecar
 from bidsreg.bids.pairs import find_pairs
-from bidsreg.bids.sidecars import sidecars
+from bidsreg.bids.sidecars import ratio_sidecar, sidecars
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.itk import write_affine, write_composite
 from bidsreg.settings import Settings
@@ -79,7 +79,9 @@ def make_finished(folder: Path) -> Finished:
     values = np.asarray(heads.fixed.dataobj, np.float32) / np.maximum(np.asarray(aligned.dataobj, np.float32), 1)
     ratio = np.where(np.asarray(heads.fixed_mask.dataobj) > 0, values, 0).astype(np.float32)
     nib.save(nib.Nifti1Image(ratio, heads.fixed.affine), outputs['ratio'])
-    for key, text in sidecars(done.pair, settings, {'result': RESULT, 'ratio': RATIO}).items():
+    texts = sidecars(done.pair, settings, {'result': RESULT})
+    texts['ratio'] = ratio_sidecar(done.pair, settings, {'result': RESULT}, RATIO)
+    for key, text in texts.items():
         sidecar(outputs[key]).write_text(json.dumps(text))
     marker = {'pair': done.pair.name, 'fingerprint': settings.fingerprint(), 'result': RESULT, 'ratio': RATIO}
     outputs['qc'].write_text(json.dumps(marker))

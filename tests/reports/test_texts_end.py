@@ -23,6 +23,10 @@ def test_a_failure_is_told_with_its_crash_file(tmp_path):
     assert error_section(done, settings) == ''
     assert '<a href="#sub-01">' in errors_section([done, failed])
     assert 'No errors.' in errors_section([done])
+    without = PairRecord('sub-02', {'subject': '02'}, qc={'ratio_failure': {'step': 'ratio', 'detail': 'no eyes'}})
+    listed = errors_section([done, without])
+    assert '<a href="#sub-02">Registration: ratio</a>' in listed
+    assert 'no eyes' in listed
 
 
 def test_markdown_becomes_html():

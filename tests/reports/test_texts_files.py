@@ -34,6 +34,10 @@ def section(*records: PairRecord, left: tuple[Left, ...] = ()) -> str:
         (record('locked'), 'locked'),
         (record(qc=QC, complete=True, verdict=judge(QC)), 'deformation kept, 0 folds, 3 of 4 measures better'),
         (record(qc=QC, complete=True), 'Header: T1w: thick &amp; thin'),
+        (
+            record(qc={**QC, 'ratio_failure': {'step': 'ratio', 'detail': 'no <eyes>'}}, complete=True),
+            'The ratio T1w/T2w failed: ratio: no &lt;eyes&gt;',
+        ),
     ],
 )
 def test_a_card_says_what_became_of_a_pair(made, words):

@@ -29,6 +29,10 @@ def record(status='done', **more) -> PairRecord:
         (record(), 'This pair is not done'),
         (record(qc=QC, complete=True, current=False), 'were made with other settings'),
         (record(qc=QC, complete=True, verdict=judge(QC)), '<b>Kept: the deformation.</b>'),
+        (
+            record(qc={**QC, 'ratio_failure': {'step': 'ratio', 'detail': 'no <eyes>'}}, complete=True),
+            '<b>The ratio T1w/T2w failed</b> at <code>ratio</code>: no &lt;eyes&gt;',
+        ),
     ],
 )
 def test_how_it_stands_is_said(made, words, tmp_path):

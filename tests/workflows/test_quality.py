@@ -23,7 +23,7 @@ def test_quality(heads, tmp_path):
     history = [{'level': 4.0, 'iteration': k, 'loss': 1.0, 'similarity': 1.0, 'regularity': 0.0} for k in range(3)]
     (tmp_path / 'result.json').write_text(json.dumps({'method': 'node-mind', 'loss_history': history}))
     out = run_room(
-        init_quality_wf(ratio=True),
+        init_quality_wf(),
         tmp_path,
         fixed=heads['t1w'],
         fixed_mask=heads['mask'],
@@ -34,12 +34,9 @@ def test_quality(heads, tmp_path):
         forward=str(tmp_path / 'forward.h5'),
         jacobian=heads['t1w'],
         result=str(tmp_path / 'result.json'),
-        ratio=heads['t1w'],
-        ratio_facts={'kind': 'calibrated'},
     )
     assert out['facts']['result']['method'] == 'node-mind'
-    assert out['facts']['ratio'] == {'kind': 'calibrated'}
     assert json.loads(Path(out['facts_file']).read_text()) == out['facts']
-    assert [Path(path).stem for path in out['figures']] == list(PICTURES)
+    assert [Path(path).stem for path in out['figures']] == [name for name in PICTURES if name != 'ratio']
     for path in out['figures']:
         assert '<svg' in Path(path).read_text()
