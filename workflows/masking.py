@@ -76,9 +76,9 @@ def init_masking_wf(
         Words that say how the mask came about.
     second_mask, second_mask_method
         With ``user_mask``: the mask that is found without it, empty where none is, and how that came about.
-    lesion, lesion_method
-        With ``lesions``: all of them in one mask on the grid of the image, which is not there where they are empty, and
-        what was done to them.
+    lesion, lesion_mask, lesion_method
+        With ``lesions``: all of them in one mask on the grid of the image, which is not there where they are empty; the
+        same, there in any case; and what was done to them.
     findings
         Texts that say what is unusual about the header.
     skull_stripped
@@ -98,6 +98,7 @@ def init_masking_wf(
                 'second_mask',
                 'second_mask_method',
                 'lesion',
+                'lesion_mask',
                 'lesion_method',
                 'findings',
                 'skull_stripped',
@@ -144,7 +145,11 @@ def init_masking_wf(
             (conform, lesion, [('out_file', 'reference')]),
             (lesion, n4, [('out_file', 'lesion')]),
             (lesion, timing, [('seconds', 'lesion')]),
-            (lesion, outputnode, [('out_file', 'lesion'), ('method', 'lesion_method')]),
+            (lesion, outputnode, [
+                ('out_file', 'lesion'),
+                ('out_mask', 'lesion_mask'),
+                ('method', 'lesion_method'),
+            ]),
         ])  # fmt:skip
     if user_mask:
         second_mask = pe.Node(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,24 @@ from bidsreg.workflows.resources import TYPICAL_SHAPE, gigabytes, solver_gigabyt
 
 #: The method between a person and a template: two brains of two people.
 METHOD = 'node-mind-inter'
+
+
+@dataclass(frozen=True)
+class Along:
+    """An image that is brought into the space beside the scans.
+
+    Attributes
+    ----------
+    kind
+        A key of :data:`bidsreg.preparation.spaces.BRINGING`.
+    other
+        The name of the other scan on whose grid it is; None: on that of the reference scan.
+    """
+
+    kind: str
+    other: str | None = None
+
+
 #: The steps whose seconds are kept.
 STEPS = ('template_brain', 'scan_brain', 'rigid', 'affine', 'register', 'to_space')
 
@@ -28,6 +47,7 @@ STEPS = ('template_brain', 'scan_brain', 'rigid', 'affine', 'register', 'to_spac
 def init_normalisation_wf(
     *,
     others: Sequence[str] = (),
+    along: Mapping[str, Along] | None = None,
     device: str = 'cpu',
     working_resolution: float = WORKING_RESOLUTION,
     random_seed: int = SEED,
@@ -47,6 +67,8 @@ def init_normalisation_wf(
     ----------
     others
         Names (letters and digits) of the person's other scans, each of which was registered to the reference scan.
+    along
+        Names of what else is brought into the space: maps and labels on the grids of these scans.
     device
         As for :func:`~bidsreg.workflows.init_registration_wf`.
     working_resolution
@@ -74,6 +96,8 @@ def init_normalisation_wf(
         The person's reference scan without its bias field, and its brain mask.
     NAME_image, NAME_forward, NAME_inverse
         For each of `others`: the scan, and the ITK composites (.h5) that bring it onto the reference scan, and back.
+    NAME_image
+        For each of `along`: the image, on the grid of its scan.
     scan_lesion
         Lesions of the reference scan, on its grid, which neither the affine nor the deformation looks at. Optional.
     notes
@@ -90,6 +114,8 @@ def init_normalisation_wf(
         The reference scan and its brain mask on each of the references, lists.
     NAME_forward, NAME_inverse, NAME_images
         The same of each of `others`: the two registrations in one file, and the scan with one interpolation.
+    NAME_images
+        Each of `along` on each of the references, with one interpolation, lists.
     facts
         A dictionary, see :func:`bidsreg.qc.normalisation.gather_normalisation`.
     figures
@@ -98,7 +124,9 @@ def init_normalisation_wf(
     workflow = pe.Workflow(name=name)
     given = ['template', 'template_mask', 'references', 'scan', 'scan_mask', 'scan_lesion', 'notes']
     made = ['forward', 'inverse', 'jacobian', 'images', 'masks', 'facts', 'figures']
-    parts = {part: [f'{other}_{part}' for other in others] for part in ('image', 'forward', 'inverse', 'images')}
+    along = along or {}
+    parts = {part: [f'{other}_{part}' for other in others] for part in ('forward', 'inverse')}
+    parts |= {part: [f'{name}_{part}' for name in (*others, *along)] for part in ('image', 'images')}
     inputnode = pe.Node(
         niu.IdentityInterface(fields=[*given, *parts['image'], *parts['forward'], *parts['inverse']]), name='inputnode'
     )
@@ -202,6 +230,8 @@ def init_normalisation_wf(
         _connect_other(
             workflow, other, omp_nthreads, gigabytes('chain', template_shape), gigabytes('to_space', *shapes)
         )
+    for name, one in along.items():
+        _connect_along(workflow, name, one, omp_nthreads, gigabytes('to_space', *shapes))
     return workflow
 
 
@@ -217,4 +247,18 @@ def _connect_other(workflow: pe.Workflow, other: str, threads: int, chain_gb: fl
         (chain, bring, [('forward', 'transform')]),
         (chain, outputnode, [('forward', f'{other}_forward'), ('inverse', f'{other}_inverse')]),
         (bring, outputnode, [('out_files', f'{other}_images')]),
+    ])  # fmt:skip
+
+
+def _connect_along(workflow: pe.Workflow, name: str, along: Along, threads: int, to_space_gb: float) -> None:
+    """Bring a map or labels into the space as the scan is brought on whose grid they are."""
+    inputnode, outputnode = workflow.get_node('inputnode'), workflow.get_node('outputnode')
+    way = workflow.get_node(f'chain_{along.other}' if along.other else 'register')
+    bring = pe.Node(
+        ToSpace(kind=along.kind, threads=threads), name=f'to_space_{name}', n_procs=threads, mem_gb=to_space_gb
+    )
+    workflow.connect([
+        (inputnode, bring, [(f'{name}_image', 'in_file'), ('references', 'references')]),
+        (way, bring, [('forward', 'transform')]),
+        (bring, outputnode, [('out_files', f'{name}_images')]),
     ])  # fmt:skip

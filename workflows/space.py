@@ -9,9 +9,10 @@ from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
 from bidsreg.bids.names import pair_outputs
+from bidsreg.bids.normalisations import ratios_of
 from bidsreg.interfaces.publish_space import PublishSpace
 from bidsreg.workflows.masking import fit_lesions_node, init_masking_wf
-from bidsreg.workflows.normalisation import init_normalisation_wf
+from bidsreg.workflows.normalisation import Along, init_normalisation_wf
 from bidsreg.workflows.resources import gigabytes, voxel_shape
 
 if typing.TYPE_CHECKING:
@@ -68,12 +69,13 @@ def init_space_wf(
     out_file
         The QC file in the derivatives; when it is there, so is everything else.
     """
-    scan = unit.reference.scan
+    scan, along = unit.reference.scan, unit.carried
     workflow = pe.Workflow(name=name or unit.node_name)
     inputnode = pe.Node(niu.IdentityInterface(fields=['scan']), name='inputnode')
     outputnode = pe.Node(niu.IdentityInterface(fields=['out_file']), name='outputnode')
     normalisation_wf = init_normalisation_wf(
         others=[f'pair{number}' for number in range(len(unit.pairs))],
+        along={key: Along(one.kind, None if one.on_reference else f'pair{one.pair}') for key, one in along.items()},
         device=settings.device,
         working_resolution=settings.working_resolution,
         random_seed=settings.random_seed,
@@ -87,10 +89,13 @@ def init_space_wf(
     inputs.template, inputs.template_mask = str(template.image), str(template.mask)
     inputs.references = [str(template.references[grid]) for grid in unit.space.grids]
     publish = pe.Node(
-        PublishSpace(pairs=len(unit.pairs), unit=unit, settings=settings), name='publish', mem_gb=gigabytes('publish')
+        PublishSpace(pairs=len(unit.pairs), along=list(along), unit=unit, settings=settings),
+        name='publish',
+        mem_gb=gigabytes('publish'),
     )
     made = ['forward', 'inverse', 'jacobian', 'images', 'masks', 'facts', 'figures']
     made += [f'pair{number}_{part}' for number in range(len(unit.pairs)) for part in ('forward', 'inverse', 'images')]
+    made += [f'{key}_images' for key in along]
     workflow.connect([
         (normalisation_wf, publish, [(f'outputnode.{field}', field) for field in made]),
         (publish, outputnode, [('out_file', 'out_file')]),
@@ -100,6 +105,7 @@ def init_space_wf(
         workflow.connect(inputnode, 'scan', normalisation_wf, 'inputnode.scan')
         if unit.reference.lesions:
             _leave_lesions_out(unit, workflow)
+        _bring_lesions_of_pairs(unit, workflow)
         return workflow
     inputnode.inputs.scan = str(scan.path)
     masking_wf = _masking(unit, settings)
@@ -119,6 +125,8 @@ def init_space_wf(
         ]),
         (notes, normalisation_wf, [('out', 'inputnode.notes')]),
         (masking_wf, publish, [('outputnode.preproc', 'preproc'), ('outputnode.mask', 'brain')]),
+        *([(masking_wf, normalisation_wf, [('outputnode.lesion_mask', 'inputnode.lesion_image')])]
+          if unit.reference.lesions else []),
     ])  # fmt:skip
     return workflow
 
@@ -150,10 +158,24 @@ def _leave_lesions_out(unit: Normalisation, workflow: pe.Workflow) -> None:
     notes = _notes_node('lesion_method')
     workflow.connect([
         (inputnode, lesion, [('scan', 'reference')]),
-        (lesion, normalisation_wf, [('out_file', 'inputnode.scan_lesion')]),
+        (lesion, normalisation_wf, [
+            ('out_file', 'inputnode.scan_lesion'),
+            ('out_mask', 'inputnode.lesion_image'),
+        ]),
         (lesion, notes, [('method', 'lesion_method')]),
         (notes, normalisation_wf, [('out', 'inputnode.notes')]),
     ])  # fmt:skip
+
+
+def _bring_lesions_of_pairs(unit: Normalisation, workflow: pe.Workflow) -> None:
+    """Bring the lesions of the moving scans of pairs onto their grids, and lead them on into the space."""
+    normalisation_wf = workflow.get_node('normalisation_wf')
+    for number, pair in enumerate(unit.pairs):
+        if pair.moving_lesions:
+            key = f'pair{number}_lesion'
+            node = fit_lesions_node(pair.moving_lesions, voxel_shape(pair.moving), name=f'fit_{key}')
+            node.inputs.reference = getattr(normalisation_wf.get_node('inputnode').inputs, f'pair{number}_image')
+            workflow.connect(node, 'out_mask', normalisation_wf, f'inputnode.{key}_image')
 
 
 def _notes_node(*names: str) -> pe.Node:
@@ -177,3 +199,5 @@ def _take_from_pairs(unit: Normalisation, settings: Settings, inputnode: pe.Node
         setattr(inputs, f'pair{number}_image', str(files['moving_preproc']))
         setattr(inputs, f'pair{number}_forward', str(files['forward_xfm']))
         setattr(inputs, f'pair{number}_inverse', str(files['inverse_xfm']))
+    for key, path in ratios_of(unit, settings.output_dir).items():
+        setattr(inputs, f'{key}_image', str(path))

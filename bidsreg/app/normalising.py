@@ -16,6 +16,7 @@ from bidsreg.bids.normalisations import (
     Reference,
     find_references,
     finished_pairs,
+    pairs_with_ratio,
     why_not_normalised,
 )
 from bidsreg.bids.pairs import Plan
@@ -88,17 +89,21 @@ class Normalising:
         for space in parse_spaces(self.settings.output_spaces):
             self._templates[space.label] = make_template(space, home, folder)
         return [
-            Normalisation(
-                reference,
-                template.space,
-                template.stamp,
-                template.origin,
-                template.sources,
-                finished_pairs(reference, self.plan, self.settings),
-            )
-            for template in self._templates.values()
-            for reference in self.references
+            self._unit(reference, template) for template in self._templates.values() for reference in self.references
         ]
+
+    def _unit(self, reference: Reference, template: Template) -> Normalisation:
+        pairs = finished_pairs(reference, self.plan, self.settings)
+        return Normalisation(
+            reference,
+            template.space,
+            template.stamp,
+            template.origin,
+            template.sources,
+            pairs,
+            self.settings.ratio,
+            pairs_with_ratio(pairs, self.settings),
+        )
 
     def _stage(self) -> RunStage:
         def build(units: Sequence[typing.Any]) -> pe.Workflow:

@@ -193,6 +193,10 @@ DESCRIPTIONS: dict[str, str] = {
     'uncalibrated': 'A ratio of two scans in the units of the scanner',
     'calibrated': 'A ratio of two scans that were mapped to reference values before',
     'normalisation': 'Numbers about the normalisation to a template, and its verdict',
+    **{
+        contrast: f'Of lesions in the space of a template: those of the {contrast}'
+        for contrast in ('T1w', 'T2w', 'FLAIR', 'PDw', 'PD', 'T2starw', 'T2star', 'inplaneT2')
+    },
 }
 
 

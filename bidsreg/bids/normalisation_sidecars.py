@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bidsreg.bids.names import pair_outputs
-from bidsreg.bids.normalisations import Normalisation, normalisation_outputs, on_grid
+from bidsreg.bids.normalisations import Normalisation, normalisation_outputs, on_grid, ratios_of
 from bidsreg.bids.sidecars import bids_uri, software_versions
 
 if typing.TYPE_CHECKING:
@@ -32,7 +32,7 @@ def normalisation_sidecars(
         Voxel size (mm) of each image in the space, by its key.
     """
     known = _Known.of(unit, settings, facts)
-    texts = dict([*_transforms(known), *_images(known, voxels), *_own(known, facts)])
+    texts = dict([*_transforms(known), *_images(known, voxels), *_carried(known, voxels), *_own(known, facts)])
     versions = ', '.join(f'{package} {number}' for package, number in software_versions().items())
     common = {'Fingerprint': settings.fingerprint(), 'SoftwareVersions': versions}
     return {key: {**text, **common} for key, text in texts.items()}
@@ -142,14 +142,20 @@ def _transforms(known: _Known) -> Iterator[tuple[str, dict[str, Any]]]:
             )
 
 
+def _placed(known: _Known, grid: int | None, voxels: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Say on which grid of the space an image lies."""
+    placed: dict[str, Any] = {'SpatialReference': known.template, 'Template': known.unit.origin}
+    size = voxels.get(on_grid('image', grid))
+    if grid is not None and size is not None:
+        placed['Resolution'] = ' x '.join(f'{side:g}' for side in size) + ' mm'
+    return placed
+
+
 def _images(known: _Known, voxels: Mapping[str, Sequence[float]]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Describe the images in the space."""
     unit = known.unit
     for grid in unit.space.grids:
-        placed: dict[str, Any] = {'SpatialReference': known.template, 'Template': unit.origin}
-        size = voxels.get(on_grid('image', grid))
-        if grid is not None and size is not None:
-            placed['Resolution'] = ' x '.join(f'{side:g}' for side in size) + ' mm'
+        placed = _placed(known, grid, voxels)
         scans = [('image', unit.contrast, known.preproc, 'forward')]
         scans += [
             (
@@ -179,6 +185,32 @@ def _images(known: _Known, voxels: Mapping[str, Sequence[float]]) -> Iterator[tu
                 **placed,
             },
         )
+
+
+def _carried(known: _Known, voxels: Mapping[str, Sequence[float]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Describe what is brought into the space beside the scans: ratios, and lesions."""
+    unit, settings = known.unit, known.settings
+    ratios = ratios_of(unit, settings.output_dir)
+    for key, one in unit.carried.items():
+        transform = known.ours['forward' if one.on_reference else f'pair{one.pair}_forward']
+        if one.kind == 'map':
+            text: dict[str, Any] = {
+                'Description': f'The ratio of T1w and T2w, {unit.ratio}, in the space of {known.space}; interpolated '
+                'once, from the grid of the T1w, between voxels that have one; 0 elsewhere',
+                'Sources': [bids_uri(ratios[key], settings), transform],
+                'SkullStripped': True,
+                'Units': 'arbitrary',
+            }
+        else:
+            lesions = unit.reference.lesions if one.pair is None else unit.pairs[one.pair].moving_lesions
+            text = {
+                'Description': f'Lesions of the {one.contrast} in the space of {known.space}: 1 where the voxel of the '
+                'scan that is nearest lies in one',
+                'Type': 'Lesion',
+                'Sources': [*(bids_uri(lesion.path, settings) for lesion in lesions), transform],
+            }
+        for grid in unit.space.grids:
+            yield on_grid(key, grid), {**text, **_placed(known, grid, voxels)}
 
 
 def _own(known: _Known, facts: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -11,12 +11,12 @@ import hashlib
 import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bidsreg.bids.lesions import Lesion, find_lesions
 from bidsreg.bids.masks import find_mask
-from bidsreg.bids.names import ENTITIES, build_name, mask_space, pair_outputs, sidecar
+from bidsreg.bids.names import ENTITIES, RATIO, RATIO_KINDS, build_name, mask_space, pair_outputs, ratio_path, sidecar
 from bidsreg.bids.pairs import Pair, Plan
 from bidsreg.bids.publish import is_complete
 from bidsreg.bids.scans import Scan
@@ -57,6 +57,28 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Carried:
+    """What is brought into a space beside the scans.
+
+    Attributes
+    ----------
+    kind
+        A key of :data:`bidsreg.preparation.spaces.BRINGING`.
+    pair
+        The number of the pair that it is of; None: it belongs to the reference scan.
+    contrast
+        Of the scan on whose grid it is.
+    on_reference
+        Whether that is the reference scan; else it is the pair's moving one.
+    """
+
+    kind: str
+    pair: int | None
+    contrast: str
+    on_reference: bool
+
+
+@dataclass(frozen=True)
 class Normalisation:
     """One reference scan and one template.
 
@@ -70,6 +92,10 @@ class Normalisation:
         Of the template: digits that change with its content, words about where it comes from, and its files.
     pairs
         The finished pairs whose fixed image the scan is: their moving scans are brought along.
+    ratio
+        The kind of ratio that was asked for, or ``none``.
+    rated
+        The numbers of the pairs that have left one.
     """
 
     reference: Reference
@@ -78,6 +104,19 @@ class Normalisation:
     origin: str
     template: tuple[Path, ...]
     pairs: tuple[Pair, ...] = ()
+    ratio: str = 'none'
+    rated: tuple[int, ...] = ()
+
+    @property
+    def carried(self) -> dict[str, Carried]:
+        """What is brought into the space beside the scans, by its key: ratios of the pairs, lesions of each scan."""
+        found = {f'pair{number}_ratio': Carried('map', number, 'T1w', self.contrast == 'T1w') for number in self.rated}
+        if self.reference.lesions:
+            found['lesion'] = Carried('labels', None, self.contrast, True)
+        for number, pair in enumerate(self.pairs):
+            if pair.moving_lesions:
+                found[f'pair{number}_lesion'] = Carried('labels', number, pair.moving_contrast, False)
+        return found
 
     @property
     def subject(self) -> str:
@@ -147,6 +186,16 @@ def _of_subject(scans: Sequence[Scan], paired: set[Path]) -> Iterable[tuple[Scan
             yield scan, f'the first {contrast} of {"its session" if scan.session else "the subject"}, without a pair'
 
 
+def pairs_with_ratio(pairs: Sequence[Pair], settings: Settings) -> tuple[int, ...]:
+    """Return the numbers of the pairs that have left the ratio that is asked for; where one failed it costs itself."""
+    if settings.ratio == 'none':
+        return ()
+    paths = (ratio_path(pair.entities, settings.output_dir, settings.ratio, pair.contrasts) for pair in pairs)
+    return tuple(
+        n for n, (pair, path) in enumerate(zip(pairs, paths, strict=True)) if pair.has_ratio and path.is_file()
+    )
+
+
 def finished_pairs(reference: Reference, plan: Plan, settings: Settings) -> tuple[Pair, ...]:
     """Return the pairs of a plan that are finished and have the reference scan as their fixed image."""
     return tuple(pair for pair in plan.pairs if pair.fixed == reference.scan.path and is_complete(pair, settings))
@@ -157,8 +206,9 @@ def normalisation_outputs(unit: Normalisation, output_dir: Path) -> dict[str, Pa
     """Return where everything of a normalisation is (or will be), the QC file (``qc``) last.
 
     ``forward``, ``inverse`` and ``jacobian``; ``image`` and ``mask`` on each grid (``image_res-2``); for each of the
-    pairs ``pair0_forward``, ``pair0_inverse`` and ``pair0_image`` on each grid; and, where there is no pair, the scan
-    (``preproc``) and its mask (``brain``) themselves.
+    pairs ``pair0_forward``, ``pair0_inverse`` and ``pair0_image`` on each grid; what is carried along (``lesion``,
+    ``pair0_ratio``) on each grid; and, where there is no pair, the scan (``preproc``) and its mask (``brain``)
+    themselves.
     """
     scan, label, contrast = dict(unit.reference.scan.entities), unit.space.label, unit.contrast
 
@@ -183,6 +233,10 @@ def normalisation_outputs(unit: Normalisation, output_dir: Path) -> dict[str, Pa
         for grid in unit.space.grids:
             where = unit.space.entities(grid)
             found[on_grid(f'pair{number}_image', grid)] = named(entities, moving, **where, desc='preproc')
+    for key, carried in unit.carried.items():
+        entities = scan if carried.pair is None else dict(unit.pairs[carried.pair].entities)
+        for grid in unit.space.grids:
+            found[on_grid(key, grid)] = named(entities, **_carried_as(carried, unit), **unit.space.entities(grid))
     if not unit.pairs:
         found['preproc'] = named(scan, contrast, desc='preproc')
         own = {'space': space} if (space := mask_space(contrast)) else {}
@@ -191,9 +245,45 @@ def normalisation_outputs(unit: Normalisation, output_dir: Path) -> dict[str, Pa
     return found
 
 
+def _carried_as(carried: Carried, unit: Normalisation) -> dict[str, str]:
+    """Return the entities, suffix among them, that tell what is carried along from all else in the space."""
+    if carried.kind == 'map':
+        return {'desc': unit.ratio, 'suffix': RATIO.entities['suffix']}
+    return {'label': 'lesion', 'desc': carried.contrast, 'suffix': 'mask'}
+
+
+def stale_outputs(unit: Normalisation, output_dir: Path) -> set[Path]:
+    """Return ratios and lesions in the space that an earlier run has left of the same scans, and that are no more."""
+    found: set[Path] = set()
+    where = unit.space.entities()
+    owners = [(dict(unit.reference.scan.entities), unit.contrast)]
+    owners += [(dict(pair.entities), pair.moving_contrast) for pair in unit.pairs]
+    for entities, contrast in owners:
+        kinds = [{'label': 'lesion', 'desc': contrast, 'suffix': 'mask'}]
+        kinds += [{'desc': kind, 'suffix': RATIO.entities['suffix']} for kind in RATIO_KINDS]
+        for kind in kinds:
+            found.add(output_dir / build_name({**entities, **where, **kind, 'extension': '.nii.gz'}))
+    wanted = normalisation_outputs(replace(unit, space=replace(unit.space, resolutions=())), output_dir)
+    gone = [path for path in found if path not in wanted.values()]
+    every = {one for path in gone for one in (path, *path.parent.glob(_with_any_grid(path.name, unit.space)))}
+    return {path for path in every if path.is_file()}
+
+
+def _with_any_grid(name: str, space: Space) -> str:
+    """Return the pattern of a file's name on the numbered grids of its space."""
+    where = f'_space-{space.name}' + ('' if space.cohort is None else f'_cohort-{space.cohort}')
+    return name.replace(where, f'{where}_res-*', 1)
+
+
 def on_grid(key: str, grid: int | None) -> str:
     """Return the key of a product on one of the grids."""
     return key if grid is None else f'{key}_res-{grid}'
+
+
+def ratios_of(unit: Normalisation, output_dir: Path) -> dict[str, Path]:
+    """Return the ratios that the pairs have left and that are brought along, by their keys."""
+    pairs = {f'pair{number}_ratio': unit.pairs[number] for number in unit.rated}
+    return {key: ratio_path(pair.entities, output_dir, unit.ratio, pair.contrasts) for key, pair in pairs.items()}
 
 
 # --------------------------------------------------------------------------------------------------------- completeness
@@ -208,6 +298,7 @@ def normalisation_stamps(unit: Normalisation, settings: Settings) -> dict[str, l
     paths = [unit.reference.scan.path, unit.reference.mask, *unit.reference.scan.inversions, *unit.template]
     paths += [path for lesion in unit.reference.lesions for path in (lesion.path, lesion.table)]
     paths += [pair_outputs(pair, settings.output_dir)['forward_xfm'] for pair in unit.pairs]
+    paths += ratios_of(unit, settings.output_dir).values()
     stamps = {}
     for path in filter(None, paths):
         with contextlib.suppress(OSError):  # a file that is gone has no stamp, and so differs from any that had one

@@ -18,6 +18,7 @@ from bidsreg.bids.normalisations import (
     normalisation_fingerprint,
     normalisation_outputs,
     normalisation_stamps,
+    stale_outputs,
 )
 from bidsreg.bids.publish import copy_packed, scratch_folder
 from bidsreg.bids.sidecars import read_json, to_json
@@ -66,6 +67,9 @@ def publish_normalisation(
     copies = {goals[key]: path for key, path in files.items() if key in goals} | dict(others or {})
     voxels = {key: _voxels(path) for key, path in files.items() if 'image' in key}
     goals['qc'].unlink(missing_ok=True)  # until the new one is there, it is not complete
+    for path in stale_outputs(unit, settings.output_dir):
+        for file in (path, sidecar(path)):
+            file.unlink(missing_ok=True)
     with scratch_folder(settings.output_dir, unit.name) as scratch:
         for key, text in normalisation_sidecars(unit, settings, facts, voxels).items():
             write_text(sidecar(goals[key]), to_json(text), scratch=scratch, durable=True)

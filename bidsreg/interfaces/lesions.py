@@ -26,6 +26,7 @@ class _FitLesionsInputSpec(StepInputSpec):
 
 class _FitLesionsOutputSpec(StepOutputSpec):
     out_file = File(desc='the lesions, uint8, on the grid of the image; not there where all files are empty')
+    out_mask = File(desc='the same, there also where all files are empty')
     method = traits.Str(desc='says which files it was made from, and what was done to them')
 
 
@@ -40,6 +41,7 @@ class FitLesions(Step):
         each = zip(self.inputs.in_files, self.inputs.values, strict=True)
         lesions = [Lesion(Path(path), tuple(values)) for path, values in each]
         mask, self._results['method'] = fit_lesions(lesions, image, of=self.inputs.reference)
+        self._results['out_mask'] = os.path.join(runtime.cwd, f'{stem(self.inputs.reference)}_lesion.nii.gz')
+        new_image(mask.astype('uint8'), image).to_filename(self._results['out_mask'])
         if mask.any():
-            self._results['out_file'] = os.path.join(runtime.cwd, f'{stem(self.inputs.reference)}_lesion.nii.gz')
-            new_image(mask.astype('uint8'), image).to_filename(self._results['out_file'])
+            self._results['out_file'] = self._results['out_mask']

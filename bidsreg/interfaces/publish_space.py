@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +39,27 @@ class _PublishSpaceOutputSpec(StepOutputSpec):
 class PublishSpace(Step):
     """Publish the files of one normalisation, each by an atomic write, the QC file last.
 
-    For each of its pairs there are the inputs ``pair0_forward``, ``pair0_inverse`` and ``pair0_images``. It always
-    runs, for derivatives that were removed come back from a work folder that is still there.
+    For each of its pairs there are the inputs ``pair0_forward``, ``pair0_inverse`` and ``pair0_images``, and for all
+    that is brought along ``KEY_images``. It always runs, for derivatives that were removed come back from a work folder
+    that is still there.
 
     Parameters
     ----------
     pairs
         How many pairs there are.
+    along
+        The keys of what is brought along: those of :attr:`bidsreg.bids.normalisations.Normalisation.carried`.
     """
 
     input_spec = _PublishSpaceInputSpec
     output_spec = _PublishSpaceOutputSpec
     _always_run = True
 
-    def __init__(self, pairs: int = 0, **inputs: Any) -> None:
+    def __init__(self, pairs: int = 0, along: Sequence[str] = (), **inputs: Any) -> None:
         super().__init__(**inputs)
-        self._pairs = pairs
+        self._pairs, self._along = pairs, along
         names = [f'pair{number}_{part}' for number in range(pairs) for part in ('forward', 'inverse', 'images')]
-        add_traits(self.inputs, names)
+        add_traits(self.inputs, [*names, *(f'{key}_images' for key in along)])
 
     def _compute(self, runtime: Any) -> None:
         from bidsreg.bids.publish_normalisation import publish_normalisation
@@ -68,6 +72,7 @@ class PublishSpace(Step):
             key = f'pair{number}'
             files |= {f'{key}_{part}': getattr(inputs, f'{key}_{part}') for part in ('forward', 'inverse')}
             lists[f'{key}_image'] = getattr(inputs, f'{key}_images')
+        lists |= {key: getattr(inputs, f'{key}_images') for key in self._along}
         for key, made in lists.items():
             made = made if isinstance(made, list) else [made]
             files |= {on_grid(key, grid): path for grid, path in zip(unit.space.grids, made, strict=True)}

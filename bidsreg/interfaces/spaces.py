@@ -12,7 +12,7 @@ from nipype.interfaces.base import File, traits
 from bidsreg.bids.images import load_image
 from bidsreg.interfaces.base import Step, StepInputSpec, StepOutputSpec, given
 from bidsreg.preparation.grids import stem
-from bidsreg.preparation.spaces import bring, bring_mask, chain, cut_out, pulling, scaling, sized
+from bidsreg.preparation.spaces import BRINGING, bring_mask, chain, cut_out, pulling, scaling, sized
 from bidsreg.qc.normalisation import NormalisationFiles, gather_normalisation
 from bidsreg.qc.verdict import read_thresholds
 from bidsreg.registration.itk import read_affine, write_affine
@@ -72,6 +72,7 @@ class ScaledStart(Step):
 
 class _ToSpaceInputSpec(StepInputSpec):
     in_file = File(exists=True, mandatory=True, desc='image to bring, on its own grid')
+    kind = traits.Enum(*BRINGING, usedefault=True, desc='what it is, and so how it is interpolated')
     mask = File(exists=True, desc='mask of it to bring along')
     transform = File(exists=True, mandatory=True, desc='ITK composite (.h5) that brings it onto the references')
     references = traits.List(File(exists=True), mandatory=True, desc='an image on each grid that is wanted')
@@ -105,7 +106,7 @@ class ToSpace(Step):
                 os.path.join(runtime.cwd, f'image{number}.nii'),
                 os.path.join(runtime.cwd, f'mask{number}.nii'),
             )
-            bring(way, image, reference, inputs.threads).to_filename(files[path][0])
+            BRINGING[inputs.kind](way, image, reference, inputs.threads).to_filename(files[path][0])
             if mask is not None:
                 bring_mask(way, mask, reference, inputs.threads).to_filename(files[path][1])
         self._results['out_files'] = [files[path][0] for path in inputs.references]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import nibabel as nb
@@ -83,6 +84,34 @@ def bring_mask(way: Deformation, mask: nb.Nifti1Image, reference: nb.Nifti1Image
     inside = nb.Nifti1Image((np.asanyarray(mask.dataobj) > 0).astype(np.float32), mask.affine)
     moved = bring(way, inside, reference, threads)
     return new_image((np.asanyarray(moved.dataobj) >= 0.5).astype(np.uint8), reference)
+
+
+def bring_map(way: Deformation, image: nb.Nifti1Image, reference: nb.Nifti1Image, threads: int = 1) -> nb.Nifti1Image:
+    """Bring a map that is zero where it has no value onto the grid of a reference, float32, linear.
+
+    Only voxels with a value are averaged, so that its rim is not darkened by what lies beyond it; there is one where at
+    least half of the weights are of such voxels.
+    """
+    data = np.asarray(image.dataobj, np.float32)
+    known = np.isfinite(data) & (data != 0)
+    values, weights = (
+        np.asarray(bring(way, nb.Nifti1Image(part, image.affine), reference, threads).dataobj)
+        for part in (np.where(known, data, np.float32(0)), known.astype(np.float32))
+    )
+    inside = weights >= 0.5
+    return new_image(np.where(inside, values / np.where(inside, weights, 1), 0).astype(np.float32), reference)
+
+
+def bring_labels(
+    way: Deformation, labels: nb.Nifti1Image, reference: nb.Nifti1Image, threads: int = 1
+) -> nb.Nifti1Image:
+    """Bring labels onto the grid of a reference, each voxel that of the nearest one; the image's type stays."""
+    moved = way.apply(Image(np.asanyarray(labels.dataobj), _grid(labels)), _grid(reference), order=0, threads=threads)
+    return new_image(moved.data, reference)
+
+
+#: How an image is brought into a space, by what it is: a scan, a map that is zero where it has no value, or labels.
+BRINGING: Mapping[str, Callable[..., nb.Nifti1Image]] = {'scan': bring, 'map': bring_map, 'labels': bring_labels}
 
 
 def chain(first: tuple[Path, Path], then: tuple[Path, Path], forward: Path, inverse: Path, threads: int = 1) -> None:

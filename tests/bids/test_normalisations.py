@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bidsreg.bids.lesions import Lesion
+from bidsreg.bids.names import DESCRIPTIONS, ratio_path
 from bidsreg.bids.normalisations import (
     Normalisation,
     Reference,
@@ -14,6 +16,9 @@ from bidsreg.bids.normalisations import (
     finished_pairs,
     normalisation_fingerprint,
     normalisation_outputs,
+    pairs_with_ratio,
+    ratios_of,
+    stale_outputs,
 )
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.bids.scans import Scan
@@ -96,6 +101,55 @@ def test_moving_scans_of_pairs_are_brought_along(pair):
     assert paths['pair0_forward'] == start / 'sub-02_ses-2_from-T2w_to-A_mode-image_xfm.h5'
     assert paths['pair0_inverse'] == start / 'sub-02_ses-2_from-A_to-T2w_mode-image_xfm.h5'
     assert paths['pair0_image'] == start / 'sub-02_ses-2_space-A_desc-preproc_T2w.nii.gz'
+
+
+def test_ratios_and_lesions_are_brought_along(pair, settings):
+    lesion = Lesion(Path('/raw/sub-02_label-lesion_roi.nii.gz'))
+    one = unit(Space('A', None, (1, 2)), pairs=(replace(pair, moving_lesions=(lesion,)),))
+    reference = replace(one.reference, lesions=(lesion,))
+    one = replace(one, reference=reference, ratio='calibrated', rated=(0,))
+    paths = normalisation_outputs(one, settings.output_dir)
+    assert {key: paths[key].name for key in ('lesion_res-2', 'pair0_lesion_res-1', 'pair0_ratio_res-2')} == {
+        'lesion_res-2': 'sub-01_space-A_res-2_label-lesion_desc-T1w_mask.nii.gz',
+        'pair0_lesion_res-1': 'sub-02_ses-2_space-A_res-1_label-lesion_desc-T2w_mask.nii.gz',
+        'pair0_ratio_res-2': 'sub-02_ses-2_space-A_res-2_desc-calibrated_T1wT2wratio.nii.gz',
+    }
+    native = ratio_path(pair.entities, settings.output_dir, 'calibrated')
+    assert ratios_of(one, settings.output_dir) == {'pair0_ratio': native}
+    for label in ('T1w', 'T2w'):
+        assert label in DESCRIPTIONS
+    turned = replace(one.reference, scan=replace(one.reference.scan, suffix='T2w'))
+    on = {key: one.on_reference for key, one in replace(one, reference=turned).carried.items()}
+    assert on == {'pair0_ratio': False, 'lesion': True, 'pair0_lesion': False}, 'the T1w is the moving scan there'
+
+
+def test_a_ratio_that_is_not_there_costs_itself_alone(pair, settings):
+    settings = replace(settings, ratio='uncalibrated')
+    assert pairs_with_ratio((pair,), settings) == ()
+    path = ratio_path(pair.entities, settings.output_dir, 'uncalibrated')
+    path.parent.mkdir(parents=True)
+    path.write_text('ratio')
+    assert pairs_with_ratio((pair,), settings) == (0,)
+    assert pairs_with_ratio((replace(pair, is_uni=True),), settings) == ()
+    assert pairs_with_ratio((pair,), replace(settings, ratio='none')) == ()
+
+
+def test_what_an_earlier_run_has_left_and_is_no_more_is_known(pair, tmp_path):
+    one = replace(unit(Space('A', None, (1,)), pairs=(pair,)), ratio='calibrated', rated=(0,))
+    anat = tmp_path / 'sub-02/ses-2/anat'
+    anat.mkdir(parents=True)
+    stale = [
+        anat / f'sub-02_ses-2_space-A{grid}_{end}.nii.gz'
+        for grid in ('', '_res-1', '_res-3')
+        for end in ('desc-uncalibrated_T1wT2wratio', 'label-lesion_desc-T2w_mask')
+    ]
+    kept = [
+        anat / f'sub-02_ses-2_space-{name}_res-2_desc-{desc}_T1wT2wratio.nii.gz'
+        for name, desc in (('A', 'calibrated'), ('AB', 'uncalibrated'))
+    ]
+    for path in (*stale, *kept):
+        path.write_text('')
+    assert stale_outputs(one, tmp_path) == set(stale)
 
 
 def test_names_are_unlike_each_other_and_those_of_pairs(pair):

@@ -18,6 +18,7 @@ def test_the_node_writes_all_lesions_in_one_mask(heads, here):
     found = nb.load(out.out_file)
     np.testing.assert_array_equal(np.asanyarray(found.dataobj), values > 0)
     assert found.get_data_dtype() == np.uint8
+    assert out.out_mask == out.out_file
     assert 'dseg.nii.gz, values 4, 5; roi.nii.gz' in out.method
 
 
@@ -25,5 +26,6 @@ def test_without_any_lesion_there_is_no_mask(heads, here):
     image = nb.load(heads[0])
     nb.save(nb.Nifti1Image(np.zeros(image.shape, 'uint8'), image.affine), here / 'roi.nii.gz')
     outputs = FitLesions(reference=str(heads[0]), in_files=[str(here / 'roi.nii.gz')], values=[[]]).run().outputs
+    assert not nb.load(outputs.out_mask).get_fdata().any()
     assert 'out_file' not in {name for name, value in outputs.get().items() if isinstance(value, str)}
     assert '(empty)' in outputs.method

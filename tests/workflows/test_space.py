@@ -11,12 +11,13 @@ import pytest
 from nilearn.image import load_img
 from nipype import config
 
-from bidsreg.bids.names import pair_outputs, sidecar
+from bidsreg.bids.names import pair_outputs, ratio_path, sidecar
 from bidsreg.bids.normalisations import (
     Normalisation,
     find_references,
     finished_pairs,
     normalisation_outputs,
+    pairs_with_ratio,
     why_not_normalised,
 )
 from bidsreg.bids.pairs import find_pairs
@@ -47,6 +48,7 @@ def made(bids, tmp_path):
         output_dir=tmp_path / 'out',
         work_dir=tmp_path / 'work',
         output_spaces=(f'mystudy:{tmp_path / "study_T1w.nii.gz"}:res-2',),
+        ratio='uncalibrated',
         sloppy=True,
         working_resolution=5.0,
         device='cpu',
@@ -57,7 +59,8 @@ def made(bids, tmp_path):
         plan = find_pairs(settings)
         (reference,) = (one for one in find_references(plan, settings) if one.scan.subject == subject)
         pairs = finished_pairs(reference, plan, settings)
-        return Normalisation(reference, template.space, template.stamp, template.origin, template.sources, pairs)
+        made = template.space, template.stamp, template.origin, template.sources
+        return Normalisation(reference, *made, pairs, settings.ratio, pairs_with_ratio(pairs, settings))
 
     return settings, template, unit_of
 
@@ -94,6 +97,10 @@ def finish_pair(settings, subject: str) -> None:
     still.save(files['forward_xfm'])
     still.inverted().save(files['inverse_xfm'])
     publish(files, pair, settings, {})
+    inside = np.asarray(nb.load(pair.fixed_mask).dataobj) > 0
+    path = ratio_path(pair.entities, settings.output_dir, settings.ratio)
+    nb.save(nb.Nifti1Image(np.where(inside, np.float32(1.5), np.float32(0)), image.affine), path)
+    sidecar(path).write_text('{}')
 
 
 def test_a_scan_of_a_pair_is_taken_from_the_derivatives_and_any_other_is_masked(made):
@@ -142,15 +149,41 @@ def wires(workflow) -> set[tuple[str, str, str]]:
 def test_lesions_reach_all_that_looks_at_a_scan_and_nothing_is_there_without(made):
     settings, template, unit_of = made
     assert not wires(init_space_wf(unit=unit_of('01'), template=template, settings=settings))
-    draw_lesion(settings, '01')
+    ill = draw_lesion(settings, '01')
     looks = {('normalisation_wf.affine', 'moving_lesion'), ('normalisation_wf.register', 'moving_lesion')}
     looks |= {('normalisation_wf.measure', 'scan_lesion'), ('notes', 'lesion_method')}
+    publishes = ('normalisation_wf.to_space_lesion', 'publish', 'lesion_images')
     alone = wires(init_space_wf(unit=unit_of('01'), template=template, settings=settings))
     masks = {('masking_wf.n4', 'lesion'), ('masking_wf.timing', 'lesion')}
-    assert alone == {('masking_wf.lesion', *end) for end in looks | masks}
+    assert alone == {publishes, *(('masking_wf.lesion', *end) for end in looks | masks)}
     finish_pair(settings, '01')
     paired = wires(init_space_wf(unit=unit_of('01'), template=template, settings=settings))
-    assert paired == {('lesion', *end) for end in looks}
+    assert paired == {publishes, *(('lesion', *end) for end in looks)}
+    (scan,) = settings.bids_dir.glob('sub-01/anat/*_T2w.nii.gz')
+    name = scan.with_name('sub-01_space-T2w_label-lesion_roi.nii.gz')
+    nb.save(nb.Nifti1Image(np.zeros(nb.load(scan).shape, np.uint8), nb.load(scan).affine), name)
+    finish_pair(settings, '01')
+    both = wires(init_space_wf(unit=unit_of('01'), template=template, settings=settings))
+    assert both - paired == {('normalisation_wf.to_space_pair0_lesion', 'publish', 'pair0_lesion_images')}
+    assert ill.any()
+
+
+def test_a_ratio_goes_the_way_of_the_t1w_and_one_that_is_missing_costs_itself(made):
+    settings, template, unit_of = made
+    finish_pair(settings, '01')
+    graph = expanded_graph(init_space_wf(unit=unit_of('01'), template=template, settings=settings))
+    ways = {
+        (source.name, goal.name)
+        for source, goal, data in graph.edges(data=True)
+        for _, field in data['connect']
+        if field == 'transform' and 'to_space' in goal.name
+    }
+    assert ('register', 'to_space_pair0_ratio') in ways
+    assert ('chain_pair0', 'to_space_pair0') in ways
+    unit = unit_of('01')
+    assert 'pair0_ratio_res-2' in normalisation_outputs(unit, settings.output_dir)
+    none = replace(unit, rated=())
+    assert not any('ratio' in name for name in names(init_space_wf(unit=none, template=template, settings=settings)))
 
 
 @pytest.mark.slow  # the real solver
@@ -176,6 +209,23 @@ def test_a_person_with_a_pair_and_one_without_are_in_the_space(made, tmp_path):
         assert any(lesion.name in source for source in sources)
     paths = normalisation_outputs(units[0], settings.output_dir)
     others_read(paths, tmp_path)
+    ratio = nb.load(paths['pair0_ratio_res-2'])
+    values = ratio.get_fdata()
+    np.testing.assert_allclose(values[values > 0], 1.5, rtol=1e-5)
+    mask = nb.load(paths['mask_res-2']).get_fdata() > 0
+    assert ((values > 0) == mask).mean() > 0.99
+    lesion, whole = (nb.load(paths[key]) for key in ('lesion_res-2', 'image_res-2'))
+    assert lesion.get_data_dtype() == np.uint8
+    np.testing.assert_allclose(lesion.affine, whole.affine)
+    moved = Deformation.load(paths['forward'], paths['inverse'])
+    grid, native = Grid(whole.shape, whole.affine), nb.load(units[0].reference.scan.path)
+    places = moved.points(grid.to_world(np.stack(np.indices(grid.shape), -1).reshape(-1, 3)))
+    at = np.round(Grid(native.shape, native.affine).to_voxels(places)).astype(int)
+    seen = ((at >= 0) & (at < native.shape)).all(1)
+    there = np.zeros(len(at), bool)
+    there[seen] = ill[tuple(at[seen].T)]
+    assert there.any()
+    assert (there == (lesion.get_fdata().ravel() > 0)).mean() > 0.999
     own, along = (nb.load(paths[key]) for key in ('image_res-2', 'pair0_image_res-2'))
     np.testing.assert_allclose(own.affine, along.affine)
     first, both = (Deformation.load(paths[start + 'forward'], paths[start + 'inverse']) for start in ('', 'pair0_'))
