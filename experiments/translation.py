@@ -7,9 +7,10 @@
 PAIRS holds folders XX-YY as hard_pairs.py makes them: fixed_T1w of XX, moving_T2w of YY on the same grid, 2 mm, and
 labels of both. Each translation is trained by bidsreg-translate on the pairs that show nobody of the judged ones, T2w
 to T1w, on one thread, for as many steps as :data:`TRAININGS` says (a few CPU minutes). The moving image of every
-judged pair is translated, and registered as `node-lncc-inter`; beside it stand the image itself by the same preset,
-`node-mind-inter`, and no deformation. Bias fields stay in the images, for all alike. Dice, folds and SDlogJ are those
-of bidsreg.benchmark.judge. What is done is kept in OUT. Prints Markdown.
+judged pair is translated, and registered as `node-lncc-inter`, or as `node-mind-inter` where the name of the training
+has +mind behind it; beside them stand the image itself by either preset, and no deformation. Bias fields stay in the
+images, for all alike. Dice, folds and SDlogJ are those of bidsreg.benchmark.judge. What is done is kept in OUT. Prints
+Markdown.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ TRAININGS: dict[str, Recipe] = {
 }
 #: What registers the moving image as it is.
 PLAIN = ('node-mind-inter', 'node-lncc-inter')
-AFFINE, AFTERWARDS = 'affine', 'node-lncc-inter'
+AFFINE = 'affine'
+#: What registers a translated image, by what the name of the training is followed by.
+AFTERWARDS = {'': 'node-lncc-inter', '+mind': 'node-mind-inter'}
+METHODS = (AFFINE, *PLAIN, *(name + ending for ending in AFTERWARDS for name in TRAININGS))
 SCANS = (('fixed', 'T1w'), ('moving', 'T2w'))
 
 
@@ -119,15 +123,21 @@ def judged(case: Case, moving: Path, preset: str | None) -> dict[str, Any]:
     return {'seconds': seconds, **{name: measures[name] for name in ('dice_mean', 'folds', 'sdlogj')}}
 
 
+def training_of(name: str) -> str:
+    """Return the training that a method translates with; empty where it translates nothing."""
+    return '' if name in (AFFINE, *PLAIN) else name.partition('+')[0]
+
+
 def cell(name: str, case: Case, out: Path) -> dict[str, Any]:
-    """Do one method on one pair."""
-    if name == AFFINE:
-        return judged(case, case.path('moving'), None)
-    if name in PLAIN:
-        return judged(case, case.path('moving'), name)
-    moving = out / 'translated' / name / f'{case.folder.name}_T1w.nii.gz'
-    facts = translated(case, out / 'models' / name / 'model.safetensors', moving)
-    return {**facts, **judged(case, moving, AFTERWARDS)}
+    """Do one method on one pair; a translation that is there is registered as it is."""
+    training = training_of(name)
+    if not training:
+        return judged(case, case.path('moving'), None if name == AFFINE else name)
+    moving = out / 'translated' / training / f'{case.folder.name}_T1w.nii.gz'
+    told = moving.with_name(f'{case.folder.name}_facts.json')
+    if not told.exists():
+        write_json(told, translated(case, out / 'models' / training / 'model.safetensors', moving))
+    return {**json.loads(told.read_text()), **judged(case, moving, AFTERWARDS[name.removeprefix(training)])}
 
 
 def line(name: str, cells: Sequence[dict[str, Any]], training: dict[str, Any] | None) -> str:
@@ -137,7 +147,7 @@ def line(name: str, cells: Sequence[dict[str, Any]], training: dict[str, Any] | 
         values = [one[key] for one in cells if key in one]
         return format(scale * float(np.mean(values)), form) if values else '-'
 
-    trained = f'{TRAININGS[name].steps} / {training["cpu_seconds"]:.0f}' if training else '-'
+    trained = f'{TRAININGS[training_of(name)].steps} / {training["cpu_seconds"]:.0f}' if training else '-'
     each = ', '.join(f'{100 * one["dice_mean"]:.1f}' for one in cells)
     dice = f'{mean("dice_mean", ".1f", 100)} ({each})'
     last = (mean(*part) for part in (('folds', '.3g'), ('sdlogj', '.2f'), ('translation', '.0f'), ('seconds', '.0f')))
@@ -150,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('pairs', metavar='PAIRS', type=Path)
     parser.add_argument('out', metavar='OUT', type=Path)
     parser.add_argument('--judged', nargs='+', required=True, metavar='XX-YY', help='pairs that are judged')
-    parser.add_argument('--methods', nargs='+', choices=[AFFINE, *PLAIN, *TRAININGS], metavar='NAME', help='[all]')
+    parser.add_argument('--methods', nargs='+', choices=METHODS, metavar='NAME', help='[all]')
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     cases = [Case(folder) for folder in sorted(args.pairs.iterdir()) if (folder / 'fixed_dseg.nii.gz').exists()]
@@ -160,8 +170,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     stored = args.out / 'results.json'
     done: dict[str, dict[str, Any]] = json.loads(stored.read_text()) if stored.exists() else {}
     lines = []
-    for name in args.methods or [AFFINE, *PLAIN, *TRAININGS]:
-        training = train(others, TRAININGS[name], args.out / 'models' / name) if name in TRAININGS else None
+    for name in args.methods or METHODS:
+        of = training_of(name)
+        training = train(others, TRAININGS[of], args.out / 'models' / of) if of else None
         for case in wanted:
             key = f'{name}|{case.folder.name}'
             if key not in done:

@@ -35,13 +35,22 @@ def pairs(tmp_path_factory):
 def test_whoever_is_judged_is_not_trained_on(pairs, tmp_path, monkeypatch, capsys):
     recipe = dataclasses.replace(translation.TRAININGS['cut'], steps=2, width=2)
     monkeypatch.setattr(translation, 'TRAININGS', {'cut': recipe})
-    quick = {'node-lncc-inter': PRESETS['node-lncc-inter'].at_resolution(8.0)}
+    quick = {name: PRESETS[name].at_resolution(8.0) for name in translation.AFTERWARDS.values()}
     monkeypatch.setattr(translation, 'PRESETS', quick)
-    words = [str(pairs), str(tmp_path), '--judged', '01-02', '--methods', 'affine', 'cut']
+    ran = []
+    found = translation.register
+    monkeypatch.setattr(
+        translation, 'register', lambda *args, **more: ran.append((args[1], args[2])) or found(*args, **more)
+    )
+    words = [str(pairs), str(tmp_path), '--judged', '01-02', '--methods', 'affine', 'cut', 'cut+mind']
     translation.main(words)
     lines = capsys.readouterr().out.splitlines()
-    assert [row.split('|')[1].strip() for row in lines[2:]] == ['`affine`', '`cut`']
-    assert lines[3].split('|')[2].strip().startswith('2 / ')
+    assert [row.split('|')[1].strip() for row in lines[2:]] == ['`affine`', '`cut`', '`cut+mind`']
+    assert all(line.split('|')[2].strip().startswith('2 / ') for line in lines[3:])
+    # one translation, registered by two presets
+    (image, by_lncc), (same, by_mind) = ran
+    assert np.array_equal(image.data, same.data)
+    assert (by_lncc, by_mind) == (quick['node-lncc-inter'], quick['node-mind-inter'])
     trained = (tmp_path / 'models' / 'scans.tsv').read_text()
     assert '03\tT1w' in trained
     assert '04\tT2w' in trained
@@ -59,5 +68,8 @@ def test_whoever_is_judged_is_not_trained_on(pairs, tmp_path, monkeypatch, capsy
 def test_trainings_are_of_known_methods_and_costs():
     assert set(translation.TRAININGS) == {'cyclegan', 'cut', 'cut-2000', 'not', 'not-mind', 'not-weak'}
     assert translation.TRAININGS['not-mind'].cost == 'mind'
-    assert translation.AFTERWARDS in PRESETS
+    assert set(translation.AFTERWARDS.values()) <= set(PRESETS)
+    assert {'cut+mind', 'cut-2000+mind', 'not-weak+mind'} < set(translation.METHODS)
+    assert translation.training_of('not-mind+mind') == translation.training_of('not-mind') == 'not-mind'
+    assert not any(map(translation.training_of, ('affine', 'node-mind-inter')))
     assert set(translation.PLAIN) <= set(PRESETS)
