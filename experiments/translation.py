@@ -10,7 +10,7 @@ to T1w, on one thread, for as many steps as :data:`TRAININGS` says (a few CPU mi
 judged pair is translated, and registered as `node-lncc-inter`, or as `node-mind-inter` where the name of the training
 has +mind behind it; beside them stand the image itself by either preset, and no deformation. Bias fields stay in the
 images, for all alike. Dice, folds and SDlogJ are those of bidsreg.benchmark.judge. What is done is kept in OUT. Prints
-Markdown.
+Markdown, best rows last.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     others = [case for case in cases if not people & set(case.people)]
     stored = args.out / 'results.json'
     done: dict[str, dict[str, Any]] = json.loads(stored.read_text()) if stored.exists() else {}
-    lines = []
+    lines: list[tuple[float, str]] = []
     for name in args.methods or METHODS:
         of = training_of(name)
         training = train(others, TRAININGS[of], args.out / 'models' / of) if of else None
@@ -178,9 +178,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             if key not in done:
                 done[key] = cell(name, case, args.out)
                 write_json(stored, done)
-        lines.append(line(name, [done[f'{name}|{case.folder.name}'] for case in wanted], training))
+        cells = [done[f'{name}|{case.folder.name}'] for case in wanted]
+        lines.append((float(np.mean([one['dice_mean'] for one in cells])), line(name, cells, training)))
     columns = ['method', 'steps / CPU s of the training', 'MIND of T(x)', 'DSC (%), each pair', 'folds', 'SDlogJ']
-    print(head(*columns, 'CPU s, translation', 'CPU s, registration'), *lines, sep='\n', flush=True)
+    rows = [text for _, text in sorted(lines)]
+    print(head(*columns, 'CPU s, translation', 'CPU s, registration'), *rows, sep='\n', flush=True)
 
 
 if __name__ == '__main__':
