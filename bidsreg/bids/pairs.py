@@ -13,11 +13,12 @@ from bidsreg.bids.choice import choose, same_place
 from bidsreg.bids.filters import apply_filters
 from bidsreg.bids.lesions import Lesion, find_lesions
 from bidsreg.bids.masks import find_mask
+from bidsreg.bids.misnamed import find_misnamed
 from bidsreg.bids.names import T2W_TO_T1W, Contrasts, pair_name
 from bidsreg.bids.scans import Left, Scan, contrast_of, has_modality, index, list_scans
 from bidsreg.bids.sessions import Times, nearest_session, read_times
 from bidsreg.errors import InputError
-from bidsreg.settings import MODALITIES, Settings
+from bidsreg.settings import CHOICES, MODALITIES, Settings
 from bidsreg.validation import suggestion
 
 if typing.TYPE_CHECKING:
@@ -174,10 +175,15 @@ def find_pairs(settings: Settings, layout: BIDSLayout | None = None) -> Plan:
         left += unused
         notes += times.notes
         theirs = [item for item in left if item.subject == subject]
-        if not found:
-            without[subject] = _why_no_pair(mine, theirs, files.others[subject], settings)
+        lacking = _lacking(mine, theirs, settings)
+        misnamed = find_misnamed(settings.bids_dir, subject, lacking)
+        notes += misnamed
+        if found:
+            folder = settings.bids_dir / f'sub-{subject}'
+            notes += [Left(folder, subject, None, f'sub-{subject} has no {contrast}') for contrast in lacking]
         else:
-            notes += _lacking(subject, mine, theirs, settings)
+            without[subject] = _why_no_pair(mine, theirs, files.others[subject], settings)
+            without[subject] += ''.join(f'; {note.reason}' for note in misnamed[:2])
     if settings.session_label:
         left = [item for item in left if item.session in (None, *settings.session_label)]
     left.sort(key=lambda item: str(item.path))
@@ -367,15 +373,15 @@ def _why_no_pair(scans: Sequence[Scan], left: Sequence[Left], others: Sequence[s
     text += ' and no '.join(missing)
     if any(contrast_of(item.path) in missing for item in left):
         text += ' (see the files left out)'
-    return text + (f'; {", ".join(sorted(set(others)))} is not registered' if others else '')
+    if not others:
+        return text
+    there = sorted(set(others))
+    asked = [suffix for suffix in there if suffix in CHOICES['modalities'] and suffix != fixed]
+    how = f' unless asked for (-m {" ".join(asked)})' if asked and fixed in have else ''
+    return f'{text}; {", ".join(there)} {"are" if len(there) > 1 else "is"} not registered{how}'
 
 
-def _lacking(subject: str, scans: Sequence[Scan], left: Sequence[Left], settings: Settings) -> list[Left]:
-    """Say of a subject which of the modalities it lacks, where not even a file that is left out is of them."""
+def _lacking(scans: Sequence[Scan], left: Sequence[Left], settings: Settings) -> list[str]:
+    """Return the contrasts that a subject lacks, where not even a file that is left out is of them."""
     have = {scan.contrast for scan in scans} | {contrast_of(item.path) for item in left}
-    folder = settings.bids_dir / f'sub-{subject}'
-    return [
-        Left(folder, subject, None, f'sub-{subject} has no {contrast}')
-        for contrast in settings.modalities
-        if contrast not in have
-    ]
+    return [contrast for contrast in settings.contrasts if contrast not in have]

@@ -133,7 +133,9 @@ def test_a_file_in_the_folder_of_another_is_left_out(tmp_path, folder, name, wor
 
 def test_other_contrasts_are_named_where_one_is_missing(tmp_path):
     found = plan(tmp_path, 'sub-01_T1w', 'sub-01_FLAIR', 'sub-01_PDw', 'sub-02_inplaneT2')
-    assert found.subjects_without_pair['01'] == 'only T1w, no T2w; FLAIR, PDw is not registered'
+    assert found.subjects_without_pair['01'] == (
+        'only T1w, no T2w; FLAIR, PDw are not registered unless asked for (-m FLAIR PDw)'
+    )
     assert found.subjects_without_pair['02'] == 'no T1w and no T2w; inplaneT2 is not registered'
 
 
