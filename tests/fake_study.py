@@ -70,6 +70,7 @@ def facts(name: str, number: int, random: np.random.Generator) -> dict[str, Any]
         },
         'contrast': near(-0.45, 0.05),
         'depth_contrast': abs(near(0.4, 0.05)),
+        'tissue_contrast': near(-0.7, 0.05),
         'mask_evidence': {
             'both_halves': min(near(0.975, 0.004), 1),
             'width_share': near(0.82, 0.015),

@@ -22,6 +22,9 @@ DEEP_MM, RIM_MM = 15.0, (2.0, 10.0)
 """Depths from which on a brain is mostly white matter, and between which it is mostly cortex."""
 BEYOND_MM = 10.0
 """From how far outside of a mask on another one has a piece that it lacks: edges differ by less."""
+TISSUE_MM, BRIGHT, AROUND_MM = 5.0, 0.55, 15.0
+"""Depth from which on, and brightness in the T1w by its 90th percentile in the brain above which, there is no fluid;
+and the standard deviation of the Gaussian mean that voxels are compared with: what a coil does to both is gone."""
 LEAST_VOXELS = 100
 """A core of fewer says nothing about grey levels."""
 LEVELS, LIKE = 12, 0.9
@@ -111,6 +114,44 @@ def depth_contrast(fixed: nb.Nifti1Image, mask: nb.Nifti1Image, warped: nb.Nifti
         return None
     (deep, rim), (deep2, rim2) = np.log(medians)
     return round(float(deep - rim - deep2 + rim2), 5)
+
+
+def tissue_contrast(t1w: nb.Nifti1Image, mask: nb.Nifti1Image, other: nb.Nifti1Image) -> float | None:
+    """Correlate the intensities of a T1w and another scan in grey and white matter, each by its mean around the voxel.
+
+    White matter is brighter than grey matter in a T1w alone; a FLAIR, in which fluid is dark as well, is like a T1w
+    elsewhere only.
+
+    Parameters
+    ----------
+    t1w, mask, other
+        The T1w, a brain mask and the other scan, on one grid.
+
+    Returns
+    -------
+    float or None
+        Pearson's correlation, values beyond 1 and 99 % clipped; None where there is too little tissue, or one of the
+        scans is constant in it.
+    """
+    coarse, spacing = np.asarray(thinned(mask).dataobj) > 0.5, voxel_sizes(thinned(mask).affine)
+    values = [np.asarray(thinned(one).dataobj) for one in (t1w, other)]
+    deep = _depth(coarse, spacing) > TISSUE_MM
+    if deep.sum() < LEAST_VOXELS:
+        return None
+    tissue = deep & (values[0] > BRIGHT * np.percentile(values[0][coarse], 90))
+    if tissue.sum() < LEAST_VOXELS:
+        return None
+    found = [_beside_its_mean(one, tissue, spacing) for one in values]
+    if min(one.std() for one in found) < 1e-6:
+        return None
+    return round(float(np.corrcoef(*found)[0, 1]), 5)
+
+
+def _beside_its_mean(values: np.ndarray, tissue: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Return the voxels of a tissue relative to the mean of the tissue around each, outliers clipped."""
+    clipped = np.clip(values, *np.percentile(values[tissue], (1, 99))) * tissue
+    sums = [ndi.gaussian_filter(one, AROUND_MM / spacing)[tissue] for one in (clipped, tissue.astype(np.float32))]
+    return clipped[tissue] / np.maximum(sums[0] / sums[1], 1e-6 * max(float(clipped.max()), 1e-9)) - 1
 
 
 def _depth(inside: np.ndarray, spacing: np.ndarray) -> np.ndarray:

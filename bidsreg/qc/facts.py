@@ -14,7 +14,7 @@ import numpy as np
 from bidsreg.bids.images import load_image, mask_centre, volume_ml
 from bidsreg.bids.names import T2W_TO_T1W, Contrasts
 from bidsreg.qc import brain, numbers
-from bidsreg.qc.brain import depth_contrast, mask_evidence
+from bidsreg.qc.brain import depth_contrast, mask_evidence, tissue_contrast
 from bidsreg.qc.decomposition import decompose
 from bidsreg.qc.symmetry import CoarseHead
 from bidsreg.qc.verdict import Threshold, judge
@@ -97,7 +97,8 @@ def gather_facts(
     dict
         ``verdict`` (:func:`bidsreg.qc.verdict.judge`), ``images`` (:func:`bidsreg.qc.numbers.geometry` of each),
         ``overlap``, ``alternatives``, ``contrast`` and ``edge_lncc`` (the functions of these names in
-        :mod:`bidsreg.qc.numbers`), ``mask_evidence`` and ``depth_contrast`` (those in :mod:`bidsreg.qc.brain`),
+        :mod:`bidsreg.qc.numbers`), ``mask_evidence``, ``depth_contrast`` and ``tissue_contrast`` (those in
+        :mod:`bidsreg.qc.brain`),
         ``masks`` (volumes in ml), ``lesions`` (the same, of each scan that has some), ``affine`` and ``rigid``
         (:func:`matrix_parts`), ``result`` (the content of result.json, without the paths of its inputs), the notes
         (``seconds`` as ``seconds_per_step``), and for other contrasts than T1w and T2w ``contrasts``.
@@ -120,7 +121,7 @@ def gather_facts(
         'overlap': numbers.overlap(fixed_mask, moving_mask, matrix, warped),
         'alternatives': numbers.alternatives(fixed, fixed_mask, warped, moving, matrix, plane),
         'contrast': numbers.contrast(fixed, fixed_mask, warped),
-        'depth_contrast': _depth_contrast(fixed, fixed_mask, warped, contrasts),
+        **_beside_t1w(fixed, fixed_mask, warped, contrasts),
         'mask_evidence': mask_evidence(fixed, fixed_mask, warped, head, plane, second_mask),
         'edge_lncc': numbers.edge_lncc(fixed, fixed_mask, moving, matrix, warped),
         'mask_method': notes.get('mask_method'),
@@ -144,14 +145,17 @@ def gather_facts(
     return {'verdict': judge(facts, thresholds).as_dict(), **facts}
 
 
-def _depth_contrast(
+def _beside_t1w(
     fixed: nb.Nifti1Image, mask: nb.Nifti1Image, warped: nb.Nifti1Image, contrasts: Contrasts
-) -> float | None:
-    """Compare the T1w with the other scan, whichever is fixed; None where neither is a T1w."""
+) -> dict[str, float | None]:
+    """Compare the T1w with the other scan, whichever is fixed; nothing where neither is a T1w."""
     if 'T1w' not in (contrasts.fixed, contrasts.moving):
-        return None
+        return {}
     one, other = (fixed, warped) if contrasts.fixed == 'T1w' else (warped, fixed)
-    return depth_contrast(one, mask, other)
+    return {
+        'depth_contrast': depth_contrast(one, mask, other),
+        'tissue_contrast': tissue_contrast(one, mask, other),
+    }
 
 
 def _in_memory(path: str | Path) -> nb.Nifti1Image:

@@ -253,7 +253,7 @@ def gather_normalisation(
         **(notes or {}),
         'images': {'template': numbers.geometry(template), 'scan': numbers.geometry(scan)},
         'overlap': overlap,
-        'alternatives': numbers.alternatives(template, template_mask, warped, scan, matrix, plane),
+        'alternatives': numbers.alternatives(template, template_mask, warped, scan, matrix, plane, one_head=False),
         'edge_lncc': numbers.edge_lncc(template, template_mask, scan, matrix, warped),
         # of one scan alone, its greys around the mask say nothing
         'mask_evidence': {key: evidence[key] for key in ('both_halves', 'width_share', 'on_grid_edge')},

@@ -7,6 +7,7 @@ They compare the result with alternatives of the same two scans, so they need no
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import nibabel as nb
@@ -16,7 +17,7 @@ from scipy import ndimage as ndi
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
-from bidsreg.qc.symmetry import Midplane
+from bidsreg.qc.symmetry import Midplane, thinned
 from bidsreg.registration.numerics.edges import gradient_magnitude
 from bidsreg.registration.numerics.information import binned_information, to_bins
 
@@ -32,6 +33,12 @@ SIGNAL = 0.05
 """Share of the 95th percentile in the brain: what is darker counts as empty; a choice, well below any tissue."""
 WINDOW_MM = 9.0
 """Side of the cubes in which edges are correlated; at least three voxels."""
+EVEN_MM, EVEN_GRID_MM = 15.0, 5.0
+"""Standard deviation of the Gaussian mean by which intensities are divided, and the voxels on which it is made."""
+LEAST_INFORMATION = 1e-6
+"""Nats; where there are fewer, there are none that could be lost."""
+LEAST_POINTS = 300
+"""An alternative that shows the brain in fewer is none."""
 _DIRECTIONS = {
     'to the right': (1, 0, 0),
     'to the left': (-1, 0, 0),
@@ -110,12 +117,20 @@ def alternatives(
     moving: nb.Nifti1Image,
     matrix: np.ndarray,
     plane: Midplane,
+    one_head: bool = True,
 ) -> dict[str, Any]:
     """Measure whether the scans would agree better with the T2w shifted, turned or mirrored.
 
     Mutual information inside the T1w's brain is the judge. A margin is 1 - best / here: the part of the information
     that is lost even in the best of the alternatives. It is near 1 for a registration that is right, near 0 where
     there is nothing to see, and below 0 where one of the alternatives is better.
+
+    Of one head, a shift or turn is compared where it
+    shows what lies in the mask, and so is what it is compared with: the dark skull that it brings elsewhere to the dark
+    rim of the brain would be information in a scan of little contrast. Both scans are taken by their mean around each
+    voxel (:data:`EVEN_MM`): what a coil leaves, and that brains are brighter in their depth than at their rim, is much
+    the same in every head and on both sides. A person and a template agree in little else: these are compared as they
+    are.
 
     Parameters
     ----------
@@ -129,6 +144,8 @@ def alternatives(
     plane
         Between the halves of the T1w's head: around it the mirror plane is searched, and the brain is turned about the
         point of it that is next to the mask's middle, for a mask may be that of one half.
+    one_head
+        Both are scans of one head.
 
     Returns
     -------
@@ -143,20 +160,22 @@ def alternatives(
     ValueError
         When the mask is empty.
     """
-    brain = _BrainSample(fixed, fixed_mask)
+    if one_head:
+        fixed, warped, moving = (_evened(one) for one in (fixed, warped, moving))
+    brain = _BrainSample(fixed, fixed_mask, everywhere=not one_head)
     registered, native = _Sampled(warped, np.eye(4)), _Sampled(moving, np.asarray(matrix, float))
-    here = brain.information(registered, np.eye(4))
-    shifts = {text: brain.information(registered, way) for text, way in _shifts()}
-    turns = {text: brain.information(registered, way) for text, way in _turns(plane.nearest(brain.centre))}
-    best_shift, best_turn = max(shifts, key=shifts.__getitem__), max(turns, key=turns.__getitem__)
-    affine, mirrored = brain.information(native, np.eye(4)), _best_mirror(brain, native, plane)
-    upright = max(here, affine, shifts[best_shift], turns[best_turn])
+    still = np.eye(4)
+    here, affine = brain.information(registered, still), brain.information(native, still)
+    shift = min((brain.moved(registered, way, text) for text, way in _shifts()), key=_least)
+    turn = min((brain.moved(registered, way, text) for text, way in _turns(plane.nearest(brain.centre))), key=_least)
+    mirrored = _best_mirror(brain, native, plane)
+    upright = max(here, affine, shift.there, turn.there)
     return {
         'mutual_information': _rounded(here),
-        'shift_margin': _margin(here, shifts[best_shift]),
-        'best_shift': best_shift,
-        'turn_margin': _margin(here, turns[best_turn]),
-        'best_turn': best_turn,
+        'shift_margin': shift.margin,
+        'best_shift': shift.words,
+        'turn_margin': turn.margin,
+        'best_turn': turn.words,
         'mirror_margin': _margin(upright, mirrored),
         'person_margin': _margin(affine, mirrored),
     }
@@ -284,9 +303,9 @@ class _Sampled:
 
 
 class _BrainSample:
-    """Points of the T1w's brain, and the intensities that the T1w has there, in bins."""
+    """Points of the T1w's brain, the intensities that the T1w has there, and whether all are compared everywhere."""
 
-    def __init__(self, fixed: nb.Nifti1Image, mask: nb.Nifti1Image) -> None:
+    def __init__(self, fixed: nb.Nifti1Image, mask: nb.Nifti1Image, everywhere: bool) -> None:
         voxels = np.argwhere(_array(mask) > 0)
         if not len(voxels):
             raise ValueError('the brain mask of the T1w is empty: nothing can be compared')
@@ -294,12 +313,55 @@ class _BrainSample:
             voxels = voxels[np.random.default_rng(0).choice(len(voxels), MOST_POINTS, replace=False)]
         self.points = apply_affine(mask.affine, voxels)
         self.centre = self.points.mean(0)
-        self.bins = to_bins(_array(fixed)[tuple(voxels.T)], BINS)
+        self.values = _array(fixed)[tuple(voxels.T)]
+        self.mask, self.to_voxels, self.everywhere = _array(mask) > 0, np.linalg.inv(mask.affine), everywhere
 
     def information(self, image: _Sampled, way: np.ndarray) -> float:
         """Return the mutual information (nats) with an image whose world is moved by a 4x4 matrix."""
-        values = image.at(apply_affine(way, self.points))
-        return binned_information(self.bins, to_bins(values, BINS), BINS)[0]
+        return _information(self.values, image.at(apply_affine(way, self.points)))
+
+    def moved(self, image: _Sampled, way: np.ndarray, words: str) -> _Moved:
+        """Compare an image whose world is moved by a 4x4 matrix with where it is, where both show the brain."""
+        moved = apply_affine(way, self.points)
+        seen = np.ones(len(moved), bool) if self.everywhere else self._in_mask(moved)
+        if seen.sum() < LEAST_POINTS:
+            return _Moved(words, 0.0, None)
+        here, other = (_information(self.values[seen], image.at(at[seen])) for at in (self.points, moved))
+        return _Moved(words, other, _margin(here, other))
+
+    def _in_mask(self, points: np.ndarray) -> np.ndarray:
+        there = np.rint(apply_affine(self.to_voxels, points)).astype(int)
+        seen = ((there >= 0) & (there < self.mask.shape)).all(1)
+        seen[seen] = self.mask[tuple(there[seen].T)]
+        return seen
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """An alternative: its words, its information (nats), and what is lost by it; None where nothing is to be lost."""
+
+    words: str
+    there: float
+    margin: float | None
+
+
+def _least(moved: _Moved) -> float:
+    return np.inf if moved.margin is None else moved.margin
+
+
+def _evened(image: nb.Nifti1Image) -> nb.Nifti1Image:
+    """Return an image by its Gaussian mean around each voxel; air stays dark."""
+    coarse = thinned(image, EVEN_GRID_MM)
+    mean = ndi.gaussian_filter(np.abs(np.asarray(coarse.dataobj)), EVEN_MM / voxel_sizes(coarse.affine))
+    way = np.linalg.inv(coarse.affine) @ image.affine
+    mean = ndi.affine_transform(mean, way[:3, :3], way[:3, 3], image.shape[:3], order=1, mode='nearest')
+    floor = 0.05 * float(np.percentile(mean, 99))
+    return nb.Nifti1Image(_array(image) / np.maximum(mean + floor, 1e-12), image.affine)
+
+
+def _information(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the mutual information (nats) of two samples."""
+    return binned_information(to_bins(one, BINS), to_bins(other, BINS), BINS)[0]
 
 
 def _shifts() -> Iterator[tuple[str, np.ndarray]]:
@@ -339,13 +401,13 @@ def _best_mirror(brain: _BrainSample, image: _Sampled, plane: Midplane) -> float
     return -float(minimize(loss, start[0], method='Nelder-Mead', options=options).fun)
 
 
-def _margin(here: float, there: float) -> float | None:
-    """Return which part of the information is lost; None where there was none to lose."""
-    return _rounded(1 - there / here) if here > 1e-6 else None
-
-
 def _array(image: nb.Nifti1Image) -> np.ndarray:
     return np.asarray(image.dataobj, np.float32)
+
+
+def _margin(here: float, there: float) -> float | None:
+    """Return which part of the information is lost; None where there was none to lose."""
+    return _rounded(1 - there / here) if here > LEAST_INFORMATION else None
 
 
 def _rounded(value: float) -> float:

@@ -243,6 +243,13 @@ CHECKS: dict[str, Check] = {
         'have the wrong name.',
         silent=(Contrasts('T1w', 'FLAIR'),),  # fluid is dark in both
     ),
+    'tissue_contrast': Check(
+        'Correlation of the intensities in grey and white matter',
+        '',
+        At('tissue_contrast'),
+        'Grey and white matter look alike in the T1w and the {other} (correlation {value}): one of them may be a copy '
+        'of the other, another T1w, or have the wrong name.',
+    ),
     'gain': Check(
         'Change of the mutual information against the headers',
         ' %',

@@ -40,6 +40,7 @@ SECTIONS = {
         'alternatives',
         'contrast',
         'depth_contrast',
+        'tissue_contrast',
         'edge_lncc',
         'result.evidence',
     ),

@@ -12,6 +12,7 @@ GOOD = {
     },
     'contrast': -0.4,
     'depth_contrast': 0.3,
+    'tissue_contrast': -0.7,
     'mask_evidence': {
         'both_halves': 0.97,
         'width_share': 0.84,

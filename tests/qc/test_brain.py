@@ -129,3 +129,49 @@ def test_white_matter_tells_which_scan_is_which(head):
     assert brain.depth_contrast(biased[0], mask, biased[1]) == pytest.approx(right, abs=0.1)
     thin = data.image((half(np.asarray(mask.dataobj) > 0) & (np.arange(SHAPE[2]) == 25)).astype(np.uint8), scan.affine)
     assert brain.depth_contrast(scan, thin, t2w) is None
+
+
+@pytest.fixture(scope='module')
+def tissues():
+    """Mask, labels of fluid (0), grey (1) and white (2) matter, and what a coil does to scans, voxels of 2.5 mm."""
+    shape, affine = (60, 70, 56), np.diag([2.5, 2.5, 2.5, 1])
+    noise = ndi.gaussian_filter(np.random.default_rng(5).normal(size=shape), 2)
+    labels = np.digitize(noise, np.quantile(noise, (0.3, 0.65)))
+    places = (np.moveaxis(np.indices(shape), 0, -1) - np.array(shape) / 2) * 2.5
+    gain = np.exp(places[..., 0] / 200 - places[..., 2] / 250)
+    return np.linalg.norm(places, axis=-1) < 65, labels, gain, affine
+
+
+def painted(tissues, greys, seed, noise=0.05, biased=False):
+    _, labels, gain, affine = tissues
+    values = np.array(greys)[labels] + np.random.default_rng(seed).normal(0, noise, labels.shape)
+    return data.image((values * (gain if biased else 1)).clip(0.01).astype(np.float32), affine)
+
+
+@pytest.mark.parametrize('biased', [False, True])
+@pytest.mark.parametrize(
+    ('greys', 'low', 'high'),
+    [
+        ((2.5, 1.3, 1.0), -1.0, -0.6),  # T2w
+        ((0.2, 1.25, 1.0), -1.0, -0.6),  # FLAIR: dark fluid
+        ((0.2, 0.65, 1.0), 0.6, 0.99),  # another T1w
+    ],
+)
+def test_tissue_tells_a_t1w_from_all_others(tissues, greys, low, high, biased):
+    t1w = painted(tissues, (0.2, 0.65, 1.0), 0, biased=biased)
+    other = painted(tissues, greys, 1, biased=biased)
+    mask = data.image(tissues[0].astype(np.uint8), tissues[-1])
+    assert low < brain.tissue_contrast(t1w, mask, other) < high
+    assert brain.tissue_contrast(t1w, mask, t1w) == pytest.approx(1)
+    scaled = data.image(np.asarray(other.dataobj) * 40, other.affine)
+    assert brain.tissue_contrast(t1w, mask, scaled) == brain.tissue_contrast(t1w, mask, other)
+
+
+def test_no_tissue_has_no_contrast(tissues):
+    t1w, affine = painted(tissues, (0.2, 0.65, 1.0), 0), tissues[-1]
+    mask, small = (data.image(inside.astype(np.uint8), affine) for inside in (tissues[0], tissues[1] > 9))
+    flat, dark = (data.image(np.full(tissues[1].shape, value, np.float32), affine) for value in (1, 0))
+    assert brain.tissue_contrast(t1w, mask, flat) is None
+    assert brain.tissue_contrast(t1w, mask, dark) is None
+    assert brain.tissue_contrast(dark, mask, t1w) is None
+    assert brain.tissue_contrast(t1w, small, t1w) is None

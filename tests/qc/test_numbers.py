@@ -103,6 +103,38 @@ def test_people_are_told_from_repeats_though_a_deformation_hides_it():
     assert same['person_margin'] > 0.3
 
 
+def test_dark_bone_around_a_pale_brain_is_no_better_place():
+    """A brain with a dark rim, of which the other scan shows hardly anything but where it ends."""
+    shape, affine, rng = (52, 52, 52), np.diag([3.0, 3, 3, 1]), np.random.default_rng(0)
+    away = np.linalg.norm(data.world(shape, affine) - 78, axis=-1)
+    texture = ndi.gaussian_filter(rng.normal(size=shape), 1.5)
+    texture /= texture.std()
+    brain, rim = away < 66, (away > 58) & (away < 66)
+    fixed = np.where(brain, 1 + 0.2 * texture, 0.5) - 0.5 * rim
+    moving = np.where(brain, 1 + 0.05 * texture, 0.1) + rng.normal(0, 0.05, shape)
+    scans = [data.image(values.astype(np.float32), affine) for values in (fixed, brain, moving, moving)]
+    plane = Midplane(np.full(3, 78.0), np.array([1.0, 0, 0]))
+    one, everywhere = (
+        numbers.alternatives(*scans, np.eye(4), plane, one_head=one_head)['shift_margin'] for one_head in (True, False)
+    )
+    assert one > 0.2 > 0.1 > everywhere
+
+
+def test_what_a_coil_does_to_both_scans_costs_no_margin():
+    pair = scans(still=True)
+    plain, biased = (
+        numbers.alternatives(fixed, pair.fixed_mask, moving, moving, np.eye(4), MIDDLE)
+        for fixed, moving in ((pair.fixed, pair.moving), (coiled(pair.fixed, 90), coiled(pair.moving, -70)))
+    )
+    for name in ('shift_margin', 'turn_margin', 'mirror_margin', 'person_margin'):
+        assert biased[name] > plain[name] - 0.1
+
+
+def coiled(image, length):
+    x, y, z = np.moveaxis(data.world(image.shape, image.affine), -1, 0)
+    return data.image(image.get_fdata() * np.exp((x + y - z) / length), image.affine)
+
+
 def test_local_correlation_of_edges_against_windows_one_by_one():
     rng = np.random.default_rng(3)
     affine = np.diag([3.0, 4.5, 2.0, 1.0])

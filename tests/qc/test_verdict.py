@@ -91,6 +91,14 @@ def test_a_flair_may_look_like_a_t1w():
     assert not CHECKS['contrast'].speaks(Contrasts('FLAIR', 'T1w'))
 
 
+def test_a_copy_of_the_t1w_is_no_flair():
+    copy = {**GOOD, 'contrasts': {'fixed': 'T1w', 'moving': 'FLAIR'}, 'contrast': 1.0, 'tissue_contrast': 1.0}
+    verdict = judge(copy)
+    assert [name for name, check in verdict.checks.items() if check.sentence] == ['tissue_contrast']
+    assert verdict.status == 'CHECK'
+    assert 'look alike in the T1w and the FLAIR' in verdict.reasons[0]
+
+
 def test_the_volume_is_that_of_the_fixed_mask():
     facts = {'masks': {'t1w_ml': 100.0, 't2w_ml': 1400.0}}
     assert judge(facts).status == 'FAIL'
@@ -119,6 +127,7 @@ def test_scans_that_look_alike_are_to_be_checked_and_never_a_fail():
         ('mask_evidence.second_beyond', 0.1, 'lacks a piece'),
         ('mask_evidence.on_grid_edge', 1.0, 'ends where the T1w ends'),
         ('depth_contrast', -1.0, 'exchanged'),
+        ('tissue_contrast', 1.0, 'look alike in the T1w and the T2w'),
         ('result.decision.found_mm', 0.0, 'No deformation was found'),
     ],
 )
