@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from hard_pairs import OUTSIDE, tissue_signals
+from hard_pairs import OUTSIDE, SULCAL, TISSUES, tissue_signals
 from nibabel.affines import apply_affine
 from scipy import ndimage as ndi
+from scipy.spatial.transform import Rotation
 
 from bidsreg.app.example import smooth_noise
 from bidsreg.bids.images import load_image
@@ -18,6 +20,8 @@ from bidsreg.preparation.affine import rigid_matrix
 
 #: mm: voxels of the anatomy that scans are taken of; of the T1w; and of the T2w, of thick slices, too.
 ANATOMY_MM, FIXED_MM, MOVING_MM, THICK_MM = 2.0, (3.0, 3.0, 3.0), (2.6, 2.6, 3.5), (1.5, 1.5, 6.0)
+#: mm: voxels of scans as most FLAIR and PDw are, and of T2w in sagittal slices, turned over.
+SLICES_MM = (1.2, 1.2, 5.0)
 #: Standard deviations: relaxation times of a tissue, its texture, noise (white matter is 1), logarithm of the bias that
 #: N4 leaves, place of a mask's edge (mm), and distortion along the phase encoding (mm).
 JITTER, TEXTURE, NOISE, BIAS, EDGE_MM, WARP_MM = 0.03, 0.03, 0.03, 0.08, 0.8, 1.0
@@ -33,27 +37,36 @@ class Look:
 
     Attributes
     ----------
-    voxel : sequence of 3 float
-        Voxels of the T2w, mm.
-    noise, bias, warp : float
-        Noise, bias field and distortion.
+    voxel, fixed_voxel : sequence of 3 float
+        Voxels of the T2w and of the T1w, mm.
+    noise, bias, warp, texture, edge : float
+        Noise, bias field, distortion, texture, and the place of the masks' edges.
     largest : float
         Largest distortion, mm.
     lesions : int
         How many.
     ghosts : float
         Brightness of what a moving head leaves half a field of view away, relative to the head's.
+    oblique : float
+        Angle by which each of the two grids is turned, about an axis of its own, degrees.
+    atrophy : int
+        By how many mm all fluid reaches into the tissue around it.
     contrasts : tuple of str
         Contrasts of the two scans.
     """
 
     voxel: Sequence[float] = MOVING_MM
+    fixed_voxel: Sequence[float] = FIXED_MM
     noise: float = NOISE
     bias: float = BIAS
     warp: float = WARP_MM
+    texture: float = TEXTURE
+    edge: float = EDGE_MM
     largest: float = LARGEST_WARP_MM
     lesions: int = 0
     ghosts: float = 0.0
+    oblique: float = 0.0
+    atrophy: int = 0
     contrasts: tuple[str, str] = ('T1w', 'T2w')
 
 
@@ -79,6 +92,10 @@ class Scans:
     second: nib.Nifti1Image
     moving_brain: nib.Nifti1Image
     points: np.ndarray | None = None
+
+
+#: What is done to a pair of scans.
+Change = Callable[[Scans, np.random.Generator], Scans]
 
 
 # ---------------------------------------------------------------------------------------------------- heads
@@ -115,12 +132,27 @@ class Anatomy:
         at = apply_affine(np.linalg.inv(self.affine), points)
         return ndi.map_coordinates(values, np.moveaxis(at, -1, 0), order=1, mode='constant', cval=outside)
 
+    def atrophied(self, mm: int) -> Anatomy:
+        """Return the head with sulci and ventricles that reach `mm` further into the tissue, in the same skull."""
+        if not mm:
+            return self
+        fluid = np.isin(self.labels, TISSUES['fluid'][1])
+        lost = ndi.binary_dilation(fluid, iterations=mm) & (self.labels > 0) & (self.labels < OUTSIDE) & ~fluid
+        older = copy.copy(self)
+        older.labels = np.where(lost, SULCAL, self.labels)
+        return older
+
     def signal(
-        self, contrast: str, lesions: np.ndarray, voxel: Sequence[float], rng: np.random.Generator
+        self,
+        contrast: str,
+        lesions: np.ndarray,
+        voxel: Sequence[float],
+        rng: np.random.Generator,
+        texture: float = TEXTURE,
     ) -> np.ndarray:
         """Return the noise-free contrast on the anatomy's grid, blurred as voxels of that size see it."""
         values = thinned(tissue_signals(self.labels, contrast, rng, JITTER))
-        values *= 1 + smooth_noise(rng, values.shape, 3, TEXTURE) + smooth_noise(rng, values.shape, 10, TEXTURE)
+        values *= 1 + smooth_noise(rng, values.shape, 3, texture) + smooth_noise(rng, values.shape, 10, texture)
         values *= 1 + lesions * (LESION[contrast] - 1)
         return ndi.gaussian_filter(values, 0.4 * np.sqrt(np.maximum(np.square(voxel) - ANATOMY_MM**2, 0)) / ANATOMY_MM)
 
@@ -150,6 +182,13 @@ def world(shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
     return apply_affine(affine, np.moveaxis(np.indices(shape), 0, -1))
 
 
+def turned(degrees: float, rng: np.random.Generator) -> np.ndarray:
+    """Return the 4x4 matrix of a turn about a random axis through the brain's centre, the world's origin."""
+    axis, way = rng.normal(size=3), np.eye(4)
+    way[:3, :3] = Rotation.from_rotvec(degrees * axis / np.linalg.norm(axis), degrees=True).as_matrix()
+    return way
+
+
 def acquired(values: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
     """Add ghosts, a bias field and Rician noise."""
     ghosts = look.ghosts * np.roll(values, values.shape[1] // 2, axis=1)
@@ -175,20 +214,24 @@ def scan(anatomy: Anatomy, look: Look, seed: Sequence[int], other: Anatomy | Non
 
     The position and the distortion depend on the heads and the visit alone, everything else on the seed as well.
     """
-    head = other or anatomy
+    anatomy, head = anatomy.atrophied(look.atrophy), (other or anatomy).atrophied(look.atrophy)
     rng, position = np.random.default_rng(list(seed)), np.random.default_rng([anatomy.number, head.number, visit])
-    lesions = [draw_lesions(one, look.lesions, rng) for one in ((anatomy,) if other is None else (anatomy, other))]
-    shape, affine = anatomy.grid(FIXED_MM)
+    grids = np.random.default_rng([*seed, 2])
+    lesions = [draw_lesions(one, look.lesions, rng) for one in ((anatomy,) if other is None else (anatomy, head))]
+    shape, affine = anatomy.grid(look.fixed_voxel)
+    affine = turned(look.oblique, grids) @ affine
     places = world(shape, affine)
-    fixed = anatomy.sampled(anatomy.signal(look.contrasts[0], lesions[0], FIXED_MM, rng), places)
+    signal = anatomy.signal(look.contrasts[0], lesions[0], look.fixed_voxel, rng, look.texture)
+    fixed = anatomy.sampled(signal, places)
     depth = anatomy.sampled(anatomy.depth, places, -99.0)
-    masks = [depth > smooth_noise(rng, shape, 6, EDGE_MM) for _ in range(2)]
+    masks = [depth > smooth_noise(rng, shape, 6, look.edge) for _ in range(2)]
     shape2, affine2 = head.grid(look.voxel)
+    affine2 = turned(look.oblique, grids) @ affine2
     places2 = world(shape2, affine2)
     there = apply_affine(rigid_matrix(tuple(position.uniform(-5, 5, 3)), tuple(position.uniform(-6, 6, 3))), places2)
     wave = anatomy_wave(head, position)
     there[..., 1] += np.clip(look.warp * head.sampled(wave, there), -look.largest, look.largest)
-    moving = head.sampled(head.signal(look.contrasts[1], lesions[-1], look.voxel, rng), there)
+    moving = head.sampled(head.signal(look.contrasts[1], lesions[-1], look.voxel, rng, look.texture), there)
     depth2 = head.sampled(head.depth, there)
     inside = np.argwhere(depth2 > DEPTH_MM)
     chosen = tuple(inside[rng.choice(len(inside), POINTS, replace=False)].T)

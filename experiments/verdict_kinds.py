@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import chdir
@@ -12,13 +13,13 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
 from scipy import ndimage as ndi
-from verdict_cases import THICK_MM, Look, Scans, acquired, image, world
+from verdict_cases import SLICES_MM, THICK_MM, Change, Look, Scans, acquired, image, turned, world
+from verdict_draws import drawn_change, drawn_look, face_cut, other_axes, tight_view
 
 from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.preparation.bias import correct_bias
 
 # ---------------------------------------------------------------------------------------------------- changes
-Change = Callable[[Scans, np.random.Generator], Scans]
 Spoil = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -189,14 +190,7 @@ def shifted_by(distance: float) -> Spoil:
 def turned_by(degrees: float) -> Spoil:
     """Return what puts a turn about a random axis through the brain's centre (the origin) before a matrix."""
 
-    def turn(matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        from scipy.spatial.transform import Rotation
-
-        way = np.eye(4)
-        way[:3, :3] = Rotation.from_rotvec(degrees * direction(rng), degrees=True).as_matrix()
-        return matrix @ way
-
-    return turn
+    return lambda matrix, rng: matrix @ turned(degrees, rng)
 
 
 # ---------------------------------------------------------------------------------------------------- kinds
@@ -212,6 +206,8 @@ class Kind:
         Where they tell that it is not wrong: whether it is then good, or neither, for its numbers are odd.
     look : Look
         What the scans look like.
+    drawn : callable, optional
+        Draws what they look like instead.
     change : callable
         What is done to the scans.
     spoil : callable, optional
@@ -220,6 +216,11 @@ class Kind:
         The T2w is another head's.
     mask_alone : bool
         Only the mask differs from the plain pair, whose transform is taken.
+    contrast : str
+        What the second scan is said to be.
+    base : str
+        The kind whose places, and where the scans lie as its own do, whose rigid alignment are taken; its own name for
+        places of its own.
     heads, visits : int
         How many heads there are of it, and of each how many pairs of scans in positions of their own.
     """
@@ -227,10 +228,13 @@ class Kind:
     wrong: bool | None
     good: bool = True
     look: Look = field(default_factory=Look)
+    drawn: Callable[[np.random.Generator], Look] | None = None
     change: Change = as_it_is
     spoil: Spoil | None = None
     other: bool = False
     mask_alone: bool = False
+    contrast: str = 'T2w'
+    base: str = 'plain'
     heads: int = 2
     visits: int = 1
 
@@ -252,9 +256,35 @@ def _good(look: Look | None = None, heads: int = 4, **more: Any) -> Kind:
 
 
 def _spoilt(spoil: Spoil) -> Kind:
-    return Kind(wrong=None, good=False, spoil=spoil)
+    return Kind(wrong=None, good=False, spoil=spoil, heads=4)
 
 
+def _good_of_its_own(name: str, **more: Any) -> dict[str, Kind]:
+    return {name: Kind(wrong=None, base=name, visits=4, **more)}
+
+
+def _of_contrast(name: str) -> dict[str, Kind]:
+    look = Look(voxel=SLICES_MM, contrasts=('T1w', name))
+    wrong = functools.partial(Kind, wrong=True, contrast=name, base=name, heads=4)
+    return {
+        **_good_of_its_own(name, look=look, contrast=name, heads=12),
+        **_drawn(name),
+        f'{name}, mirrored': wrong(look=look, change=_mirrored(0)),
+        f'{name}, another head': wrong(look=look, other=True),
+        f'{name}, shift of 20 mm': Kind(
+            wrong=None, good=False, look=look, spoil=shifted_by(20), contrast=name, base=name, heads=4
+        ),
+        f'{name}, T1w twice': wrong(look=Look(voxel=SLICES_MM, contrasts=('T1w', 'T1w'))),
+        f'{name}, a copy': wrong(look=look, change=copied),
+    }
+
+
+def _drawn(name: str) -> dict[str, Kind]:
+    look = functools.partial(drawn_look, name)
+    return _good_of_its_own(f'{name}, drawn', drawn=look, change=drawn_change, contrast=name, heads=12)
+
+
+# seeds are places in this list: what is new belongs at its end
 KINDS: Mapping[str, Kind] = {
     'plain': _good(heads=12),
     'noisy': _good(Look(noise=0.08), heads=6),
@@ -274,7 +304,7 @@ KINDS: Mapping[str, Kind] = {
     'mirrored, half a mask': Kind(wrong=True, change=_mirrored_half),
     'another head': Kind(wrong=True, other=True, heads=8),
     'another head, bias': Kind(wrong=True, look=Look(bias=0.3), other=True),
-    'another head, thick slices': Kind(wrong=True, look=Look(voxel=THICK_MM), other=True),
+    'another head, thick slices': Kind(wrong=True, look=Look(voxel=THICK_MM), other=True, heads=4),
     **{f'shift of {mm} mm': _spoilt(shifted_by(mm)) for mm in (5, 10, 20, 30)},
     **{f'turn by {degrees}°': _spoilt(turned_by(degrees)) for degrees in (6, 12, 20, 45)},
     'z longer by 5 %': Kind(wrong=True, change=scaled(1.05, 2)),
@@ -294,6 +324,16 @@ KINDS: Mapping[str, Kind] = {
     'T1w twice': Kind(wrong=True, look=Look(contrasts=('T1w', 'T1w'))),
     'a copy': Kind(wrong=True, change=copied),
     'contrasts exchanged': Kind(wrong=True, look=Look(contrasts=('T2w', 'T1w'))),
+    **_good_of_its_own('oblique', look=Look(oblique=25.0), heads=6),
+    **_good_of_its_own('little tissue', look=Look(atrophy=1), heads=6),
+    **_good_of_its_own('faces cut off', change=face_cut, heads=6),
+    **_good_of_its_own('the brain alone in view', change=tight_view, heads=6),
+    **_good_of_its_own('sagittal slices', look=Look(voxel=SLICES_MM[::-1]), heads=6),
+    **_good_of_its_own('other axes', change=other_axes, heads=6),
+    **_drawn('T2w'),
+    **_of_contrast('FLAIR'),
+    **_of_contrast('PDw'),
+    **_of_contrast('T2starw'),
 }
 #: What real sessions are made of: as they are, as some of the kinds above, and as kinds that only they have.
 REAL: Mapping[str, Kind] = {

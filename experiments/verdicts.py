@@ -16,8 +16,10 @@ less than 1.5 mm it is good, and in between neither. Nor is one whose affine was
 it, or one distorted more than scanners do. The true places of a real session are those that its own plain pair has
 found. Heads with odd numbers (and subjects whose names end so) are there to set thresholds by, the others to judge
 them; another head is one of the same group.
+Kinds beyond those have other contrasts, grids, heads and views (verdict_draws.py); `--visits 4` makes good ones
+in four places, `--roles judges` those that judge alone.
 Prints Markdown: for each kind the verdicts, for each number its range in good and in wrong cases, and sensitivity and
-false alarms with Wilson's intervals of 95 %. OUT/cases.tsv has a line for each case.
+false alarms, of each contrast as well, with Wilson's intervals of 95 %. OUT/cases.tsv has a line for each case.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ from verdict_kinds import KINDS, REAL, Kind
 from verdict_sessions import Session, find_sessions, pairs_of
 
 from bidsreg.bids.images import load_image
+from bidsreg.bids.names import Contrasts
 from bidsreg.errors import InputError
 from bidsreg.pair import cli as pair_command
 from bidsreg.preparation.prealign import prealign
@@ -56,6 +59,8 @@ from bidsreg.registration.itk import read_affine, write_affine
 WRONG_MM, GOOD_MM = 2.0, 1.5
 WORKING_MM = '4'
 FILES = ('fixed', 'moving', 'mask', 'second')
+#: What cases are for: that of odd heads, and that of even ones.
+ROLES = ('sets', 'judges')
 
 
 # ---------------------------------------------------------------------------------------------------- making
@@ -125,27 +130,38 @@ def anatomy_of(path: Path) -> Anatomy:
     return Anatomy(path)
 
 
-def heads_of(number: int, kind: Kind, paths: Sequence[Path], most: int | None) -> list[int]:
-    """Return which heads a kind is made of: as many odd as even ones, others for each kind."""
+def heads_of(number: int, kind: Kind, paths: Sequence[Path], most: int | None, roles: Sequence[str]) -> list[int]:
+    """Return which heads a kind is made of: as many odd as even ones, others for each kind; of these roles."""
     count = min(kind.heads, len(paths), most or kind.heads)
-    return [(2 * number + place) % len(paths) for place in range(count)]
+    places = [(2 * number + place) % len(paths) for place in range(count)]
+    return [at for at in places if ROLES[number_of(paths[at]) % 2 == 0] in roles]
 
 
-def make_all(paths: Sequence[Path], out: Path, names: Sequence[str], most: int | None, visits: int) -> None:
+def number_of(path: Path) -> int:
+    """Return the number of a head."""
+    return int(path.name[5:7])
+
+
+def make_all(
+    paths: Sequence[Path], out: Path, names: Sequence[str], most: int | None, visits: int, roles: Sequence[str]
+) -> None:
     """Make all cases of the heads that are not there yet, the plain ones first: others take their alignment."""
     for visit, name in itertools.product(range(visits), names):
         kind, number = KINDS[name], list(KINDS).index(name)
-        for at in heads_of(number, kind, paths, most) if visit < kind.visits else ():
-            folder = out / f'{folder_name(name)}-{paths[at].name[5:7]}-{visit}'
+        base = list(KINDS).index(kind.base)
+        first = base or number  # other contrasts take the heads that there is a good pair of
+        for at in heads_of(first, kind, paths, most, roles) if visit < kind.visits else ():
+            folder = out / f'{folder_name(name)}-{number_of(paths[at]):02d}-{visit}'
             if folder.exists():
                 continue
             anatomy = anatomy_of(paths[at])
             # of the same group: a head that judges must not have set a threshold
             other = anatomy_of(paths[(at + 2) % len(paths)]) if kind.other else None
-            seed = anatomy.number, 0 if kind.mask_alone or kind.spoil else number, visit
-            scans = scan(anatomy, kind.look, seed, other, visit)
+            seed = anatomy.number, base if kind.mask_alone or kind.spoil else number, visit
+            look = kind.drawn(np.random.default_rng([*seed, 3])) if kind.drawn else kind.look
+            scans = scan(anatomy, look, seed, other, visit=100 * base + visit)
             rng = np.random.default_rng([anatomy.number, number, 1, visit])
-            plain = out / f'plain-{anatomy.number:02d}-{visit}'
+            plain = out / f'{folder_name(kind.base)}-{anatomy.number:02d}-{visit}'
             make_one(name, kind, scans, rng, plain, folder, sloppy=True, head=anatomy.number)
 
 
@@ -188,7 +204,7 @@ def make_one(
     """Make one case of scans that nothing has been done to yet, beside the plain one of the same scans."""
     began = time.process_time()
     scans = kind.change(scans, rng)
-    facts = {'kind': name, 'head': head, 'wrong': kind.wrong}
+    facts = {'kind': name, 'head': head, 'wrong': kind.wrong, 'contrast': kind.contrast}
     if kind.mask_alone:
         link_case(scans, plain, folder, facts)
     else:
@@ -224,12 +240,13 @@ def found_points(folder: Path, rng: np.random.Generator) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------------- judging
 @dataclass(frozen=True)
 class Case:
-    """A case: its kind, its head's number, whether it is wrong, its facts, or why it was refused: then it fails."""
+    """A case: kind, its head's number, whether it is wrong, facts, contrast, or why it was refused: then it fails."""
 
     kind: str
     head: int
     wrong: bool | None
     facts: dict[str, Any]
+    contrast: str = 'T2w'
     refused: str = ''
 
     @functools.cached_property
@@ -257,8 +274,10 @@ class Case:
 def measure_case(folder: Path, again: bool = False) -> Case:
     """Gather the facts of a case, as the app does; those that are there already are read, but for `again`."""
     case = json.loads((folder / 'case.json').read_text())
+    contrast = case.get('contrast', 'T2w')
+    known = case['kind'], case['head'], truth_of(case)
     if 'refused' in case:
-        return Case(case['kind'], case['head'], truth_of(case), {}, case['refused'])
+        return Case(*known, {}, contrast, case['refused'])
     kept = folder / 'facts.json'
     if again or not kept.exists():
         scans = {name: folder / f'{name}.nii.gz' for name in ('fixed', 'moving', 'moving_mask')}
@@ -271,8 +290,8 @@ def measure_case(folder: Path, again: bool = False) -> Case:
             warped=folder / 'out/warped.nii.gz',
             **scans,
         )
-        write_text(kept, json.dumps(gather_facts(files)))
-    return Case(case['kind'], case['head'], truth_of(case), json.loads(kept.read_text()))
+        write_text(kept, json.dumps(gather_facts(files, contrasts=Contrasts(moving=contrast))))
+    return Case(*known, json.loads(kept.read_text()), contrast)
 
 
 def truth_of(case: Mapping[str, Any]) -> bool | None:
@@ -313,7 +332,10 @@ def print_kinds(cases: Sequence[Case]) -> None:
 
 
 def print_ranges(cases: Sequence[Case]) -> None:
-    """Print the range of each number in good cases and in wrong ones, of the heads that set the thresholds."""
+    """Print the range of each number in good cases and in wrong ones, of the heads that set the thresholds.
+
+    A number says something of some kinds of faults only: the range of wrong ones overlaps with that of good ones.
+    """
     print('\n' + head('check', 'good', 'wrong', 'threshold'))
     for name, check in CHECKS.items():
         cells = []
@@ -325,10 +347,14 @@ def print_ranges(cases: Sequence[Case]) -> None:
 
 
 def print_shares(cases: Sequence[Case]) -> None:
-    """Print sensitivity and false alarms of both groups of heads, and the cases that were judged wrongly."""
+    """Print sensitivity and false alarms of both groups of heads, of each contrast, and what was judged wrongly."""
     print('\n' + head('cases', 'wrong, not PASS', 'wrong, FAIL', 'good, CHECK', 'good, FAIL', 'PASS, wrong'))
-    for words, judged in (('that set thresholds', False), ('that judge', True)):
-        known = [case for case in cases if case.judged is judged and case.wrong is not None]
+    contrasts = list(dict.fromkeys(sorted((case.contrast for case in cases), key=lambda name: name != 'T2w')))
+    groups = itertools.product((False, True), [None, *contrasts] if len(contrasts) > 1 else [None])
+    for judged, contrast in groups:
+        words = ('that judge' if judged else 'that set thresholds') + (f', {contrast}' if contrast else '')
+        of_group = [case for case in cases if case.judged is judged and contrast in (None, case.contrast)]
+        known = [case for case in of_group if case.wrong is not None]
         wrong, good = ([case.status for case in known if case.wrong is kind] for kind in (True, False))
         cells = [share_of(len(wrong) - wrong.count('PASS'), len(wrong)), share_of(wrong.count('FAIL'), len(wrong))]
         cells += [share_of(good.count(status), len(good)) for status in ('CHECK', 'FAIL')]
@@ -361,12 +387,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--visits', type=int, default=1, help='pairs of scans of each head in good kinds, at most')
     parser.add_argument('--judge', action='store_true', help='make nothing')
     parser.add_argument('--again', action='store_true', help='measure the numbers of all cases anew')
+    parser.add_argument('--roles', nargs='+', default=list(ROLES), choices=ROLES, help='of simulated heads, only these')
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     if not args.judge and args.sessions:
         make_real(find_sessions(args.sessions, args.out.resolve() / 'sessions'), args.out.resolve())
     if not args.judge:
-        make_all(sorted(args.labels.glob('anat-*_dseg.nii.gz')), args.out.resolve(), args.kinds, args.most, args.visits)
+        paths = sorted(args.labels.glob('anat-*_dseg.nii.gz'))
+        make_all(paths, args.out.resolve(), args.kinds, args.most, args.visits, args.roles)
     cases = [measure_case(path.parent, args.again) for path in sorted(args.out.glob('*/case.json'))]
     write_rows(cases, args.out / 'cases.tsv')
     print_kinds(cases)

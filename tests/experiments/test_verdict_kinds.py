@@ -59,6 +59,16 @@ def test_matrices_are_spoilt_by_what_they_say():
     assert np.degrees(np.arccos((np.trace(turn[:3, :3]) - 1) / 2)) == pytest.approx(12)
 
 
+@pytest.mark.parametrize('name', ['FLAIR', 'PDw', 'T2starw'])
+def test_another_contrast_has_good_and_wrong_pairs(name):
+    of_it = {key: kind for key, kind in kinds.KINDS.items() if kind.contrast == name}
+    good = [key for key, kind in of_it.items() if kind.wrong is None and kind.good]
+    assert good == [name, f'{name}, drawn']
+    assert sum(kind.wrong is True for kind in of_it.values()) == 4
+    assert of_it[f'{name}, T1w twice'].look.contrasts == ('T1w', 'T1w')
+    assert all(kind.base in of_it for kind in of_it.values())
+
+
 @pytest.mark.parametrize('kind', [kinds.KINDS['x longer by 3 %'], kinds.REAL['real, moved head']])
 def test_points_go_with_the_voxels_that_they_lie_in(scans, kind):
     changed = kind.change(scans, np.random.default_rng(0))

@@ -53,7 +53,9 @@ def test_a_case_that_was_refused_fails(tmp_path, capsys):
 def test_as_many_odd_heads_as_even_ones():
     paths = [Path(f'anat-{k:02d}_dseg.nii.gz') for k in range(1, 13)]
     for number, kind in enumerate(verdicts.KINDS.values()):
-        chosen = verdicts.heads_of(number, kind, paths, None)
+        chosen = verdicts.heads_of(number, kind, paths, None, verdicts.ROLES)
+        judges = verdicts.heads_of(number, kind, paths, None, ['judges'])
+        assert judges == [at for at in chosen if at % 2]  # heads 02, 04, ...
         assert len(set(chosen)) == len(chosen) == min(kind.heads, 12)
         assert sum(at % 2 for at in chosen) == len(chosen) / 2
 
@@ -73,3 +75,17 @@ def test_the_tables_name_what_was_missed(tmp_path, capsys):
     assert '1 of 2 (50 %, 9 to 91 %)' in said
     assert 'kind c, head 2 (judges): PASS.' in said
     assert 'kind a, head' not in said
+
+
+def test_each_contrast_has_a_row_of_its_own(tmp_path, capsys):
+    flair = {**GOOD, 'contrasts': {'fixed': 'T1w', 'moving': 'FLAIR'}}
+    for name, contrast, facts in (('a', 'FLAIR', flair), ('b', 'T2w', GOOD)):
+        folder = tmp_path / name
+        folder.mkdir()
+        case = {'kind': name, 'head': 2, 'wrong': False, 'error_mm': None, 'contrast': contrast}
+        (folder / 'case.json').write_text(json.dumps(case))
+        (folder / 'facts.json').write_text(json.dumps(facts))
+    verdicts.main([str(tmp_path), str(tmp_path), '--judge'])
+    rows = [line.split(' | ') for line in capsys.readouterr().out.splitlines() if line.startswith('| that judge')]
+    assert [cells[0] for cells in rows] == ['| that judge', '| that judge, T2w', '| that judge, FLAIR']
+    assert [cells[3].split(' (')[0] for cells in rows] == ['0 of 2', '0 of 1', '0 of 1']
