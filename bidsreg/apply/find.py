@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bidsreg.apply.base import Route
 from bidsreg.apply.chain import Leg
+from bidsreg.apply.kinds import INTENSITY_SUFFIXES
 from bidsreg.apply.naming import BidsName, same_label
 from bidsreg.apply.volumes import grid_of
 from bidsreg.bids.images import SAME_GRID_MM
@@ -106,18 +107,27 @@ class Derivatives:
         entities
             Those of the scan, as far as they are known.
         """
-        found = []
+        best = self._images_in(space, entities)
+        return best[0] if len(best) == 1 else None
+
+    def _images_in(self, space: str, entities: Mapping[str, str]) -> list[Path]:
+        """Return the scans of a space; where there are none, of what lies in it one image for each grid."""
+        own, others = [], []
         for path in self._files():
             name = BidsName.of(path)
             if name is None or not path.name.endswith(('.nii.gz', '.nii')) or name.entities.get('desc') != 'preproc':
                 continue
-            own = 'space' not in name.entities and name.suffix == space
-            if (own or ('space' in name.entities and name.space == space)) and not _conflict(name.entities, entities):
-                found.append((not own, path))
-        best = [path for rank, path in sorted(found) if rank == min(found)[0]]
-        if len(best) > 1 and min(found)[0] and all(_same_grid(path, best[0]) for path in best[1:]):
-            return best[0]  # of several that lie in the space of something else any has its grid
-        return best[0] if len(best) == 1 else None
+            if _conflict(name.entities, entities):
+                continue
+            if 'space' not in name.entities and name.suffix == space:
+                own.append(path)
+            elif 'space' in name.entities and name.space == space:
+                others.append(path)
+        one_each: list[Path] = []
+        for path in [] if own else sorted(others):  # of several that lie on one grid any has it
+            if not any(_same_grid(path, known) for known in one_each):
+                one_each.append(path)
+        return sorted(own) or one_each
 
     def _is_template(self, space: str) -> bool:
         """Tell whether images lie in a space that is that of none of the person's scans."""
@@ -173,9 +183,14 @@ class Derivatives:
         if len(same) == 1:
             return same[0]
         why = f'its grid is that of {" and ".join(same)}' if same else 'no scan has its grid'
+        among = ', '.join(sorted(spaces - {target}))
+        if name is not None and name.suffix in INTENSITY_SUFFIXES:
+            raise InputError(
+                f'{source}: is a {name.suffix} by its name, no transform of {self} leads from a {name.suffix}, '
+                f'and {why}. Register it first, or, where it lies with another scan, say --from with one of {among}.'
+            )
         raise InputError(
-            f'{source}: its name does not say in which space it is, and {why}. Say --from with one of '
-            f'{", ".join(sorted(spaces - {target}))}.'
+            f'{source}: its name does not say in which space it is, and {why}. Say --from with one of {among}.'
         )
 
     def route(self, source: Path, origin: str, target: str) -> Route:
@@ -232,13 +247,18 @@ class Derivatives:
             If there is none, or several.
         """
         last = next(one for one in self.transforms if one.path == route.images[0].path)
-        found = self.scan(route.target, _scan(last, route.target))
-        if found is None:
+        found = self._images_in(route.target, _scan(last, route.target))
+        if not found:
             raise InputError(
-                f'No image, or several, of {self} has the grid of {route.target} (desc-preproc): name one with '
+                f'No image of {self} (desc-preproc) lies in {route.target}: name one on the grid that is wanted with '
                 '--reference.'
             )
-        return found
+        if len(found) > 1:
+            raise InputError(
+                f'Several images of {self} may stand for the grid of {route.target}: name one with --reference, '
+                f'{" or ".join(map(str, found))}.'
+            )
+        return found[0]
 
     def _step(
         self, origin: str, target: str, asked: Mapping[str, str], source: Path
@@ -260,9 +280,16 @@ class Derivatives:
                 if best
                 else (f'no transform between {origin} and {target} is of the scan that its name speaks of')
             )
-            raise InputError(f'{source}: {what}. Choose with --session-label, or name one with --transform.')
+            raise InputError(f'{source}: {what}. {self._how_to_choose(pairs[pair] for pair in best)}')
         ends = pairs[best[0]]
         return ends.get((origin, target)), ends.get((target, origin))
+
+    def _how_to_choose(self, pairs: Iterable[Mapping[tuple[str, str], NamedTransform]]) -> str:
+        """Say what tells the pairs of a session, or those of several sessions, apart."""
+        sessions = {one.name.entities.get('ses') for ends in pairs for one in ends.values()}
+        if len(sessions) > 1:
+            return 'Choose with --session-label, or name one with --transform.'
+        return 'Name all that the file is to go through with --transform.'
 
 
 def _transform(path: Path) -> list[NamedTransform]:

@@ -216,7 +216,7 @@ def test_the_user_is_not_believed_against_a_name(there, tmp_path):
 def test_a_space_without_an_image_has_no_grid(there, tmp_path):
     write_transform(there, 'T1w', 'MNI')
     route = found(there).route(tmp_path / 'x.nii', 'T1w', 'MNI')
-    with pytest.raises(InputError, match='--reference'):
+    with pytest.raises(InputError, match=r'No image of sub-01 .* lies in MNI: .* --reference'):
         found(there).reference(route)
 
 
@@ -243,9 +243,31 @@ def test_any_of_several_images_in_a_template_has_its_grid(there, tmp_path):
         write_image(there / f'sub-01_space-MNI_desc-preproc_{contrast}.nii.gz', np.zeros((9, 9, 9)), AFFINES['MNI'])
     route = found(there).route(tmp_path / 'x.nii', 'T1w', 'MNI')
     assert found(there).reference(route).name == 'sub-01_space-MNI_desc-preproc_T1w.nii.gz'
-    write_image(there / 'sub-01_space-MNI_res-2_desc-preproc_T1w.nii.gz', np.zeros((4, 4, 4)), AFFINES['MNI'])
-    with pytest.raises(InputError, match='--reference'):
+    for contrast in ('T1w', 'T2w'):
+        other = there / f'sub-01_space-MNI_res-2_desc-preproc_{contrast}.nii.gz'
+        write_image(other, np.zeros((4, 4, 4)), AFFINES['MNI'])
+    with pytest.raises(InputError, match='--reference, ') as caught:
         found(there).reference(route)
+    named = [there / f'sub-01_space-MNI_{res}desc-preproc_T1w.nii.gz' for res in ('', 'res-2_')]
+    assert all(str(path) in str(caught.value) for path in named), 'one for each grid'
+    assert 'preproc_T2w' not in str(caught.value)
+
+
+def test_a_scan_that_was_not_registered_is_told_what_it_lacks(there, tmp_path):
+    flair = write_image(tmp_path / 'sub-01_FLAIR.nii.gz', np.zeros((6, 6, 6)), AFFINES['MNI'])
+    with pytest.raises(InputError, match='is a FLAIR by its name, no transform of sub-01 leads from a FLAIR') as caught:
+        found(there).origin_of(flair, 'T1w')
+    assert 'Register it first' in str(caught.value)
+    assert found(there).origin_of(flair, 'T1w', 'T2w') == 'T2w'
+
+
+def test_two_runs_of_one_session_are_not_told_apart_by_a_session(there, tmp_path):
+    for run in ('1', '2'):
+        write_transform(there, 'T1w', 'FLAIR', f'sub-01_run-{run}')
+    with pytest.raises(InputError, match='several transforms lead from T1w to FLAIR') as caught:
+        found(there).route(tmp_path / 'x.nii', 'T1w', 'FLAIR')
+    assert '--session-label' not in str(caught.value)
+    assert 'with --transform' in str(caught.value)
 
 
 @pytest.mark.parametrize('contrast', ['T2w', 'T1w'])
