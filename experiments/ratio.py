@@ -35,6 +35,7 @@ from matplotlib.figure import Figure
 from scipy import ndimage as ndi
 
 from bidsreg.app.example import distortion, smooth_noise
+from bidsreg.errors import InputError
 from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.preparation.bias import correct_bias
 from bidsreg.preparation.calibration import CALIBRATIONS, Scans, calibrate, values_at
@@ -242,7 +243,10 @@ def at_cortex(person: Person, errors: np.ndarray) -> np.ndarray:
 
 # ---------------------------------------------------------------------------------------------------- calibration
 def medians(person: Person, scans: Mapping[str, Image], t2w: np.ndarray) -> dict[str, dict[str, float | None]]:
-    """Return the medians in white and grey matter of the maps of each kind, at one alignment, in a scratch folder."""
+    """Return the medians in white and grey matter of the maps of each kind, at one alignment, in a scratch folder.
+
+    Where the points of a calibration are not found there are none.
+    """
     grid = scans['t1w'].grid
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
         Image(person.brain.astype(np.uint8), grid).save('mask.nii')
@@ -255,7 +259,11 @@ def medians(person: Person, scans: Mapping[str, Image], t2w: np.ndarray) -> dict
         raw = ratio_map(scans['t1w'].data, t2w, person.brain, of='T1w').values
         made = {'uncalibrated': tissue_medians(raw, classes)}
         for one in CALIBRATIONS.values():
-            above, below, _ = calibrate(heads, of='T1w', among={one.name: one})
+            try:
+                above, below, _ = calibrate(heads, of='T1w', among={one.name: one})
+            except InputError:
+                made[one.name] = {}
+                continue
             made[one.name] = tissue_medians(ratio_map(above, below, person.brain, of='T1w').values, classes)
     return made
 
@@ -272,8 +280,9 @@ def scanner_rows(labels: Path, name: str, voxel: int, gains: Sequence[float]) ->
     for kind in maps[0]:
         cells = []
         for tissue in ('white', 'grey'):
-            one, other = (of_scanner[kind][tissue] or np.nan for of_scanner in maps)
-            cells += [f'{one:.3f}', f'{other:.3f}', f'{100 * (other / one - 1):+.1f}']
+            found = [of_scanner[kind].get(tissue) for of_scanner in maps]
+            cells += ['not found' if value is None else f'{value:.3f}' for value in found]
+            cells.append('' if None in found else f'{100 * (found[1] / found[0] - 1):+.1f}')
         lines.append(row(name, kind, *cells))
     return lines
 

@@ -29,6 +29,7 @@ from boutiques import bosh
 
 from bidsreg.app import example
 from bidsreg.apply import cli as apply_cli
+from bidsreg.apply.kinds import KINDS
 from bidsreg.benchmark.cli import build_parser as build_benchmark_parser
 from bidsreg.cli import build_parser, main
 from bidsreg.pair import cli as pair_cli
@@ -341,7 +342,7 @@ def deformation_of(pair: data.Pair, grid: Grid) -> Deformation:
 @pytest.fixture
 def registries():
     """Forget afterwards what a snippet registers, for the other tests of this process."""
-    tables = (SIMILARITIES, VELOCITIES, REGULARISERS, PROGRAMS, PICTURES)
+    tables = (SIMILARITIES, VELOCITIES, REGULARISERS, PROGRAMS, PICTURES, KINDS)
     before = [dict(table) for table in tables]
     yield
     for table, content in zip(tables, before, strict=True):

@@ -145,11 +145,18 @@ class AppRun:
     def _tables(self) -> tuple[OutcomeTable, ...]:
         return self.outcomes, self.ratios.outcomes, self.normalising.outcomes
 
+    @property
+    def _has_lesions(self) -> bool:
+        return self.plan.has_lesions or any(reference.lesions for reference in self.normalising.references)
+
     def _begin(self) -> None:
         settings = self.settings
         LOGGER.info('bidsreg %s, run %s', __version__, settings.run_uuid)
         LOGGER.info('%s', describe_resources(settings))
-        logs = {'CITATION.md': methods_text(settings), 'qc_dictionary.json': dictionary_text()}
+        logs = {
+            'CITATION.md': methods_text(settings, lesions=self._has_lesions),
+            'qc_dictionary.json': dictionary_text(),
+        }
         write_dataset_files(settings, logs)
         settings.to_toml(settings.log_dir / 'config.toml')
         table = plan_table(self.plan)

@@ -135,6 +135,11 @@ class Plan:
     contrasts: tuple[str, ...] = ('T1w', 'T2w')
     scans: tuple[Scan, ...] = ()
 
+    @property
+    def has_lesions(self) -> bool:
+        """Whether lesions of a scan that is registered were drawn."""
+        return any(pair.fixed_lesions or pair.moving_lesions for pair in self.pairs)
+
 
 def find_pairs(settings: Settings, layout: BIDSLayout | None = None) -> Plan:
     """Find every scan of the wanted modalities in the dataset, and the one it is registered to.

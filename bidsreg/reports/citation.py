@@ -168,6 +168,17 @@ _MASKS = {
 }
 
 
+#: What is said where lesions were drawn.
+_LESIONS = MethodText(
+    'Where lesions had been drawn on a scan, they were left out of the estimation of its intensity inhomogeneity, of '
+    'the rigid, affine and deformable alignments, and of the evidence by which affine and deformation were compared '
+    '(cost-function masking; Brett et al. 2001). ',
+    {
+        'brett': 'Brett M, Leff AP, Rorden C, Ashburner J (2001). Spatial normalization of brain images with focal '
+        'lesions using cost function masking. NeuroImage 14:486-500. doi:10.1006/nimg.2001.0845',
+    },
+)
+
 #: What is said of the ratio of the scans, and which works that cites, by what was asked for.
 _RATIOS = {
     'none': MethodText('', {}),
@@ -185,13 +196,15 @@ _RATIOS = {
 }
 
 
-def methods_text(settings: Settings) -> str:
+def methods_text(settings: Settings, *, lesions: bool = False) -> str:
     """Describe what a run does, in Markdown.
 
     Parameters
     ----------
     settings
         The settings of the run.
+    lesions
+        Lesions were drawn on some of the scans.
 
     Returns
     -------
@@ -211,10 +224,12 @@ def methods_text(settings: Settings) -> str:
     ratio = _RATIOS[settings.ratio]
     deformable = _program(settings) if settings.method in APP_PROGRAMS else _preset(settings)
     spaces = _normalisation(settings)
+    left_out = _LESIONS if lesions else MethodText('', {})
     cited = {
         **{key: REFERENCES[key] for key in used},
         **deformable.references,
         **ratio.references,
+        **left_out.references,
         **spaces.references,
     }
     references = '\n'.join(f'- {text}' for text in sorted(cited.values()))
@@ -224,8 +239,8 @@ def methods_text(settings: Settings) -> str:
         f'(Gorgolewski et al. 2011). {masks}; it was carried over to the {moving} scan by a rigid alignment. {bias} '
         f'The scans were aligned with ANTs (ANTsPy{_version("antspyx")}; Avants et al. 2011), maximising mutual '
         f'information: rigidly as acquired, then with an affine transform inside the brain masks. {deformable.phrase} '
-        f'{spaces.phrase}All transforms were composed, and every resampled image was interpolated once from its native '
-        f'grid.{ratio.phrase}'
+        f'{spaces.phrase}{left_out.phrase}All transforms were composed, and every resampled image was interpolated '
+        f'once from its native grid.{ratio.phrase}'
     )
     parts = [
         '# How the scans were registered',

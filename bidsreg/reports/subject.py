@@ -71,7 +71,7 @@ def write_subject(
             _add_record(reportlets, f'p{place}', record, settings)
         for place, space in enumerate(spaces):
             _add_space(reportlets, f's{place}', space, settings)
-        reportlets.add('methods', methods_section(_citation(settings)))
+        reportlets.add('methods', methods_section(_citation(settings, plan)))
         reportlets.add('errors', errors_section(records))
         bootstrap = _bootstrap(Path(folder), subject, records, spaces, settings.self_contained)
 
@@ -224,11 +224,11 @@ def _space_section(section: dict[str, Any], place: int, record: SpaceRecord) -> 
     return mine
 
 
-def _citation(settings: Settings) -> str:
+def _citation(settings: Settings, plan: Plan) -> str:
     """Return the methods text of the run: the one in its logs, else a new one."""
     try:
         return (settings.output_dir / 'logs' / 'CITATION.md').read_text(encoding='utf-8')
     except OSError:
         from bidsreg.reports.citation import methods_text
 
-        return methods_text(settings)
+        return methods_text(settings, lesions=plan.has_lesions)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import nibabel as nib
+import numpy as np
+
 from tests import data
 
 
@@ -45,6 +48,17 @@ def test_a_modality_that_nobody_has_is_refused_before_any_work(app, capsys, tmp_
     assert app('-m', 'T2w', 'FLAIR') == 2
     assert 'nobody in' in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
+
+
+def test_the_methods_text_tells_of_lesions_where_some_were_drawn(app, raw, tmp_path):
+    citation = tmp_path / 'out' / 'logs' / 'CITATION.md'
+    assert app() == 0
+    assert 'Brett' not in citation.read_text()
+    scan = nib.load(raw / 'sub-02/anat/sub-02_T2w.nii.gz')
+    drawn = nib.Nifti1Image(np.zeros(scan.shape, np.uint8), scan.affine)
+    nib.save(drawn, raw / 'sub-02/anat/sub-02_space-T2w_label-lesion_roi.nii.gz')
+    assert app() == 0
+    assert 'Brett' in citation.read_text()
 
 
 def test_pairs_without_a_ratio_are_named_once_before_the_work(app, raw, tmp_path):

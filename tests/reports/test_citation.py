@@ -104,3 +104,13 @@ def test_spaces_are_told_with_their_templates(tmp_path):
     assert 'TemplateFlow' in text
     assert 'TemplateFlow' not in text_of(tmp_path, output_spaces=('MNI',))
     assert 'normalised to' not in text_of(tmp_path)
+
+
+@pytest.mark.parametrize('options', [{}, {'method': 'ants-syn', 'reference': 'T2w', 'modalities': ('FLAIR',)}])
+def test_lesions_are_told_where_they_were_drawn(tmp_path, options):
+    settings = Settings(bids_dir=tmp_path, output_dir=tmp_path / 'out', **options)
+    text = ' '.join(methods_text(settings, lesions=True).split())
+    assert 'Where lesions had been drawn on a scan, they were left out of' in text
+    assert text.count('Brett') == 2, 'in the sentence and among the references'
+    without = methods_text(settings)
+    assert 'lesion' not in without
