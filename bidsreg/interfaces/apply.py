@@ -1,4 +1,11 @@
-"""Resampling through transforms as a node."""
+"""Resampling through transforms as a node, by ANTs.
+
+The command ``bidsreg-apply`` (:mod:`bidsreg.apply`) has a resampler of its own, and this node does not call it: the
+command stands above the rooms of the graph and reads names and datasets, of which a node knows nothing, and the node is
+there for other people's graphs as well, which bring whatever transforms and interpolations ANTs has. Both give the same
+voxels, linear and of labels; ``tests/interfaces/test_apply.py`` says so. Windowed sincs differ by half a percent: the
+weights of ANTs' do not sum to one.
+"""
 
 from __future__ import annotations
 
