@@ -187,7 +187,7 @@ def _add_method_options(group: _Group) -> None:
         '--templateflow-home',
         type=as_path,
         metavar='DIR',
-        help='the folder of TemplateFlow ($TEMPLATEFLOW_HOME); nothing is fetched',
+        help='the folder of TemplateFlow ($TEMPLATEFLOW_HOME); what is missing is fetched into it before any work',
     )
     group.add(
         '--skull-strip',

@@ -21,8 +21,9 @@ from bidsreg.programs import APP_PROGRAMS, PROGRAMS
 from bidsreg.qc.verdict import read_thresholds
 from bidsreg.registration.presets import PRESETS
 from bidsreg.settings import WORKING_RESOLUTION, Settings
+from bidsreg.templates.fetch import fetch_template, why_not_fetched
 from bidsreg.templates.prepare import check_template
-from bidsreg.templates.sources import templateflow_home
+from bidsreg.templates.sources import MissingTemplateError, templateflow_home
 from bidsreg.validation import suggestion
 
 LOGGER = logging.getLogger('bidsreg')
@@ -62,10 +63,20 @@ def check_ratio(settings: Settings) -> None:
 
 
 def check_spaces(settings: Settings) -> None:
-    """Raise when a space is not understood, or its template is not there, not whole, or without a brain mask."""
+    """Raise when a space is not understood, or its template cannot be had, is not whole, or without a brain mask.
+
+    What is missing of a template of TemplateFlow is fetched, where that is allowed.
+    """
     home = templateflow_home(settings.templateflow_home)
     for space in parse_spaces(settings.output_spaces):
-        check_template(space, home)
+        try:
+            check_template(space, home)
+        except MissingTemplateError as error:
+            if settings.dry_run and why_not_fetched(home) is None:
+                LOGGER.warning('%s A run would try to fetch it.', error)
+                continue
+            fetch_template(space, home, error)
+            check_template(space, home)
 
 
 def check_thresholds(settings: Settings) -> None:

@@ -1,7 +1,8 @@
 """Where templates come from: a small family with one door, :func:`find_template`.
 
 The files of TemplateFlow are told by their names, not by asking its client, which on its import fills the folder with
-empty files and takes some seconds to index it; empty files are what its client leaves where nothing was downloaded.
+empty files and takes some seconds to index it; empty files are what it leaves where nothing was downloaded. What is
+missing :mod:`.fetch` asks the client for.
 """
 
 from __future__ import annotations
@@ -16,6 +17,23 @@ from typing import ClassVar
 from bidsreg.bids.spaces import EMBEDDED, Space
 from bidsreg.errors import InputError
 from bidsreg.validation import suggestion
+
+
+class MissingTemplateError(InputError):
+    """A template of TemplateFlow is not there, or not all of it: its client may be able to get it.
+
+    Parameters
+    ----------
+    problem
+        What is missing.
+    remedy
+        How to get it; the message is both.
+    """
+
+    def __init__(self, problem: str, remedy: str = '') -> None:
+        super().__init__(f'{problem} {remedy}'.rstrip())
+        self.problem = problem
+
 
 #: Contrasts of templates, the better first.
 CONTRASTS = ('T1w', 'T2w')
@@ -45,6 +63,11 @@ class TemplateFiles:
     contrast: str
     origin: str
     grids: Mapping[int, Path | None] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files of it."""
+        return tuple(filter(None, (self.image, self.mask, *self.grids.values())))
 
 
 class TemplateSource(ABC):
@@ -136,7 +159,18 @@ class TemplateFlow(TemplateSource):
         return True
 
     def find(self, space: Space, home: Path) -> TemplateFiles:
-        """Return the files of the finest grid with a mask, and one of each grid that is wanted."""
+        """Return the files of the finest grid with a mask, and one of each grid that is wanted, all with content."""
+        files = self.named(space, home)
+        for path in files.paths:
+            if not has_content(path):
+                raise MissingTemplateError(
+                    f'--output-spaces {space.name}: {path} was not downloaded yet (it is empty).',
+                    how_to_get(space, home),
+                )
+        return files
+
+    def named(self, space: Space, home: Path) -> TemplateFiles:
+        """Return the same files by their names alone, some of which may be empty."""
         folder = home / f'tpl-{space.name}'
         if not folder.is_dir():
             there = sorted(path.name[4:] for path in home.glob('tpl-*') if path.is_dir())
@@ -145,7 +179,7 @@ class TemplateFlow(TemplateSource):
                 problem = f'{home} has no template {space.name}.{suggestion(space.name, known)}'
             else:
                 problem = f'{home} is no folder of TemplateFlow, and only {EMBEDDED} needs none.'
-            raise InputError(f'--output-spaces {space.name}: {problem} {how_to_get(space, home)}')
+            raise MissingTemplateError(f'--output-spaces {space.name}: {problem}', how_to_get(space, home))
         folder = self._cohort(space, folder)
         files = [_Parsed.of(path) for path in sorted(folder.glob('tpl-*.nii*'))]
         images = {
@@ -154,21 +188,21 @@ class TemplateFlow(TemplateSource):
         }
         contrast = next((contrast for contrast in CONTRASTS if images[contrast]), None)
         if contrast is None:
-            raise InputError(
-                f'--output-spaces {space.name}: {folder} has no {" and no ".join(CONTRASTS)}. {how_to_get(space, home)}'
+            raise MissingTemplateError(
+                f'--output-spaces {space.name}: {folder} has no {" and no ".join(CONTRASTS)}.',
+                how_to_get(space, home),
             )
         masks = {
             item.resolution: item.path for item in files if item.suffix == 'mask' and item.others == {'desc': 'brain'}
         }
         own = min(images[contrast])
         if own not in masks:
-            raise InputError(
+            raise MissingTemplateError(
                 f'--output-spaces {space.name}: {images[contrast][own].name} has no brain mask beside it '
-                f'(desc-brain_mask). {how_to_get(space, home)}'
+                '(desc-brain_mask).',
+                how_to_get(space, home),
             )
         grids = self._grids(space, images[contrast] | masks, own)
-        for path in (images[contrast][own], masks[own], *filter(None, grids.values())):
-            _require_content(path, space, home)
         return TemplateFiles(images[contrast][own], masks[own], contrast, f'TemplateFlow in {home}', grids)
 
     def _cohort(self, space: Space, folder: Path) -> Path:
@@ -179,13 +213,13 @@ class TemplateFlow(TemplateSource):
             return folder / f'cohort-{space.cohort}'
         choices = f'choose from {", ".join(map(str, cohorts))}' if cohorts else 'it has none'
         wanted = f'there is no cohort {space.cohort}' if space.cohort else 'the template has cohorts'
-        raise InputError(f'--output-spaces {space.name}: {wanted}: {choices} (NAME:cohort-N).')
+        raise MissingTemplateError(f'--output-spaces {space.name}: {wanted}: {choices} (NAME:cohort-N).')
 
     def _grids(self, space: Space, there: Mapping[int, Path], own: int) -> dict[int, Path | None]:
         for number in space.resolutions:
             if number not in there and (number, own) != (1, 0):
                 known = ', '.join(str(found or 1) for found in sorted(there))
-                raise InputError(
+                raise MissingTemplateError(
                     f'--output-spaces {space.name}:res-{number}: there is no such resolution; known: {known}.'
                 )
         return {number: there[number] for number in space.resolutions if number != (own or 1)}
@@ -209,12 +243,9 @@ class _Parsed:
         return cls(path, int(number) if number.isdigit() else 0, suffix, others)
 
 
-def _require_content(path: Path, space: Space, home: Path) -> None:
-    """Raise unless a file has something in it: TemplateFlow's client leaves empty ones, git-annex links to nothing."""
-    if not path.is_file() or path.stat().st_size == 0:
-        raise InputError(
-            f'--output-spaces {space.name}: {path} was not downloaded yet (it is empty). {how_to_get(space, home)}'
-        )
+def has_content(path: Path) -> bool:
+    """Tell whether a file has something in it: TemplateFlow's client leaves empty ones, git-annex links to nothing."""
+    return path.is_file() and path.stat().st_size > 0
 
 
 def how_to_get(space: Space, home: Path) -> str:

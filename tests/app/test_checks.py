@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -181,9 +182,32 @@ def test_validator_errors_are_warnings(monkeypatch, raw, tmp_path, caplog):
         (['mystudy:nowhere.nii.gz'], 'there is no file'),
     ],
 )
-def test_spaces_that_cannot_be_had_are_said_before_any_work(app, capsys, tmp_path, words, said):
+def test_spaces_that_cannot_be_had_are_said_before_any_work(app, capsys, tmp_path, monkeypatch, words, said):
+    monkeypatch.setenv('TEMPLATEFLOW_AUTOUPDATE', 'off')
     home = tmp_path / 'templateflow'
     write_template(home, 'Pretended')
     (write_template(home, 'Half') / 'tpl-Half_res-01_T1w.nii.gz').write_bytes(b'')
     fails(app, capsys, said, '--output-spaces', *words, '--templateflow-home', home)
     assert not (tmp_path / 'out').exists()
+
+
+def test_a_template_that_is_missing_is_fetched_before_any_work(raw, tmp_path, monkeypatch, caplog):
+    home = tmp_path / 'templateflow'
+    asked = []
+
+    def get(space, folder, problem):
+        asked.append((space.label, folder, problem.problem))
+        write_template(folder, space.name)
+
+    monkeypatch.setattr(checks, 'fetch_template', get)
+    settings = Settings(
+        bids_dir=raw, output_dir=tmp_path / 'out', output_spaces=('Pretended', 'MNI'), templateflow_home=home
+    )
+    checks.check_spaces(replace(settings, dry_run=True))
+    assert 'A run would try to fetch it' in caplog.text
+    assert not asked
+    checks.check_spaces(settings)
+    checks.check_spaces(settings)
+    assert [(label, folder) for label, folder, _ in asked] == [('Pretended', home)], 'once'
+    with pytest.raises(InputError, match='no such resolution'):  # the client has not more than that
+        checks.check_spaces(replace(settings, output_spaces=('Pretended:res-3',)))
