@@ -220,7 +220,7 @@ def init_normalisation_wf(
         memory = gigabytes('draw_grid' if picture == 'spacegrid' else 'draw', *shapes)
         draw = pe.Node(DrawSpace(picture=picture), name=f'draw_{picture}', mem_gb=memory)
         workflow.connect([
-            (inputnode, draw, [(field, field) for field in ('template', 'template_mask', 'scan')]),
+            (inputnode, draw, [(field, field) for field in ('template', 'template_mask', 'scan', 'scan_lesion')]),
             (affine, draw, [('out_matrix', 'affine')]),
             (to_space, draw, [('warped', 'warped')]),
             (register, draw, [(field, field) for field in ('forward', 'jacobian')]),

@@ -57,7 +57,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Brought:
+class BroughtAlong:
     """What is brought into a space beside the scans.
 
     Attributes
@@ -108,14 +108,16 @@ class Normalisation:
     rated: tuple[int, ...] = ()
 
     @property
-    def carried(self) -> dict[str, Brought]:
+    def carried(self) -> dict[str, BroughtAlong]:
         """What is brought into the space beside the scans, by its key: ratios of the pairs, lesions of each scan."""
-        found = {f'pair{number}_ratio': Brought('map', number, 'T1w', self.contrast == 'T1w') for number in self.rated}
+        found = {
+            f'pair{number}_ratio': BroughtAlong('map', number, 'T1w', self.contrast == 'T1w') for number in self.rated
+        }
         if self.reference.lesions:
-            found['lesion'] = Brought('labels', None, self.contrast, True)
+            found['lesion'] = BroughtAlong('labels', None, self.contrast, True)
         for number, pair in enumerate(self.pairs):
             if pair.moving_lesions:
-                found[f'pair{number}_lesion'] = Brought('labels', number, pair.moving_contrast, False)
+                found[f'pair{number}_lesion'] = BroughtAlong('labels', number, pair.moving_contrast, False)
         return found
 
     @property
@@ -245,7 +247,7 @@ def normalisation_outputs(unit: Normalisation, output_dir: Path) -> dict[str, Pa
     return found
 
 
-def _carried_as(carried: Brought, unit: Normalisation) -> dict[str, str]:
+def _carried_as(carried: BroughtAlong, unit: Normalisation) -> dict[str, str]:
     """Return the entities, suffix among them, that tell what is carried along from all else in the space."""
     if carried.kind == 'map':
         return {'desc': unit.ratio, 'suffix': RATIO.entities['suffix']}

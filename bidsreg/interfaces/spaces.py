@@ -194,6 +194,7 @@ class _DrawSpaceInputSpec(StepInputSpec):
     warped = File(exists=True, mandatory=True, desc='the scan on the grid of the template')
     forward = File(exists=True, mandatory=True, desc='ITK composite that brings the scan onto the template')
     jacobian = File(exists=True, mandatory=True, desc='Jacobian determinant on the grid of the template')
+    scan_lesion = File(exists=True, desc='lesions of the scan, which are outlined')
 
 
 class _DrawSpaceOutputSpec(StepOutputSpec):
@@ -210,7 +211,8 @@ class DrawSpace(Step):
         from bidsreg.reports.spaces import SPACE_PICTURES, SpaceScene
 
         inputs = self.inputs
-        scene = SpaceScene(**{field.name: Path(getattr(inputs, field.name)) for field in fields(SpaceScene)})
+        files = given(inputs, (field.name for field in fields(SpaceScene)))
+        scene = SpaceScene(**{name: Path(path) for name, path in files.items()})
         out = Path(runtime.cwd, f'{inputs.picture}.svg')
         SPACE_PICTURES[inputs.picture].draw(scene, out)
         self._results['out_file'] = str(out)

@@ -72,6 +72,7 @@ def flicker(
     title: str = '',
     matrix: np.ndarray | None = None,
     names: tuple[str, str] = ('T1w', 'T2w'),
+    lesion: tuple[Source, np.ndarray | None] | None = None,
 ) -> Path:
     """Draw two images of one place: the moving one under the fixed one's tissue borders; under the pointer, both.
 
@@ -94,6 +95,8 @@ def flicker(
         From the fixed image's world to the moving one's (mm, RAS+). Default: they are the same.
     names : tuple of 2 str
         Names of the images.
+    lesion : (path or image, ndarray or None), optional
+        A lesion that is outlined, too, and the matrix from the fixed image's world to its own, as `matrix`.
 
     Returns
     -------
@@ -107,6 +110,10 @@ def flicker(
     first, second = slicing.slices(fixed, planes), slicing.slices(moving, planes, matrix)
     inside = slicing.slices(mask, planes)
     lines = tissue_borders(first, inside, layout)
+    if lesion is not None:
+        cuts = slicing.slices(slicing.load(lesion[0]), planes, lesion[1])
+        lines += canvas.outline(smooth(cuts), 0.5, layout, VERMILLION, 1.6)
+        lines += canvas.heading('outline: lesion', VERMILLION, WIDTH / 4, 'middle')
     style = (
         '@keyframes bidsreg-fade{0%,30%{opacity:1}70%,100%{opacity:0}}'
         '.bidsreg-top{animation:bidsreg-fade 1s ease-in-out infinite alternate paused}'

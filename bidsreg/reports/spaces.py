@@ -6,9 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
+
 from bidsreg.bids.names import figure_path
-from bidsreg.registration.itk import read_affine
-from bidsreg.reports import drawings, field
+from bidsreg.registration.deformation import Deformation
+from bidsreg.registration.grid import Grid
+from bidsreg.registration.image import Image
+from bidsreg.registration.itk import read_affine, read_composite
+from bidsreg.reports import drawings, field, slicing
 
 #: Names of the two images in the pictures.
 NAMES = ('template', 'scan')
@@ -30,6 +36,8 @@ class SpaceScene:
         The scan on the grid of the template.
     forward, jacobian
         ITK composite (.h5) that brings the scan onto the template, and the Jacobian determinant of its deformation.
+    scan_lesion
+        Lesions of the scan on its own grid, where there are some: they are outlined.
     """
 
     template: Path
@@ -39,6 +47,7 @@ class SpaceScene:
     warped: Path
     forward: Path
     jacobian: Path
+    scan_lesion: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -61,21 +70,40 @@ class SpacePicture:
 
 
 def _affine(scene: SpaceScene, out: Path) -> Path:
+    matrix = read_affine(scene.affine)
     return drawings.flicker(
         scene.template,
         scene.scan,
         scene.template_mask,
         out,
         'In the space of the template, after the affine alone',
-        read_affine(scene.affine),
+        matrix,
         NAMES,
+        (scene.scan_lesion, matrix) if scene.scan_lesion else None,
     )
 
 
 def _result(scene: SpaceScene, out: Path) -> Path:
     return drawings.flicker(
-        scene.template, scene.warped, scene.template_mask, out, 'In the space of the template', names=NAMES
+        scene.template,
+        scene.warped,
+        scene.template_mask,
+        out,
+        'In the space of the template',
+        names=NAMES,
+        lesion=(_lesion_there(scene), None) if scene.scan_lesion else None,
     )
+
+
+def _lesion_there(scene: SpaceScene) -> nib.Nifti1Image:
+    """Return the lesions of the scan on the grid of the template."""
+    lesion, like = slicing.load(scene.scan_lesion), slicing.load(scene.template)
+    affine, field, grid, _ = read_composite(scene.forward)
+    x, y, z = like.shape[:3]
+    # images are pulled through the one field; the other one is not used
+    way = Deformation(affine, field, field, grid)
+    source = Image(np.asarray(lesion.dataobj, np.float32), Grid(lesion.shape[:3], lesion.affine))
+    return nib.Nifti1Image(way.apply(source, Grid((x, y, z), like.affine), order=0).data, like.affine)
 
 
 #: The pictures by their names, which are also the ``desc`` of their files.

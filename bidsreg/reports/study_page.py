@@ -109,6 +109,7 @@ def page(study: Study, settings: Settings, spaces: StudySpaces | None = None) ->
             stem=STEM,
             reach=f'{REACH:g}',
             least=LEAST,
+            heading=_heading(study),
             total=len(study.rows),
             counts=study.count(),
             kinds=[(_kind(kind), count) for kind, count in study.kinds.items()] if len(study.kinds) > 1 else [],
@@ -121,6 +122,18 @@ def page(study: Study, settings: Settings, spaces: StudySpaces | None = None) ->
             spaces_stem=SPACES_STEM,
         )
     )
+
+
+def _heading(study: Study) -> str:
+    """Say how many pairs there are, and what else has a row of the table."""
+    statuses = Counter(row.status for row in study.rows)
+    alone, left = statuses.pop('no pair', 0), statuses.pop('left out', 0)
+    pairs = statuses.total()
+    return ', '.join([
+        f'{pairs} pair{"" if pairs == 1 else "s"}',
+        *([f'{alone} {"person" if alone == 1 else "people"} without one'] if alone else []),
+        *([f'{left} scan{"" if left == 1 else "s"} left out'] if left else []),
+    ])  # fmt:skip
 
 
 def _title(settings: Settings) -> str:

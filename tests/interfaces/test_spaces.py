@@ -128,3 +128,4 @@ def test_pictures_are_drawn_and_named(still, monkeypatch, picture):
     text = Path(found.out_file).read_text()
     assert text.startswith('<svg')
     assert 'T2w' not in text, 'it is not a pair that is shown'
+    assert 'lesion' not in text

@@ -38,6 +38,14 @@ def test_the_page_has_everybody_and_loads_nothing(study):
     assert 'seed: 2026' in page.text
 
 
+def test_the_heading_counts_pairs_and_people_without_one_apart(study):
+    out, names = study
+    group(out)
+    alone, left = 1, 1
+    heading = f'{len(names) - alone - left} pairs, 1 person without one, 1 scan left out'
+    assert heading in ' '.join(Page(out / 'group_registration.html').text.split())
+
+
 def test_the_worst_come_first(study):
     out, names = study
     group(out)
