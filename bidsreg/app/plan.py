@@ -32,12 +32,13 @@ def show_plan(plan: Plan) -> None:
     Console(width=None if console.is_terminal else 200).print(table)
 
 
-def describe_empty_plan(plan: Plan) -> str:
-    """Say why a plan has no pair."""
+def describe_empty_plan(plan: Plan, settings: Settings) -> str:
+    """Say why a plan has no pair, and nobody to be normalised where that was asked for."""
     reasons = [f'sub-{subject}: {reason}' for subject, reason in plan.subjects_without_pair.items()]
     more = f' (and {len(reasons) - _MOST_NAMED} subjects more)' if len(reasons) > _MOST_NAMED else ''
     fixed, *moving = plan.contrasts
-    words = f'There is no pair of a {fixed} and a {" or ".join(moving)} to register. '
+    words = f'There is no pair of a {fixed} and a {" or ".join(moving)} to register'
+    words += f', and no T1w or T2w to take to {" ".join(settings.output_spaces)}. ' if settings.output_spaces else '. '
     return words + '; '.join(reasons[:_MOST_NAMED]) + more
 
 

@@ -67,7 +67,7 @@ def run(settings: Settings) -> int:
             show_plan(plan)
             normalising.show()
         if not plan.pairs and not normalising.references:
-            raise InputError(describe_empty_plan(plan))
+            raise InputError(describe_empty_plan(plan, settings))
         if settings.dry_run:
             return 0
         check_folders_writable(settings)

@@ -17,7 +17,7 @@ from bidsreg.bids.images import load_image
 from bidsreg.bids.nifti import check_to_end
 from bidsreg.bids.spaces import Space
 from bidsreg.errors import InputError
-from bidsreg.preparation.masks import check_mask
+from bidsreg.preparation.masks import fit_mask
 from bidsreg.registration.atomic import write_atomic
 from bidsreg.registration.grid import Grid
 from bidsreg.stripped import nonzero_mask, stripped_already
@@ -108,7 +108,8 @@ def _read(space: Space, files: TemplateFiles) -> _Checked:
 def _mask(files: TemplateFiles, image: nb.Nifti1Image) -> tuple[np.ndarray, str]:
     """Return the brain mask of a template (bool), and where it comes from."""
     if files.mask is not None:
-        return check_mask(str(files.mask), image, of=str(files.image)), f'brain mask {files.mask.name}'
+        mask, done = fit_mask(str(files.mask), image, of=str(files.image))
+        return mask, f'brain mask {files.mask.name}' + (f', {done}' if done else '')
     data = np.asanyarray(image.dataobj)
     stripped, why = stripped_already(data, image.affine)
     if not stripped:

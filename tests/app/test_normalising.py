@@ -92,7 +92,8 @@ def test_people_without_any_pair_are_a_run_of_their_own(app, capsys, raw, tmp_pa
     assert done(tmp_path / 'out') == ['sub-03_space-Pretended']
     for path in (raw / 'sub-03').rglob('*T1w.nii.gz'):
         path.unlink()
-    fails(app, capsys, 'There is no pair', *SPACES, '--participant-label', '03')
+    said = 'There is no pair of a T1w and a T2w to register, and no T1w or T2w to take to Pretended:res-1:res-2.'
+    fails(app, capsys, said, *SPACES, '--participant-label', '03')
 
 
 def test_a_scan_that_cannot_be_read_is_a_failed_row(app, capsys, raw, tmp_path):

@@ -13,6 +13,7 @@ from nilearn.datasets import load_mni152_brain_mask
 from bidsreg.bids.spaces import parse_spaces
 from bidsreg.errors import InputError
 from bidsreg.templates.prepare import check_template, make_template
+from tests import data
 from tests.templates.flow import head, write_template
 
 
@@ -59,14 +60,18 @@ def test_one_content_is_one_folder_and_another_one_another(tmp_path):
 def test_what_cannot_be_a_template_is_refused(tmp_path):
     image, mask = head()
     image.to_filename(tmp_path / 't.nii.gz')
-    data = np.asarray(mask.dataobj)
-    nib.Nifti1Image(data[1:], mask.affine).to_filename(tmp_path / 'small.nii.gz')
-    nib.Nifti1Image(data * 0, mask.affine).to_filename(tmp_path / 'empty.nii.gz')
+    mask.to_filename(tmp_path / 'm.nii.gz')
+    inside = np.asarray(mask.dataobj)
+    away = mask.affine.copy()
+    away[:3, 3] += 300
+    nib.Nifti1Image(inside, away).to_filename(tmp_path / 'away.nii.gz')
+    nib.Nifti1Image(inside * 0, mask.affine).to_filename(tmp_path / 'empty.nii.gz')
     nib.Nifti1Image(np.zeros((40, 40, 40, 3), np.float32), np.eye(4)).to_filename(tmp_path / '4d.nii.gz')
     (tmp_path / 'text.nii.gz').write_text('no image')
     for name, said in {
         't.nii.gz': 'has no brain mask, and is not skull-stripped',
-        't.nii.gz:small.nii.gz': 'voxels',
+        't.nii.gz:away.nii.gz': 'away.nii.gz',
+        '4d.nii.gz:m.nii.gz': '4-D',
         't.nii.gz:empty.nii.gz': 'is empty',
         '4d.nii.gz': '4',
         'text.nii.gz': 'text.nii.gz',
@@ -114,3 +119,46 @@ def test_what_was_damaged_in_the_work_folder_is_written_again(tmp_path, name, da
     make(word, tmp_path, tmp_path / 'work')
     assert np.array_equal(nib.load(path).get_fdata(), nib.Nifti1Image.from_bytes(gzip.decompress(content)).get_fdata())
     assert gzip.decompress(path.read_bytes())
+
+
+@pytest.mark.parametrize('grid', ['oblique-left-handed', 'sagittal', 'thick'])
+def test_a_template_of_ones_own_may_lie_as_it_likes_and_hold_any_numbers(grid, tmp_path):
+    """Oblique, left-handed, anisotropic, of integers with a scale, and with a fourth axis of one volume."""
+    shape, affine = data.GRIDS[grid]
+    one = data.head(shape, 4, affine=affine)
+    values = np.asarray(one.scan.dataobj, np.float32)
+    stored = nib.Nifti1Image((values[..., None] / 0.2).astype(np.int16), affine)
+    stored.header.set_slope_inter(0.2, 0)
+    stored.to_filename(tmp_path / 't.nii.gz')
+    one.mask.to_filename(tmp_path / 't_mask.nii.gz')
+    made = make(f'mystudy:{tmp_path / "t.nii.gz"}:res-1:res-2', tmp_path, tmp_path / 'work')
+    image, mask = (nib.load(path) for path in (made.image, made.mask))
+    np.testing.assert_allclose(image.affine, affine, atol=1e-4)
+    np.testing.assert_array_equal(np.asarray(mask.dataobj) > 0, np.asarray(one.mask.dataobj) > 0)
+    np.testing.assert_allclose(image.get_fdata(), values, atol=0.3)
+    assert image.get_data_dtype() == np.float32
+    wide = nib.load(made.references[2])
+    np.testing.assert_allclose(wide.header.get_zooms(), 2 * np.array(image.header.get_zooms()), rtol=0.01)
+    middle = [nib.affines.apply_affine(each.affine, (np.array(each.shape) - 1) / 2) for each in (image, wide)]
+    np.testing.assert_allclose(middle[0], middle[1], atol=1e-2)
+
+
+def test_a_mask_in_another_order_of_voxels_or_on_another_grid_is_brought_to_the_template(tmp_path):
+    image, mask = head()
+    image.to_filename(tmp_path / 't.nii.gz')
+    inside = np.asarray(mask.dataobj)
+    nib.Nifti1Image(inside[::-1], mask.affine @ _flipped(inside.shape[0])).to_filename(tmp_path / 'flipped.nii.gz')
+    fine = nib.Nifti1Image(inside.repeat(2, 0), mask.affine @ np.diag([0.5, 1, 1, 1]))
+    fine.affine[:3, 3] -= 0.25 * mask.affine[:3, 0]
+    fine.to_filename(tmp_path / 'fine.nii.gz')
+    for name, words in (('flipped', 'order of the image'), ('fine', 'resampled from')):
+        made = make(f'mystudy:{tmp_path / "t.nii.gz"}:{tmp_path / name}.nii.gz', tmp_path, tmp_path / 'work')
+        np.testing.assert_array_equal(np.asarray(nib.load(made.mask).dataobj), inside)
+        assert words in made.origin
+
+
+def _flipped(length: int) -> np.ndarray:
+    """Return the matrix from the voxels of an image whose first axis is turned over to those it had."""
+    matrix = np.diag([-1.0, 1, 1, 1])
+    matrix[0, 3] = length - 1
+    return matrix
