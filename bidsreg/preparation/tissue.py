@@ -26,11 +26,24 @@ def tissue_classes(image: Image, inside: np.ndarray) -> Image:
     Returns
     -------
     Image
-        1, 2 and 3 (uint8) from the darkest class to the brightest; 0 outside.
+        1, 2 and 3 (uint8) from the darkest class to the brightest; 0 outside, and where the T1w is not positive: it was
+        cut away there (by defacing, say), and a class of equal values has no spread, with which Atropos fails.
+
+    Raises
+    ------
+    ValueError
+        If Atropos cannot divide what is left.
     """
-    clipped = np.minimum(image.data, np.percentile(image.data[inside], VESSELS))
+    inside = inside & (image.data > 0)
+    clipped = np.minimum(image.data, np.percentile(image.data[inside], VESSELS)) if inside.any() else image.data
     scan, mask = (to_ants(nb.Nifti1Image(data, image.grid.affine)) for data in (clipped, inside.astype(np.float32)))
-    found = load_ants().atropos(a=scan, x=mask, i=f'kmeans[{len(CLASSES)}]', m='[0.1,1x1x1]', c='[8,0]')
+    try:
+        found = load_ants().atropos(a=scan, x=mask, i=f'kmeans[{len(CLASSES)}]', m='[0.1,1x1x1]', c='[8,0]')
+    except Exception as error:  # ANTsPy raises no narrower one
+        raise ValueError(
+            f'Atropos cannot divide {np.count_nonzero(inside)} voxels of the brain into {", ".join(CLASSES)}: look at '
+            'the T1w and at its brain mask.'
+        ) from error
     classes = found['segmentation'].numpy().astype(int) * inside
     means = [image.data[classes == value].mean() for value in range(1, len(CLASSES) + 1)]
     ranks = np.zeros(len(CLASSES) + 1, np.uint8)

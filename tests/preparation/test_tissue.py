@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy import ndimage as ndi
 
 from bidsreg.preparation.tissue import tissue_classes
 from bidsreg.registration import Grid, Image
+
+
+@pytest.fixture
+def tissue():
+    """Noisy blocks of three brightnesses, and their classes."""
+    rng = np.random.default_rng(0)
+    truth = ndi.zoom(rng.integers(1, 4, (6, 6, 6)), 4, order=0)
+    return np.array([0, 300, 500, 700])[truth] + rng.normal(0, 3, truth.shape), truth
+
+
+def test_what_was_cut_away_from_the_scan_is_no_class(tissue):
+    values, truth = tissue
+    values[:2, :2, :3] = 0  # within the mask, as where a face was removed
+    inside = np.ones(truth.shape, bool)
+    found = tissue_classes(Image(values.astype(np.float32), Grid(truth.shape, np.eye(4))), inside).data
+    assert not found[values == 0].any()
+    assert (found == truth)[values > 0].mean() > 0.98
+
+
+@pytest.mark.parametrize('value', [0.0, 7.0])
+def test_a_brain_without_tissue_is_said(tissue, value):
+    image = Image(np.full(tissue[0].shape, value, np.float32), Grid(tissue[0].shape, np.eye(4)))
+    with pytest.raises(ValueError, match=r'Atropos cannot divide \d+ voxels of the brain into csf, grey, white'):
+        tissue_classes(image, np.ones(tissue[0].shape, bool))
 
 
 def test_classes_go_from_dark_to_bright_and_vessels_make_none():
