@@ -80,6 +80,7 @@ def run(settings: BenchmarkSettings) -> int:
         for note in notes:
             LOGGER.warning('%s', note)
         cases = find_cases(settings)
+        check_heads(settings, cases, methods)
         identity = settings.identity(case.identity() for case in cases)
         check_output(settings.output_dir, identity)
         if not settings.makes_labels:
@@ -105,6 +106,17 @@ def check_known(
         See :func:`check_cases` and :func:`check_folds`.
     """
     check_cases(cases, labels, need_moving_mask=settings.task != 'intra' or settings.prealign != 'affine')
+    check_heads(settings, cases, methods)
+
+
+def check_heads(settings: BenchmarkSettings, cases: Sequence[Case], methods: Sequence[Method]) -> None:
+    """Check that methods that translate can be trained on heads that are not judged.
+
+    Raises
+    ------
+    InputError
+        See :func:`check_folds`.
+    """
     if any(method.translation for method in methods):
         check_folds(deal(cases, settings.folds, settings.seed), cases)
 

@@ -125,6 +125,7 @@ def test_what_cannot_be_labelled_is_told(raw, samseg, tmp_path, capsys):
     [
         (('--label-with', 'atropos', '--label-desc', 'x'), 'leave --label-desc out'),
         (('--label-with', 'samseg'), 'samseg==0.4a0'),
+        (('--label-with', 'atropos', '--methods', 'affine', 'cut'), 'too few heads are left to train'),
     ],
 )
 def test_what_does_not_fit_is_refused_at_once(raw, tmp_path, capsys, monkeypatch, words, message):
