@@ -397,8 +397,8 @@ def named_folder(text: str) -> tuple[str, Path]:
     """Read NAME=DIR."""
     name, _, folder = text.partition('=')
     known = sorted({table.data for table in TABLES.values()})
-    if name not in known or not folder or not Path(folder).is_dir():
-        raise argparse.ArgumentTypeError(f'{text!r}: NAME=DIR is wanted, a folder that is there; NAME: {known}')
+    if name not in known or not folder:
+        raise argparse.ArgumentTypeError(f'{text!r}: NAME=DIR is wanted, NAME being one of {", ".join(known)}')
     return name, Path(folder).resolve()
 
 
@@ -413,6 +413,8 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> None:
     parser.add_argument('--page', type=Path, default=PAGE, help='[docs/benchmark.md]')
     args = parser.parse_args(argv)
     data, wanted = dict(args.data), Wanted(args.out.resolve(), tuple(args.leave_out), args.pairs)
+    if absent := [str(folder) for folder in data.values() if not folder.is_dir()]:
+        parser.error(f'no folder: {", ".join(absent)}')
     tables = [TABLES[name] for name in args.tables or TABLES if TABLES[name].data in data]
     page = args.page.read_text(encoding='utf-8')
     for table in tables:  # marks that are not there are found before any work

@@ -59,9 +59,11 @@ OTHERS |= {'--pallidum-separate'}
 #: Of the scripts in experiments/.
 OTHERS |= {
     '--contrasts',
+    '--data',
     '--factors',
     '--heads',
     '--judged',
+    '--leave-out',
     '--pair-options',
     '--people',
     '--plot',

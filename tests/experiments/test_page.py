@@ -194,11 +194,20 @@ def test_the_page_has_the_marks_of_every_table():
     assert set(page.METHODS) | {f'{name}{page.INTER}' for name in page.METHODS} >= set(known_methods())
 
 
-@pytest.mark.parametrize('given', ['nobody=.', 'heads-2mm', 'heads-2mm=', 'heads-2mm=/nowhere'])
-def test_data_that_are_not_known_or_not_there_are_refused(given, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        ('nobody=.', 'NAME=DIR is wanted'),
+        ('heads-2mm', 'NAME=DIR is wanted'),
+        ('heads-2mm=', 'NAME=DIR is wanted'),
+        ('heads-2mm=/nowhere', 'no folder: /nowhere'),
+    ],
+)
+def test_data_that_are_not_known_or_not_there_are_refused(given, message, tmp_path, capsys):
     with pytest.raises(SystemExit):
         page.main([str(tmp_path / 'out'), '--data', given])
-    assert 'NAME=DIR is wanted' in capsys.readouterr().err
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
 
 
 def test_a_command_over_several_lines_is_one_for_a_shell():
