@@ -264,7 +264,7 @@ TABLES: Mapping[str, PageTable] = {
     table.name: table
     for table in (
         BenchmarkTable(
-            'two-people',
+            'inter',
             'heads-2mm',
             'HEADS',
             f'{SIMULATED} The T1w of one person and the T2w of another.',
@@ -273,7 +273,7 @@ TABLES: Mapping[str, PageTable] = {
             figure='benchmark-dice.png',
         ),
         BenchmarkTable(
-            'one-head',
+            'intra',
             'heads-2mm',
             'HEADS',
             f'{SIMULATED} T1w and T2w of the same head, whose 2000 points have known places in both.',
@@ -282,7 +282,7 @@ TABLES: Mapping[str, PageTable] = {
             drawn=True,
         ),
         BenchmarkTable(
-            'real-people',
+            'real-inter',
             'scans-2mm',
             'INPUT',
             f'{REAL} The T1w of one and the T2w of the other, first sessions. Labels are no truth: three tissue '
@@ -290,7 +290,7 @@ TABLES: Mapping[str, PageTable] = {
             options=('--label-with', 'atropos'),
         ),
         BenchmarkTable(
-            'real-sessions',
+            'real-rescan',
             'scans-2mm',
             'INPUT',
             f'{REAL} One of them has two sessions; no labels: how far the maps between them are apart.',
