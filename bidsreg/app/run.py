@@ -219,7 +219,7 @@ class AppRun:
     def _headers_are_sane(self, pair: Pair) -> bool:
         errors: list[str] = []
         lesions = (lesion.path for lesion in (*pair.fixed_lesions, *pair.moving_lesions))
-        for path in filter(None, (pair.fixed, pair.moving, pair.fixed_mask, *lesions)):
+        for path in filter(None, (pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask, *lesions)):
             errors += [f'{path.name}: {error}' for error in self._header(path).errors]
         errors += [*pair.lesion_problems, *why_not_left_out(pair, self.settings)]
         if errors:

@@ -125,6 +125,16 @@ def test_a_small_mask_is_no_reason_to_warn(app, raw, caplog):
     assert 'mask.nii.gz: ' not in caplog.text
 
 
+@pytest.mark.parametrize('space', ['', 'space-T2w_'])
+def test_a_mask_that_cannot_be_read_fails_its_pair_before_any_work(app, capsys, raw, tmp_path, space):
+    (raw / 'sub-01' / 'anat' / f'sub-01_{space}desc-brain_mask.nii.gz').touch()
+    assert app() == 1
+    text = capsys.readouterr().out
+    assert f'failed: sub-01, step check: sub-01_{space}desc-brain_mask.nii.gz: is empty (0 bytes)' in text
+    assert '1 done, 1 failed' in text
+    assert begun(tmp_path / 'work') == ['sub-02']
+
+
 def test_a_lesion_that_cannot_be_left_out_fails_its_pair_only(app, capsys, raw):
     """A segmentation whose table is missing, before any work; an empty file of another pair is read by its step."""
     scan = raw / 'sub-01' / 'anat' / 'sub-01_T1w.nii.gz'
