@@ -100,6 +100,9 @@ class Preset:
     slope_tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
+        spacings = [spacing for spacing, _ in self.levels]
+        if not spacings or spacings[-1] <= 0 or spacings != sorted(spacings, reverse=True):
+            raise ValueError(f'{self.name}: levels go from coarse to fine, in mm above zero, not {self.levels}')
         if self.iterations > MOST_ITERATIONS:
             raise ValueError(
                 f'{self.name}: at most {MOST_ITERATIONS} iterations in all, not {self.levels} and {self.loosened}'

@@ -27,6 +27,12 @@ def test_at_most_three_hundred_iterations():
         preset('nonsense')
 
 
+@pytest.mark.parametrize('levels', [(), ((1.0, 40), (2.0, 3)), ((4.0, 5), (0.0, 5)), ((4.0, 5), (-2.0, 5))])
+def test_levels_go_from_coarse_to_fine(levels):
+    with pytest.raises(ValueError, match='levels go from coarse to fine'):
+        dataclasses.replace(QUICK, levels=levels)
+
+
 def test_levels_follow_the_working_resolution():
     assert preset('node-mind').at_resolution(1.5).levels == ((4.0, 30), (2.0, 40), (1.5, 10))
     assert preset('node-mind').at_resolution(4.0).levels == ((4.0, 30),)
