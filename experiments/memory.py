@@ -24,9 +24,11 @@ from nipype.pipeline.plugins.tools import create_pyscript
 
 from bidsreg.bids.images import load_image
 from bidsreg.bids.pairs import find_pairs
+from bidsreg.bids.ratios import find_ratios
 from bidsreg.cli import parse_settings
 from bidsreg.execution.local import configure
 from bidsreg.workflows.app import init_bidsreg_wf
+from bidsreg.workflows.pair_ratio import init_ratios_wf
 
 #: Declared and observed GB of a step.
 Gigabytes = tuple[float, float]
@@ -62,16 +64,25 @@ class WatchedPlugin(PluginBase):
 def measure(bids: Path, folder: Path, options: Sequence[str]) -> dict[str, dict[str, Gigabytes]]:
     """Measure each step of each pair of a dataset; by a name with the images' shapes, then by step."""
     settings = parse_settings([str(bids), str(folder / 'out'), 'participant', '-w', str(folder / 'work'), *options])
-    pairs = find_pairs(settings).pairs
+    plan = find_pairs(settings)
     configure(settings, folder)
-    workflow = init_bidsreg_wf(settings=settings, pairs=pairs)
-    workflow.base_dir = str(settings.work_dir)
-    workflow.run(plugin=(watched := WatchedPlugin()))
+    graphs = [('', init_bidsreg_wf(settings=settings, pairs=plan.pairs))]
+    if units := find_ratios(plan, settings):
+        graphs.append(('of the ratio: ', init_ratios_wf(settings=settings, units=units)))
+    seen: dict[str, dict[str, Gigabytes]] = {}
+    for room, workflow in graphs:
+        workflow.base_dir = str(settings.work_dir)
+        workflow.run(plugin=(watched := WatchedPlugin()))
+        seen[room] = watched.seen
     found: dict[str, dict[str, Gigabytes]] = {}
-    for pair in pairs:
+    for pair in plan.pairs:
         shapes = ' and '.join('x'.join(map(str, load_image(path).shape)) for path in (pair.fixed, pair.moving))
-        parts = {name.partition(f'{pair.node_name}.')[2]: seen for name, seen in watched.seen.items()}
-        found[f'{pair.name}: {shapes}'] = {step: seen for step, seen in parts.items() if step}
+        found[f'{pair.name}: {shapes}'] = {
+            room + step: peaks
+            for room, of_graph in seen.items()
+            for name, peaks in of_graph.items()
+            if (step := name.partition(f'{pair.node_name}.')[2])
+        }
     return found
 
 

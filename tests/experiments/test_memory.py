@@ -44,25 +44,28 @@ def test_each_step_of_each_pair_is_measured(tmp_path, monkeypatch):
     """Pairs of a tiny dataset, in a graph whose pairs have one step."""
     raw = data.write_dataset(tmp_path / 'raw', {'01': {None: ['T1w', 'T2w']}, '02': {None: ['T1w', 'T2w']}})
 
-    def one_step_each(settings, pairs):
-        whole = pe.Workflow(name='bidsreg_wf')
-        for pair in pairs:
+    def one_step_each(settings, pairs=(), units=()):
+        whole = pe.Workflow(name='ratios' if units else 'bidsreg_wf')
+        for work in (*pairs, *units):
             step = pe.Node(Function(function=hold, output_names=['size']), name='step', mem_gb=0.5)
             step.inputs.megabytes = 100
-            part = pe.Workflow(name=pair.node_name)
+            part = pe.Workflow(name=work.node_name)
             part.add_nodes([step])
             whole.add_nodes([part])
         return whole
 
     monkeypatch.setattr(memory, 'init_bidsreg_wf', one_step_each)
-    folder = tmp_path / 'scratch'
-    folder.mkdir()
-    found = memory.measure(raw, folder, ['--skip-bids-validation', '--device', 'cpu'])
-    assert [name.partition(':')[0] for name in found] == ['sub-01', 'sub-02']
-    for steps in found.values():
-        [(step, (declared, observed))] = steps.items()
-        assert (step, declared) == ('step', 0.5)
-        assert 0.1 < observed < 0.5
+    monkeypatch.setattr(memory, 'init_ratios_wf', one_step_each)
+    for options, expected in (([], ['step']), (['--ratio', 'calibrated'], ['step', 'of the ratio: step'])):
+        folder = tmp_path / f'scratch{len(expected)}'
+        folder.mkdir()
+        found = memory.measure(raw, folder, ['--skip-bids-validation', '--device', 'cpu', *options])
+        assert [name.partition(':')[0] for name in found] == ['sub-01', 'sub-02']
+        for steps in found.values():
+            assert list(steps) == expected
+            for declared, observed in steps.values():
+                assert declared == 0.5
+                assert 0.1 < observed < 0.5
 
 
 def test_a_step_that_fails_ends_the_measurement(tmp_path, monkeypatch):
