@@ -280,9 +280,9 @@ def scanner_rows(labels: Path, name: str, voxel: int, gains: Sequence[float]) ->
     for kind in maps[0]:
         cells = []
         for tissue in ('white', 'grey'):
-            found = [of_scanner[kind].get(tissue) for of_scanner in maps]
-            cells += ['not found' if value is None else f'{value:.3f}' for value in found]
-            cells.append('' if None in found else f'{100 * (found[1] / found[0] - 1):+.1f}')
+            one, other = (of_scanner[kind].get(tissue) for of_scanner in maps)
+            cells += ['not found' if value is None else f'{value:.3f}' for value in (one, other)]
+            cells.append('' if one is None or other is None else f'{100 * (other / one - 1):+.1f}')
         lines.append(row(name, kind, *cells))
     return lines
 
