@@ -88,3 +88,14 @@ def test_the_reference_is_written_with_its_source(tmp_path, monkeypatch):
     assert content['Values'] == values
     assert '2 real heads' in content['Source']
     assert '--people 01 02' in content['Script']
+
+
+def test_points_that_are_not_found_are_a_cell_and_no_end(path, monkeypatch):
+    found = [
+        {'uncalibrated': {'white': 0.8, 'grey': 0.4}, 'eyes-muscle': {'white': 0.6, 'grey': None}},
+        {'uncalibrated': {'white': 0.2, 'grey': 0.1}, 'eyes-muscle': {}},
+    ]
+    monkeypatch.setattr(ratio, 'medians', lambda *_: found.pop(0))
+    raw, calibrated = ratio.scanner_rows(path.parent, '01', 1, (0.5, 2.0))
+    assert raw == '| 01 | uncalibrated | 0.800 | 0.200 | -75.0 | 0.400 | 0.100 | -75.0 |'
+    assert calibrated == '| 01 | eyes-muscle | 0.600 | not found |  | not found | not found |  |'
