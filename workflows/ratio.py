@@ -61,9 +61,9 @@ def init_ratio_wf(
     )
     outputnode = pe.Node(niu.IdentityInterface(fields=['ratio', 'facts', 'seconds']), name='outputnode')
     t1w, t2w = DIVIDED[kind]
-    t2w_in_t1w = pe.Node(
-        Apply(interpolation='linear'), name='t2w_in_t1w', mem_gb=gigabytes('apply', t2w_shape, t1w_shape)
-    )
+    # the field lies around the brain of a whole head, of which the T1w has more voxels than a T2w in thick slices
+    memory = gigabytes('apply', t1w_shape, t2w_shape)
+    t2w_in_t1w = pe.Node(Apply(interpolation='linear'), name='t2w_in_t1w', mem_gb=memory)
     ratio = pe.Node(Ratio(kind=kind), name='ratio', mem_gb=gigabytes('ratio', t1w_shape))
     timing = pe.Node(Timing(['t2w_in_t1w', 'ratio']), name='timing', run_without_submitting=True)
     workflow.connect([
