@@ -10,6 +10,7 @@ from pathlib import Path
 from bidsreg.bids.masks import OF_THE_T1W, on_the_grid_of, places
 from bidsreg.bids.names import ENTITIES
 from bidsreg.bids.scans import EXTENSIONS, Scan, misplaced, parse_entities
+from bidsreg.settings import CHOICES
 
 #: Words that mean a lesion, as values of ``label`` and ``desc`` and in the names of a lookup table.
 WORDS = frozenset(
@@ -112,6 +113,34 @@ def find_lesions(scan: Scan, others: Sequence[Scan], derivatives: Sequence[Path]
             files.append(Lesion(path, values, table))
             reasons.append(f'lesion of the {scan.contrast} {where}: {path.name}')
     return UserLesions(tuple(files), tuple(reasons), tuple(problems))
+
+
+def idle_lesions(
+    used: Sequence[Scan], others: Sequence[Scan], derivatives: Sequence[Path], root: Path
+) -> dict[Path, str]:
+    """Return the files of a subject that say that they are of a lesion of a scan, but of none that is used, and why.
+
+    Those in the space of a template are for somebody else.
+
+    Parameters
+    ----------
+    used
+        The scans of the subject's pairs.
+    others, derivatives, root
+        As for :func:`find_lesions`.
+    """
+    found: dict[Path, str] = {}
+    for folder in (*derivatives, root):
+        for path, entities in (item for scan in used for item in _candidates(scan, folder)):
+            space = entities.get('space')
+            if path in found or not _words_of(entities) & WORDS or misplaced(path.relative_to(folder)):
+                continue
+            if space not in (None, *OF_THE_T1W, *CHOICES['modalities']):
+                continue
+            if not any(_belongs(path, entities, scan, others) for scan in used):
+                why = 'its name fits none' if space is None else f'it is of a {space}'
+                found[path] = f'{path.name} is a lesion of no scan that is registered ({why}): it is not left out'
+    return found
 
 
 def _candidates(scan: Scan, folder: Path) -> Iterator[tuple[Path, Mapping[str, str]]]:

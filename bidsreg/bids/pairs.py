@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bidsreg.bids.choice import choose, same_place
 from bidsreg.bids.filters import apply_filters
-from bidsreg.bids.lesions import Lesion, find_lesions
+from bidsreg.bids.lesions import Lesion, find_lesions, idle_lesions
 from bidsreg.bids.masks import find_mask
 from bidsreg.bids.misnamed import find_misnamed
 from bidsreg.bids.names import T2W_TO_T1W, Contrasts, pair_name
@@ -186,6 +186,7 @@ def find_pairs(settings: Settings, layout: BIDSLayout | None = None) -> Plan:
         if found:
             folder = settings.bids_dir / f'sub-{subject}'
             notes += [Left(folder, subject, None, f'sub-{subject} has no {contrast}') for contrast in lacking]
+            notes += _idle_lesions(found, [*mine, *strangers], settings)
         else:
             without[subject] = _why_no_pair(mine, theirs, files.others[subject], settings)
             without[subject] += ''.join(f'; {note.reason}' for note in misnamed[:2])
@@ -328,6 +329,14 @@ def _near(
         where = f'of ses-{session}, {nearest}' if session else 'outside sessions'
     here = same_place(moving, near)
     return here, where if here else f'every {reference} shows another part of the body (another chunk)'
+
+
+def _idle_lesions(pairs: Sequence[Pair], scans: Sequence[Scan], settings: Settings) -> list[Left]:
+    """Return what a subject has of lesions that no pair leaves out."""
+    paths = {path for pair in pairs for path in (pair.fixed, pair.moving)}
+    used = [scan for scan in scans if scan.path in paths]
+    idle = idle_lesions(used, scans, settings.derivatives, settings.bids_dir)
+    return [Left(path, pairs[0].subject, None, reason) for path, reason in idle.items()]
 
 
 def _make_pair(fixed: Scan, moving: Scan, reason: str, scans: Sequence[Scan], settings: Settings) -> Pair:

@@ -56,6 +56,33 @@ def test_a_lesion_of_the_t2w(tmp_path, t2w, name):
     assert pair.fixed_lesions == ()
 
 
+@pytest.mark.parametrize(
+    ('name', 'why'),
+    [
+        ('space-FLAIR_label-lesion_roi', 'it is of a FLAIR'),
+        ('acq-x_label-lesion_mask', 'its name fits none'),
+        ('run-2_space-T2w_label-lesion_dseg', 'it is of a T2w'),
+    ],
+)
+@pytest.mark.parametrize('where', ['drawn', 'raw'])
+def test_a_lesion_of_no_scan_that_is_registered_is_told_once(tmp_path, name, why, where):
+    dataset(tmp_path / where, f'sub-01_{name}')
+    scans = 'sub-01_T1w', 'sub-01_run-1_T2w', 'sub-01_run-3_T2w'
+    found = plan(tmp_path, *scans, derivatives=[tmp_path / 'drawn'] * (where != 'raw'))
+    assert not any(pair.fixed_lesions or pair.moving_lesions for pair in found.pairs)
+    assert [note.reason for note in found.notes] == [
+        f'sub-01_{name}.nii.gz is a lesion of no scan that is registered ({why}): it is not left out'
+    ]
+
+
+@pytest.mark.parametrize(
+    'name', ['space-MNI152NLin6Asym_label-lesion_mask', 'label-lesion_probseg', 'label-lesion_roi']
+)
+def test_lesions_of_templates_and_those_that_are_left_out_are_no_note(tmp_path, name):
+    dataset(tmp_path / 'drawn', f'sub-01_{name}')
+    assert plan(tmp_path, 'sub-01_T1w', 'sub-01_T2w', derivatives=[tmp_path / 'drawn']).notes == ()
+
+
 def test_lesions_in_both_spaces_and_folders_are_all_taken_each_in_its_own(tmp_path):
     dataset(tmp_path / 'drawn', 'sub-01_label-lesion_mask', 'sub-01_space-T2w_label-lesion_desc-two_mask')
     files = ['sub-01_T1w', 'sub-01_T2w', 'sub-01_label-lesion_roi', 'sub-01_space-T2w_label-lesion_roi']
