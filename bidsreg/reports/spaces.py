@@ -91,19 +91,23 @@ def _result(scene: SpaceScene, out: Path) -> Path:
         out,
         'In the space of the template',
         names=NAMES,
-        lesion=(_lesion_there(scene), None) if scene.scan_lesion else None,
+        lesion=(_lesion_there(scene.scan_lesion, scene), None) if scene.scan_lesion else None,
     )
 
 
-def _lesion_there(scene: SpaceScene) -> nib.Nifti1Image:
+def _lesion_there(path: Path, scene: SpaceScene) -> nib.Nifti1Image:
     """Return the lesions of the scan on the grid of the template."""
-    lesion, like = slicing.load(scene.scan_lesion), slicing.load(scene.template)
+    lesion, like = slicing.load(path), slicing.load(scene.template)
     affine, field, grid, _ = read_composite(scene.forward)
-    x, y, z = like.shape[:3]
     # images are pulled through the one field; the other one is not used
     way = Deformation(affine, field, field, grid)
-    source = Image(np.asarray(lesion.dataobj, np.float32), Grid(lesion.shape[:3], lesion.affine))
-    return nib.Nifti1Image(way.apply(source, Grid((x, y, z), like.affine), order=0).data, like.affine)
+    source = Image(np.asarray(lesion.dataobj, np.float32), _grid(lesion))
+    return nib.Nifti1Image(way.apply(source, _grid(like), order=0).data, like.affine)
+
+
+def _grid(image: nib.spatialimages.SpatialImage) -> Grid:
+    x, y, z = image.shape[:3]
+    return Grid((x, y, z), image.affine)
 
 
 #: The pictures by their names, which are also the ``desc`` of their files.
