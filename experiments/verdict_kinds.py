@@ -16,8 +16,13 @@ from scipy import ndimage as ndi
 from verdict_cases import SLICES_MM, THICK_MM, Change, Look, Scans, acquired, image, turned, world
 from verdict_draws import drawn_change, drawn_look, face_cut, other_axes, tight_view
 
+from bidsreg.app.example import smooth_noise
 from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.preparation.bias import correct_bias
+
+#: Standard deviation of the place of a rough mask's edge, mm.
+ROUGH_MM = 2.5
+
 
 # ---------------------------------------------------------------------------------------------------- changes
 Spoil = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -171,6 +176,11 @@ def scaled(factor: float, axis: int) -> Change:
         return replace(scans, moving=moving, points=points)
 
     return scale
+
+
+def rough(mask: nib.Nifti1Image, rng: np.random.Generator) -> np.ndarray:
+    """Return a mask whose edge lies elsewhere, by some mm, as masks of other programs do."""
+    return depth_of(mask) > smooth_noise(rng, mask.shape, 4, ROUGH_MM)
 
 
 def stripped(scans: Scans, rng: np.random.Generator) -> Scans:
@@ -334,6 +344,7 @@ KINDS: Mapping[str, Kind] = {
     **_of_contrast('FLAIR'),
     **_of_contrast('PDw'),
     **_of_contrast('T2starw'),
+    'rough mask': _good(change=mask_depth(rough), mask_alone=True, heads=12),
 }
 #: What real sessions are made of: as they are, as some of the kinds above, and as kinds that only they have.
 REAL: Mapping[str, Kind] = {

@@ -124,9 +124,9 @@ def link_case(scans: Scans, plain: Path, folder: Path, facts: dict[str, Any]) ->
         (hidden / 'case.json').write_text(json.dumps(facts | {'error_mm': error}))
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=16)
 def anatomy_of(path: Path) -> Anatomy:
-    """Read a head; the last ones stay in memory."""
+    """Read a head; all of them stay in memory."""
     return Anatomy(path)
 
 

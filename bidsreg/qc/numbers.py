@@ -350,9 +350,12 @@ def _least(moved: _Moved) -> float:
 
 
 def _evened(image: nb.Nifti1Image) -> nb.Nifti1Image:
-    """Return an image by its Gaussian mean around each voxel; air stays dark."""
-    coarse = thinned(image, EVEN_GRID_MM)
-    mean = ndi.gaussian_filter(np.abs(np.asarray(coarse.dataobj)), EVEN_MM / voxel_sizes(coarse.affine))
+    """Return an image by its Gaussian mean around each voxel; air stays dark, and voxels that are 0 do not count."""
+    some = nb.Nifti1Image((_array(image) != 0).astype(np.float32), image.affine)
+    coarse, share = thinned(image, EVEN_GRID_MM), thinned(some, EVEN_GRID_MM)
+    width = EVEN_MM / voxel_sizes(coarse.affine)
+    sums = [ndi.gaussian_filter(np.abs(np.asarray(one.dataobj)), width, mode='constant') for one in (coarse, share)]
+    mean = sums[0] / np.maximum(sums[1], 1e-3)
     way = np.linalg.inv(coarse.affine) @ image.affine
     mean = ndi.affine_transform(mean, way[:3, :3], way[:3, 3], image.shape[:3], order=1, mode='nearest')
     floor = 0.05 * float(np.percentile(mean, 99))

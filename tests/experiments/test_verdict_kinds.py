@@ -25,6 +25,7 @@ def inside(mask):
         ('mask without its top', 0.6, 0.9),
         ('wider mask', 1.1, 1.6),
         ('tighter mask', 0.5, 0.95),
+        ('rough mask', 0.85, 1.15),
     ],
 )
 def test_masks_have_the_size_that_their_kind_says(scans, kind, low, high):

@@ -130,6 +130,16 @@ def test_what_a_coil_does_to_both_scans_costs_no_margin():
         assert biased[name] > plain[name] - 0.1
 
 
+def test_a_stripped_brain_has_the_margins_of_a_whole_head():
+    pair = scans(still=True)
+    fixed, moving = (
+        data.image(one.get_fdata() * (np.asarray(mask.dataobj) > 0), one.affine)
+        for one, mask in ((pair.fixed, pair.fixed_mask), (pair.moving, pair.moving_mask))
+    )
+    bare = numbers.alternatives(fixed, pair.fixed_mask, moving, moving, np.eye(4), MIDDLE)
+    assert min(bare[name] for name in ('shift_margin', 'turn_margin', 'mirror_margin', 'person_margin')) > 0.3
+
+
 def coiled(image, length):
     x, y, z = np.moveaxis(data.world(image.shape, image.affine), -1, 0)
     return data.image(image.get_fdata() * np.exp((x + y - z) / length), image.affine)
