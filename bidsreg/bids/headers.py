@@ -33,6 +33,8 @@ MIN_VOXELS = 8
 AIR_BLUR_MM = 1.5
 #: So many times as far above the middle of the air as its brightest voxels are those of a head.
 DISTINCT = 2.0
+#: Share of a corner that is not zero, above which the corner shows air.
+LEAST_MEASURED = 0.1
 
 
 @dataclass(frozen=True)
@@ -354,9 +356,10 @@ def head_of(data: np.ndarray, spacing: Sequence[float] | np.ndarray) -> np.ndarr
     if not (known > 0).any():
         return np.zeros(data.shape, bool)
     level = _bright(known) / 10
-    if _air_of(known)[1] > level:
+    measured = known != 0
+    if _air_of(known, measured)[1] > level:
         smooth = ndimage.gaussian_filter(known.astype(np.float32), AIR_BLUR_MM / np.asarray(spacing[:3]))
-        middle, most = _air_of(smooth)
+        middle, most = _air_of(smooth, measured)
         bright = _bright(smooth - middle)
         # else the corners are like all the rest: tissue up to the edges, or nothing but noise
         if bright > DISTINCT * (most - middle):
@@ -375,9 +378,16 @@ def _bright(values: np.ndarray) -> float:
     return float(np.percentile(above, 98)) if above.size else 0.0
 
 
-def _air_of(values: np.ndarray) -> tuple[float, float]:
-    """Return the median and nearly the largest value of the air: of the second darkest corner, as heads fill some."""
+def _air_of(values: np.ndarray, measured: np.ndarray) -> tuple[float, float]:
+    """Return the median and nearly the largest value of the air: of the second darkest corner, as heads fill some.
+
+    Corners that were cut away, as faces are, say nothing of the air in the others.
+    """
     ends = [(slice(0, n // 8 + 1), slice(n - n // 8 - 1, n)) for n in values.shape]
-    corners = [np.percentile(values[corner], (50, 99.5)) for corner in itertools.product(*ends)]
-    middle, most = np.sort(corners, axis=0)[1]
+    corners = list(itertools.product(*ends))
+    some = [corner for corner in corners if measured[corner].mean() > LEAST_MEASURED]
+    if len(some) < 2:
+        some, measured = corners, np.ones_like(measured)
+    levels = [np.percentile(values[corner][measured[corner]], (50, 99.5)) for corner in some]
+    middle, most = np.sort(levels, axis=0)[1]
     return float(middle), float(most)

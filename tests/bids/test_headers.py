@@ -271,6 +271,19 @@ def test_a_head_is_told_from_air_at_every_noise():
     assert 2 * (quiet & raised).sum() / (quiet.sum() + raised.sum()) > 0.95
 
 
+def test_a_head_is_told_from_noisy_air_where_the_face_was_cut_off():
+    scan = data.t1w((60, 72, 60), 3, noise=0.0)
+    values, spacing = scan.get_fdata(), nib.affines.voxel_sizes(scan.affine)
+    parts = np.random.default_rng(0).normal(0, 0.08 * values.max(), (2, *values.shape))
+    noisy = np.hypot(values + parts[0], parts[1])
+    quiet, whole = head_of(values, spacing), head_of(noisy, spacing)
+    cut = np.zeros(values.shape, bool)
+    cut[:, 60:, :20] = True  # two corners, in front and below
+    bare = head_of(np.where(cut, 0, noisy), spacing)
+    assert (bare & ~cut).sum() == pytest.approx((whole & ~cut).sum(), rel=0.05)
+    assert 2 * (quiet & bare & ~cut).sum() / ((quiet & ~cut).sum() + bare.sum()) > 0.95
+
+
 def test_what_is_alike_up_to_its_corners_is_all_head():
     tissue = np.random.default_rng(0).uniform(300, 900, (30, 32, 28))
     assert head_of(tissue, (1, 1, 1)).all()
