@@ -19,6 +19,7 @@ from bidsreg.bids.masks import find_mask
 from bidsreg.bids.names import ENTITIES, RATIO, RATIO_KINDS, build_name, mask_space, pair_outputs, ratio_path, sidecar
 from bidsreg.bids.pairs import Pair, Plan
 from bidsreg.bids.publish import is_complete
+from bidsreg.bids.ratios import why_without_ratio
 from bidsreg.bids.scans import Scan
 from bidsreg.bids.sidecars import bids_uri, read_json
 from bidsreg.bids.spaces import Space
@@ -192,10 +193,7 @@ def pairs_with_ratio(pairs: Sequence[Pair], settings: Settings) -> tuple[int, ..
     """Return the numbers of the pairs that have left the ratio that is asked for; where one failed it costs itself."""
     if settings.ratio == 'none':
         return ()
-    paths = (ratio_path(pair.entities, settings.output_dir, settings.ratio, pair.contrasts) for pair in pairs)
-    return tuple(
-        n for n, (pair, path) in enumerate(zip(pairs, paths, strict=True)) if pair.has_ratio and path.is_file()
-    )
+    return tuple(n for n, pair in enumerate(pairs) if pair.has_ratio and why_without_ratio(pair, settings) is None)
 
 
 def finished_pairs(reference: Reference, plan: Plan, settings: Settings) -> tuple[Pair, ...]:

@@ -11,7 +11,7 @@ import pytest
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.bids.publish import is_complete
 from bidsreg.settings import Settings
-from tests import fake_spaces
+from tests import fake_ratios, fake_spaces
 from tests.app_fixtures import begun, fails
 from tests.templates.flow import write_template
 
@@ -84,6 +84,22 @@ def test_a_failed_pair_leaves_its_t1w_to_be_normalised(app, capsys, tmp_path):
     assert app(*SPACES) == 0, 'the pair is mended, and its T2w brought along'
     assert (anat / 'sub-01_space-Pretended_res-1_desc-preproc_T2w.nii.gz').is_file()
     assert 'normalisations: 1 done, 2 already done' in capsys.readouterr().out
+
+
+def test_a_ratio_comes_into_the_space_and_one_that_failed_costs_itself_alone(app, capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'bidsreg.workflows.pair_ratio', fake_ratios)
+    words = [*SPACES, '--ratio', 'uncalibrated']
+    assert app(*words, fake={'sub-01_ratio': 'input'}) == 1
+    assert 'normalisations: 3 done' in capsys.readouterr().out
+    ratio = '{0}/anat/{0}_space-Pretended_res-2_desc-uncalibrated_T1wT2wratio.nii.gz'
+    assert [(tmp_path / 'out' / ratio.format(f'sub-{who}')).is_file() for who in ('01', '02', '03')] == [
+        False,
+        True,
+        False,
+    ]
+    assert app(*words) == 0
+    assert 'normalisations: 1 done, 2 already done' in capsys.readouterr().out
+    assert (tmp_path / 'out' / ratio.format('sub-01')).is_file()
 
 
 def test_people_without_any_pair_are_a_run_of_their_own(app, capsys, raw, tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from bidsreg.bids.lesions import Lesion
@@ -21,9 +23,11 @@ from bidsreg.bids.normalisations import (
     stale_outputs,
 )
 from bidsreg.bids.pairs import find_pairs
+from bidsreg.bids.ratios import publish_ratio
 from bidsreg.bids.scans import Scan
 from bidsreg.bids.spaces import Space
 from bidsreg.settings import Settings
+from tests.fake_ratios import MADE
 from tests.planning import dataset
 
 
@@ -123,13 +127,16 @@ def test_ratios_and_lesions_are_brought_along(pair, settings):
     assert on == {'pair0_ratio': False, 'lesion': True, 'pair0_lesion': False}, 'the T1w is the moving scan there'
 
 
-def test_a_ratio_that_is_not_there_costs_itself_alone(pair, settings):
+def test_a_ratio_that_is_not_there_costs_itself_alone(pair, settings, finish, tmp_path):
     settings = replace(settings, ratio='uncalibrated')
     assert pairs_with_ratio((pair,), settings) == ()
-    path = ratio_path(pair.entities, settings.output_dir, 'uncalibrated')
-    path.parent.mkdir(parents=True)
-    path.write_text('ratio')
+    finish(pair, settings)
+    assert pairs_with_ratio((pair,), settings) == ()
+    path = tmp_path / 'ratio.nii.gz'
+    nib.save(nib.Nifti1Image(np.ones((3, 3, 3), np.float32), np.eye(4)), path)
+    publish_ratio(path, pair, settings, {**MADE, 'kind': 'uncalibrated'}, {}, {})
     assert pairs_with_ratio((pair,), settings) == (0,)
+    assert pairs_with_ratio((pair,), replace(settings, random_seed=1)) == (), 'of other settings'
     assert pairs_with_ratio((replace(pair, is_uni=True),), settings) == ()
     assert pairs_with_ratio((pair,), replace(settings, ratio='none')) == ()
 

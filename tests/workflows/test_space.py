@@ -11,7 +11,7 @@ import pytest
 from nilearn.image import load_img
 from nipype import config
 
-from bidsreg.bids.names import pair_outputs, ratio_path, sidecar
+from bidsreg.bids.names import pair_outputs, sidecar
 from bidsreg.bids.normalisations import (
     Normalisation,
     find_references,
@@ -23,16 +23,19 @@ from bidsreg.bids.normalisations import (
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.bids.publish import publish
 from bidsreg.bids.publish_normalisation import read_normalisation_qc
+from bidsreg.bids.ratios import publish_ratio
 from bidsreg.bids.sidecars import read_json
 from bidsreg.bids.spaces import parse_spaces
 from bidsreg.preparation.ants import load_ants
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.grid import Grid
+from bidsreg.reports.spaces import SPACE_PICTURES
 from bidsreg.settings import Settings
 from bidsreg.templates.prepare import make_template
 from bidsreg.workflows.space import init_space_wf, init_spaces_wf
 from tests import data
 from tests.fake_app import fake_files
+from tests.fake_ratios import MADE
 from tests.graph_fixtures import expanded, expanded_graph
 
 
@@ -98,9 +101,9 @@ def finish_pair(settings, subject: str) -> None:
     still.inverted().save(files['inverse_xfm'])
     publish(files, pair, settings, {})
     inside = np.asarray(nb.load(pair.fixed_mask).dataobj) > 0
-    path = ratio_path(pair.entities, settings.output_dir, settings.ratio)
+    path = settings.work_dir / 'ratio.nii.gz'
     nb.save(nb.Nifti1Image(np.where(inside, np.float32(1.5), np.float32(0)), image.affine), path)
-    sidecar(path).write_text('{}')
+    publish_ratio(path, pair, settings, {**MADE, 'kind': settings.ratio}, {}, {})
 
 
 def test_a_scan_of_a_pair_is_taken_from_the_derivatives_and_any_other_is_masked(made):
@@ -152,6 +155,7 @@ def test_lesions_reach_all_that_looks_at_a_scan_and_nothing_is_there_without(mad
     ill = draw_lesion(settings, '01')
     looks = {('normalisation_wf.affine', 'moving_lesion'), ('normalisation_wf.register', 'moving_lesion')}
     looks |= {('normalisation_wf.measure', 'scan_lesion'), ('notes', 'lesion_method')}
+    looks |= {(f'normalisation_wf.draw_{picture}', 'scan_lesion') for picture in SPACE_PICTURES}
     publishes = ('normalisation_wf.to_space_lesion', 'publish', 'lesion_images')
     alone = wires(init_space_wf(unit=unit_of('01'), template=template, settings=settings))
     masks = {('masking_wf.n4', 'lesion'), ('masking_wf.timing', 'lesion')}
