@@ -45,9 +45,9 @@ PACKAGE = ('bidsreg', 'workflows')
 MARKER = 'page.json'
 #: Every method that takes scans of two contrasts; between people, presets take their form for it.
 METHODS = tuple(name for name in known_methods() if not name.endswith(INTER))
-#: Columns of the printed table that the page leaves out: the percent tell folds, too, and by the clock a machine that
-#: does something else beside tells little.
-HIDDEN = tuple(measure.heading + measure.arrow for measure in (FOLDS, SECONDS))
+#: Measures that the page leaves out: the percent tell folds, too, and by the clock a machine that does something else
+#: beside tells little.
+HIDDEN = [FOLDS.key, SECONDS.key]
 PAIRS = 'Pairs'
 #: What runs a benchmark; its exit codes when all tables are written: everything is done, something failed.
 BENCHMARK = (sys.executable, '-m', 'bidsreg.benchmark')
@@ -125,7 +125,7 @@ class PageTable(ABC):
     def block(self, wanted: Wanted, facts: Mapping[str, str]) -> str:
         """Return what stands between its marks."""
         count, notes, lines, methods = self.lines(wanted)
-        made = f'bidsreg of commit {facts["commit"]}; one thread of an {facts["machine"]}.'
+        made = f'bidsreg of commit {facts["commit"]}; one thread, on {facts["machine"]}.'
         command = wrapped([*self.program(), self.shown, 'OUT', *self.words(wanted, methods)])
         parts = [
             filled(f'{self.caption} {count}; {made}'),
@@ -181,6 +181,7 @@ class BenchmarkTable(PageTable):
     def lines(self, wanted: Wanted) -> tuple[str, list[str], list[str], list[str]]:
         """Return how much it holds, what is said above it, its lines in Markdown, and the methods in it."""
         results = pd.read_csv(self.folder(wanted) / 'results.tsv', sep='\t', na_values=['n/a'], keep_default_na=False)
+        results[HIDDEN] = float('nan')
         present = set(results['method'])
         asked = {resolve(name, self.task).name: name for name in METHODS}
         methods = [resolve(asked[name], self.task) for name in asked if name in present]
@@ -192,11 +193,7 @@ class BenchmarkTable(PageTable):
         rows.sort(key=lambda cells: means.get(cells[0].text, float('-inf')))
         count = results['pair'].nunique()
         complete = all(cells[1].text == f'{count}/{count}' for cells in rows)
-        shown = [
-            number
-            for number, name in enumerate(table.columns)
-            if name not in HIDDEN and not (name == PAIRS and complete)
-        ]
+        shown = [number for number, name in enumerate(table.columns) if not (name == PAIRS and complete)]
         printed = [head(*(escaped(table.columns[number]) for number in shown))]
         printed += [row(*(printed_cell(cells[number], number == 0) for number in shown)) for cells in rows]
         many = f'{count} pair{"s" if count > 1 else ""}'
@@ -211,7 +208,7 @@ class BenchmarkTable(PageTable):
         """Say which methods are not in the table, and why."""
         named = [name for name in METHODS if name in wanted.left_out and name not in present]
         absent = [name for name in METHODS if name not in present and name not in wanted.left_out]
-        why = {'Left out, as they take too long': named, 'Left out, as they are not installed': absent}
+        why = {'Not run, as they were left out for time': named, 'Not run, as they are not installed': absent}
         return [f'{reason}: {", ".join(names)}.' for reason, names in why.items() if names]
 
 
@@ -257,8 +254,8 @@ SIMULATED = (
     'Simulated, not scanned: heads made from real label maps (see above), voxels of 2 mm, 32 labels that are the truth.'
 )
 REAL = (
-    'Real scans, nothing simulated: two people with multiple sclerosis (Lesjak et al. 2016), T1w of 2 × 2 × 3 mm and '
-    'T2w of 2 × 2 × 3.3 or 4 mm.'
+    'Real scans, nothing simulated: two people with multiple sclerosis (Lesjak et al. 2016), voxels of 2×2×3 mm (T1w) '
+    'and 2×2×3.3 or 2×2×4 mm (T2w).'
 )
 TABLES: Mapping[str, PageTable] = {
     table.name: table

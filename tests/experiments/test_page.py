@@ -105,8 +105,8 @@ def test_a_table_is_run_once_and_written_between_its_marks(tiny, checkout, text,
     assert made.endswith('\n\n<!-- page.py: end of tiny -->\n\nAfter.\n')
     assert f'commit {head.stdout.strip()};' in made
     assert '\nold\n' not in made
-    assert '- Left out, as they take too long: ants-syn-cc.' in made
-    assert '- Left out, as they are not installed: synthmorph.' in made
+    assert '- Not run, as they were left out for time: ants-syn-cc.' in made
+    assert '- Not run, as they are not installed: synthmorph.' in made
     rows = [line.split(' | ')[0].strip('| ') for line in made.splitlines() if line.startswith('| `')]
     # the pretender is better than the affine that is none, and comes after it
     assert rows[0] == '`affine`'
