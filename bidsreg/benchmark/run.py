@@ -80,11 +80,9 @@ def run(settings: BenchmarkSettings) -> int:
         for note in notes:
             LOGGER.warning('%s', note)
         cases = find_cases(settings)
-        check_heads(settings, cases, methods)
         identity = settings.identity(case.identity() for case in cases)
         check_output(settings.output_dir, identity)
-        if not settings.makes_labels:
-            check_known(settings, cases, labels, methods)
+        check_known(settings, cases, None if settings.makes_labels else labels, methods)
         prepare_work_folder(settings.work_dir, settings.shared_work_dir)
         check_writable({'output': settings.output_dir, 'work': settings.work_dir})
         logs = settings.output_dir / 'logs' / new_run_uuid()
@@ -96,27 +94,17 @@ def run(settings: BenchmarkSettings) -> int:
 
 
 def check_known(
-    settings: BenchmarkSettings, cases: Sequence[Case], labels: Mapping[int, str], methods: Sequence[Method]
+    settings: BenchmarkSettings, cases: Sequence[Case], labels: Mapping[int, str] | None, methods: Sequence[Method]
 ) -> None:
-    """Check every file of the pairs, and that methods that translate can be trained on the subjects that are left.
+    """Check every file of the pairs (not yet, without labels), and that translations have subjects to be trained on.
 
     Raises
     ------
     InputError
         See :func:`check_cases` and :func:`check_folds`.
     """
-    check_cases(cases, labels, need_moving_mask=settings.task != 'intra' or settings.prealign != 'affine')
-    check_heads(settings, cases, methods)
-
-
-def check_heads(settings: BenchmarkSettings, cases: Sequence[Case], methods: Sequence[Method]) -> None:
-    """Check that methods that translate can be trained on heads that are not judged.
-
-    Raises
-    ------
-    InputError
-        See :func:`check_folds`.
-    """
+    if labels is not None:
+        check_cases(cases, labels, need_moving_mask=settings.task != 'intra' or settings.prealign != 'affine')
     if any(method.translation for method in methods):
         check_folds(deal(cases, settings.folds, settings.seed), cases)
 
