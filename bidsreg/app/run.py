@@ -18,7 +18,7 @@ from bidsreg.app.checks import (
 from bidsreg.app.normalising import Normalising
 from bidsreg.app.plan import describe_empty_plan, describe_without_ratio, show_plan, write_plan_table
 from bidsreg.app.ratios import RatioStage
-from bidsreg.app.summary import OutcomeTable
+from bidsreg.app.summary import OutcomeTable, print_verdicts
 from bidsreg.app.work import compute
 from bidsreg.bids.dataset import write_dataset_files
 from bidsreg.bids.earlier import describe_earlier, earlier_files
@@ -135,6 +135,7 @@ class AppRun:
             LOGGER.debug('The whole story:', exc_info=True)
         self._settle(failure)
         reported = interrupted is not None or self._report()
+        report_or_warn(lambda: print_verdicts(self.plan.pairs, self.outcomes, self.settings))
         self.outcomes.print_summary(ratios=self.ratios.outcomes, normalisations=self.normalising.outcomes)
         if interrupted is not None:
             LOGGER.error('Interrupted (%s). What is done is kept: the same command goes on from here.', interrupted)

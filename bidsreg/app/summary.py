@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import typing
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from bidsreg.bids.names import Work
+from bidsreg.bids.pairs import Pair
+from bidsreg.bids.publish import read_qc
 from bidsreg.outcome import Cause, Failure, Outcome, Status
+from bidsreg.settings import Settings
 
 LOGGER = logging.getLogger('bidsreg')
 
@@ -80,6 +84,33 @@ class OutcomeTable:
         print('\n'.join(['', *lines]), flush=True)
         for line in lines:
             LOGGER.debug('summary: %s', line)
+
+
+def print_verdicts(pairs: Iterable[Pair], outcomes: OutcomeTable, settings: Settings) -> None:
+    """Print what the checks say of the pairs that are done: which ones are a FAIL, why, and how many of each there are.
+
+    A pair that is done is one that has results; whether they are good, its verdict says, as in the reports.
+    """
+    from bidsreg.qc.verdict import STATUSES, read_thresholds
+    from bidsreg.reports.record import UNUSABLE, judge_qc
+
+    thresholds = read_thresholds(settings.qc_thresholds)
+    counts: Counter[str] = Counter()
+    lines = []
+    for pair in pairs:
+        if (outcome := outcomes.of(pair)) is None or outcome.status not in ('done', 'already done'):
+            continue
+        try:
+            verdict = judge_qc(read_qc(pair, settings) or {}, thresholds)
+        except UNUSABLE:  # its page says so
+            verdict = None
+        if verdict is not None:
+            counts[verdict.status] += 1
+            lines += [f'FAIL: {pair.name}: {" ".join(verdict.reasons)}'] if verdict.status == 'FAIL' else []
+    if counts:
+        told = ', '.join(f'{counts[status]} {status}' for status in STATUSES if counts[status])
+        lines.append(f'verdicts: {told}; look at {settings.output_dir}/sub-*.html')
+        print('\n'.join(['', *lines]), flush=True)
 
 
 def _line(outcome: Outcome) -> str:

@@ -157,6 +157,14 @@ def test_a_program_that_cannot_leave_a_lesion_out_fails_its_pair_before_any_work
     assert '1 done, 1 failed' in text
 
 
+def test_verdicts_that_cannot_be_told_cost_no_summary(app, capsys, monkeypatch, caplog):
+    monkeypatch.setattr('bidsreg.app.run.print_verdicts', lambda *_: 1 / 0)
+    with caplog.at_level('ERROR', logger='bidsreg'):
+        assert app() == 0
+    assert '2 done, 1 no pair' in capsys.readouterr().out
+    assert 'division by zero' in caplog.text
+
+
 def test_a_report_that_fails_is_exit_code_1(app, capsys, monkeypatch, tmp_path):
     def broken(*_):
         raise RuntimeError('no ink')
