@@ -154,6 +154,8 @@ class AppRun:
         settings = self.settings
         LOGGER.info('bidsreg %s, run %s', __version__, settings.run_uuid)
         LOGGER.info('%s', describe_resources(settings))
+        if settings.sloppy:
+            LOGGER.warning('--sloppy is fast and bad: to try a set-up, never for results')
         logs = {
             'CITATION.md': methods_text(settings, lesions=self._has_lesions),
             'qc_dictionary.json': dictionary_text(),

@@ -93,6 +93,7 @@ def publish(
             'pair': pair.name,
             'fingerprint': settings.fingerprint(),
             'sources': source_stamps(pair, settings),
+            **({'sloppy': True} if settings.sloppy else {}),
             **facts,
         }
         write_text(goals['qc'], to_json(marker), scratch=scratch, durable=True)

@@ -81,6 +81,7 @@ def publish_normalisation(
             'template': {'origin': unit.origin, 'stamp': unit.stamp},
             'fingerprint': normalisation_fingerprint(unit, settings),
             'sources': normalisation_stamps(unit, settings),
+            **({'sloppy': True} if settings.sloppy else {}),
             **facts,
         }
         write_text(goals['qc'], to_json(marker), scratch=scratch, durable=True)

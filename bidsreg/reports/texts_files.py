@@ -12,7 +12,7 @@ from bidsreg.reports.elements import badge, box, code, fill, join, link, number,
 from bidsreg.reports.record import PairRecord
 from bidsreg.reports.space_record import SpaceRecord
 from bidsreg.reports.texts_numbers import EVIDENCE
-from bidsreg.reports.texts_pair import KINDS, anchor, header_findings, reasons
+from bidsreg.reports.texts_pair import KINDS, SLOPPY, anchor, header_findings, is_sloppy, reasons
 from bidsreg.reports.texts_spaces import space_card
 
 if typing.TYPE_CHECKING:
@@ -46,8 +46,9 @@ def _card(record: PairRecord) -> Markup:
     )
     odd = header_findings(record)
     warned = f'Header{"s" if len(odd) > 1 else ""}: {"; ".join(odd)}' if odd else ''
+    quick = SLOPPY if is_sloppy(record) else ''
     head = fill('{} {} {}', link(f'#{anchor(record)}', record.title), badge(_status(record)), status)
-    return box(KINDS.get(_status(record), 'none'), *filter(None, [head, chosen, *said, warned]))
+    return box(KINDS.get(_status(record), 'none'), *filter(None, [head, quick, chosen, *said, warned]))
 
 
 def _end(record: PairRecord) -> tuple[str, list[str]]:

@@ -18,6 +18,8 @@ if typing.TYPE_CHECKING:
 
 #: For each verdict the kind of the box that tells it.
 KINDS = {'PASS': 'good', 'CHECK': 'warn', 'FAIL': 'bad'}
+#: What is said of a pair that was made in a hurry.
+SLOPPY = 'Made with --sloppy, which is fast and bad: to try a set-up, never for results.'
 
 
 def anchor(record: PairRecord) -> str:
@@ -56,7 +58,14 @@ def _state(record: PairRecord) -> list[Markup]:
     if failure := record.ratio_failure:
         words = code(failure.step), failure.message
         boxes.append(box('bad', fill('<b>The ratio T1w/T2w failed</b> at {}: {}', *words), 'The pair is not touched.'))
+    if is_sloppy(record):
+        boxes.append(box('warn', SLOPPY))
     return boxes
+
+
+def is_sloppy(record: PairRecord) -> bool:
+    """Tell whether a pair was made with ``--sloppy``, whatever its numbers are."""
+    return record.qc.get('sloppy') is True
 
 
 def _worth(record: PairRecord) -> list[Markup]:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from bidsreg.qc.values import At
 from bidsreg.reports.elements import badge, box, fill, join, link, number, table
 from bidsreg.reports.space_record import SpaceRecord
+from bidsreg.reports.texts_pair import SLOPPY
 
 #: Words for the cells of the first table, and where in the QC file they are.
 _FACTS = {
@@ -26,8 +27,10 @@ def space_card(record: SpaceRecord) -> Markup:
     """Tell a normalisation in a few lines, for the head of the page: verdict, and why."""
     status = record.outcome.status if record.outcome else ('not done' if record.failed else 'done')
     to = link(f'#{record.anchor}', record.title)
+    quick = SLOPPY if record.qc.get('sloppy') is True else ''
     said = '' if record.judgement == 'PASS' else record.reason
-    return box(_KINDS[record.judgement], *filter(None, [fill('{} {} {}', to, badge(record.judgement), status), said]))
+    head = fill('{} {} {}', to, badge(record.judgement), status)
+    return box(_KINDS[record.judgement], *filter(None, [head, quick, said]))
 
 
 def space_section(record: SpaceRecord) -> Markup:

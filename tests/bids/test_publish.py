@@ -45,6 +45,13 @@ def test_publish_and_complete(pair, settings, finish):
     assert not list((settings.output_dir / '.bidsreg' / 'tmp').iterdir())
 
 
+@pytest.mark.parametrize('sloppy', [True, False])
+def test_what_was_made_in_a_hurry_says_so(pair, settings, finish, sloppy):
+    settings = replace(settings, sloppy=sloppy)
+    finish(pair, settings)
+    assert read_qc(pair, settings).get('sloppy') == (sloppy or None)
+
+
 def test_lesions_are_published_with_what_they_are_from(pair, settings):
     """Of either scan, beside the rest; and a pair that had some is not complete without them."""
     files = fake_files(pair, settings.work_dir / pair.name)

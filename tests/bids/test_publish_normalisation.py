@@ -73,6 +73,13 @@ def test_publish_and_complete(unit, settings, files, pair):
     assert ours <= known, 'a description names a file that is not there'
 
 
+def test_what_was_made_in_a_hurry_says_so(unit, settings, files):
+    for sloppy in (True, False):
+        quick = replace(settings, sloppy=sloppy)
+        publish_normalisation(files, unit, quick, {})
+        assert read_normalisation_qc(unit, quick).get('sloppy') == (sloppy or None)
+
+
 def test_what_makes_it_incomplete(unit, settings, files):
     publish_normalisation(files, unit, settings, {})
     assert 'another template' in why_not_normalised(replace(unit, stamp='other'), settings)

@@ -38,6 +38,7 @@ def section(*records: PairRecord, left: tuple[Left, ...] = ()) -> str:
             record(qc={**QC, 'ratio_failure': {'step': 'ratio', 'detail': 'no <eyes>'}}, complete=True),
             'The ratio T1w/T2w failed: ratio: no &lt;eyes&gt;',
         ),
+        (record(qc={**QC, 'sloppy': True}, complete=True), 'Made with --sloppy'),
     ],
 )
 def test_a_card_says_what_became_of_a_pair(made, words):

@@ -33,12 +33,19 @@ def record(status='done', **more) -> PairRecord:
             record(qc={**QC, 'ratio_failure': {'step': 'ratio', 'detail': 'no <eyes>'}}, complete=True),
             '<b>The ratio T1w/T2w failed</b> at <code>ratio</code>: no &lt;eyes&gt;',
         ),
+        (record(qc={**QC, 'sloppy': True}, complete=True, verdict=judge(QC)), 'never for results'),
     ],
 )
 def test_how_it_stands_is_said(made, words, tmp_path):
     text = facts_section(made, Settings(bids_dir=tmp_path, output_dir=tmp_path / 'out'))
     assert words in text
     assert ('thick &amp; thin' in text) == bool(made.qc)
+
+
+def test_only_what_was_made_in_a_hurry_is_said_to_be(tmp_path):
+    settings = Settings(bids_dir=tmp_path, output_dir=tmp_path / 'out', sloppy=True)  # of the run that writes the page
+    for qc in (QC, {**QC, 'sloppy': False}, {**QC, 'sloppy': 'maybe'}):
+        assert '--sloppy' not in facts_section(record(qc=qc, complete=True), settings)
 
 
 def test_findings_say_whose_they_are():

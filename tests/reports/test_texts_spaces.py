@@ -44,6 +44,11 @@ def test_the_head_of_the_page_tells_the_verdict_and_leads_to_the_section():
     assert 'rigid: &lt;b&gt;no&lt;/b&gt;' in text
 
 
+def test_what_was_made_in_a_hurry_is_said_to_be():
+    assert '--sloppy' not in space_card(record(GOOD))
+    assert 'Made with --sloppy' in space_card(record({**GOOD, 'sloppy': True}))
+
+
 def test_titles_have_what_tells_scans_apart():
     entities = {'subject': '01', 'session': '2', 'run': '1'}
     assert SpaceRecord('sub-01_ses-2_run-1_T2w_to-A+3', entities, 'T2w', 'A+3').title == 'ses-2 run-1 T2w to A+3'
