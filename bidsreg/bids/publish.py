@@ -103,6 +103,11 @@ def publish(
 
 def _remove_stale_ratios(pair: Pair, settings: Settings) -> None:
     """Remove the ratios that an earlier run made of a pair with other settings, or of other sources."""
+    if {pair.fixed_contrast, pair.moving_contrast} != {
+        'T1w',
+        'T2w',
+    }:  # the file of that name is of the pair with the T2w
+        return
     before = read_qc(pair, settings) or {}
     stamps = {'fingerprint': settings.fingerprint(), 'sources': source_stamps(pair, settings)}
     if all(before.get(key) == value for key, value in stamps.items()):

@@ -14,10 +14,13 @@ import pytest
 from bidsreg.bids.lesions import Lesion
 from bidsreg.bids.names import (
     PRODUCTS,
+    RATIO_KINDS,
+    Contrasts,
     figure_path,
     lesion_path,
     pair_outputs,
     partial_path,
+    ratio_path,
     sidecar,
 )
 from bidsreg.bids.pairs import find_pairs
@@ -195,3 +198,17 @@ def test_what_killed_runs_left_is_removed_everywhere(settings):
     clear_left_behind(out)
     assert {path.name.split('.')[-4] for path in out.rglob('*a.html')} == {str(os.getpid())}
     assert len(list(out.rglob('*a.html'))) == 4
+
+
+def test_a_pair_of_another_contrast_leaves_the_ratio_alone(pair, settings, tmp_path):
+    """The name of a ratio has no contrast in it: that of a FLAIR with these entities is that of the T2w."""
+    flair = replace(pair, contrasts=Contrasts('T1w', 'FLAIR'))
+    ratio = ratio_path(pair.entities, settings.output_dir, RATIO_KINDS[0])
+    assert ratio == ratio_path(flair.entities, settings.output_dir, RATIO_KINDS[0], flair.contrasts)
+    for one in (pair, flair):
+        publish(fake_files(one, tmp_path / one.name), one, settings, {})
+        if one is pair:
+            for file in (ratio, sidecar(ratio)):
+                file.write_text('made')
+    assert is_complete(flair, settings)
+    assert ratio.read_text() == sidecar(ratio).read_text() == 'made'
