@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 from bidsreg.bids.earlier import remove_earlier
 from bidsreg.bids.names import (
+    AFFINE_FORMATS,
     PRIVATE,
     PRODUCTS,
     RATIO_KINDS,
@@ -79,7 +80,7 @@ def publish(
     copies = {goals[key]: path for key, path in files.items() if key != 'qc'} | dict(others or {})
     ill = {lesion_path(pair.entities, settings.output_dir, end, pair.contrasts): end for end in lesions or {}}
     copies |= {goal: (lesions or {})[end] for goal, end in ill.items()}
-    _remove_stale_ratios(pair, settings)
+    _remove_stale(pair, settings, copies)
     goals['qc'].unlink(missing_ok=True)  # until the new one is there, the pair is not complete
     with scratch_folder(settings.output_dir, pair.name) as scratch:
         for key, text in sidecars(pair, settings, facts).items():
@@ -101,21 +102,27 @@ def publish(
     remove_earlier(pair.name, settings.output_dir)
 
 
-def _remove_stale_ratios(pair: Pair, settings: Settings) -> None:
-    """Remove the ratios that an earlier run made of a pair with other settings, or of other sources."""
-    if {pair.fixed_contrast, pair.moving_contrast} != {
-        'T1w',
-        'T2w',
-    }:  # the file of that name is of the pair with the T2w
-        return
+def _remove_stale(pair: Pair, settings: Settings, kept: Container[Path]) -> None:
+    """Remove what an earlier run made of a pair with other settings, or of other sources, and this one does not make.
+
+    These are ratios, lesions that are not given any more, and affines in the formats of other programs: each would lie
+    beside a transform that it does not belong to.
+    """
     before = read_qc(pair, settings) or {}
     stamps = {'fingerprint': settings.fingerprint(), 'sources': source_stamps(pair, settings)}
     if all(before.get(key) == value for key, value in stamps.items()):
         return
-    for kind in RATIO_KINDS:
-        path = ratio_path(pair.entities, settings.output_dir, kind, pair.contrasts)
-        for file in (path, sidecar(path)):
-            file.unlink(missing_ok=True)
+    names = pair.entities, settings.output_dir
+    stale = [affine_path(*names, name, pair.contrasts) for name in AFFINE_FORMATS]
+    if isinstance(ill := before.get('lesions'), dict):
+        stale += [lesion_path(*names, end, pair.contrasts) for end in ('fixed', 'moving') if end in ill]
+    if {pair.fixed_contrast, pair.moving_contrast} == {'T1w', 'T2w'}:  # the file has no contrast in its name
+        stale += [ratio_path(*names, kind, pair.contrasts) for kind in RATIO_KINDS]
+    for path in stale:
+        if path not in kept:
+            path.unlink(missing_ok=True)
+            if path.suffix == '.gz':  # the sidecar beside an affine is that of the affine in our format
+                sidecar(path).unlink(missing_ok=True)
 
 
 def copy_packed(path: Path, goal: Path) -> None:

@@ -16,6 +16,7 @@ from bidsreg.bids.names import (
     PRODUCTS,
     RATIO_KINDS,
     Contrasts,
+    affine_path,
     figure_path,
     lesion_path,
     pair_outputs,
@@ -212,3 +213,32 @@ def test_a_pair_of_another_contrast_leaves_the_ratio_alone(pair, settings, tmp_p
                 file.write_text('made')
     assert is_complete(flair, settings)
     assert ratio.read_text() == sidecar(ratio).read_text() == 'made'
+
+
+def test_what_other_settings_made_does_not_stay_beside_a_new_transform(pair, settings, tmp_path):
+    """An affine for FLIRT and a lesion, of a run with both, after a run that makes neither; what is made stays."""
+    files = fake_files(pair, tmp_path / 'made')
+    ends = ('fixed', 'moving')
+    matrix, other = (affine_path(pair.entities, settings.output_dir, name) for name in ('fsl', 'lta'))
+    ill = [lesion_path(pair.entities, settings.output_dir, end) for end in ends]
+    facts = {'lesions': dict.fromkeys(ends, 2.0)}
+    given = dict.fromkeys(ends, files['moving_mask'])
+
+    def put(others, facts, **lesions):
+        copies = dict.fromkeys(others, files['affine_xfm'])
+        publish(files, pair, asked, facts, copies, lesions=lesions)
+
+    asked = settings
+    put([matrix, other], facts, **given)
+    put([], facts, **given)  # the same transform
+    assert matrix.is_file()
+    assert other.is_file()
+    asked = replace(settings, random_seed=1)
+    put([other], {'lesions': {'moving': 2.0}}, moving=files['moving_mask'])
+    assert not matrix.exists()
+    assert other.is_file()
+    assert not ill[0].exists()
+    assert not sidecar(ill[0]).exists()
+    assert ill[1].is_file()
+    assert sidecar(ill[1]).is_file()
+    assert is_complete(pair, asked)
