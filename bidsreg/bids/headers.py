@@ -223,7 +223,7 @@ def _form(header: nb.Nifti1Header, name: str, unit_mm: float) -> tuple[np.ndarra
     if int(header[f'{name}_code']) <= 0:
         return None, ''
     try:
-        affine = header.get_sform() if name == 'sform' else header.get_qform()
+        affine = header.get_sform() if name == 'sform' else _handed(header).get_qform()
     except Exception as error:  # a quaternion that is none
         return None, f'its {name} cannot be decoded ({one_line(error)})'
     if not np.isfinite(affine).all():
@@ -235,6 +235,15 @@ def _form(header: nb.Nifti1Header, name: str, unit_mm: float) -> tuple[np.ndarra
     if zooms.min() < 1e-4 or abs(np.linalg.det(affine[:3, :3])) < 1e-3 * zooms.prod():
         return None, f'its {name} is singular (voxels without volume)'
     return affine, ''
+
+
+def _handed(header: nb.Nifti1Header) -> nb.Nifti1Header:
+    """Return a header whose ``pixdim[0]`` is 1 where it was 0: so nifti1.h reads old files, which nibabel refuses."""
+    if header['pixdim'][0]:
+        return header
+    copy = header.copy()
+    copy['pixdim'][0] = 1
+    return copy
 
 
 def _choose_affine(
@@ -249,7 +258,8 @@ def _choose_affine(
         reason = qform_fault or 'it has neither a qform nor a sform (both codes are 0)'
         return None, [f'{reason}: where its voxels lie is not known; convert it again with dcm2niix'], []
     if sform is None:
-        return qform, [], []
+        unsaid = 'its qform does not say its handedness (pixdim[0] is 0), which NIfTI takes for 1'
+        return qform, [], [] if header['pixdim'][0] else [unsaid]
     if qform_fault:
         return sform, [], [f'{qform_fault}; the sform is used']
     if qform is not None and len(shape) == 3:

@@ -154,8 +154,10 @@ def _opened(path: Path) -> NiftiFile:
         start = file.read(540)
         size = _header_size(start)
         if size is None:
-            kind = type(nb.load(path)).__name__  # raises where it is no image at all
-            raise UnreadableError(f'is {kind}, not NIfTI')
+            kind = type(nb.load(path))  # raises where it is no image at all
+            if issubclass(kind, nb.Nifti1Pair):
+                raise UnreadableError('has a header of a size that NIfTI has not (sizeof_hdr): convert it again')
+            raise UnreadableError(f'is {kind.__name__}, not NIfTI')
         file.seek(0)
         header = (nb.Nifti2Header if size == 540 else nb.Nifti1Header).from_fileobj(file, check=False)
     if not bytes(header['magic']).startswith((b'n+1', b'n+2')):

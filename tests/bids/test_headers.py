@@ -188,6 +188,28 @@ def test_no_valid_form(path):
     assert 'neither a qform nor a sform' in check_header(save(path, codes=(0, 0))).errors[0]
 
 
+def test_a_qform_without_handedness_is_right_handed(path):
+    """nifti1.h: "If pixdim[0]=0.0 (which should not occur), we take qfac=1"; nibabel refuses such a file."""
+    right = AFFINE.copy()
+    right[:, 0] *= -1
+    pixdim = nib.load(save(path, codes=(1, 0), qform=right)).header['pixdim'].copy()
+    assert pixdim[0] == 1
+    pixdim[0] = 0
+    rewrite_header(path, pixdim=pixdim)
+    report = check_header(path)
+    assert report.errors == ()
+    np.testing.assert_allclose(report.affine, right, atol=1e-5)
+    assert any('pixdim[0] is 0' in finding for finding in report.findings)
+    np.testing.assert_allclose(load_sane(path).affine, right, atol=1e-5)
+    rewrite_header(save(path), pixdim=pixdim)  # a sform says it all
+    assert not any('pixdim[0]' in finding for finding in check_header(path).findings)
+
+
+def test_a_header_of_another_size(path):
+    rewrite_header(save(path), sizeof_hdr=349)
+    assert 'of a size that NIfTI has not' in check_header(path).errors[0]
+
+
 def test_bad_quaternion(path):
     save(path, codes=(1, 0))
     rewrite_header(path, quatern_b=3.0, quatern_c=3.0)
