@@ -33,7 +33,7 @@ from bidsreg.registration.numerics.optimiser import TensorwiseAdam
 from bidsreg.registration.presets import FIT_ITERATIONS, Preset
 from bidsreg.registration.problem import COARSER, STILL, Problem, margin
 from bidsreg.registration.regularity import REGULARISERS
-from bidsreg.registration.similarity import SIMILARITIES
+from bidsreg.registration.similarity import SIMILARITIES, Similarity
 from bidsreg.registration.similarity.level import WeightedTerms
 from bidsreg.registration.velocity import VELOCITIES, FlowPath, StartPoints
 
@@ -175,7 +175,7 @@ class Optimisation:
         """
         coarser = self.coarser(stage.spacing)
         compared = [
-            (SIMILARITIES[name](stage.patch), weight, max(stage.spacing, finest))
+            (self._similarity(name, stage.patch), weight, max(stage.spacing, finest))
             for name, weight, finest in self.preset.similarities
         ]
         term = WeightedTerms.at(self.problem, coarser, compared, self.compute)
@@ -188,6 +188,11 @@ class Optimisation:
             # with other weights gradients have another size
             self.optimiser, self.step_scale = self._new_optimiser(), 1.0
         _StageRun(self, stage, term, coarser).iterate()
+
+    def _similarity(self, name: str, radius: int) -> Similarity:
+        similarity = SIMILARITIES[name](radius)
+        similarity.outlined = self.problem.outlined
+        return similarity
 
     def fit(self, start: Deformation) -> None:
         """Bring the velocity to an earlier deformation."""

@@ -57,6 +57,10 @@ class Preset:
         Everything outside of an image's mask is made so much darker than the darkest within, where 1 is from there to
         the brightest; 0 leaves images as they are. Two brains have nothing in common outside but that it is outside,
         and without that cerebrospinal fluid, as dark in a T1w as nothing, has no outer border.
+    compression : float
+        Where both masks are given, intensities become asinh(`compression` times their distance from the median within
+        the mask, in interquartile ranges) before they are scaled; 0 leaves them as they are. Fluid, several times as
+        bright in a T2w as the rest of a brain, would take the range of intensities that tells grey from white matter.
     velocity_spacing : float
         Spacing in mm of the grid on which the velocity lives.
     velocity_smoothing : float
@@ -90,6 +94,7 @@ class Preset:
     image_resolution: float = 2.0
     reach: float = 8.0
     outline: float = 0.0
+    compression: float = 0.0
     velocity_spacing: float = 4.0
     velocity_smoothing: float = 8.0
     kernel_alpha: float = 40.0
@@ -178,6 +183,7 @@ BETWEEN = dataclasses.replace(
     levels=((8.0, 30), (4.0, 30), (3.0, 30), (2.0, 40), (1.0, 30)),
     patches=(1, 1, 1, 0, 0),
     outline=1.0,
+    compression=1.0,
 )
 """The brains of two people: large deformations, folded cortex.
 

@@ -54,6 +54,8 @@ class Problem:
         Where the velocity lives; it vanishes at the border.
     field : Grid
         Where the written fields live: the finest grid, covering `velocity`.
+    outlined : bool
+        Whether both images have an outline: what lies outside of the brain is darker than anything within.
     """
 
     fixed: Volume
@@ -67,6 +69,7 @@ class Problem:
     brain: Grid
     velocity: Grid
     field: Grid
+    outlined: bool = False
 
     @cached_property
     def volume(self) -> float:
@@ -137,10 +140,11 @@ def prepare(
     fixed_region, *moving_region = in_threads(lambda region: region[0].dilated(region[1]), wider, compute.at_a_time)
     lesions = here(fixed_lesion), here(moving_lesion)
     # an outline in one image alone would be compared with a skull
-    outline = chosen.outline if fixed_mask and moving_mask else 0.0
+    brains = fixed_mask is not None and moving_mask is not None
+    outline, compression = (chosen.outline, chosen.compression) if brains else (0.0, 0.0)
     named = ('fixed', _cropped(scans[0], world), mask), ('moving', _cropped(scans[1], there), near_mask)
     # of two errors the first
-    scaled = list(in_order(lambda image: _standardised(*image, outline), named, compute.at_a_time))
+    scaled = list(in_order(lambda image: _standardised(*image, outline, compression), named, compute.at_a_time))
     return Problem(
         fixed=scaled[0],
         moving=scaled[1],
@@ -153,6 +157,7 @@ def prepare(
         brain=brain,
         velocity=velocity,
         field=field,
+        outlined=outline > 0,
     )
 
 
@@ -248,10 +253,12 @@ def _cropped(volume: Volume, points: np.ndarray) -> Volume:
     return volume.cropped(start, stop)
 
 
-def _standardised(name: str, volume: Volume, mask: Volume | None, outline: float) -> Volume:
+def _standardised(name: str, volume: Volume, mask: Volume | None, outline: float, compression: float) -> Volume:
     """Return a volume scaled within its mask; what lies outside of that at minus `outline`, unless this is 0."""
     try:
         scaled = volume.standardised(mask)
+        if compression > 0 and mask is not None:
+            scaled = scaled.compressed(mask, compression).standardised(mask)
     except ValueError as error:
         raise ValueError(f'{name}: {error}') from error
     if outline == 0 or mask is None:

@@ -12,6 +12,8 @@ from bidsreg.registration.image import Image, smoothing_sigma
 from bidsreg.registration.numerics import volumes
 
 Tensor = torch.Tensor
+LEAST_SPREAD = 0.1
+"""The least interquartile range that intensities are compressed by: a narrower one is that of a flat image's noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,3 +79,18 @@ class Volume:
         if not high > low:
             raise ValueError('the image is constant inside the mask: there is nothing to align')
         return Volume((self.data - low) / (high - low), self.grid)
+
+    def compressed(self, mask: Volume, strength: float) -> Volume:
+        """Compress intensities far from the median of those within a mask.
+
+        Parameters
+        ----------
+        mask : Volume
+            Above zero where the median and the quartiles are taken.
+        strength : float
+            Above 0: values become asinh(`strength` times their distance from the median in interquartile ranges); a
+            range below `LEAST_SPREAD` (of a standardised volume) is taken for that.
+        """
+        low, middle, high = volumes.percentiles(self.data[mask.data > 0], (25, 50, 75))
+        spread = max(high - low, LEAST_SPREAD)
+        return Volume(torch.asinh((self.data - middle) * (strength / spread)), self.grid)

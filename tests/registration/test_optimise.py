@@ -169,3 +169,16 @@ def test_steps_that_are_all_taken_back_are_followed_by_smaller_ones(pair):
     assert result.history[-1]['loss'] < result.history[0]['loss']
     usual = solved(pair, dataclasses.replace(QUICK, levels=((8.0, 10),), loosened=()))
     assert len(usual.history) == 10
+
+
+@pytest.mark.parametrize('outline', [0.0, 1.0])
+def test_similarities_know_of_an_outline(pair, monkeypatch, outline):
+    chosen = dataclasses.replace(QUICK, similarity='gmi', beside=(('lncc', 0.1),), outline=outline)
+    masks = loaded(pair.fixed_mask), loaded(pair.moving_mask)
+    problem = prepare(loaded(pair.fixed), loaded(pair.moving), chosen, *masks, pair.truth.matrix)
+    told, at = [], WeightedTerms.at
+    monkeypatch.setattr(
+        WeightedTerms, 'at', lambda *given: told.extend(one.outlined for one, _, _ in given[2]) or at(*given)
+    )
+    Optimisation(problem, chosen, CPU, 1).run(Stage(8.0, 1, 1))
+    assert told == [outline > 0] * 2

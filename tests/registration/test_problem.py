@@ -4,9 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from bidsreg.registration import Grid, Image
 from bidsreg.registration.problem import margin, prepare
+from bidsreg.registration.volume import Volume
 from tests import data
 from tests.heart import QUICK, loaded, solved
 
@@ -100,6 +102,27 @@ def test_with_an_outline_a_whole_head_is_as_good_as_a_stripped_one(pair):
     one, other = (prepared(pair, OUTLINED, **ends) for ends in (whole, stripped))
     np.testing.assert_array_equal(one.fixed.data, other.fixed.data)
     np.testing.assert_array_equal(one.moving.data, other.moving.data)
+
+
+COMPRESSED = dataclasses.replace(QUICK, compression=2.0)
+
+
+def test_compressed_within_both_masks_intensities_keep_their_order_and_their_scale(pair):
+    masks = {'moving_mask': loaded(pair.moving_mask)}
+    plain, compressed = prepared(pair, **masks), prepared(pair, COMPRESSED, **masks)
+    for end in ('fixed', 'moving'):
+        before, after = getattr(plain, end).data.flatten(), getattr(compressed, end).data.flatten()
+        assert (after[before.argsort()].diff() >= 0).all()
+        assert not torch.allclose(after, before, atol=0.02)
+        inside = Volume.of(loaded(getattr(pair, f'{end}_mask'))).resampled(getattr(plain, end).grid, order=0) > 0
+        ends = np.percentile(after[inside.flatten()].numpy(), (0.5, 99.5))
+        np.testing.assert_allclose(ends, (0, 1), atol=0.02)
+
+
+def test_one_mask_alone_compresses_nothing(pair):
+    plain, asked = prepared(pair), prepared(pair, COMPRESSED)
+    np.testing.assert_array_equal(asked.fixed.data, plain.fixed.data)
+    np.testing.assert_array_equal(asked.moving.data, plain.moving.data)
 
 
 def test_one_mask_alone_gives_no_outline(pair):

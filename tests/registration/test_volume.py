@@ -6,7 +6,7 @@ import torch
 
 from bidsreg.registration import Grid, Image
 from bidsreg.registration.image import resample
-from bidsreg.registration.volume import Volume
+from bidsreg.registration.volume import LEAST_SPREAD, Volume
 from tests import data
 
 
@@ -48,3 +48,20 @@ def test_cropped_and_marked():
     assert torch.equal(marked.data, (volume.data > 0).float())
     assert torch.equal(marked.dilated(0.0).data, marked.data)
     assert marked.dilated(float(volume.grid.spacing.max())).data.sum() > marked.data.sum()
+
+
+def test_compressed_is_the_inverse_hyperbolic_sine_of_the_distance_from_the_median():
+    volume = Volume.of(image())
+    mask = Volume(volume.data > volume.data.median(), volume.grid)
+    inside = volume.data[mask.data].numpy()
+    low, middle, high = np.percentile(inside, (25, 50, 75))
+    assert high - low > LEAST_SPREAD
+    wanted = np.arcsinh(2 * (volume.data.numpy() - middle) / (high - low))
+    np.testing.assert_allclose(volume.compressed(mask, 2.0).data, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_compressed_does_not_blow_up_the_noise_of_a_flat_image():
+    noise = 1e-3 * torch.rand(6, 6, 6, generator=torch.Generator().manual_seed(1))
+    flat = Volume(noise, image('ras', (6, 6, 6)).grid)
+    everywhere = Volume(torch.ones_like(noise), flat.grid)
+    assert flat.compressed(everywhere, 1.0).data.abs().max() < 1.1e-3 / LEAST_SPREAD

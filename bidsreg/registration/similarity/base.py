@@ -32,6 +32,8 @@ class Similarity(ABC):
     feature_margin : int
         Voxels by which the features of the fixed image reach beyond the voxels that are compared; at most `support`.
 
+    outlined : bool
+        Whether what lies outside of a brain is darker than anything within (`Preset.outline`), which is about [0, 1].
     steps : tuple of PatchStep
         Of those that compare patch descriptors of the warped image: what these are made of, and their `floor`.
     kernels : str
@@ -50,6 +52,7 @@ class Similarity(ABC):
     passes: int = 1
     feature_based: bool = False
     feature_margin: int = 0
+    outlined: bool = False
     steps: ClassVar[tuple[PatchStep, ...]] = ()
     floor: float = 0.0
     kernels: ClassVar[str] = ''

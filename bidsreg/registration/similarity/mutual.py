@@ -9,6 +9,8 @@ from bidsreg.registration.numerics import parzen
 from bidsreg.registration.similarity.base import Similarity
 
 Tensor = torch.Tensor
+DARKEST = -0.3
+"""Voxels below it lie outside of a brain that has an outline; those down to it are averages across its edge."""
 
 
 class GlobalMutualInformation(Similarity):
@@ -32,9 +34,14 @@ class GlobalMutualInformation(Similarity):
         self.moving_range: parzen.Range = (0.0, 1.0)
 
     def calibrate(self, fixed: Tensor, warped: Tensor, weight: Tensor) -> None:
-        """Take the range of the bins of either image from the compared voxels."""
-        self.fixed_range = parzen.value_range(self.core(fixed), weight)
-        self.moving_range = parzen.value_range(self.core(warped), weight)
+        """Take the range of the bins of either image from the compared voxels, those of an outline left out.
+
+        The outline's are in the lowest bin, but leave the others as narrow as they are without it.
+        """
+        self.fixed_range, self.moving_range = (
+            parzen.value_range(image, weight * (image > DARKEST) if self.outlined else weight)
+            for image in (self.core(fixed), self.core(warped))
+        )
 
     def histograms(
         self, fixed: Tensor, warped: Tensor, weight: Tensor, group: Tensor | None = None, groups: int = 1

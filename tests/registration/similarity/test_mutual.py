@@ -89,3 +89,20 @@ def test_products_of_matrices_as_a_gpu_takes_them_give_the_same():
     (wanted,) = torch.autograd.grad(upstream @ sums, leaf)
     found = similarity._dense_gradient(fixed, warped, weight, upstream)
     torch.testing.assert_close(found.view(warped.shape), wanted)
+
+
+@pytest.mark.parametrize('name', ['gmi', 'lmi'])
+def test_an_outline_is_in_the_lowest_bin_and_widens_none(name):
+    fixed, warped = (torch.as_tensor(smooth_noise((12, 12, 12), seed))[None, None] for seed in (20, 21))
+    brain = torch.zeros(fixed.shape, dtype=torch.bool)
+    brain[..., 3:9, 3:9, 3:9] = True
+    both = [one.where(brain, torch.tensor(-1.0, dtype=one.dtype)) for one in (fixed.abs(), warped.abs())]
+    weight = torch.ones_like(fixed)
+    plain, outlined = SIMILARITIES[name](), SIMILARITIES[name]()
+    outlined.outlined = True
+    plain.calibrate(*both, brain.to(fixed.dtype))
+    outlined.calibrate(*both, weight)
+    assert (outlined.fixed_range, outlined.moving_range) == (plain.fixed_range, plain.moving_range)
+    joint = outlined.histograms(both[0], both[1], weight)[0]
+    assert joint.sum() == pytest.approx(weight.sum().item())
+    assert joint[:3, :3].sum() >= (~brain).sum()
