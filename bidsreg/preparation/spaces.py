@@ -126,9 +126,9 @@ def chain(first: tuple[Path, Path], then: tuple[Path, Path], forward: Path, inve
     forward, inverse
         The files to write: they bring the second one's moving image onto the first one's fixed image, and back.
     threads
-        How many pack the files.
+        How many compose and pack the files.
     """
-    both = Deformation.load(*first).compose(Deformation.load(*then))
+    both = Deformation.load(*first).compose(Deformation.load(*then), threads)
     both.save(forward, threads)
     both.inverted().save(inverse, threads)
 

@@ -14,6 +14,8 @@ from bidsreg.registration.grid import Grid, apply_affine
 from bidsreg.registration.image import Image
 from bidsreg.registration.numerics.pool import in_order
 
+Step = Callable[[np.ndarray], object]
+"""Takes points (N, 3) somewhere, in place."""
 SLAB_VOXELS = 1 << 18
 """Voxels worked on at a time, in whole slices: bounds the memory of coordinate arrays, and is what a thread takes."""
 ROUND_OFF = 1e-9
@@ -176,7 +178,7 @@ class Deformation:
         """Return the inverse map, moving world to fixed world."""
         return replace(self, is_inverse=not self.is_inverse)
 
-    def compose(self, other: Deformation) -> Deformation:
+    def compose(self, other: Deformation, threads: int = 1) -> Deformation:
         """Return the map that does first this one, then the other: points go ``other.points(self.points(x))``.
 
         As resampling pulls back, this brings an image of the other's moving world onto the fixed grid of this one:
@@ -189,6 +191,8 @@ class Deformation:
         ----------
         other : Deformation
             From the world that this one leads to.
+        threads : int
+            How many work; the result does not depend on it.
 
         Returns
         -------
@@ -203,16 +207,36 @@ class Deformation:
         grid = _grid_for_both(self, other)
         matrix = other.matrix @ self.matrix
         unmoved = np.linalg.inv(matrix)
-        self_back, other_back = self.inverted(), other.inverted()
+        # here, since it imports numba
+        from bidsreg.registration.numerics.kernels import carrying
+
+        there = [*self._steps(), *other._steps(), _turning(unmoved)]
+        back = [_turning(matrix), *other.inverted()._steps(), *self.inverted()._steps()]
         forward, inverse = (np.zeros((*grid.shape, 3), np.float32) for _ in range(2))
-        for slab in _slabs(grid):
-            points = _mapped(grid.affine, slab, grid.shape).T
-            there = apply_affine(unmoved, other.points(self.points(points)))
-            back = self_back.points(other_back.points(apply_affine(matrix, points)))
-            for field, end in ((forward, there), (inverse, back)):
-                u = end - points
-                field[slab] = np.where(np.abs(u) > ROUND_OFF, u, 0).reshape(field[slab].shape)
+
+        def fill(slab: slice) -> None:
+            points = np.empty(((slab.stop - slab.start) * grid.shape[1] * grid.shape[2], 3))
+            carrying.lay(_rows(grid.affine), slab.start, slab.stop, *grid.shape[1:], points)
+            for field, steps in ((forward, there), (inverse, back)):
+                end = points.copy()
+                for step in steps:
+                    step(end)
+                end -= points
+                end[np.abs(end) <= ROUND_OFF] = 0
+                field[slab] = end.reshape(field[slab].shape)
+
+        for _ in in_order(fill, _slabs(grid), threads):
+            pass
         return Deformation(matrix, _closed(forward), _closed(inverse), grid)
+
+    def _steps(self) -> list[Step]:
+        """Return what takes points (N, 3), contiguous and of 64 bits, through this map one after another, in place."""
+        from bidsreg.registration.numerics.kernels import carrying
+
+        field = np.ascontiguousarray(self.field, np.float32).ravel()
+        size, to_field = np.array(self.grid.shape), _rows(np.linalg.inv(self.grid.affine))
+        steps = [lambda points: carrying.displace(field, size, to_field, points), _turning(self.matrix)]
+        return steps[::-1] if self.is_inverse else steps
 
     def jacobian(self, grid: Grid | None = None, threads: int = 1) -> Image:
         """Return the determinant of the derivative of the map, without the affine; above 1 the image it pulls shrinks.
@@ -273,6 +297,18 @@ class Deformation:
         if off > SAME_AFFINE_MM:
             raise ValueError(f'{forward} and {inverse}: their affines differ by {off:.3g} mm: one of them is damaged')
         return cls(affine, u, back, grid)
+
+
+def _rows(matrix: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(matrix[:3], dtype=np.float64)
+
+
+def _turning(matrix: np.ndarray) -> Step:
+    """Return what takes points through a matrix (4, 4), in place."""
+    from bidsreg.registration.numerics.kernels import carrying
+
+    rows = _rows(matrix)
+    return lambda points: carrying.turn(rows, points)
 
 
 def _slabs(grid: Grid) -> Iterator[slice]:

@@ -193,6 +193,14 @@ def test_composition_reaches_where_only_the_second_acts():
     assert furthest(other.points(points), points) > 1
 
 
+def test_a_composition_is_the_same_for_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr('bidsreg.registration.deformation.SLAB_VOXELS', 3000)
+    one, other = deformation('ras', 5), deformation('oblique-left-handed', 6).inverted()
+    alone, shared = one.compose(other), one.compose(other, threads=3)
+    np.testing.assert_array_equal(shared.forward, alone.forward)
+    np.testing.assert_array_equal(shared.inverse, alone.inverse)
+
+
 def test_affines_alone_compose_to_their_product():
     grid = grid_named('thick')
     one, other = (Deformation.from_affine(data.truth(s).matrix, grid) for s in (1, 2))
