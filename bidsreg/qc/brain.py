@@ -141,10 +141,10 @@ def tissue_contrast(t1w: nb.Nifti1Image, mask: nb.Nifti1Image, other: nb.Nifti1I
     tissue = deep & (values[0] > BRIGHT * np.percentile(values[0][coarse], 90))
     if tissue.sum() < LEAST_VOXELS:
         return None
-    found = [_beside_its_mean(one, tissue, spacing) for one in values]
-    if min(one.std() for one in found) < 1e-6:
+    first, second = (_beside_its_mean(one, tissue, spacing) for one in values)
+    if min(first.std(), second.std()) < 1e-6:
         return None
-    return round(float(np.corrcoef(*found)[0, 1]), 5)
+    return round(float(np.corrcoef(first, second)[0, 1]), 5)
 
 
 def _beside_its_mean(values: np.ndarray, tissue: np.ndarray, spacing: np.ndarray) -> np.ndarray:
