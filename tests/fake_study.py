@@ -76,6 +76,8 @@ def facts(name: str, number: int, random: np.random.Generator) -> dict[str, Any]
             'width_share': near(0.82, 0.015),
             'on_grid_edge': 0.0,
             'brain_around': near(0.15, 0.04),
+            'dark_inside': near(0.0003, 0.0001),
+            'beside_mm': near(4.0, 0.5),
             # of a mask that the user gave
             'second_dice': near(0.96, 0.006) if number % 4 == 0 else None,
             'second_beyond': abs(near(0.002, 0.001)) if number % 4 == 0 else None,

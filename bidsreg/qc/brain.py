@@ -20,6 +20,16 @@ RING_MM = (2.0, 8.0)
 """Distances from the mask between which what lies around it is compared with them."""
 DEEP_MM, RIM_MM = 15.0, (2.0, 10.0)
 """Depths from which on a brain is mostly white matter, and between which it is mostly cortex."""
+FINE_MM = 2.0
+"""Voxels of the copies in which tissues are looked at that are thinner than those of :data:`COARSE_MM`: bone, fluid."""
+DARK, DARK_MM = 0.3, 6.0
+"""Share of the brain's median in a T2w below which nothing of a brain is, but bone, air and muscle; and the depth under
+the mask's surface from which on they are looked for: masks that are some mm wider than the brain hold bone above it."""
+TOUCH_MM = 3.0
+"""A ball of tissue touches a mask where no more lies between them."""
+AROUND_MM, MOSTLY = 6.0, 0.7
+"""A place is brain where this share of the box around it, as wide as that, has the grey levels of the core: edges
+within the brain have others."""
 BEYOND_MM = 10.0
 """From how far outside of a mask on another one has a piece that it lacks: edges differ by less."""
 TISSUE_MM, BRIGHT, AROUND_MM = 5.0, 0.55, 15.0
@@ -93,6 +103,59 @@ def beyond(one: nb.Nifti1Image, other: nb.Nifti1Image) -> float:
     far = [ndi.distance_transform_edt(~inside, spacing) > BEYOND_MM for inside in coarse]
     apart = (coarse[0] & far[1]) | (coarse[1] & far[0])
     return round(float(apart.sum() / (coarse[0] | coarse[1]).sum()), 5)
+
+
+def mask_tissues(
+    fixed: nb.Nifti1Image,
+    mask: nb.Nifti1Image,
+    warped: nb.Nifti1Image,
+    moving: nb.Nifti1Image,
+    matrix: np.ndarray,
+    t2w_is_fixed: bool = False,
+) -> dict[str, float | None]:
+    """Look whether a mask holds what a T2w shows not to be brain, and whether brain goes on beside it.
+
+    No other mask is asked: it is evidence about a mask of a network as well as about one of the user. Measured on
+    copies with voxels of about :data:`FINE_MM`, in the view of the moving scan.
+
+    Parameters
+    ----------
+    fixed, mask, warped
+        The fixed scan, its brain mask and the registered moving scan, on one grid.
+    moving, matrix
+        The moving scan on its own grid, and the 4x4 from the fixed world to its world (mm, RAS+).
+    t2w_is_fixed
+        Which of the two is the T2w.
+
+    Returns
+    -------
+    dict
+        ``dark_inside``, the share of the mask that lies deeper than :data:`DARK_MM` in it and is darker in the T2w than
+        :data:`DARK` of the median of its core; ``beside_mm``, the radius of the largest ball outside of it that touches
+        it (:data:`TOUCH_MM`), lies above its middle, since the neck is no brain, and has mostly the core's grey levels
+        in both scans (:data:`MOSTLY`), 0 where there is none. None where the mask has no core.
+    """
+    coarse = thinned(mask, FINE_MM)
+    inside, spacing = np.asarray(coarse.dataobj) > 0.5, voxel_sizes(coarse.affine)
+    depth = _depth(inside, spacing)
+    places = apply_affine(coarse.affine, np.moveaxis(np.indices(inside.shape), 0, -1))
+    voxels = apply_affine(np.linalg.inv(moving.affine) @ matrix, places)
+    seen = ((voxels >= 0) & (voxels <= np.array(moving.shape[:3]) - 1)).all(-1)
+    core = (depth > CORE_MM) & seen
+    if core.sum() < LEAST_VOXELS:
+        return {'dark_inside': None, 'beside_mm': None}
+    scans = [np.asarray(thinned(one, FINE_MM).dataobj) for one in (fixed, warped)]
+    t2w = scans[0 if t2w_is_fixed else 1]
+    dark = (t2w < DARK * np.median(t2w[core])) & (depth > DARK_MM) & seen
+    box = [2 * max(round((AROUND_MM / step - 1) / 2), 1) + 1 for step in spacing]
+    outside = (ndi.uniform_filter(_like_core(scans, core).astype(np.float32), box) > MOSTLY) & ~inside & seen
+    ball = _depth(outside, spacing)
+    touches = outside & (ball >= ndi.distance_transform_edt(~inside, spacing) - TOUCH_MM)
+    beside = ball[touches & (places[..., 2] > places[..., 2][inside].mean())]
+    return {
+        'dark_inside': round(float(dark.sum() / (inside & seen).sum()), 5),
+        'beside_mm': round(float(beside.max(initial=0)), 2),
+    }
 
 
 def depth_contrast(fixed: nb.Nifti1Image, mask: nb.Nifti1Image, warped: nb.Nifti1Image) -> float | None:

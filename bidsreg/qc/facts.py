@@ -14,7 +14,7 @@ import numpy as np
 from bidsreg.bids.images import load_image, mask_centre, volume_ml
 from bidsreg.bids.names import T2W_TO_T1W, Contrasts
 from bidsreg.qc import brain, numbers
-from bidsreg.qc.brain import depth_contrast, mask_evidence, tissue_contrast
+from bidsreg.qc.brain import depth_contrast, mask_evidence, mask_tissues, tissue_contrast
 from bidsreg.qc.decomposition import decompose
 from bidsreg.qc.symmetry import CoarseHead
 from bidsreg.qc.verdict import Threshold, judge
@@ -97,8 +97,8 @@ def gather_facts(
     dict
         ``verdict`` (:func:`bidsreg.qc.verdict.judge`), ``images`` (:func:`bidsreg.qc.numbers.geometry` of each),
         ``overlap``, ``alternatives``, ``contrast`` and ``edge_lncc`` (the functions of these names in
-        :mod:`bidsreg.qc.numbers`), ``mask_evidence``, ``depth_contrast`` and ``tissue_contrast`` (those in
-        :mod:`bidsreg.qc.brain`),
+        :mod:`bidsreg.qc.numbers`), ``mask_evidence`` (with what ``mask_tissues`` gives), ``depth_contrast`` and
+        ``tissue_contrast`` (those in :mod:`bidsreg.qc.brain`),
         ``masks`` (volumes in ml), ``lesions`` (the same, of each scan that has some), ``affine`` and ``rigid``
         (:func:`matrix_parts`), ``result`` (the content of result.json, without the paths of its inputs), the notes
         (``seconds`` as ``seconds_per_step``), and for other contrasts than T1w and T2w ``contrasts``.
@@ -122,7 +122,10 @@ def gather_facts(
         'alternatives': numbers.alternatives(fixed, fixed_mask, warped, moving, matrix, plane),
         'contrast': numbers.contrast(fixed, fixed_mask, warped),
         **_beside_t1w(fixed, fixed_mask, warped, contrasts),
-        'mask_evidence': mask_evidence(fixed, fixed_mask, warped, head, plane, second_mask),
+        'mask_evidence': {
+            **mask_evidence(fixed, fixed_mask, warped, head, plane, second_mask),
+            **_mask_tissues(fixed, fixed_mask, warped, moving, matrix, contrasts),
+        },
         'edge_lncc': numbers.edge_lncc(fixed, fixed_mask, moving, matrix, warped),
         'mask_method': notes.get('mask_method'),
         'second_mask_method': notes.get('second_mask_method'),
@@ -156,6 +159,20 @@ def _beside_t1w(
         'depth_contrast': depth_contrast(one, mask, other),
         'tissue_contrast': tissue_contrast(one, mask, other),
     }
+
+
+def _mask_tissues(
+    fixed: nb.Nifti1Image,
+    mask: nb.Nifti1Image,
+    warped: nb.Nifti1Image,
+    moving: nb.Nifti1Image,
+    matrix: np.ndarray,
+    contrasts: Contrasts,
+) -> dict[str, float | None]:
+    """Measure what :func:`bidsreg.qc.brain.mask_tissues` does, where one of the two is a T2w; else nothing."""
+    if 'T2w' not in (contrasts.fixed, contrasts.moving):
+        return {}
+    return mask_tissues(fixed, mask, warped, moving, matrix, t2w_is_fixed=contrasts.fixed == 'T2w')
 
 
 def _in_memory(path: str | Path) -> nb.Nifti1Image:

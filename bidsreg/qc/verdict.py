@@ -214,6 +214,20 @@ CHECKS: dict[str, Check] = {
         'On {value} of its surface the brain mask ends where the {fixed} ends: part of the brain was not scanned, or '
         'the mask does not fit.',
     ),
+    'mask_dark': Check(
+        'Darkness of bone deep in the brain mask',
+        '',
+        At('mask_evidence.dark_inside'),
+        'Of the brain mask {value} lies deep in it and is as dark in the T2w as bone, air or muscle: look whether it '
+        'holds more than the brain, such as parts of the face or the skull.',
+    ),
+    'mask_beside': Check(
+        'Largest ball of brain beside its mask',
+        ' mm',
+        At('mask_evidence.beside_mm'),
+        'Beside the brain mask a ball with a radius of {value} looks like its inside in both scans: look whether it '
+        'leaves out brain.',
+    ),
     'second_mask': Check(
         "Dice of the user's brain mask and the one found without it",
         '',

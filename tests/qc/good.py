@@ -18,6 +18,8 @@ GOOD = {
         'width_share': 0.84,
         'on_grid_edge': 0.0,
         'brain_around': 0.1,
+        'dark_inside': 0.0001,
+        'beside_mm': 4.0,
         'second_dice': 0.97,
         'second_beyond': 0.001,
     },

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from nibabel.affines import voxel_sizes
 from scipy import ndimage as ndi
 
+from bidsreg.bids.headers import head_of
 from bidsreg.qc import brain
 from bidsreg.qc.symmetry import CoarseHead
 from bidsreg.qc.verdict import CHECKS, read_thresholds
@@ -70,6 +72,93 @@ def test_a_right_mask_passes(head):
 def test_a_wrong_mask_is_told_by_more_than_itself(head, change, names):
     found = evidence(head, change, second=head[1])
     assert {name: status(found, name) != 'PASS' for name in names} == dict.fromkeys(names, True), found
+
+
+def told(head, change=lambda inside: inside, t2w_is_fixed=False, view=slice(None)):
+    scan, mask, t2w, *_ = head
+    inside = change(np.asarray(mask.dataobj) > 0)
+    one, other = (t2w, scan) if t2w_is_fixed else (scan, t2w)
+    seen = other.slicer[:, :, view]
+    blank = np.zeros(other.shape, np.float32)
+    blank[:, :, view] = np.asarray(seen.dataobj)
+    warped = data.image(blank, other.affine)
+    mask = data.image(inside.astype(np.uint8), scan.affine)
+    return brain.mask_tissues(one, mask, warped, seen, np.eye(4), t2w_is_fixed)
+
+
+def whole_head(head):
+    scan = head[0]
+    return ndi.binary_fill_holes(head_of(np.asarray(scan.dataobj), voxel_sizes(scan.affine)))
+
+
+def with_face(head):
+    """A mask that has grown over what lies in front of the brain and below."""
+    face = whole_head(head)
+    middle = np.argwhere(np.asarray(head[1].dataobj) > 0).mean(0).astype(int)
+    face[:, : middle[1]] = False
+    face[:, :, middle[2] - 3 :] = False
+    return lambda inside: inside | face
+
+
+def without(axis, share=0.3):
+    """A mask that lacks the upper end of an axis."""
+
+    def cut(inside):
+        places = np.flatnonzero(inside.any(tuple({0, 1, 2} - {axis})))
+        kept = inside.copy()
+        kept[(slice(None),) * axis + (slice(int(places[-1] - share * np.ptp(places)), None),)] = False
+        return kept
+
+    return cut
+
+
+@pytest.mark.parametrize('t2w_is_fixed', [False, True])
+def test_tissues_of_a_right_mask_pass(head, t2w_is_fixed):
+    for width in (-4, 0, 4):  # mm; no two people draw the edge in one place
+        found = told(head, lambda inside, width=width: depth(inside) > -width, t2w_is_fixed)
+        assert {status(found, name) for name in found} == {'PASS'}, (width, found)
+
+
+def depth(inside):
+    return VOXEL * (ndi.distance_transform_edt(inside) - ndi.distance_transform_edt(~inside))
+
+
+@pytest.mark.parametrize('t2w_is_fixed', [False, True])
+def test_a_mask_that_has_grown_over_other_tissue_is_told_by_the_t2w(head, t2w_is_fixed):
+    for change in (with_face(head), lambda inside: depth(inside) > -12, lambda inside: whole_head(head)):
+        found = told(head, change, t2w_is_fixed)
+        assert status(found, 'dark_inside') == 'CHECK', found
+
+
+@pytest.mark.parametrize('t2w_is_fixed', [False, True])
+@pytest.mark.parametrize('change', [half, without(1), without(2), lambda inside: without(1)(inside[:, ::-1])[:, ::-1]])
+def test_a_mask_that_lacks_a_piece_has_brain_beside_it(head, change, t2w_is_fixed):
+    found = told(head, change, t2w_is_fixed)
+    assert status(found, 'beside_mm') == 'CHECK', found
+    assert status(found, 'dark_inside') == 'PASS'
+
+
+def test_what_the_moving_scan_does_not_show_is_not_dark(head):
+    """The brain that was not scanned is another check's."""
+    found = told(head, view=slice(14, 40))
+    assert {status(found, name) for name in found} == {'PASS'}, found
+
+
+def test_a_mask_too_thin_for_a_core_says_nothing(head):
+    assert told(head, lambda inside: depth(inside) > depth(inside).max() - 3) == {
+        'dark_inside': None,
+        'beside_mm': None,
+    }
+
+
+def test_tissues_do_not_depend_on_the_order_of_voxels_or_the_place_of_the_grid(head):
+    """Left-handed, turned about and moved, mm stay mm."""
+    scan, mask, t2w, *_ = head
+    inside = without(2)(np.asarray(mask.dataobj) > 0)
+    images = [scan, data.image(inside.astype(np.uint8), scan.affine), t2w]
+    here = brain.mask_tissues(*images, t2w, np.eye(4))
+    turned = [one.as_reoriented(np.array([[1, -1], [2, 1], [0, -1]])) for one in images]
+    assert brain.mask_tissues(*turned, turned[2], np.eye(4)) == pytest.approx(here, abs=0.3)
 
 
 def test_a_stripped_scan_has_nothing_around(head):

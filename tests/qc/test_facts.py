@@ -8,7 +8,9 @@ from dataclasses import replace
 import nibabel as nb
 import numpy as np
 import pytest
+from scipy import ndimage as ndi
 
+from bidsreg.bids.headers import head_of
 from bidsreg.bids.names import T2W_TO_T1W, Contrasts
 from bidsreg.pair import cli as pair_command
 from bidsreg.qc.dictionary import read_dictionary
@@ -66,6 +68,32 @@ def _half_of_the_mask(seed):
     return replace(pair, fixed_mask=half(pair.fixed_mask)), pair.moving, pair.truth.matrix
 
 
+def _other_mask(change):
+    """A mask as a network could leave it, with no second one to compare it with."""
+
+    def make(seed):
+        pair = scans(seed)
+        inside = np.asarray(pair.fixed_mask.dataobj) > 0
+        changed = change(inside, np.asarray(pair.fixed.dataobj), np.indices(inside.shape) - centre_of(inside))
+        return (
+            replace(pair, fixed_mask=data.image(changed.astype(np.uint8), pair.fixed_mask.affine)),
+            pair.moving,
+            pair.truth.matrix,
+        )
+
+    return make
+
+
+def centre_of(inside):
+    return np.argwhere(inside).mean(0)[:, None, None, None]
+
+
+def _with_face(inside, values, at):
+    mm = data.FIELD_OF_VIEW[0] / len(inside)
+    face = ndi.binary_fill_holes(head_of(values, np.full(3, mm))) & (mm * at[1] > 0) & (mm * at[2] < -10)
+    return inside | face
+
+
 def _flipped_in_half_a_mask(seed):
     pair = scans(seed, still=True)
     return replace(pair, fixed_mask=half(pair.fixed_mask)), flipped(pair.moving), np.eye(4)
@@ -88,6 +116,17 @@ CASES = {
     'a copy of the T1w': (lambda seed: _still(seed, None), ('CHECK',), ('contrast',)),
     'half of the mask': (_half_of_the_mask, ('FAIL',), ('mask_halves',)),
     'flipped, half of the mask': (_flipped_in_half_a_mask, ('FAIL',), ('mirror_margin',)),
+    'mask without its top': (
+        _other_mask(lambda inside, values, at: inside & (at[2] < 0.4 * at[2][inside].max())),
+        ('CHECK', 'FAIL'),
+        ('mask_beside',),
+    ),
+    'mask with the face': (_other_mask(_with_face), ('CHECK', 'FAIL'), ('mask_dark',)),
+    'mask with the scalp': (
+        _other_mask(lambda inside, values, at: ndi.binary_dilation(inside, iterations=3)),
+        ('CHECK', 'FAIL'),
+        ('mask_dark',),
+    ),
     'z longer': (_longer, ('CHECK',), ('scale',)),
     'wrong way': (_wrong_way, ('FAIL',), ('shift_margin', 'turn_margin', 'gain')),
 }

@@ -125,6 +125,8 @@ def test_scans_that_look_alike_are_to_be_checked_and_never_a_fail():
     [
         ('mask_evidence.second_dice', 0.0, 'which of them is wrong'),
         ('mask_evidence.second_beyond', 0.1, 'lacks a piece'),
+        ('mask_evidence.dark_inside', 0.5, 'more than the brain, such as parts of the face'),
+        ('mask_evidence.beside_mm', 30.0, 'whether it leaves out brain'),
         ('mask_evidence.on_grid_edge', 1.0, 'ends where the T1w ends'),
         ('depth_contrast', -1.0, 'exchanged'),
         ('tissue_contrast', 1.0, 'look alike in the T1w and the T2w'),
