@@ -95,6 +95,11 @@ def _run_group(settings: Settings) -> int:
 
 
 def _log_file(settings: Settings) -> contextlib.AbstractContextManager[None]:
+    """Write what happens into the folder of the run's logs; a place that cannot be one is an error before any work."""
+    try:
+        settings.log_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f'The folder for logs, {settings.log_dir.parent}, cannot be written: {error}') from error
     return to_file(settings.log_dir / 'bidsreg.log')
 
 

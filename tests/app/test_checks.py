@@ -83,6 +83,35 @@ def test_output_not_writable(app, capsys, tmp_path):
     fails(app, capsys, 'cannot be written', work=tmp_path / 'file' / 'work')
 
 
+@pytest.mark.parametrize(
+    ('name', 'level'),
+    [
+        ('logs', 'participant'),
+        ('logs', 'group'),
+        ('.bidsreg', 'participant'),
+        ('dataset_description.json', 'participant'),
+    ],
+)
+def test_what_is_in_the_place_of_a_file_or_folder_of_the_output(app, capsys, tmp_path, name, level):
+    """Somebody's file called as a folder of ours, or the other way round, is one line, and nothing has begun."""
+    assert app() == 0
+    path = tmp_path / 'out' / name
+    if path.is_dir():
+        shutil.rmtree(path)
+        path.write_text('mine')
+    else:
+        path.unlink()
+        path.mkdir()
+    capsys.readouterr()
+    work = tmp_path / 'new'
+    assert app(levels=[level], work=work) == 2
+    said = capsys.readouterr().err
+    assert 'bidsreg: error: ' in said
+    assert 'cannot be ' in said
+    assert 'Traceback' not in said
+    assert not list(work.glob('begun.txt'))
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason='root may write everywhere')
 def test_output_without_permission(app, capsys, tmp_path):
     (tmp_path / 'out').mkdir(mode=0o500)
