@@ -1,18 +1,29 @@
 #!/usr/bin/env python3
 """Calibrate the verdict on normalisations: good ones, and such as are wrong on purpose, to the template of nilearn.
 
-    python experiments/normalisations.py BIDS_DIR MASKS OUT [--subjects 02 04] [--voxel 1] [--judge]
+    python experiments/normalisations.py LABELS OUT [--kinds plain noisy] [--most 2] [--voxel 3]
+    python experiments/normalisations.py LABELS OUT --judge [--again]
 
-BIDS_DIR holds raw heads, MASKS brain masks of their T1w (sub-XX/anat/sub-XX_desc-brain_mask.nii.gz). Each head is
-changed as its kind says, aligned as the app does it, spoilt where the kind says so, registered and measured.
-What is there already is not made again. Prints Markdown: the verdict on each case with its reasons, and for each number
-its range in good and in wrong cases.
+LABELS holds anat-XX_dseg.nii.gz (FreeSurfer's values, 1 mm, 500 and above outside of the brain). Of each head a T1w and
+a T2w are simulated in all kinds of normalisation_kinds.py, each normalised by itself as the app does it, spoilt where
+the kind says so, registered and measured. What is there already is not made again, so the script can be stopped at any
+time; `--judge` makes nothing, and judges what is there; `--again` measures its numbers anew.
+
+A case is wrong when its kind says so. Where the affine was spoilt the map tells: wrong when it leads the template's
+brain to places that are more than 4 mm from those of the plain case of the same scan, in the mean; else the solver has
+made up for it, and the case is neither. Heads with odd numbers are there to set thresholds by, the others to judge.
+Prints Markdown: for each kind the verdicts, for each number its range in good and in wrong cases, and how many were
+told, with Wilson's intervals of 95 %.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,275 +31,288 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from common import head as table_head
 from common import new_parser, row
-from scipy import ndimage as ndi
+from normalisation_kinds import KINDS, VOXELS, Kind, Scan, scan_of
+from verdict_cases import Anatomy
+from verdicts import share_of
 
-from bidsreg.app.example import smooth_noise
 from bidsreg.bids.headers import load_sane
 from bidsreg.bids.images import load_image
 from bidsreg.bids.spaces import parse_spaces
 from bidsreg.errors import InputError
 from bidsreg.pair import cli as pair_command
-from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.preparation.prealign import prealign
 from bidsreg.preparation.spaces import bring, bring_mask, cut_out, pulling, scaling, sized
 from bidsreg.qc.normalisation import NORMALISATION_CHECKS, NormalisationFiles, gather_normalisation, judge_normalisation
 from bidsreg.qc.symmetry import thinned
 from bidsreg.qc.verdict import STATUSES
-from bidsreg.registration.atomic import atomic_folder
-from bidsreg.registration.itk import write_affine
-from bidsreg.templates.prepare import Template, make_template
+from bidsreg.registration.atomic import atomic_folder, write_text
+from bidsreg.registration.itk import read_affine, write_affine
+from bidsreg.templates.prepare import make_template
 
-#: What the verdict on a case should be, by whether it is wrong.
-WANTED = {True: 'CHECK or FAIL', False: 'PASS', None: 'any'}
-
-Scan = tuple[nib.Nifti1Image, nib.Nifti1Image]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of case.
-
-    Attributes
-    ----------
-    wrong
-        True where the verdict should not be PASS; None where CHECK and PASS are both right.
-    change
-        Takes a head and its mask, and returns both as the case has them.
-    spoil
-        A matrix behind the affine that was found.
-    """
-
-    wrong: bool | None = False
-    change: Callable[[nib.Nifti1Image, nib.Nifti1Image], Scan] = lambda image, mask: (image, mask)
-    spoil: np.ndarray | None = None
+#: Mean distance (mm) from where the plain case's map leads, above which a spoilt one is wrong.
+WRONG_MM = 4.0
+#: The finest grid of the solver, mm.
+WORKING_MM = '4'
+#: Points of the template's brain at which that is measured.
+POINTS = 2000
 
 
-def _data(image: nib.Nifti1Image) -> np.ndarray:
-    return np.asarray(image.dataobj, np.float32)
-
-
-def _like(data: np.ndarray, image: nib.Nifti1Image) -> nib.Nifti1Image:
-    return nib.Nifti1Image(data, image.affine)
-
-
-def _middle(mask: nib.Nifti1Image, axis: int) -> tuple[int, int]:
-    """Return the voxel axis along a world axis, and the middle of the mask along it."""
-    along = int(nib.io_orientation(mask.affine)[:, 0].tolist().index(axis))
-    return along, int(np.argwhere(_data(mask) > 0)[:, along].mean())
-
-
-def _without(axis: int, both: bool = True) -> Callable[[nib.Nifti1Image, nib.Nifti1Image], Scan]:
-    """Return what sets the half of the mask, and of the image, along a world axis to zero."""
-
-    def change(image: nib.Nifti1Image, mask: nib.Nifti1Image) -> Scan:
-        along, middle = _middle(mask, axis)
-        where = tuple(slice(0, middle) if number == along else slice(None) for number in range(3))
-        data, inside = _data(image).copy(), _data(mask).copy()
-        inside[where] = 0
-        if both:
-            data[where] = 0
-        return _like(data, image), _like(inside.astype(np.uint8), mask)
-
-    return change
-
-
-def _cropped(axis: int, share: float = 0.5) -> Callable[[nib.Nifti1Image, nib.Nifti1Image], Scan]:
-    """Return what leaves a share of the brain along a world axis outside of the field of view."""
-
-    def change(image: nib.Nifti1Image, mask: nib.Nifti1Image) -> Scan:
-        along = _middle(mask, axis)[0]
-        places = np.argwhere(_data(mask) > 0)[:, along]
-        start = int(np.quantile(places, share))
-        box = tuple(slice(start, None) if number == along else slice(None) for number in range(3))
-        return image.slicer[box], mask.slicer[box]
-
-    return change
-
-
-def _sized(*factors: float) -> Callable[[nib.Nifti1Image, nib.Nifti1Image], Scan]:
-    """Return what makes a head larger or smaller along the axes of the world."""
-    scale = np.diag([*factors, 1.0])
-    return lambda image, mask: (
-        nib.Nifti1Image(image.dataobj, scale @ image.affine),
-        nib.Nifti1Image(mask.dataobj, scale @ mask.affine),
-    )
-
-
-def _noise(image: nib.Nifti1Image, mask: nib.Nifti1Image) -> Scan:
-    """Return a head whose brain is noise as smooth as tissue."""
-    rng, inside = np.random.default_rng(1), _data(mask) > 0
-    values = _data(image)[inside]
-    fog = smooth_noise(rng, image.shape, 4.0, 1.0)
-    fog = (fog - fog[inside].mean()) / fog[inside].std() * values.std() + values.mean()
-    return _like(np.where(inside, np.clip(fog, 0, None), _data(image)).astype(np.float32), image), mask
-
-
-def _grown(mm: float) -> Callable[[nib.Nifti1Image, nib.Nifti1Image], Scan]:
-    """Return what makes a mask larger, or smaller, by some mm."""
-
-    def change(image: nib.Nifti1Image, mask: nib.Nifti1Image) -> Scan:
-        inside, zooms = _data(mask) > 0, nib.affines.voxel_sizes(mask.affine)
-        away = ndi.distance_transform_edt(~inside, zooms) - ndi.distance_transform_edt(inside, zooms)
-        return image, _like((away <= mm).astype(np.uint8), mask)
-
-    return change
-
-
-def _moved(**move: Any) -> np.ndarray:
-    return rigid_matrix(**move)
-
-
-#: The kinds of cases by their names.
-KINDS: dict[str, Kind] = {
-    'plain': Kind(),
-    'mask 2 mm too wide': Kind(None, _grown(2)),
-    'mask 2 mm too narrow': Kind(None, _grown(-2)),
-    'one hemisphere': Kind(True, _without(0)),
-    'mask of one hemisphere': Kind(True, _without(0, both=False)),
-    'lower half out of view': Kind(True, _cropped(2)),
-    'front half out of view': Kind(True, _cropped(1)),
-    'lower tenth out of view': Kind(None, _cropped(2, 0.1)),
-    'noise for a brain': Kind(True, _noise),
-    'an animal': Kind(True, _sized(0.4, 0.6, 0.35)),
-    'an infant': Kind(None, _sized(0.8, 0.8, 0.8)),
-    'voxels said 1.5 times as high': Kind(True, _sized(1, 1, 1.5)),
-    'back to front': Kind(True, spoil=_moved(degrees=(0, 0, 180))),
-    'shifted by 20 mm': Kind(True, spoil=_moved(translation=(0, 20, 0))),
-    'turned by 30 degrees': Kind(True, spoil=_moved(degrees=(30, 0, 0))),
-}
-
-
-def coarse(image: nib.Nifti1Image, mask: nib.Nifti1Image, voxel: float) -> Scan:
-    """Return an image and its mask with wider voxels (mm), for many cases in little time."""
+# ---------------------------------------------------------------------------------------------------- making
+def coarse_template(folder: Path, voxel: float) -> Scan:
+    """Return the template of nilearn and its mask with wider voxels (mm)."""
+    made = make_template(parse_spaces(['MNI'])[0], Path(), folder)
+    image, mask = load_sane(made.image), load_sane(made.mask)
     if voxel <= max(nib.affines.voxel_sizes(image.affine)):
         return image, mask
     thin = thinned(mask, voxel)
-    return thinned(image, voxel), _like((_data(thin) >= 0.5).astype(np.uint8), thin)
-
-
-def coarse_template(folder: Path, voxel: float) -> Template:
-    """Return the template of nilearn with wider voxels."""
-    made = make_template(parse_spaces(['MNI'])[0], Path(), folder)
-    image, mask = coarse(load_sane(made.image), load_sane(made.mask), voxel)
-    paths = folder / 'coarse_T1w.nii.gz', folder / 'coarse_mask.nii.gz'
-    for path, one in zip(paths, (image, mask), strict=True):
-        nib.save(one, path)
-    return make_template(parse_spaces([f'coarse:{paths[0]}:{paths[1]}'])[0], Path(), folder)
+    return thinned(image, voxel), nib.Nifti1Image((thin.get_fdata() >= 0.5).astype(np.uint8), thin.affine)
 
 
 def make_case(
-    kind: Kind, image: nib.Nifti1Image, mask: nib.Nifti1Image, template: Template, folder: Path, voxel: float
+    kind: Kind, scan: Scan, template: Scan, plain: Path | None, folder: Path, facts: Mapping[str, Any]
 ) -> None:
-    """Normalise one case and keep its facts."""
-    image, mask = kind.change(image, mask)
+    """Normalise one case and keep its files and facts."""
+    images = dict(zip(('scan', 'mask'), kind.change(*scan), strict=True))
+    images |= dict(zip(('template', 'template_mask'), kind.template(*template), strict=True))
     with atomic_folder(folder) as hidden, chdir(hidden):
-        nib.save(image, 'scan.nii.gz')
-        nib.save(mask, 'mask.nii.gz')
-        cut_out(str(template.image), str(template.mask)).to_filename('template_brain.nii')
-        brain = cut_out('scan.nii.gz', 'mask.nii.gz')
-        brain.to_filename('scan_brain.nii')
-        scaled = scaling(load_image(template.mask), load_image('mask.nii.gz'))
-        sized(brain, scaled).to_filename('sized_brain.nii')
-        rigid = prealign('template_brain.nii', 'sized_brain.nii', stage='rigid')[0]
-        write_affine('rigid.txt', rigid)
-        write_affine('start.txt', scaled @ rigid)
-        brains = 'template_brain.nii', 'scan_brain.nii'
-        found = prealign(
-            *brains, stage='affine', initial='start.txt', fixed_mask=str(template.mask), moving_mask='mask.nii.gz'
-        )[0]
-        if kind.spoil is not None:
-            found = found @ _about(kind.spoil, template)
-        write_affine('affine.txt', found)
-        words = [str(template.image), 'scan.nii.gz', '--fixed-mask', str(template.mask), '--moving-mask', 'mask.nii.gz']
-        words += ['--affine', 'affine.txt', '--method', 'node-mind-inter', '--threads', '1', '--device', 'cpu']
-        words += ['--working-resolution', f'{max(voxel, 1.0):g}']
+        for name, image in images.items():
+            nib.save(image, f'{name}.nii.gz')
+        if plain is not None:
+            write_affine('rigid.txt', read_affine(plain / 'rigid.txt'))
+        if plain is None or kind.spoil is None:
+            align()
+        else:
+            spoil = _about(kind.spoil, images['template_mask'])
+            write_affine('affine.txt', read_affine(plain / 'affine.txt') @ spoil)
+        words = ['template.nii.gz', 'scan.nii.gz', '--fixed-mask', 'template_mask.nii.gz']
+        words += ['--moving-mask', 'mask.nii.gz', '--affine', 'affine.txt', '--method', 'node-mind-inter']
+        words += ['--threads', '1', '--device', 'cpu', '--working-resolution', WORKING_MM]
         if pair_command.main([*words, '--quiet', '--out', 'out']):
             raise RuntimeError(f'{folder.name}: bidsreg-pair failed')
-        way, reference = pulling('out/forward.h5'), load_sane(template.image)
-        bring(way, load_sane('scan.nii.gz'), reference).to_filename('warped.nii.gz')
-        bring_mask(way, load_sane('mask.nii.gz'), reference).to_filename('warped_mask.nii.gz')
-        files = NormalisationFiles(
-            template=template.image,
-            template_mask=template.mask,
-            scan='scan.nii.gz',
-            scan_mask='mask.nii.gz',
-            affine='affine.txt',
-            rigid='rigid.txt',
-            warped='warped.nii.gz',
-            warped_mask='warped_mask.nii.gz',
-            result='out/result.json',
-        )
-        Path('facts.json').write_text(json.dumps(gather_normalisation(files)))
-        for path in Path('out').glob('*.h5'):
-            path.unlink()
+        error = _away(plain / 'out/forward.h5', images['template_mask']) if plain and kind.spoil is not None else None
+        Path('case.json').write_text(json.dumps({**facts, 'error_mm': error}))
 
 
-def _about(matrix: np.ndarray, template: Template) -> np.ndarray:
-    """Return a matrix about the middle of the template's brain instead of the origin."""
-    mask = load_sane(template.mask)
+def align() -> None:
+    """Find rigid, unless it is there, and affine of the scan in the present folder, as the app does it."""
+    for name, mask in (('template', 'template_mask'), ('scan', 'mask')):
+        cut_out(f'{name}.nii.gz', f'{mask}.nii.gz').to_filename(f'{name}_brain.nii')
+    scaled = scaling(load_image('template_mask.nii.gz'), load_image('mask.nii.gz'))
+    sized(load_image('scan_brain.nii'), scaled).to_filename('sized_brain.nii')
+    if not Path('rigid.txt').exists():
+        write_affine('rigid.txt', prealign('template_brain.nii', 'sized_brain.nii', stage='rigid')[0])
+    write_affine('start.txt', scaled @ read_affine('rigid.txt'))
+    masks: dict[str, Any] = {'fixed_mask': 'template_mask.nii.gz', 'moving_mask': 'mask.nii.gz'}
+    found = prealign('template_brain.nii', 'scan_brain.nii', stage='affine', initial='start.txt', **masks)[0]
+    write_affine('affine.txt', found)
+    for name in ('template_brain', 'scan_brain', 'sized_brain'):
+        Path(f'{name}.nii').unlink()
+
+
+def _inside(mask: nib.Nifti1Image) -> np.ndarray:
+    """Return the places of a mask's voxels, mm."""
+    return nib.affines.apply_affine(mask.affine, np.argwhere(np.asanyarray(mask.dataobj) > 0))
+
+
+def _about(matrix: np.ndarray, mask: nib.Nifti1Image) -> np.ndarray:
+    """Return a matrix about the middle of a mask instead of the origin."""
     shift = np.eye(4)
-    shift[:3, 3] = nib.affines.apply_affine(mask.affine, np.argwhere(_data(mask) > 0)).mean(0)
+    shift[:3, 3] = _inside(mask).mean(0)
     return shift @ matrix @ np.linalg.inv(shift)
 
 
-def report(cases: dict[tuple[str, str], dict[str, Any]]) -> None:
-    """Print the verdicts, and the range of each number."""
-    print(row('kind', 'head', 'should be', 'verdict', 'beyond its threshold'))
-    print(row(*['---'] * 5))
-    values: dict[str, dict[bool | None, list[float]]] = {name: {} for name in NORMALISATION_CHECKS}
-    for (kind, head), facts in cases.items():
-        wrong = KINDS[kind].wrong
-        if 'refused' in facts:
-            print(row(kind, head, WANTED[wrong], 'failed', facts['refused']))
-            continue
-        verdict = judge_normalisation(facts)
-        beyond = [f'{name} {check.value:.3g}' for name, check in verdict.checks.items() if check.status != 'PASS']
-        print(row(kind, head, WANTED[wrong], verdict.status, ', '.join(beyond)))
-        for name, check in verdict.checks.items():
-            values[name].setdefault(wrong, []).append(check.value)
-    print('\n' + row('number', 'good', 'neither', 'wrong'))
-    print(row(*['---'] * 4))
-    for name, ranges in values.items():
-        shown = [ranges.get(truth, []) for truth in (False, None, True)]
-        print(row(f'`{name}`', *(f'{min(found):.3g} to {max(found):.3g}' if found else '' for found in shown)))
-    for truth, words in ((True, 'wrong'), (False, 'good')):
-        found = [
-            'failed' if 'refused' in facts else judge_normalisation(facts).status
-            for (kind, _), facts in cases.items()
-            if KINDS[kind].wrong is truth
+def _away(plain: Path, mask: nib.Nifti1Image) -> float:
+    """Return how far (mm, mean) the map in the present folder leads from where that of a plain case leads."""
+    places = _inside(mask)
+    chosen = places[np.random.default_rng(0).choice(len(places), POINTS, replace=False)]
+    ends = [pulling(path).points(chosen) for path in (Path('out/forward.h5'), plain)]
+    return float(np.linalg.norm(ends[0] - ends[1], axis=1).mean())
+
+
+@functools.lru_cache(maxsize=4)
+def anatomy_of(path: Path) -> Anatomy:
+    """Read a head; the last ones stay in memory."""
+    return Anatomy(path)
+
+
+def heads_of(number: int, kind: Kind, paths: Sequence[Path], most: int | None) -> list[int]:
+    """Return which heads a kind is made of: as many odd as even ones, others for each kind."""
+    count = min(kind.heads, len(paths), most or kind.heads)
+    return [(2 * number + place) % len(paths) for place in range(count)]
+
+
+def folder_name(kind: str, head: int, contrast: str) -> str:
+    """Return the name of a case's folder."""
+    return f'{kind.replace(",", "").replace(" ", "_")}-{head:02d}-{contrast}'
+
+
+def make_all(paths: Sequence[Path], out: Path, names: Sequence[str], most: int | None, voxel: float) -> None:
+    """Make all cases that are not there yet, one of each kind before the second of any: so a part of them is of use."""
+    template = coarse_template(out / 'template', voxel)
+    lists = [heads_of(list(KINDS).index(name), KINDS[name], paths, most) for name in names]
+    contrasts = list(VOXELS)
+    # heads that set thresholds and heads that judge by turns, too
+    rounds = itertools.product(range(0, max(map(len, lists)), 2), range(len(contrasts)), range(2))
+    for place, turn in ((pair + odd, turn) for pair, turn, odd in rounds):
+        for name, heads in zip(names, lists, strict=True):
+            if place < len(heads):
+                make_one(name, paths[heads[place]], contrasts[(place + turn) % len(contrasts)], out, template)
+
+
+def make_one(name: str, path: Path, contrast: str, out: Path, template: Scan) -> Path:
+    """Make a case that is not there yet, and the plain one before it, if it takes an alignment of that."""
+    kind, head = KINDS[name], int(path.name[5:7])
+    folder = out / folder_name(name, head, contrast)
+    if folder.exists():
+        return folder
+    plain = make_one('plain', path, contrast, out, template) if kind.lies or kind.spoil is not None else None
+    began = cpu_seconds()
+    facts = {'kind': name, 'head': head, 'contrast': contrast}
+    seed = 0 if kind.spoil is not None else list(KINDS).index(name)
+    scan = scan_of(anatomy_of(path), contrast, kind.look, seed)
+    try:
+        make_case(kind, scan, template, plain, folder, facts)
+    except (InputError, RuntimeError) as error:  # a failed row of the app, with this reason
+        with atomic_folder(folder) as hidden:
+            (hidden / 'case.json').write_text(json.dumps({**facts, 'refused': str(error)}))
+    print(f'{folder.name}: {cpu_seconds() - began:.1f} CPU s', flush=True)
+    return folder
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process and of those that it has waited for."""
+    return sum(os.times()[:4])
+
+
+# ---------------------------------------------------------------------------------------------------- judging
+@dataclass(frozen=True)
+class Case:
+    """A case: its kind, its head's number, the contrast, its facts; or why it was refused, which is a failed row."""
+
+    kind: str
+    head: int
+    contrast: str
+    error_mm: float | None
+    facts: Mapping[str, Any]
+    refused: str = ''
+
+    @property
+    def wrong(self) -> bool | None:
+        """Whether it is wrong: by its kind, or by where its map leads; None where neither says so."""
+        if KINDS[self.kind].spoil is not None and self.error_mm is not None and self.error_mm > WRONG_MM:
+            return True
+        return KINDS[self.kind].wrong
+
+    @property
+    def judged(self) -> bool:
+        """It is one of those that judge the thresholds, not of those that set them."""
+        return self.head % 2 == 0
+
+    @functools.cached_property
+    def status(self) -> str:
+        """The verdict; a refused case is a failed one."""
+        return 'FAIL' if self.refused else judge_normalisation(self.facts).status
+
+    @functools.cached_property
+    def values(self) -> dict[str, float]:
+        """The numbers that are judged."""
+        return {} if self.refused else {k: v.value for k, v in judge_normalisation(self.facts).checks.items()}
+
+    @functools.cached_property
+    def spoke(self) -> dict[str, float]:
+        """Those that are not PASS."""
+        checks = {} if self.refused else judge_normalisation(self.facts).checks
+        return {name: check.value for name, check in checks.items() if check.status != 'PASS'}
+
+
+def measure_case(folder: Path, again: bool = False) -> Case:
+    """Gather the facts of a case, as the app does; those that are there already are read, but for `again`."""
+    case = json.loads((folder / 'case.json').read_text())
+    known = {key: case.get(key) for key in ('kind', 'head', 'contrast', 'error_mm')}
+    if 'refused' in case:
+        return Case(**known, facts={}, refused=case['refused'])
+    kept = folder / 'facts.json'
+    if again or not kept.exists():
+        with chdir(folder):
+            way, reference = pulling('out/forward.h5'), load_image('template.nii.gz')
+            bring(way, load_image('scan.nii.gz'), reference).to_filename('warped.nii.gz')
+            bring_mask(way, load_image('mask.nii.gz'), reference).to_filename('warped_mask.nii.gz')
+            files = NormalisationFiles(
+                template='template.nii.gz',
+                template_mask='template_mask.nii.gz',
+                scan='scan.nii.gz',
+                scan_mask='mask.nii.gz',
+                affine='affine.txt',
+                rigid='rigid.txt',
+                warped='warped.nii.gz',
+                warped_mask='warped_mask.nii.gz',
+                result='out/result.json',
+            )
+            write_text(Path('facts.json'), json.dumps(gather_normalisation(files)))
+    return Case(**known, facts=json.loads(kept.read_text()))
+
+
+def print_kinds(cases: Sequence[Case]) -> None:
+    """Print for each kind how many cases have which verdict, and which checks spoke."""
+    print(table_head('kind', 'cases', 'wrong', *STATUSES, 'checks that spoke'))
+    for kind in [name for name in KINDS if any(case.kind == name for case in cases)]:
+        mine = [case for case in cases if case.kind == kind]
+        statuses = Counter(case.status for case in mine)
+        spoke = Counter(name for case in mine for name in (['refused'] if case.refused else case.spoke))
+        said = ', '.join(f'`{name}` {count}' for name, count in spoke.most_common(4))
+        wrong = sum(case.wrong is True for case in mine)
+        print(row(kind, len(mine), wrong, *(statuses[status] for status in STATUSES), said))
+
+
+def print_ranges(cases: Sequence[Case]) -> None:
+    """Print for each number its range in good and in wrong cases, those that set thresholds and those that judge."""
+    print('\n' + table_head('number', 'good, that set', 'good, that judge', 'wrong'))
+    for name in NORMALISATION_CHECKS:
+        groups = [
+            [
+                case.values[name]
+                for case in cases
+                if case.wrong is wrong and judged in (None, case.judged) and case.values
+            ]
+            for wrong, judged in ((False, False), (False, True), (True, None))
         ]
-        print(f'\n{words}: ' + ', '.join(f'{found.count(status)} {status}' for status in (*STATUSES, 'failed')))
+        print(row(f'`{name}`', *(f'{min(found):.3g} to {max(found):.3g}' if found else '' for found in groups)))
+
+
+def print_shares(cases: Sequence[Case]) -> None:
+    """Print how many cases were told, with Wilson's intervals of 95 %."""
+    print('\n' + table_head('cases', 'wrong, not PASS', 'wrong, FAIL', 'good, CHECK', 'good, FAIL'))
+    for words, judged in (('that set thresholds', False), ('that judge', True)):
+        wrong, good = (
+            [case.status for case in cases if case.judged is judged and case.wrong is truth] for truth in (True, False)
+        )
+        told = (len(wrong) - wrong.count('PASS'), len(wrong)), (wrong.count('FAIL'), len(wrong))
+        alarms = (good.count('CHECK'), len(good)), (good.count('FAIL'), len(good))
+        print(row(words, *(share_of(*one) for one in (*told, *alarms))))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Make the cases that are missing, and report."""
     parser = new_parser(__doc__)
-    parser.add_argument('bids_dir', type=Path)
-    parser.add_argument('masks', type=Path)
+    parser.add_argument('labels', type=Path)
     parser.add_argument('out', type=Path)
-    parser.add_argument('--subjects', nargs='+', default=['02', '04'])
     parser.add_argument('--kinds', nargs='+', choices=KINDS, default=list(KINDS))
-    parser.add_argument('--voxel', type=float, default=2.0, help='mm, of heads and template (2)')
+    parser.add_argument('--most', type=int, help='heads of each kind, at most')
+    parser.add_argument('--voxel', type=float, default=3.0, help='mm, of the template (3)')
     parser.add_argument('--judge', action='store_true', help='make nothing')
+    parser.add_argument('--again', action='store_true', help='measure the numbers of all cases anew')
     args = parser.parse_args(argv)
-    template = coarse_template(args.out.absolute() / 'template', args.voxel)
-    cases = {}
-    for kind in args.kinds:
-        for subject in args.subjects:
-            folder = args.out.absolute() / f'{kind.replace(" ", "_")}_{subject}'
-            anat = Path(f'sub-{subject}', 'anat')
-            if not folder.is_dir() and not args.judge:
-                image = load_sane(args.bids_dir / anat / f'sub-{subject}_T1w.nii.gz')
-                mask = load_sane(args.masks / anat / f'sub-{subject}_desc-brain_mask.nii.gz')
-                try:
-                    make_case(KINDS[kind], *coarse(image, mask, args.voxel), template, folder, args.voxel)
-                except InputError as error:  # a failed row of the app, with this reason
-                    folder.mkdir()
-                    (folder / 'facts.json').write_text(json.dumps({'refused': str(error)}))
-            if folder.is_dir():
-                cases[kind, subject] = json.loads((folder / 'facts.json').read_text())
-    report(cases)
+    out = args.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    if not args.judge:
+        paths = sorted(args.labels.glob('anat-*_dseg.nii.gz'))
+        make_all(paths, out, args.kinds, args.most, args.voxel)
+    cases = [measure_case(path.parent, args.again) for path in sorted(out.glob('*/case.json'))]
+    print_kinds(cases)
+    print_ranges(cases)
+    print_shares(cases)
 
 
 if __name__ == '__main__':
