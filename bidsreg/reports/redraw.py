@@ -7,6 +7,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
+from bidsreg.bids.headers import check_header
 from bidsreg.bids.names import PRODUCTS, RATIO_KINDS, lesion_path, output_name, ratio_path, sidecar
 from bidsreg.bids.sidecars import dataset_links, read_json
 from bidsreg.reports.pictures import PICTURES, Scene, drawable, picture_path
@@ -45,11 +46,10 @@ def redraw(record: PairRecord, settings: Settings) -> dict[str, str]:
             if lacks:
                 reasons[name] = f'it was lost, and cannot be drawn again without: {", ".join(lacks)}'
     elif record.failed and record.pair is not None and paths['before'] in map(paths.get, missing):
-        scene, reasons, possible = (
-            Scene(fixed=record.pair.fixed, moving=record.pair.moving, contrasts=record.contrasts),
-            {},
-            ['before'],
-        )
+        scene = Scene(fixed=record.pair.fixed, moving=record.pair.moving, contrasts=record.contrasts)
+        unplaced = [path.name for path in (record.pair.fixed, record.pair.moving) if _is_unplaced(path)]
+        reasons = {'before': f'where the voxels of {unplaced[0]} lie is not known'} if unplaced else {}
+        possible = [] if unplaced else ['before']
     else:
         return {}
     for name in (name for name in missing if name in possible):
@@ -60,6 +60,12 @@ def redraw(record: PairRecord, settings: Settings) -> dict[str, str]:
             LOGGER.warning('%s: the picture %s could not be drawn: %s', record.name, name, error)
             reasons[name] = f'it could not be drawn: {type(error).__name__}: {error}'
     return reasons
+
+
+def _is_unplaced(path: Path) -> bool:
+    """Tell whether a header that can be read does not say where the head lies: left and right would be made up."""
+    report = check_header(path)
+    return report.affine is None and len(report.shape) == 3
 
 
 def expected(record: PairRecord, name: str) -> bool:

@@ -8,6 +8,8 @@ import re
 import shutil
 import xml.etree.ElementTree as ET
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from bidsreg.bids.names import sidecar
@@ -104,6 +106,19 @@ def test_a_failed_pair_shows_its_scans_as_they_came(finished, tmp_path):
     assert pictures_of(finished)['before'].read_bytes() == same.read_bytes()
     assert [name for name, path in pictures_of(finished).items() if path.is_file()] == ['before']
     assert 'desc-before' in page.read_text()
+
+
+def test_a_scan_whose_place_is_not_known_is_not_drawn_with_a_left_and_a_right(finished):
+    finished.outputs['qc'].unlink()
+    (pair,) = finished.plan.pairs
+    image = nib.load(pair.moving)
+    lost = nib.Nifti1Image(np.asarray(image.dataobj), None)
+    lost.header['qform_code'] = lost.header['sform_code'] = 0
+    lost.to_filename(pair.moving)
+    failed = Outcome(pair.name, pair.subject, None, 'failed', 'check', 'neither a qform nor a sform')
+    (page,) = write_reports(finished.settings, finished.plan, [failed])
+    assert f'This picture is not here: where the voxels of {pair.moving.name} lie is not known' in page.read_text()
+    assert not any(path.is_file() for path in pictures_of(finished).values())
 
 
 def test_a_failed_pair_with_a_broken_scan_says_that_it_cannot_be_drawn(finished):
