@@ -21,8 +21,10 @@ from bidsreg.bids.names import (
     PRIVATE,
     PRODUCTS,
     RATIO_KINDS,
+    Contrasts,
     affine_path,
     lesion_path,
+    output_name,
     pair_outputs,
     partial_path,
     ratio_path,
@@ -82,6 +84,7 @@ def publish(
     copies |= {goal: (lesions or {})[end] for goal, end in ill.items()}
     _remove_stale(pair, settings, copies)
     goals['qc'].unlink(missing_ok=True)  # until the new one is there, the pair is not complete
+    _forget_turned(pair, settings)
     with scratch_folder(settings.output_dir, pair.name) as scratch:
         for key, text in sidecars(pair, settings, facts).items():
             write_text(sidecar(goals[key]), to_json(text), scratch=scratch, durable=True)
@@ -100,6 +103,16 @@ def publish(
         write_text(goals['qc'], to_json(marker), scratch=scratch, durable=True)
     partial_path(pair.name, settings.output_dir).unlink(missing_ok=True)
     remove_earlier(pair.name, settings.output_dir)
+
+
+def _forget_turned(pair: Pair, settings: Settings) -> None:
+    """Remove the QC file of these scans registered the other way about, where its transforms have the names of ours.
+
+    Another reference's verdict would else stand for files that this pair writes anew.
+    """
+    if dict(pair.entities) == dict(pair.fixed_entities):
+        turned = Contrasts(pair.moving_contrast, pair.fixed_contrast)
+        (settings.output_dir / output_name('qc', pair.fixed_entities, turned)).unlink(missing_ok=True)
 
 
 def _remove_stale(pair: Pair, settings: Settings, kept: Container[Path]) -> None:

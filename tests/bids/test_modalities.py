@@ -272,6 +272,10 @@ def test_runs_with_two_references_know_of_each_other(two, finish):
     assert is_complete(pairs['T2w'], settings)
     finish(turned, other)
     assert is_complete(turned, other)
-    assert 'was rewritten with other settings' in why_incomplete(pairs['T2w'], settings)
+    assert read_qc(pairs['T2w'], settings) is None, 'its verdict would be of files that are not there any more'
+    assert why_incomplete(pairs['T2w'], settings) == 'not done yet'
     finish(pairs['T2w'], settings)
-    assert 'was rewritten with other settings' in why_incomplete(turned, other)
+    assert read_qc(turned, other) is None
+    assert is_complete(pairs['T2w'], settings)
+    finish(pairs['FLAIR'], settings)
+    assert is_complete(pairs['T2w'], settings), 'another contrast takes nothing'
