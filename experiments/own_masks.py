@@ -116,12 +116,24 @@ class Scans:
 
 def read_pair(folder: Path) -> Scans:
     """Read a pair of verdicts.py."""
-    paths = [folder / name for name in ('fixed.nii.gz', 'mask.nii.gz', 'out/warped.nii.gz', 'moving.nii.gz')]
-    images = [nib.Nifti1Image(load_image(path).get_fdata(dtype=np.float32), load_image(path).affine) for path in paths]
-    coarse = CoarseHead(images[0])
-    inside = head_of(np.asarray(images[0].dataobj), nib.affines.voxel_sizes(images[0].affine))
-    matrix = read_affine(folder / 'affine.txt')
-    return Scans(*images, matrix, coarse, coarse.midplane(), ndi.binary_fill_holes(inside))
+
+    def read(name: str) -> nib.Nifti1Image:
+        found = load_image(folder / f'{name}.nii.gz')
+        return nib.Nifti1Image(found.get_fdata(dtype=np.float32), found.affine)
+
+    fixed = read('fixed')
+    coarse = CoarseHead(fixed)
+    inside = head_of(np.asarray(fixed.dataobj), nib.affines.voxel_sizes(fixed.affine))
+    return Scans(
+        fixed=fixed,
+        mask=read('mask'),
+        warped=read('out/warped'),
+        moving=read('moving'),
+        matrix=read_affine(folder / 'affine.txt'),
+        head=coarse,
+        plane=coarse.midplane(),
+        whole=ndi.binary_fill_holes(inside),
+    )
 
 
 def judge_mask(pair: Scans, name: str, rng: np.random.Generator) -> Judged:
