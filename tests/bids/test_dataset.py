@@ -17,7 +17,7 @@ from bidsreg.bids.pairs import find_pairs
 from bidsreg.errors import InputError
 from bidsreg.qc.dictionary import dictionary_text
 from bidsreg.reports.citation import methods_text
-from bidsreg.settings import Settings
+from bidsreg.settings import CHOICES, Settings
 from tests import data
 
 VALIDATOR = Path(sys.executable).with_name('bids-validator-deno')
@@ -113,6 +113,7 @@ def test_every_desc_is_described(settings):
     assert rows[0] == ['desc_id', 'description']
     used = {f'desc-{product.entities["desc"]}' for product in PRODUCTS.values() if 'desc' in product.entities}
     used |= {f'desc-{kind}' for kind in (*RATIO_KINDS, 'normalisation')}
+    used |= {f'desc-{contrast}' for contrast in CHOICES['modalities']}  # whose lesions lie in the space of a template
     assert {name for name, _ in rows[1:]} == used
 
 
