@@ -15,10 +15,12 @@ from nipype import config
 
 from bidsreg.bids.names import pair_outputs, ratio_path, sidecar
 from bidsreg.bids.pairs import find_pairs
-from bidsreg.bids.publish import is_complete, read_qc, why_incomplete
+from bidsreg.bids.publish import is_complete, read_qc
+from bidsreg.bids.ratios import find_ratios, why_without_ratio
 from bidsreg.reports.pictures import PICTURES, picture_path
 from bidsreg.settings import Settings
 from bidsreg.workflows import init_bidsreg_wf
+from bidsreg.workflows.pair_ratio import init_ratios_wf
 from tests.graph_fixtures import expanded, expanded_graph
 
 
@@ -119,12 +121,18 @@ def test_a_ratio_is_published_told_and_drawn(bids, tmp_path, fake_register):
     settings = settings_for(
         bids, tmp_path, sloppy=True, nprocs=1, device='cpu', participant_label=('01',), ratio='calibrated'
     )
-    [pair] = find_pairs(settings).pairs
+    plan = find_pairs(settings)
+    [pair] = plan.pairs
     config.update_config({'execution': {'crashdump_dir': str(tmp_path / 'crashes'), 'stop_on_first_crash': False}})
-    workflow = init_bidsreg_wf(settings=settings, pairs=[pair])
-    workflow.base_dir = str(settings.work_dir)
-    workflow.run(plugin='Linear')
+    pairs = init_bidsreg_wf(settings=settings, pairs=[pair])
+    ratios = init_ratios_wf(settings=settings, units=find_ratios(plan, settings))
+    for workflow in (pairs, ratios):
+        workflow.base_dir = str(settings.work_dir)
+    pairs.run(plugin='Linear')
     assert is_complete(pair, settings)
+    assert why_without_ratio(pair, settings)
+    ratios.run(plugin='Linear')
+    assert why_without_ratio(pair, settings) is None
     assert is_complete(pair, dataclasses.replace(settings, ratio='none')), 'a ratio more harms nobody'
     path = ratio_path(pair.entities, settings.output_dir, 'calibrated')
     assert path.name == 'sub-01_space-T1w_desc-calibrated_T1wT2wratio.nii.gz'
@@ -139,7 +147,8 @@ def test_a_ratio_is_published_told_and_drawn(bids, tmp_path, fake_register):
     assert qc['seconds_per_step']['ratio']['ratio'] > 0
     assert picture_path(pair, settings.output_dir, 'ratio').is_file()
     path.unlink()
-    assert why_incomplete(pair, settings) == f'{path.name} is missing'
+    assert why_without_ratio(pair, settings) == f'{path.name} is missing'
+    assert is_complete(pair, settings)
 
 
 @pytest.mark.slow  # SyN takes its time on one thread
