@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from bidsreg.settings import CHOICES
+
 #: The folder of the output (and of the work) folder that is the program's own: locks, and files being written.
 PRIVATE = '.bidsreg'
 
@@ -195,7 +197,7 @@ DESCRIPTIONS: dict[str, str] = {
     'normalisation': 'Numbers about the normalisation to a template, and its verdict',
     **{
         contrast: f'Of lesions in the space of a template: those of the {contrast}'
-        for contrast in ('T1w', 'T2w', 'FLAIR', 'PDw', 'PD', 'T2starw', 'T2star', 'inplaneT2')
+        for contrast in CHOICES['modalities']
     },
 }
 
