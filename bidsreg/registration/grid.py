@@ -33,7 +33,7 @@ class Grid:
     def __post_init__(self) -> None:
         affine = np.asarray(self.affine, dtype=float)
         if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-            raise ValueError(f'a grid needs a finite, invertible 4x4 affine, not\n{affine}')
+            raise ValueError(f'a grid needs a finite, invertible 4x4 affine, not {affine.tolist()}')
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise ValueError(f'a grid needs three axes of at least one voxel, not {self.shape}')
         object.__setattr__(self, 'affine', affine)

@@ -22,6 +22,18 @@ PLACE_MM = 1e-3
 """mm: the place of a voxel is not known better, as headers hold 32 bits of that of one corner."""
 
 
+class _NoIntensitiesError(ValueError):
+    """The voxels of a file are no real numbers."""
+
+
+def _check_values(dtype: np.dtype) -> None:
+    """Refuse voxels of which a cast to real numbers would leave a part."""
+    if dtype.fields:
+        raise _NoIntensitiesError('holds colours (RGB), not intensities')
+    if dtype.kind == 'c':
+        raise _NoIntensitiesError('holds complex numbers: give the magnitude image')
+
+
 @dataclass(frozen=True, eq=False)
 class Image:
     """Voxel values on a grid.
@@ -56,7 +68,8 @@ class Image:
         ------
         ValueError
             If the file cannot be read whole, fails its checksum, is longer or shorter than its header says, is not
-            three-dimensional or holds NaN or infinite values.
+            three-dimensional, has no affine that can be inverted, or holds colours, complex numbers, NaN or infinite
+            values.
         """
         path = Path(path)
         try:
@@ -64,10 +77,11 @@ class Image:
             image: Any = nib.load(path)
             if isinstance(image, nib.Nifti1Image):
                 check_size(size, cast(nib.arrayproxy.ArrayProxy, image.dataobj))
+            _check_values(image.get_data_dtype())
             data: np.ndarray = np.asarray(np.asanyarray(image.dataobj), dtype=dtype)
         except FileNotFoundError:
             raise ValueError(f'{path}: there is no such file') from None
-        except DamagedError as error:
+        except (DamagedError, _NoIntensitiesError) as error:
             raise ValueError(f'{path}: {error}') from error
         except MemoryError:
             raise
@@ -82,7 +96,11 @@ class Image:
                 f'{path}: {int((~np.isfinite(data)).sum())} voxels are NaN or infinite; replace them first'
             )
         x, y, z = data.shape
-        return cls(data, Grid((x, y, z), image.affine))
+        try:
+            grid = Grid((x, y, z), image.affine)
+        except ValueError as error:
+            raise ValueError(f'{path}: its header places no voxels: {error}') from error
+        return cls(data, grid)
 
     def save(self, path: str | Path, threads: int = 1) -> None:
         """Write as NIfTI in mm, with equal qform and sform (code 1: scanner) where the axes are at right angles.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,6 +29,8 @@ COARSER = 2
 """How often the velocity's grid can be halved: coarse image levels need no finer velocity than themselves."""
 SAME_GRID_MM = 0.01
 """mm by which the corners of a mask may lie beside those of its image."""
+MOST_VOXELS = 2**31 - 1
+"""Of a grid: indices have 32 bits."""
 LEAST_OVERLAP = 0.1
 """Fraction of the fixed mask that has to lie in the moving image or its mask."""
 
@@ -113,7 +116,8 @@ def prepare(
     ------
     ValueError
         If a mask or lesion is empty or lies on another grid than its image, a lesion covers the brain, an image is
-        constant inside its mask, or the affine moves the fixed mask out of the moving image or its mask.
+        constant inside its mask, the affine moves the fixed mask out of the moving image or its mask, or the field of
+        view is too wide for the velocity's grid.
     """
     check_mask('fixed', fixed, fixed_mask)
     check_mask('moving', moving, moving_mask)
@@ -218,6 +222,11 @@ def lay_out(
     -------
     brain, velocity, field : Grid
         The brain's box on the finest grid, the velocity's grid, and the finest grid over that.
+
+    Raises
+    ------
+    ValueError
+        If one of them has more than `MOST_VOXELS`.
     """
     at = finest.to_voxels(mask.grid.to_world(_ends(mask.data > 0)))
     low, high = np.floor(at.min(0) + 1e-3), np.ceil(at.max(0) - 1e-3) + 1
@@ -228,7 +237,15 @@ def lay_out(
     velocity = velocity.cropped(-(more // 2), np.array(velocity.shape) + more - more // 2)
     span = finest.to_voxels(velocity.corners())
     field = finest.cropped(np.floor(span.min(0)) - 1, np.ceil(span.max(0)) + 2)
-    return finest.cropped(low - reach, high + reach), velocity, field
+    grids = finest.cropped(low - reach, high + reach), velocity, field
+    for grid in grids:
+        if math.prod(grid.shape) > MOST_VOXELS:
+            width = max((high - low - 1) * finest.spacing)
+            raise ValueError(
+                f'the fixed image is {width:.6g} mm wide where it is to be compared, too much for a grid of voxels of '
+                f'{min(grid.spacing):.3g} mm: are the lengths in its header millimetres? If so, give a mask'
+            )
+    return grids
 
 
 def _everywhere(volume: Volume) -> Volume:

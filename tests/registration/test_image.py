@@ -19,6 +19,26 @@ def test_images_that_cannot_be_registered_name_their_file(tmp_path, shape, fill,
         Image.load(path)
 
 
+@pytest.mark.parametrize(
+    ('dtype', 'words'),
+    [(np.complex64, 'complex numbers'), (np.dtype([('R', 'u1'), ('G', 'u1'), ('B', 'u1')]), 'colours')],
+)
+def test_voxels_that_are_no_real_numbers_are_refused_not_cut(tmp_path, dtype, words):
+    path = tmp_path / 'kind.nii'
+    nib.save(nib.Nifti1Image(np.ones((6, 6, 6), dtype), np.eye(4)), path)
+    with pytest.raises(ValueError, match=rf'kind\.nii: holds {words}'):
+        Image.load(path)
+
+
+def test_a_header_that_places_no_voxels_names_its_file(tmp_path):
+    path = tmp_path / 'flat.nii'
+    image = nib.Nifti1Image(np.ones((6, 6, 6), np.float32), np.eye(4))
+    image.set_sform(np.diag([0.0, 1, 1, 1]), 1)
+    nib.save(image, path)
+    with pytest.raises(ValueError, match=r'flat\.nii: its header places no voxels.*invertible'):
+        Image.load(path)
+
+
 def test_truncated_and_missing_files_name_themselves(tmp_path):
     path = tmp_path / 'cut.nii.gz'
     nib.save(nib.Nifti1Image(np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32), np.eye(4)), path)

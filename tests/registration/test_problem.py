@@ -69,6 +69,16 @@ def test_masks_on_other_grids_are_refused(pair, side, words):
         prepared(pair, **{side: elsewhere})
 
 
+def test_lengths_that_are_no_millimetres_are_refused_before_any_work(pair):
+    images = {
+        name: Image(image.data, Grid(image.grid.shape, np.diag([1e3, 1e3, 1e3, 1]) @ image.grid.affine))
+        for name in ('fixed', 'moving')
+        for image in [loaded(getattr(pair, name))]
+    }
+    with pytest.raises(ValueError, match=r'wide where it is to be compared.*header millimetres'):
+        prepared(pair, **images, fixed_mask=None, affine=np.eye(4))
+
+
 def test_an_image_that_is_constant_inside_its_mask_is_refused(pair):
     moving = loaded(pair.moving)
     with pytest.raises(ValueError, match='moving'):
