@@ -175,7 +175,8 @@ def _in_zeros(image: Volume) -> Volume:
 
 def largest_displacement(deformation: Deformation, mask: Image) -> float:
     """Return the length in mm of the largest displacement of a deformation inside a mask on its grid."""
-    return float(np.linalg.norm(deformation.forward[mask.data > 0], axis=-1).max(initial=0))
+    squared = np.einsum('...i,...i->...', deformation.forward, deformation.forward)
+    return float(np.sqrt(squared[mask.data > 0].max(initial=0)))
 
 
 def decide(affine: Evidence, diffeo: Evidence) -> Decision:

@@ -252,6 +252,8 @@ class _StageRun:
         # what a GPU has recorded holds memory, and a cycle of references would keep it
         del self.evaluate, self.step
         self.optimisation.optimiser.zero_grad()
+        if self.optimisation.recordable:
+            torch.cuda.empty_cache()
         self.optimisation.moved |= not risen or self.lowest.loss != self.values[0].sum().item()
         spacing, factor = self.stage.spacing, self.stage.factor
         self.optimisation.history += [

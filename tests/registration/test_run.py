@@ -59,7 +59,7 @@ def test_the_answer_in_mm_does_not_depend_on_the_world_position(pair, plain):
 )
 def test_same_seed_same_bits_for_any_number_of_threads(pair, monkeypatch, changes):
     # as for the images of whole heads
-    for name in ('LARGE', 'SHARED_FROM'):
+    for name in ('LARGE', 'EACH'):
         monkeypatch.setattr(threads, name, 1)
     monkeypatch.setattr(boxes, 'BOX_SIZE', 12)
     monkeypatch.setattr(dataterm, 'COLUMN', (8, 8, 16))

@@ -43,7 +43,13 @@ def value_range(values: Tensor, weight: Tensor, tail: float = TAIL) -> Range:
         # both at once
         ordered = np.partition(inside.numpy(), (out, count - out - 1))
         return float(ordered[out]), float(ordered[count - out - 1])
-    return float(inside.kthvalue(out + 1).values), float(inside.kthvalue(count - out).values)
+    return _ranks_by_torch(inside, out, count - out - 1)
+
+
+def _ranks_by_torch(values: Tensor, first: int, second: int) -> Range:
+    """Return two of the values (N,) in ascending order; on a GPU to sort is quicker than to look for one rank."""
+    low, high = values.sort().values[[first, second]].tolist()
+    return low, high
 
 
 def bin_positions(values: Tensor, between: Range, bins: int) -> Tensor:
@@ -69,8 +75,8 @@ def bins_per_intensity(between: Range, bins: int) -> tuple[float, float]:
     return low, (bins - 3) / max(high - low, 1e-6)
 
 
-def dense_windows(position: Tensor, bins: int) -> tuple[Tensor, Tensor]:
-    """Return the cubic B-spline around each position as a row of all bins, and its derivative by the position.
+def dense_windows(position: Tensor, bins: int) -> Tensor:
+    """Return the cubic B-spline around each position as a row of all bins.
 
     Histograms are products of such matrices: on a GPU much faster than adding voxels to bins, and in one order.
 
@@ -83,13 +89,41 @@ def dense_windows(position: Tensor, bins: int) -> tuple[Tensor, Tensor]:
 
     Returns
     -------
-    weights, slopes : Tensor, shape (N, bins)
+    Tensor, shape (N, bins)
     """
-    away = position[:, None] - torch.arange(bins, device=position.device)
-    near, rest = away.abs(), (2 - away.abs()).clamp_min(0)
-    weights = torch.where(near < 1, 2 / 3 - near.square() + near**3 / 2, rest**3 / 6)
-    slopes = torch.where(near < 1, away * (1.5 * near - 2), -0.5 * rest.square() * away.sign())
-    return weights, slopes
+    first, weights = cubic_windows(position, bins)
+    return weights.new_zeros(len(position), bins).scatter_(1, _covered(first), weights.T)
+
+
+def pulled_back(position: Tensor, by_window: Tensor) -> Tensor:
+    """Return the gradient by positions from that by their windows: the adjoint of the slope of `dense_windows`.
+
+    Parameters
+    ----------
+    position : Tensor, shape (N,)
+        In [1, B - 2].
+    by_window : Tensor, shape (N, B)
+        What the result grows by with each bin of each position's window.
+
+    Returns
+    -------
+    Tensor, shape (N,)
+    """
+    first, t = _cell(position, by_window.shape[1])
+    s = 1 - t
+    slopes = torch.stack([-s * s, t * (3 * t - 4), s * (4 - 3 * s), t * t], 1)
+    return (slopes * by_window.gather(1, _covered(first))).sum(1) / 2
+
+
+def _covered(first: Tensor) -> Tensor:
+    """Return the four bins of each window, (N, 4), from the lowest ones."""
+    return first.long()[:, None] + torch.arange(4, device=first.device)
+
+
+def _cell(position: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """Return the lowest bin of each window, and how far in its cell the position lies, in [0, 1]."""
+    cell = position.detach().floor().clamp(1, bins - 3)
+    return cell.int() - 1, position - cell
 
 
 def cubic_windows(position: Tensor, bins: int) -> tuple[Tensor, Tensor]:
@@ -109,11 +143,10 @@ def cubic_windows(position: Tensor, bins: int) -> tuple[Tensor, Tensor]:
     weights : Tensor, shape (4, N)
         Of that bin and the three that follow; they add up to 1. Differentiable by the position.
     """
-    cell = position.detach().floor().clamp(1, bins - 3)
-    t = position - cell
+    first, t = _cell(position, bins)
     s = 1 - t
     weights = torch.stack([s**3, 4 - 3 * t**2 * (1 + s), 4 - 3 * s**2 * (1 + t), t**3]) / 6
-    return cell.int() - 1, weights
+    return first, weights
 
 
 def joint_histograms(

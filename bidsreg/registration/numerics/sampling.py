@@ -50,10 +50,11 @@ class Sampler:
         assert index is not None
         return index.flatten(), weights
 
-    def _corners(self, channel: Tensor, index: Tensor, shape: torch.Size) -> list[Tensor]:
+    def _corners(self, index: Tensor, shape: torch.Size) -> list[Tensor]:
+        """Return the values (C, x, y, z) of all channels at the eight corners of each position's cell."""
         x, y, z = self.steps
         offsets = (0, z, y, y + z, x, x + z, x + y, x + y + z)
-        return [channel.index_select(0, index + offset).view(shape) for offset in offsets]
+        return [self.flat.index_select(1, index + offset).view(len(self.flat), *shape) for offset in offsets]
 
     def nearest(self, at: Tensor) -> Tensor:
         """Return values (C, x, y, z) of the nearest voxels."""
@@ -71,12 +72,9 @@ class Sampler:
 
             return torch.from_numpy(values(*self._arrays(at))).view(-1, *at.shape[1:])
         index, (wx, wy, wz) = self._cell(at)
-        out = []
-        for channel in self.flat:
-            c = self._corners(channel, index, at.shape[1:])
-            edge = [torch.lerp(c[k], c[k + 1], wz) for k in (0, 2, 4, 6)]
-            out.append(torch.lerp(torch.lerp(edge[0], edge[1], wy), torch.lerp(edge[2], edge[3], wy), wx))
-        return torch.stack(out)
+        c = self._corners(index, at.shape[1:])
+        edge = [torch.lerp(c[k], c[k + 1], wz) for k in (0, 2, 4, 6)]
+        return torch.lerp(torch.lerp(edge[0], edge[1], wy), torch.lerp(edge[2], edge[3], wy), wx)
 
     def __call__(self, at: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return values and slopes.
@@ -98,31 +96,27 @@ class Sampler:
             found, rises = map(torch.from_numpy, values_and_slopes(*self._arrays(at)))
             return found.view(-1, *at.shape[1:]), [rise.view(at.shape) for rise in rises]
         index, (wx, wy, wz) = self._cell(at)
-        values, slopes = [], []
-        for channel in self.flat:
-            c = self._corners(channel, index, at.shape[1:])
-            rise = [c[k + 1] - c[k] for k in (0, 2, 4, 6)]
-            edge = [torch.addcmul(c[k], wz, r) for k, r in zip((0, 2, 4, 6), rise, strict=True)]
-            lower, upper = torch.lerp(edge[0], edge[1], wy), torch.lerp(edge[2], edge[3], wy)
-            slope = torch.empty_like(at)
-            torch.sub(upper, lower, out=slope[0])
-            torch.lerp(edge[1].sub_(edge[0]), edge[3].sub_(edge[2]), wx, out=slope[1])
-            torch.lerp(torch.lerp(rise[0], rise[1], wy), torch.lerp(rise[2], rise[3], wy), wx, out=slope[2])
-            values.append(torch.addcmul(lower, wx, slope[0]))
-            slopes.append(slope)
-        return torch.stack(values), slopes
+        c = self._corners(index, at.shape[1:])
+        rise = [c[k + 1] - c[k] for k in (0, 2, 4, 6)]
+        edge = [torch.addcmul(c[k], wz, r) for k, r in zip((0, 2, 4, 6), rise, strict=True)]
+        lower, upper = torch.lerp(edge[0], edge[1], wy), torch.lerp(edge[2], edge[3], wy)
+        slopes = at.new_empty(len(self.flat), *at.shape)
+        torch.sub(upper, lower, out=slopes[:, 0])
+        torch.lerp(edge[1].sub_(edge[0]), edge[3].sub_(edge[2]), wx, out=slopes[:, 1])
+        torch.lerp(torch.lerp(rise[0], rise[1], wy), torch.lerp(rise[2], rise[3], wy), wx, out=slopes[:, 2])
+        return torch.addcmul(lower, wx, slopes[:, 0]), list(slopes)
 
     def scatter(self, at: Tensor, upstream: Tensor) -> Tensor:
         """Apply the adjoint of `values`: spread (C, x, y, z) onto the volume's voxels, (C, X, Y, Z)."""
         index, (wx, wy, wz) = self._cell(at)
         out = torch.zeros_like(self.flat)
         x, y, z = self.steps
-        for channel, spread in zip(upstream, out, strict=True):
-            for along_x, x_step in ((channel * (1 - wx), 0), (channel * wx, x)):
-                for along_y, y_step in ((along_x * (1 - wy), 0), (along_x * wy, y)):
-                    upper = along_y * wz
-                    for part, z_step in ((along_y - upper, 0), (upper, z)):
-                        spread.scatter_add_(0, index + (x_step + y_step + z_step), part.flatten())
+        for along_x, x_step in ((upstream * (1 - wx), 0), (upstream * wx, x)):
+            for along_y, y_step in ((along_x * (1 - wy), 0), (along_x * wy, y)):
+                upper = along_y * wz
+                for part, z_step in ((along_y - upper, 0), (upper, z)):
+                    corner = (index + (x_step + y_step + z_step)).expand(len(out), -1)
+                    out.scatter_add_(1, corner, part.flatten(1))
         return out.view(len(out), *[n + 1 for n in self.last])
 
 

@@ -35,8 +35,8 @@ def keep_freed_memory() -> bool:
 
 LARGE = 500_000
 """Values from which on splitting an operation of torch gains more than waking another thread costs."""
-SHARED_FROM = 100_000
-"""Values from which on sharing out a kernel's work does: to wake waiting threads takes some hundredths of a ms."""
+EACH = 50_000
+"""Values that a thread gets at least when a kernel's work is shared out: to wake one takes some hundredths of a ms."""
 
 _GIVEN_UP: ContextVar[int] = ContextVar('threads that torch gave up', default=1)
 # the threads of a pool begin with the default
@@ -60,8 +60,8 @@ def one_thread_an_operation() -> Iterator[int]:
 
 
 def spare_threads(size: int) -> int:
-    """Return how many threads may share out `size` values here: those that torch gave up, if the values are many."""
-    return _GIVEN_UP.get() if size >= SHARED_FROM else 1
+    """Return how many threads may share out `size` values here: as many as torch gave up, or as have `EACH` to do."""
+    return max(1, min(_GIVEN_UP.get(), size // EACH))
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
@@ -9,6 +11,8 @@ from bidsreg.registration.numerics import parzen
 from bidsreg.registration.similarity.base import Similarity
 
 Tensor = torch.Tensor
+PART = 2**20
+"""Voxels whose windows are in memory at a time on a GPU."""
 DARKEST = -0.3
 """Voxels below it lie outside of a brain that has an outline; those down to it are averages across its edge."""
 
@@ -48,8 +52,8 @@ class GlobalMutualInformation(Similarity):
     ) -> Tensor:
         """Return joint histograms (groups, bins, bins) of a box; `group` names that of each voxel."""
         return parzen.joint_histograms(
-            parzen.bin_positions(fixed.flatten(), self.fixed_range, self.bins),
-            parzen.bin_positions(warped.flatten(), self.moving_range, self.bins),
+            self._fixed_positions(fixed.flatten()),
+            self._moving_positions(warped.flatten()),
             weight.flatten(),
             self.bins,
             group,
@@ -71,9 +75,11 @@ class GlobalMutualInformation(Similarity):
         return self._dense_totals(features, moving, weight)
 
     def _dense_totals(self, fixed: Tensor, moving: Tensor, weight: Tensor) -> Tensor:
-        rows, _ = self._fixed_windows(fixed)
-        columns, _ = self._moving_windows(moving)
-        return ((rows * weight.flatten()[:, None]).T @ columns).flatten()
+        joint = weight.new_zeros(self.bins, self.bins)
+        for one, other, counted in self._in_parts(fixed, moving, weight):
+            rows = parzen.dense_windows(self._fixed_positions(one), self.bins)
+            joint.addmm_(rows.mul_(counted[:, None]).T, parzen.dense_windows(self._moving_positions(other), self.bins))
+        return joint.flatten()
 
     def gradient(self, features: Tensor, warped: Tensor, weight: Tensor, upstream: Tensor) -> Tensor:
         """Return the gradient of ``upstream @ sums`` as `totals` works; `sums` is what tests compare it with."""
@@ -88,18 +94,23 @@ class GlobalMutualInformation(Similarity):
         return self._dense_gradient(features, moving, weight, upstream).view(warped.shape)
 
     def _dense_gradient(self, fixed: Tensor, moving: Tensor, weight: Tensor, upstream: Tensor) -> Tensor:
-        rows, _ = self._fixed_windows(fixed)
-        _, slopes = self._moving_windows(moving)
         low, high = self.moving_range
-        counted = ((moving >= low) & (moving <= high)).flatten() * weight.flatten()
-        scale = parzen.bins_per_intensity(self.moving_range, self.bins)[1]
-        return ((rows @ upstream.view(self.bins, -1)) * slopes).sum(1) * counted * scale
+        parts = []
+        for one, other, counted in self._in_parts(fixed, moving, weight):
+            by_window = parzen.dense_windows(self._fixed_positions(one), self.bins) @ upstream.view(self.bins, -1)
+            by_position = parzen.pulled_back(self._moving_positions(other), by_window)
+            parts.append(by_position * counted * ((other >= low) & (other <= high)))
+        return torch.cat(parts) * parzen.bins_per_intensity(self.moving_range, self.bins)[1]
 
-    def _fixed_windows(self, fixed: Tensor) -> tuple[Tensor, Tensor]:
-        return parzen.dense_windows(parzen.bin_positions(fixed.flatten(), self.fixed_range, self.bins), self.bins)
+    def _in_parts(self, *volumes: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Yield volumes, flat, in parts of a size: rows of all bins take `bins` times their memory."""
+        return zip(*(volume.flatten().split(PART) for volume in volumes), strict=True)
 
-    def _moving_windows(self, moving: Tensor) -> tuple[Tensor, Tensor]:
-        return parzen.dense_windows(parzen.bin_positions(moving.flatten(), self.moving_range, self.bins), self.bins)
+    def _fixed_positions(self, fixed: Tensor) -> Tensor:
+        return parzen.bin_positions(fixed, self.fixed_range, self.bins)
+
+    def _moving_positions(self, moving: Tensor) -> Tensor:
+        return parzen.bin_positions(moving, self.moving_range, self.bins)
 
     def scales(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return the intensity at bin 1 and bins per intensity, of the fixed and of the moving image."""

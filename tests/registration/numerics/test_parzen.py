@@ -35,3 +35,19 @@ def test_range_leaves_out_the_tails_and_the_unweighted():
     assert parzen.value_range(values, weight) == (5.0, 994.0)
     assert parzen.value_range(values, torch.zeros_like(values)) == (0.0, 1.0)
     assert parzen.value_range(torch.full((9,), 3.0), torch.ones(9)) == (3.0, 3.0)
+    inside = values[weight > 0].float()
+    assert parzen._ranks_by_torch(inside, 5, 994) == parzen.value_range(inside, torch.ones(1000))
+
+
+def test_rows_of_all_bins_are_the_windows_and_their_slopes():
+    position = torch.cat([torch.linspace(1, 14, 131), torch.arange(1.0, 15)]).double().requires_grad_()
+    first, weights = parzen.cubic_windows(position, 16)
+    rows = parzen.dense_windows(position.detach(), 16)
+    wanted = torch.zeros(145, 16, dtype=torch.float64)
+    for k in range(4):
+        wanted[torch.arange(145), first.long() + k] = weights[k].detach()
+    torch.testing.assert_close(rows, wanted)
+    by_window = torch.rand(145, 16, dtype=torch.float64)
+    covered = by_window.gather(1, first.long()[:, None] + torch.arange(4))
+    (by_position,) = torch.autograd.grad((weights.T * covered).sum(), position)
+    torch.testing.assert_close(parzen.pulled_back(position.detach(), by_window), by_position)
