@@ -165,11 +165,18 @@ def _memory_of(process: psutil.Process, kind: str) -> int:
 
 
 def pair_command(
-    fixed: Path, moving: Path, out: Path, *, method: str, threads: int, options: Iterable[object] = ()
+    fixed: Path,
+    moving: Path,
+    out: Path,
+    *,
+    method: str,
+    threads: int,
+    options: Iterable[object] = (),
+    device: str = 'cpu',
 ) -> list[str]:
-    """Return the words that run bidsreg-pair quietly on the CPU and keep the method's own answer."""
+    """Return the words that run bidsreg-pair quietly and keep the method's own answer."""
     words = [sys.executable, '-m', 'bidsreg.pair', fixed, moving, '--method', method, '--threads', threads]
-    words += ['--device', 'cpu', '--keep', 'diffeo', '--quiet', '--out', out, *options]
+    words += ['--device', device, '--keep', 'diffeo', '--quiet', '--out', out, *options]
     return [str(word) for word in words]
 
 
