@@ -11,11 +11,10 @@ import torch.nn.functional as F
 
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.image import Image
+from bidsreg.registration.looking import MARGIN, around, edges_of
 from bidsreg.registration.numerics import information
-from bidsreg.registration.numerics.boxes import boxes
 from bidsreg.registration.numerics.compute import ON_CPU, Compute
-from bidsreg.registration.similarity import descriptors
-from bidsreg.registration.views import HELD_OUT_OFFSET, MARGIN, Source, View, viewer_on
+from bidsreg.registration.views import Source, View, viewer_on
 from bidsreg.registration.volume import Volume
 
 Tensor = torch.Tensor
@@ -24,8 +23,6 @@ WORTHWHILE = 0.03
 """Relative gain that less regularity has to bring in two measures. On four heads simulated aligned, where it can only
 fit noise, it brought 1.2 to 1.8 % of the MIND distance, up to 2.2 % of mutual information and 12 % of the correlation
 of edges; on two heads that were distorted 12 and 15 %, 9 and 18 %, 3 and 12 %."""
-RIM = HELD_OUT_OFFSET + 4
-"""Voxels around the mask that the measures reach into."""
 UNMOVED_MM = 1e-3
 """A field in which no voxel of the brain moves by more is none: well above rounding, well below any use."""
 TOLERANCE = 0.002
@@ -120,13 +117,8 @@ class Judge:
         if here is not None:
             marked = marked & (here.resampled(mask.grid, order=0) < 0.5).to(marked.device)
         brain = marked.cpu().numpy()
-        around = boxes(brain, max(brain.shape))
-        if not around:
-            raise ValueError('the brain mask is empty: there is nothing to judge the alignment by')
-        start = np.array([max(b.start - RIM, 0) for b in around[0]])
-        stop = np.minimum([b.stop + RIM for b in around[0]], mask.grid.shape)
-        self.box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-        self.device, grid = compute.device, mask.grid.cropped(start, stop)
+        self.box = around(brain)
+        self.device, grid = compute.device, mask.grid.cropped(*edges_of(self.box))
         self.viewer = viewer_on(compute)(brain[self.box], grid, compute)
         self.affine, self.moving = affine, Source(Volume.of(moving, compute.device), there)
         self._keep(self.viewer.look(Source(_in_zeros(Volume.of(fixed, compute.device))), np.eye(4)))
@@ -137,7 +129,7 @@ class Judge:
 
     def _keep(self, view: View) -> None:
         """Keep what is compared of the fixed image."""
-        self.mind = view.mind(descriptors.floor_of(view.variance, self.viewer.deep))
+        self.mind = self.viewer.mind(view, self.viewer.floor(view, self.viewer.deep))
         self.bins, self.edges = self.viewer.bins(view.values, view.values), view.edges
 
     def _measure(self, view: View) -> Evidence:
@@ -146,7 +138,7 @@ class Judge:
         if not seen.any():
             raise ValueError("nothing of the brain lies in the moving image's field of view: check the affine")
         counted = seen & self.viewer.deep
-        floor = descriptors.floor_of(view.variance, counted)
+        floor = self.viewer.floor(view, counted)
         mismatch = self.viewer.mind_mismatch(view, floor, self.mind, counted)
         bins = self.viewer.bins(view.values, view.values[seen])
         mi, nmi = information.of_counts(self.viewer.joint_counts(self.bins, bins, seen))

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 
 from bidsreg.registration.grid import Grid
+from bidsreg.registration.looking import (
+    FLOOR,
+    HELD_OUT_BLUR,
+    HELD_OUT_OFFSET,
+    MARGIN,
+    NOWHERE,
+    ArraySource,
+    ArrayView,
+    ArrayViewer,
+    deep_in,
+    floor_of,
+    mind_of,
+)
 from bidsreg.registration.numerics import information, separable
-from bidsreg.registration.numerics.boxes import Box, boxes, whole
+from bidsreg.registration.numerics.boxes import Box, boxes
 from bidsreg.registration.numerics.compute import ON_CPU, Compute
-from bidsreg.registration.numerics.edges import axis_filters, edge_sigma
-from bidsreg.registration.numerics.positions import mapped_axes, mapped_voxels
+from bidsreg.registration.numerics.edges import axis_filters
+from bidsreg.registration.numerics.filters import filter_weights
+from bidsreg.registration.numerics.positions import mapped_voxels
 from bidsreg.registration.numerics.sampling import Sampler
 from bidsreg.registration.numerics.threads import in_threads
 from bidsreg.registration.numerics.volumes import percentiles
@@ -22,15 +36,6 @@ from bidsreg.registration.similarity import descriptors
 from bidsreg.registration.volume import Volume
 
 Tensor = torch.Tensor
-
-HELD_OUT_OFFSET = 2
-"""Neighbours of the judging MIND, in voxels of the finest grid; the solver looks at neighbours one voxel away."""
-HELD_OUT_BLUR = 0.7
-"""Gaussian in voxels before the judging MIND, so that its patches are wider than the solver's too."""
-MARGIN = HELD_OUT_OFFSET + 1
-"""Voxels around a voxel that its MIND depends on once the image is blurred."""
-COLUMN = (32, 40, 256)
-"""Voxels along the sides of a compiled kernel's regions, at most: a few planes of one stay in a processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +59,6 @@ class View:
     edges: Tensor
     distances: Tensor
     variance: Tensor
-
-    def mind(self, floor: float) -> Tensor:
-        """Return MIND, (6, N)."""
-        return (self.distances / -self.variance.clamp_min(floor)).exp_()
 
 
 class Source:
@@ -116,6 +117,14 @@ class Viewer(ABC):
         displacement : Tensor, shape (3, X, Y, Z), optional
             In mm, of every voxel of the grid.
         """
+
+    @abstractmethod
+    def floor(self, view: View, counted: Tensor) -> float:
+        """Return the least local variance that the MIND of an image divides by, of the voxels that are `counted`."""
+
+    @abstractmethod
+    def mind(self, view: View, floor: float) -> Tensor:
+        """Return MIND, (6, N)."""
 
     @abstractmethod
     def mind_mismatch(self, view: View, floor: float, mind: Tensor, counted: Tensor) -> float:
@@ -183,15 +192,8 @@ class JudgedTile:
 
 def _filters(n: int, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return blur, Gaussian and its derivative along an axis of n voxels, as matrices; mirrored at the ends."""
-    blur = separable.filter_weights(n, HELD_OUT_BLUR)
+    blur = filter_weights(n, HELD_OUT_BLUR)
     return np.pad(blur, ((MARGIN, MARGIN), (0, 0)), mode='symmetric'), *axis_filters(n, spacing)
-
-
-def _deep(brain: np.ndarray) -> np.ndarray:
-    """Return which voxels of a grid have all neighbours of their MIND on it."""
-    deep = np.zeros_like(brain)
-    deep[(slice(MARGIN, -MARGIN),) * 3] = True
-    return deep
 
 
 def _tile(
@@ -227,7 +229,7 @@ class TiledViewer(Viewer):
 
     def __init__(self, brain: np.ndarray, grid: Grid, compute: Compute = ON_CPU) -> None:
         filters = [_filters(n, float(size)) for n, size in zip(brain.shape, grid.spacing, strict=True)]
-        deep, size = _deep(brain), None if compute.small_boxes else max(brain.shape)
+        deep, size = deep_in(brain), None if compute.small_boxes else max(brain.shape)
         self.tiles = [_tile(box, brain, deep, filters, compute.device) for box in boxes(brain, size)]
         self.grid, self.compute = grid, compute
         self.deep = torch.cat([tile.deep for tile in self.tiles])
@@ -261,6 +263,14 @@ class TiledViewer(Viewer):
         edges = x.square_().addcmul_(y, y).addcmul_(z, z).sqrt_()
         return seen, values, edges.flatten().index_select(0, tile.brain), distances, distances.mean(0)
 
+    def floor(self, view: View, counted: Tensor) -> float:
+        """Return it from sums in single precision."""
+        return descriptors.floor_of(view.variance, counted, FLOOR)
+
+    def mind(self, view: View, floor: float) -> Tensor:
+        """Return it for all tiles at once."""
+        return (view.distances / -view.variance.clamp_min(floor)).exp_()
+
     def mind_mismatch(self, view: View, floor: float, mind: Tensor, counted: Tensor) -> float:
         """Return the sum of the differences, tile by tile."""
         counts = [len(tile.brain) for tile in self.tiles]
@@ -291,52 +301,30 @@ class TiledViewer(Viewer):
 
 # ----------------------------------------------------------------------------------------------------------- compiled
 class CompiledViewer(Viewer):
-    """By compiled kernels on a CPU: the same as `TiledViewer` does, in another order of voxels."""
+    """By compiled kernels on a CPU (`looking`): the same as `TiledViewer` does, in another order of voxels."""
 
     def __init__(self, brain: np.ndarray, grid: Grid, compute: Compute = ON_CPU) -> None:
-        from bidsreg.registration.numerics.kernels.views import REACH, region
-
-        self.grid, self.threads = grid, compute.at_a_time
-        blur = separable.filter_weights(2 * MARGIN + 1, HELD_OUT_BLUR)
-        self.blur = blur[MARGIN, MARGIN:].astype(np.float32)
-        self.smooth, self.slope = zip(*(_half_taps(float(size)) for size in grid.spacing), strict=True)
-        margin = np.maximum([len(taps) - 1 for taps in self.smooth], REACH)
-        # where filters look beyond the grid it is mirrored
-        inside = boxes(brain, max(brain.shape))[0]
-        gaps = [min(b.start, n - b.stop) for b, n in zip(inside, brain.shape, strict=True)]
-        self.pads = [int(max(m - gap, 0)) for m, gap in zip(margin, gaps, strict=True)]
-        self.wanted = _wanted(brain, margin)
-        padded, deep = (np.pad(x, [(pad, pad) for pad in self.pads]) for x in (brain, _deep(brain)))
-        cut = boxes(padded, COLUMN)
-        self.regions = [region(box, padded, margin[1:]) for box in cut]
-        self.index = np.concatenate([_flat(box, padded) for box in cut])
-        self.deep = torch.from_numpy(deep.ravel()[self.index])
+        self.viewer, self.threads = ArrayViewer(brain, grid, compute.at_a_time), compute.at_a_time
+        self.deep = torch.from_numpy(self.viewer.deep)
 
     def look(self, source: Source, matrix: np.ndarray, displacement: Tensor | None = None) -> View:
-        """Look at the whole grid, then filter it region by region."""
-        from bidsreg.registration.numerics.kernels.views import described, sampled
+        """Look at the whole grid."""
+        hidden = None if source.hidden is None else source.hidden.numpy()
+        moved = NOWHERE if displacement is None else displacement.numpy()
+        seen = self.viewer.look(ArraySource(source.data.numpy(), source.to_voxels, hidden), matrix, moved)
+        return View(**{field.name: torch.from_numpy(getattr(seen, field.name)) for field in fields(seen)})
 
-        axes = mapped_axes(source.to_voxels @ matrix @ self.grid.affine, whole(self.grid.shape))
-        turn = (source.to_voxels[:3, :3] @ matrix[:3, :3]).astype(np.float32)
-        nowhere = np.zeros((3, 0, 0, 0), np.float32)
-        moved = nowhere if displacement is None else displacement.numpy()
-        where = [axis.numpy() for axis in axes], turn, moved, self.wanted, self.threads
-        values, seen = sampled(source.data.numpy(), *where)
-        if source.hidden is not None:
-            seen &= sampled(source.hidden.numpy(), *where)[0] < 0.5
-        room = [(pad, pad) for pad in self.pads]
-        if any(self.pads):
-            values, seen = np.pad(values, room, 'symmetric'), np.pad(seen, room)
-        distances, variance, edges = described(values, self.regions, self.blur, self.smooth, self.slope, self.threads)
-        packed = (seen.ravel()[self.index], values.ravel()[self.index], edges, distances, variance)
-        return View(*map(torch.from_numpy, packed))
+    def floor(self, view: View, counted: Tensor) -> float:
+        """Return it from sums in double precision."""
+        return floor_of(view.variance.numpy(), counted.numpy())
+
+    def mind(self, view: View, floor: float) -> Tensor:
+        """Return it for all voxels at once."""
+        return torch.from_numpy(mind_of(view.distances.numpy(), view.variance.numpy(), floor))
 
     def mind_mismatch(self, view: View, floor: float, mind: Tensor, counted: Tensor) -> float:
         """Return the sum of the differences."""
-        from bidsreg.registration.numerics.kernels.evidence import mind_mismatch
-
-        arrays = view.distances.numpy(), view.variance.numpy(), floor, mind.numpy(), counted.numpy()
-        return mind_mismatch(*arrays, self.threads)
+        return self.viewer.mismatch(_arrays(view), floor, mind.numpy(), counted.numpy())
 
     def bins(self, values: Tensor, among: Tensor) -> Tensor:
         """Return bins as uint8."""
@@ -357,43 +345,9 @@ class CompiledViewer(Viewer):
         return correlation(first.numpy(), second.numpy(), counted.numpy(), self.threads)
 
 
-def _half_taps(spacing: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return half of the taps of a Gaussian along an axis of voxels of `spacing` mm, and of its derivative per mm."""
-    reach = int(4 * float(edge_sigma(spacing)) + 0.5)
-    smooth, slope = (matrix[reach, reach:].astype(np.float32) for matrix in axis_filters(2 * reach + 1, spacing))
-    return smooth, slope
-
-
-def _wanted(brain: np.ndarray, margin: np.ndarray) -> np.ndarray:
-    """Return first and last + 1 voxel along z that lies `margin` voxels around the brain, (X, Y, 2); 0, 0 if none."""
-    n = brain.shape[2]
-    some = brain.any(2)
-    first = np.where(some, brain.argmax(2), n)
-    last = np.where(some, n - brain[:, :, ::-1].argmax(2), 0)
-    for axis in range(2):
-        first, last = (
-            _extreme(ends, int(margin[axis]), axis, best) for ends, best in ((first, np.minimum), (last, np.maximum))
-        )
-    wanted = np.stack([np.maximum(first - margin[2], 0), np.minimum(last + margin[2], n)], -1)
-    wanted[first >= last] = 0
-    return wanted
-
-
-def _extreme(values: np.ndarray, reach: int, axis: int, best: np.ufunc) -> np.ndarray:
-    """Return the least or largest value within `reach` along an axis."""
-    out, n = values.copy(), values.shape[axis]
-    for step in range(1, min(reach, n - 1) + 1):
-        ahead, behind = np.arange(step, n), np.arange(n - step)
-        for to, of in ((behind, ahead), (ahead, behind)):
-            index = (to,) if axis == 0 else (slice(None), to)
-            out[index] = best(out[index], values.take(of, axis))
-    return out
-
-
-def _flat(box: Box, brain: np.ndarray) -> np.ndarray:
-    """Return the flat indices in the grid of a box's voxels of the brain."""
-    inside = np.argwhere(brain[box]) + [side.start for side in box]
-    return np.ravel_multi_index(tuple(inside.T), brain.shape)
+def _arrays(view: View) -> ArrayView:
+    """Return a view as arrays of the same memory."""
+    return ArrayView(**{field.name: getattr(view, field.name).numpy() for field in fields(view)})
 
 
 VIEWERS: dict[str, type[Viewer]] = {'cpu': CompiledViewer}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import ndimage as ndi
 
-from bidsreg.registration import Grid, Image, evidence, views
+from bidsreg.registration import Grid, Image, evidence, looking, views
 from bidsreg.registration.grid import apply_affine
 from bidsreg.registration.numerics import boxes
 from bidsreg.registration.numerics.compute import Compute
@@ -23,7 +23,7 @@ PATCH = np.array([1, 2, 1]) / 4
 def _one_thread_and_several_boxes(monkeypatch, request):
     monkeypatch.setitem(views.VIEWERS, 'cpu', request.param)
     monkeypatch.setattr(boxes, 'BOX_SIZE', 20)
-    monkeypatch.setattr(views, 'COLUMN', (17, 20, 30))
+    monkeypatch.setattr(looking, 'COLUMN', (17, 20, 30))
     with one_thread_an_operation():
         yield
 

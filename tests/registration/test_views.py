@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage as ndi
 
-from bidsreg.registration import Grid, views
+from bidsreg.registration import Grid, looking, views
 from bidsreg.registration.numerics import boxes
 from bidsreg.registration.numerics.compute import Compute
 from bidsreg.registration.volume import Volume
@@ -16,7 +16,7 @@ SHAPE = (31, 34, 29)
 @pytest.fixture(autouse=True)
 def _several_boxes(monkeypatch):
     monkeypatch.setattr(boxes, 'BOX_SIZE', 16)
-    monkeypatch.setattr(views, 'COLUMN', (9, 14, 17))
+    monkeypatch.setattr(looking, 'COLUMN', (9, 14, 17))
 
 
 def smooth(shape, seed, sigma=1.5):
@@ -54,7 +54,7 @@ def test_both_see_the_same_at_the_border_of_the_grid_and_within(border, spacing)
     plain, deep = seen_by(views.TiledViewer, *given)
     found, same = seen_by(views.CompiledViewer, *given)
     assert torch.equal(deep, same)
-    assert deep.all() if border >= views.MARGIN else not deep.all()
+    assert deep.all() if border >= looking.MARGIN else not deep.all()
     assert 0.1 < plain[0].float().mean() < 0.9
     assert torch.equal(found[0], plain[0])
     for one, other in zip(found[1:3], plain[1:3], strict=True):
@@ -77,7 +77,7 @@ def test_both_compare_alike():
         bins = viewer.bins(a.values, a.values), viewer.bins(b.values, b.values[counted])
         answers.append(
             (
-                viewer.mind_mismatch(b, 1e-4, a.mind(1e-4), counted),
+                viewer.mind_mismatch(b, 1e-4, viewer.mind(a, 1e-4), counted),
                 viewer.joint_counts(*bins, counted),
                 viewer.correlation(a.edges, b.edges, counted),
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from bidsreg.registration.numerics.filters import filter_weights
+
 EDGE_MM = 1.0
 """Standard deviation in mm of the Gaussian whose derivatives are taken."""
 LEAST_VOXELS = 0.7
@@ -37,9 +39,6 @@ def gradient_magnitude(values: np.ndarray, spacing: np.ndarray) -> np.ndarray:
 
 def axis_filters(n: int, spacing: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the Gaussian and its derivative (per mm) along an axis of n voxels, as (n, n) matrices."""
-    # here, since it imports torch, which the measuring of quality does without
-    from bidsreg.registration.numerics.separable import filter_weights
-
     sigma = float(edge_sigma(spacing))
     smooth, slope = (filter_weights(n, sigma, order) for order in (0, 1))
     return smooth, slope / spacing

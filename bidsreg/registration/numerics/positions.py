@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from bidsreg.registration.numerics import axes
 from bidsreg.registration.numerics.boxes import Box
 
 Tensor = torch.Tensor
@@ -36,15 +37,8 @@ def mapped_voxels(matrix: np.ndarray, box: Box, device: torch.device | str = 'cp
 
 
 def mapped_axes(matrix: np.ndarray, box: Box, device: torch.device | str = 'cpu') -> tuple[Tensor, Tensor, Tensor]:
-    """Return what each axis of a box adds to `mapped_voxels`: float32, shapes (3, x), (3, y) and (3, z)."""
-    x, y, z = (
-        torch.as_tensor(
-            np.ascontiguousarray(matrix[:3, axis, None] * np.arange(b.start, b.stop) + matrix[:3, 3:] / 3),
-            dtype=torch.float32,
-            device=device,
-        )
-        for axis, b in enumerate(box)
-    )
+    """Return `axes.mapped_axes` as tensors."""
+    x, y, z = (torch.as_tensor(along, device=device) for along in axes.mapped_axes(matrix, box))
     return x, y, z
 
 

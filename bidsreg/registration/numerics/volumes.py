@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from bidsreg.registration.numerics import separable
+from bidsreg.registration.numerics.filters import filter_weights
 from bidsreg.registration.numerics.sampling import Sampler
 from bidsreg.registration.numerics.threads import spare_threads
 
@@ -93,7 +94,7 @@ def blurred(volume: Tensor, sigma: np.ndarray) -> Tensor:
         Standard deviations in voxels.
     """
     matrices = [
-        separable.filter_weights(n, s, truncate=TRUNCATED, mode='nearest') if s > 0 else np.eye(n)
+        filter_weights(n, s, truncate=TRUNCATED, mode='nearest') if s > 0 else np.eye(n)
         for n, s in zip(volume.shape, sigma, strict=True)
     ]
     return separable.apply(volume[None, None], separable.to_tensors(matrices, volume))[0, 0]

@@ -8,7 +8,7 @@ import numpy as np
 
 from bidsreg.registration.numerics.kernels.compiling import kernel, part
 from bidsreg.registration.numerics.kernels.patches import decay
-from bidsreg.registration.numerics.threads import in_threads
+from bidsreg.registration.numerics.pool import shared_out
 
 f32 = np.float32
 
@@ -47,7 +47,7 @@ def mind_mismatch(
         rows = np.empty((2, ROW), np.float32)
         return float(_mind_mismatch(distances, variance, floor, mind, flags, first, min(first + PART, n), rows))
 
-    return sum(in_threads(work, range(0, n, PART), threads)) / 6
+    return sum(shared_out(work, range(0, n, PART), threads)) / 6
 
 
 def binned(values: np.ndarray, edges: np.ndarray, threads: int = 1) -> np.ndarray:
@@ -63,7 +63,7 @@ def binned(values: np.ndarray, edges: np.ndarray, threads: int = 1) -> np.ndarra
         How many work; the result does not depend on it.
     """
     out, n = np.empty(len(values), np.uint8), len(values)
-    in_threads(lambda a: _bin(values, edges, a, min(a + PART, n), out), range(0, n, PART), threads)
+    shared_out(lambda a: _bin(values, edges, a, min(a + PART, n), out), range(0, n, PART), threads)
     return out
 
 
@@ -99,7 +99,7 @@ def correlation(first: np.ndarray, second: np.ndarray, counted: np.ndarray, thre
     flags, n = counted.view(np.uint8), len(first)
 
     def summed(centre: np.ndarray) -> np.ndarray:
-        sums = in_threads(
+        sums = shared_out(
             lambda a: _moments(first, second, flags, centre, a, min(a + PART, n)), range(0, n, PART), threads
         )
         return np.sum(sums, 0)

@@ -16,7 +16,7 @@ import numpy as np
 from bidsreg.registration.numerics.boxes import Box
 from bidsreg.registration.numerics.kernels.cells import cell, strides, value
 from bidsreg.registration.numerics.kernels.compiling import kernel, part, routine
-from bidsreg.registration.numerics.threads import in_threads
+from bidsreg.registration.numerics.pool import shared_out
 
 f32 = np.float32
 
@@ -106,7 +106,7 @@ def sampled(
         last = min(first + SLAB, len(values))
         _sample(flat, sizes, x, y, z, matrix, displacement, wanted, first, last, at, values, seen)
 
-    in_threads(work, range(0, len(values), SLAB), threads)
+    shared_out(work, range(0, len(values), SLAB), threads)
     return values, seen.view(np.bool_)
 
 
@@ -158,7 +158,7 @@ def described(
         filters, out = (blur, tuple(smooth), tuple(slope), planes), (distances[:, own], variance[own], edges[own])
         _describe(flat, size, one.box, one.width, one.index, one.starts, *filters, *out)
 
-    in_threads(work, list(zip(regions, stops.tolist(), strict=True)), threads)
+    shared_out(work, list(zip(regions, stops.tolist(), strict=True)), threads)
     return distances, variance, edges
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from bidsreg.registration.numerics.kernels.compiling import kernel, part
-from bidsreg.registration.numerics.threads import in_threads
+from bidsreg.registration.numerics.pool import shared_out
 
 SLAB = 8
 """Planes that a thread takes at a time."""
@@ -47,7 +47,7 @@ def resampled(
     rows = np.ascontiguousarray(matrix[:3], dtype=np.float64)
     x, y, z = volume.shape
     flat = np.ascontiguousarray(volume).ravel()
-    in_threads(lambda slab: _resample(flat, x, y, z, rows, order, *slab, out), _slabs(shape[0]), threads)
+    shared_out(lambda slab: _resample(flat, x, y, z, rows, order, *slab, out), _slabs(shape[0]), threads)
     return out
 
 
@@ -77,8 +77,8 @@ def within(marked: np.ndarray, mm: float, spacing: np.ndarray, threads: int = 1)
     x, y, _ = flags.shape
     along, out = np.empty(flags.shape, np.float64), np.empty(flags.shape, np.float32)
     reach = [int(min(mm / h, n) + 1e-6) for h, n in zip(spacing, flags.shape, strict=True)]
-    in_threads(lambda slab: _along_x(flags, float(spacing[0]), *slab, along), _slabs(y), threads)
-    in_threads(
+    shared_out(lambda slab: _along_x(flags, float(spacing[0]), *slab, along), _slabs(y), threads)
+    shared_out(
         lambda slab: _within(along, float(spacing[1]), float(spacing[2]), reach[1], reach[2], mm, *slab, out),
         _slabs(x),
         threads,
@@ -101,8 +101,8 @@ def distances(marked: np.ndarray, spacing: np.ndarray, threads: int = 1) -> np.n
     flags = np.ascontiguousarray(marked, dtype=np.uint8)
     along, out = np.empty(flags.shape, np.float64), np.empty(flags.shape, np.float64)
     sizes = [float(size) for size in spacing]
-    in_threads(lambda slab: _along_x(flags, sizes[0], *slab, along), _slabs(flags.shape[1]), threads)
-    in_threads(lambda slab: _nearest(along, sizes[1], sizes[2], *slab, out), _slabs(len(flags)), threads)
+    shared_out(lambda slab: _along_x(flags, sizes[0], *slab, along), _slabs(flags.shape[1]), threads)
+    shared_out(lambda slab: _nearest(along, sizes[1], sizes[2], *slab, out), _slabs(len(flags)), threads)
     return out
 
 
@@ -124,8 +124,8 @@ def grown(marked: np.ndarray, reach: int, threads: int = 1) -> np.ndarray:
     """
     flags = np.ascontiguousarray(marked).view(np.uint8)
     flat, out = np.empty_like(flags), np.empty_like(flags)
-    in_threads(lambda slab: _grow_planes(flags, reach, *slab, flat), _slabs(len(flags)), threads)
-    in_threads(lambda slab: _grow_along_x(flat, reach, *slab, out), _slabs(len(flags)), threads)
+    shared_out(lambda slab: _grow_planes(flags, reach, *slab, flat), _slabs(len(flags)), threads)
+    shared_out(lambda slab: _grow_along_x(flat, reach, *slab, out), _slabs(len(flags)), threads)
     return out.view(np.bool_)
 
 
