@@ -92,6 +92,22 @@ EVIDENCE = {
 _FORMATS = {'mind_heldout': '.4f', 'mi': '.3f', 'edge_correlation': '.3f'}
 
 
+def explain_linear(kept: str, mind_heldout: Values) -> str:
+    """Return one sentence about why the affine of a head, or the rigid before it, is kept.
+
+    Parameters
+    ----------
+    kept, mind_heldout
+        Of a :class:`bidsreg.preparation.linear.LinearChoice`.
+    """
+    rigid, affine = (format(mind_heldout[name], _FORMATS['mind_heldout']) for name in ('rigid', 'affine'))
+    verdict = 'looks worse than the rigid' if kept == 'rigid' else 'does not look worse than the rigid'
+    return (
+        f'{kept} kept: deep in the brain the affine {verdict}, {EVIDENCE["mind_heldout"]} {rigid} after the rigid, '
+        f'{affine} after the affine'
+    )
+
+
 def explain_decision(kept: str, worse: Sequence[str], affine: Values, diffeo: Values) -> str:
     """Return one sentence about why the affine or the deformation is kept.
 

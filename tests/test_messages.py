@@ -2,7 +2,7 @@
 
 import pytest
 
-from bidsreg.messages import EVIDENCE, SENTENCES, describe, explain_decision
+from bidsreg.messages import EVIDENCE, SENTENCES, describe, explain_decision, explain_linear
 from bidsreg.programs.events import InverseMissing
 from bidsreg.registration.events import LevelEnded, NothingFound, SolvedAgain
 
@@ -41,6 +41,13 @@ def test_an_unknown_event_is_an_error():
     assert 'Nothing' not in SENTENCES
     with pytest.raises(KeyError):
         describe({'event': 'Nothing'})
+
+
+@pytest.mark.parametrize(('kept', 'words'), [('rigid', 'looks worse'), ('affine', 'does not look worse')])
+def test_what_linear_alignment_is_kept_is_explained_with_both_figures(kept, words):
+    text = explain_linear(kept, {'rigid': 0.02375, 'affine': 0.02584})
+    assert text.startswith(f'{kept} kept: deep in the brain the affine {words} than the rigid')
+    assert text.endswith('held-out MIND distance 0.0238 after the rigid, 0.0258 after the affine')
 
 
 @pytest.mark.parametrize(

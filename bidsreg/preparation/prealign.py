@@ -20,6 +20,7 @@ from bidsreg.frame import own_frame, without_rounding
 from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.preparation.ants import load_ants, to_ants
 from bidsreg.preparation.compared import compared
+from bidsreg.preparation.thinning import thinned, thinned_both
 from bidsreg.registration.itk import read_affine, write_affine
 
 #: Voxel size (mm) of the copies on which starting positions are tried: coarse, as many are tried.
@@ -130,7 +131,7 @@ def prealign(
     found = start
     for transform, level in _levels((SLOPPY_PLANS if sloppy else PLANS)[stage], fixed, moving):
         # half of the level's voxels: its smoothing leaves nothing finer
-        thin = [_thinned_both(*near, level / 2) for near in (fixed_near, moving_near)]
+        thin = [thinned_both(*near, level / 2) for near in (fixed_near, moving_near)]
         found = optimise(
             to_ants(thin[0][0]),
             to_ants(thin[1][0]),
@@ -215,7 +216,7 @@ def find_start(fixed: nb.Nifti1Image, moving: nb.Nifti1Image, *, seed: int = SEE
     why
         Words that say which start it grew from.
     """
-    fixed, moving = _thinned(fixed, START_MM), _thinned(moving, START_MM)
+    fixed, moving = thinned(fixed, START_MM), thinned(moving, START_MM)
     score = _Likeness(fixed, moving)
     centre = _centre_of_mass(fixed)
     shift = np.eye(4)
@@ -229,7 +230,7 @@ def find_start(fixed: nb.Nifti1Image, moving: nb.Nifti1Image, *, seed: int = SEE
         for way in FAR_TURNS
         for turn in START_TURNS
     ]
-    rough = _Likeness(_thinned(fixed, FAR_MM), _thinned(moving, FAR_MM))
+    rough = _Likeness(thinned(fixed, FAR_MM), thinned(moving, FAR_MM))
     starts = [header, *_likeliest(near[1:], score, FOLLOWED), *_likeliest(far, rough, FOLLOWED_FAR)]
     found = _followed(starts, fixed, moving, score, seed)
     if not found:
@@ -318,29 +319,6 @@ class _Likeness:
 def _entropy(probabilities: np.ndarray) -> float:
     positive = probabilities[probabilities > 0]
     return float(-(positive * np.log(positive)).sum()) + 1e-12
-
-
-def _thinned(image: nb.Nifti1Image, size_mm: float) -> nb.Nifti1Image:
-    """Average blocks of voxels so that each is about ``size_mm`` wide."""
-    zooms = np.linalg.norm(image.affine[:3, :3], axis=0)
-    factors = np.clip(np.round(size_mm / zooms), 1, np.array(image.shape) // 8).astype(int)
-    shape = np.array(image.shape) // factors
-    data = image.get_fdata(dtype=np.float32)[tuple(slice(0, end) for end in shape * factors)]
-    blocks = data.reshape([size for pair in zip(shape, factors, strict=True) for size in pair])
-    affine = image.affine.copy()
-    affine[:3, :3] *= factors
-    affine[:3, 3] += image.affine[:3, :3] @ ((factors - 1) / 2)
-    return nb.Nifti1Image(blocks.mean(axis=(1, 3, 5)), affine)
-
-
-def _thinned_both(
-    image: nb.Nifti1Image, mask: nb.Nifti1Image | None, size_mm: float
-) -> tuple[nb.Nifti1Image, nb.Nifti1Image | None]:
-    """Thin out an image and its mask: half of a block in the mask is enough."""
-    if mask is None:
-        return _thinned(image, size_mm), None
-    thin = _thinned(mask, size_mm)
-    return _thinned(image, size_mm), nb.Nifti1Image((thin.get_fdata() >= 0.5).astype('uint8'), thin.affine)
 
 
 def _centre_of_mass(image: nb.Nifti1Image) -> np.ndarray:
