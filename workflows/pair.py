@@ -107,7 +107,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
         (prealign_wf, registration_wf, [
             ('outputnode.preproc', 'inputnode.moving'),
             ('outputnode.mask', 'inputnode.moving_mask'),
-            ('outputnode.affine', 'inputnode.affine'),
+            ('outputnode.linear', 'inputnode.affine'),
         ]),
         (masking_wf, timing, [('outputnode.seconds', 'masking')]),
         (prealign_wf, timing, [('outputnode.seconds', 'prealign')]),
@@ -125,9 +125,10 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
         (prealign_wf, quality_wf, [
             ('outputnode.preproc', 'inputnode.moving'),
             ('outputnode.mask', 'inputnode.moving_mask'),
-            ('outputnode.affine', 'inputnode.affine'),
+            ('outputnode.linear', 'inputnode.affine'),
             ('outputnode.rigid', 'inputnode.rigid'),
             ('outputnode.start', 'inputnode.prealign_start'),
+            ('outputnode.linear_choice', 'inputnode.linear'),
             ('outputnode.findings', 'inputnode.moving_findings'),
             ('outputnode.skull_stripped', 'inputnode.moving_skull_stripped'),
             *([('outputnode.mask_method', 'inputnode.moving_mask_method')] if pair.moving_mask else []),
@@ -139,7 +140,7 @@ def init_pair_wf(*, pair: Pair, settings: Settings, name: str | None = None) -> 
         (prealign_wf, publish, [
             ('outputnode.preproc', 'moving_preproc'),
             ('outputnode.mask', 'moving_mask'),
-            ('outputnode.affine', 'affine_xfm'),
+            ('outputnode.linear', 'affine_xfm'),
         ]),
         (registration_wf, publish, [
             ('outputnode.warped', 'moving_in_fixed'),

@@ -13,6 +13,7 @@ from bidsreg.interfaces.apply import Apply
 from bidsreg.interfaces.base import Timing
 from bidsreg.interfaces.bias import N4
 from bidsreg.interfaces.conform import Conform
+from bidsreg.interfaces.linear import ChooseLinear
 from bidsreg.interfaces.masks import FitMask
 from bidsreg.interfaces.prealign import Prealign
 from bidsreg.workflows.masking import fit_lesions_node
@@ -36,7 +37,7 @@ def init_prealign_wf(
     Rigid on whole heads from several starts; the T1w's brain mask is carried to the T2w by the inverse of that, unless
     the T2w has one of its own; the T2w's bias field is corrected inside; then an affine inside both masks. All by ANTs
     with mutual information, on one thread and with a fixed seed, so that the same scans give the same matrix, bit for
-    bit.
+    bit. The affine is kept unless it looks worse than the rigid by what was not maximised.
 
     Parameters
     ----------
@@ -84,6 +85,9 @@ def init_prealign_wf(
         The T2w without its bias field.
     rigid, affine
         ITK .txt, T1w world to T2w world: ``antsApplyTransforms -t`` brings the T2w onto the T1w with it.
+    linear, linear_choice
+        The one of the two that is kept, and a dictionary that says why
+        (:class:`~bidsreg.preparation.linear.LinearChoice`).
     lesion, lesion_method
         With ``lesions``: all of them in one mask on the grid of the T2w, which is not there where they are empty, and
         what was done to them.
@@ -112,6 +116,8 @@ def init_prealign_wf(
                 'preproc',
                 'rigid',
                 'affine',
+                'linear',
+                'linear_choice',
                 'start',
                 'findings',
                 'skull_stripped',
@@ -131,7 +137,8 @@ def init_prealign_wf(
     )
     n4 = pe.Node(N4(method=bias_correction, sloppy=sloppy), name='n4', mem_gb=gigabytes('n4', moving_shape))
     affine = pe.Node(Prealign(stage='affine', **alignment), name='affine', mem_gb=alignment_gb)
-    steps = ['conform', 'rigid', 'moving_mask', 'n4', 'affine', *(['lesion'] if lesions else [])]
+    linear = pe.Node(ChooseLinear(), name='linear', mem_gb=gigabytes('linear', fixed_shape, moving_shape))
+    steps = ['conform', 'rigid', 'moving_mask', 'n4', 'affine', 'linear', *(['lesion'] if lesions else [])]
     timing = pe.Node(Timing(steps), name='timing', run_without_submitting=True)
     workflow.connect([
         (inputnode, conform, [('moving', 'in_file')]),
@@ -145,11 +152,16 @@ def init_prealign_wf(
         (n4, affine, [('out_file', 'moving')]),
         (moving_mask, affine, [('out_file', 'moving_mask')]),
         (rigid, affine, [('out_matrix', 'initial')]),
+        (inputnode, linear, [(field, field) for field in ('fixed', 'fixed_mask', 'fixed_lesion')]),
+        (n4, linear, [('out_file', 'moving')]),
+        (rigid, linear, [('out_matrix', 'rigid')]),
+        (affine, linear, [('out_matrix', 'affine')]),
         (conform, timing, [('seconds', 'conform')]),
         (rigid, timing, [('seconds', 'rigid')]),
         (moving_mask, timing, [('seconds', 'moving_mask')]),
         (n4, timing, [('seconds', 'n4')]),
         (affine, timing, [('seconds', 'affine')]),
+        (linear, timing, [('seconds', 'linear')]),
         (conform, outputnode, [
             ('out_file', 'image'),
             ('findings', 'findings'),
@@ -159,6 +171,7 @@ def init_prealign_wf(
         (n4, outputnode, [('out_file', 'preproc')]),
         (rigid, outputnode, [('out_matrix', 'rigid'), ('start', 'start')]),
         (affine, outputnode, [('out_matrix', 'affine')]),
+        (linear, outputnode, [('out_matrix', 'linear'), ('choice', 'linear_choice')]),
         (timing, outputnode, [('seconds', 'seconds')]),
     ])  # fmt:skip
     if lesions:
@@ -168,6 +181,7 @@ def init_prealign_wf(
             (lesion, rigid, [('out_file', 'moving_lesion')]),
             (lesion, n4, [('out_file', 'lesion')]),
             (lesion, affine, [('out_file', 'moving_lesion')]),
+            (lesion, linear, [('out_file', 'moving_lesion')]),
             (lesion, timing, [('seconds', 'lesion')]),
             (lesion, outputnode, [('out_file', 'lesion'), ('method', 'lesion_method')]),
         ])  # fmt:skip

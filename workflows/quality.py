@@ -49,7 +49,7 @@ def init_quality_wf(
     moving, moving_mask
         Moving scan, for example a T2w, and its brain mask.
     affine
-        Matrix from the fixed world to the moving world (ITK .txt).
+        Matrix from the fixed world to the moving world (ITK .txt), the rigid or the affine that was kept.
     warped
         The moving scan on the fixed grid.
     forward, jacobian
@@ -59,7 +59,7 @@ def init_quality_wf(
         ``result.json`` of ``bidsreg-pair``.
     fixed_lesion, moving_lesion, fixed_lesion_method, moving_lesion_method
         Optional: lesions that were left out of either scan, and which files say so.
-    rigid, second_mask, mask_method, second_mask_method, moving_mask_method, prealign_start, fixed_findings,
+    rigid, second_mask, mask_method, second_mask_method, moving_mask_method, prealign_start, linear, fixed_findings,
     moving_findings, fixed_skull_stripped, moving_skull_stripped, seconds
         Optional: what the other rooms know; it goes into the facts.
 

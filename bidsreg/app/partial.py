@@ -32,7 +32,8 @@ _STEPS: dict[str, tuple[str, ...]] = {
     'prealign_wf/moving_mask': ('masking_wf/brain_mask', 'prealign_wf/rigid'),
     'prealign_wf/n4': ('prealign_wf/moving_mask',),
     'prealign_wf/affine': ('masking_wf/n4', 'prealign_wf/n4'),
-    'registration_wf/register': ('prealign_wf/affine',),
+    'prealign_wf/linear': ('prealign_wf/rigid', 'prealign_wf/affine'),
+    'registration_wf/register': ('prealign_wf/linear',),
 }
 #: Sources of each file of a scene: node and output, the better source first.
 _FILES = {
@@ -40,7 +41,7 @@ _FILES = {
     'fixed_mask': (('masking_wf/brain_mask', 'out_mask'),),
     'moving': (('prealign_wf/n4', 'out_file'), ('prealign_wf/conform', 'out_file')),
     'moving_mask': (('prealign_wf/moving_mask', 'out_file'),),
-    'affine': (('prealign_wf/affine', 'out_matrix'),),
+    'affine': (('prealign_wf/linear', 'out_matrix'), ('prealign_wf/affine', 'out_matrix')),
     **{name: (('registration_wf/register', name),) for name in ('warped', 'forward', 'jacobian', 'result')},
 }
 #: Outputs of nodes that go into the facts as they are; the contrasts of the pair stand in the places of its scans.
@@ -51,6 +52,7 @@ _FACTS = {
     '{fixed}_findings': ('masking_wf/conform', 'findings'),
     '{moving}_findings': ('prealign_wf/conform', 'findings'),
     'prealign_start': ('prealign_wf/rigid', 'start'),
+    'linear': ('prealign_wf/linear', 'choice'),
 }
 
 

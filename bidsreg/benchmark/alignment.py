@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from nipype.pipeline import engine as pe
 
 from bidsreg.benchmark.interfaces import Strip
+from bidsreg.interfaces.linear import ChooseLinear
 from bidsreg.interfaces.prealign import Prealign
 from bidsreg.workflows.resources import gigabytes
 
@@ -50,8 +51,9 @@ def align_heads(
     shapes: Mapping[str, Sequence[int]],
     settings: BenchmarkSettings,
 ) -> None:
-    """Align heads as the app does it: rigid on heads, then affine inside both masks."""
+    """Align heads as the app does it: rigid on heads, then affine inside both masks, kept unless it looks worse."""
     rigid, affine = _aligners(shapes=shapes, settings=settings)
+    linear = pe.Node(ChooseLinear(), name='linear', mem_gb=gigabytes('linear', *shapes.values()))
     workflow.connect([
         (inputnode, rigid, [('fixed_preproc', 'fixed'), ('moving_preproc', 'moving')]),
         (inputnode, affine, [
@@ -61,7 +63,14 @@ def align_heads(
             ('moving_mask', 'moving_mask'),
         ]),
         (rigid, affine, [('out_matrix', 'initial')]),
-        (affine, ready, [('out_matrix', 'affine')]),
+        (inputnode, linear, [
+            ('fixed_preproc', 'fixed'),
+            ('fixed_mask', 'fixed_mask'),
+            ('moving_preproc', 'moving'),
+        ]),
+        (rigid, linear, [('out_matrix', 'rigid')]),
+        (affine, linear, [('out_matrix', 'affine')]),
+        (linear, ready, [('out_matrix', 'affine')]),
     ])  # fmt:skip
 
 

@@ -86,7 +86,7 @@ def init_rescan_wf(
             ]),
         ])  # fmt:skip
         scans[end, 'T2w'] = {'image': (session_wf, 'outputnode.preproc'), 'mask': (session_wf, 'outputnode.mask')}
-        to_t2w[end] = (session_wf, 'outputnode.affine')
+        to_t2w[end] = (session_wf, 'outputnode.linear')
     given = {which: _map_inputs(workflow, which, scans, to_t2w, between) for which in MAPS}
     lists = {field: _merge(workflow, field, [given[which][field] for which in MAPS]) for field in GIVEN}
     for method, inputs in methods:

@@ -270,7 +270,7 @@ def _connect_moving(
             (prealign_wf, ready, [
                 ('outputnode.preproc', 'moving'),
                 ('outputnode.mask', 'moving_mask'),
-                ('outputnode.affine', 'affine'),
+                ('outputnode.linear', 'affine'),
             ]),
         ])  # fmt:skip
         return

@@ -193,6 +193,8 @@ class _Provenance:
         For ``fixed`` and ``moving``: only the brain is left in the scan.
     how
         Method, settings and seed of the deformation.
+    linear
+        Which linear alignment was kept, with the evidence for both; empty where that is not known.
 
     """
 
@@ -210,6 +212,7 @@ class _Provenance:
     uni: str
     stripped: Mapping[str, bool]
     how: Mapping[str, Any]
+    linear: Mapping[str, Any]
 
     @classmethod
     def of(cls, pair: Pair, settings: Settings, facts: Mapping[str, Any]) -> _Provenance:
@@ -242,6 +245,7 @@ class _Provenance:
                 or {'working_resolution': settings.working_resolution, 'sloppy': settings.sloppy},
                 'RandomSeed': settings.random_seed,
             },
+            linear=facts.get('linear') or {},
         )
 
     def spared(self, end: str) -> str:
@@ -369,6 +373,11 @@ def ratio_sidecar(pair: Pair, settings: Settings, facts: Mapping[str, Any], made
     return {**text, **known.how, **_made_by(settings)}
 
 
+def _choice(linear: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell which linear alignment was kept, and the evidence for both, where that is known."""
+    return {'Kept': linear['kept'], 'HeldOutMindDistance': dict(linear['mind_heldout'])} if linear else {}
+
+
 _CONVENTION = 'ITK, LPS+ mm: apply to the {} with the {} as reference (antsApplyTransforms -t)'
 
 
@@ -406,5 +415,6 @@ def _transforms(known: _Provenance) -> dict[str, dict[str, Any]]:
             'Sources': sources,
             **forward,
             'Method': 'ANTs, mutual information: rigid, then affine',
+            **_choice(known.linear),
         },
     }

@@ -18,8 +18,8 @@ from bidsreg.qc.verdict import read_thresholds
 
 class _MeasureInputSpec(StepInputSpec):
     result = File(exists=True, mandatory=True, desc='result.json of bidsreg-pair')
-    affine = File(exists=True, mandatory=True, desc='matrix, fixed world to moving world')
-    rigid = File(exists=True, desc='the rigid matrix before it')
+    affine = File(exists=True, mandatory=True, desc='matrix that was kept, fixed world to moving world')
+    rigid = File(exists=True, desc='the rigid matrix that was found first')
     fixed = File(exists=True, mandatory=True, desc='fixed scan, for example a T1w')
     moving = File(exists=True, mandatory=True, desc='moving scan, for example a T2w')
     fixed_mask = File(exists=True, mandatory=True, desc='brain mask of the fixed scan')
@@ -35,6 +35,7 @@ class _MeasureInputSpec(StepInputSpec):
     fixed_lesion_method = traits.Str(desc='which files say where lesions of the fixed scan are')
     moving_lesion_method = traits.Str(desc='the same of the moving scan')
     prealign_start = traits.Str(desc='where the rigid alignment started')
+    linear = traits.Dict(desc='whether the rigid or the affine was kept, and why')
     fixed_findings = traits.List(traits.Str, desc='about the header of the fixed scan')
     moving_findings = traits.List(traits.Str, desc='about the header of the moving scan')
     fixed_skull_stripped = traits.Bool(desc='only the brain is left in the fixed scan')

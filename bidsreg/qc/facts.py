@@ -20,7 +20,7 @@ from bidsreg.qc.symmetry import CoarseHead
 from bidsreg.qc.verdict import Threshold, judge
 from bidsreg.registration.itk import read_affine
 
-#: Notes that the steps before the measuring may pass on: texts, lists of texts, how a ratio was made, seconds by step.
+#: Notes that the steps before the measuring may pass on: texts, lists of texts, which matrix was kept, seconds by step.
 NOTES = (
     'mask_method',
     'second_mask_method',
@@ -28,6 +28,7 @@ NOTES = (
     'fixed_lesion_method',
     'moving_lesion_method',
     'prealign_start',
+    'linear',
     'fixed_findings',
     'moving_findings',
     'fixed_skull_stripped',
@@ -45,7 +46,7 @@ class RegistrationFiles:
     result
         ``result.json`` of ``bidsreg-pair``.
     affine
-        Matrix from the fixed world to the moving world (ITK .txt).
+        Matrix from the fixed world to the moving world (ITK .txt), the linear one that was kept.
     fixed, moving
         The two scans, each on its own grid.
     fixed_mask, moving_mask
@@ -135,6 +136,7 @@ def gather_facts(
         'fixed_lesion_method': notes.get('fixed_lesion_method'),
         'moving_lesion_method': notes.get('moving_lesion_method'),
         'prealign_start': notes.get('prealign_start'),
+        'linear': notes.get('linear'),
         'affine': matrix_parts(files.affine, files.fixed_mask),
         'rigid': None if files.rigid is None else matrix_parts(files.rigid, files.fixed_mask),
         f'{one}_findings': notes.get('fixed_findings'),

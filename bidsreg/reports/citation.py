@@ -227,6 +227,7 @@ def methods_text(settings: Settings, *, lesions: bool = False) -> str:
     left_out = _LESIONS if lesions else MethodText('', {})
     cited = {
         **{key: REFERENCES[key] for key in used},
+        **_MIND,
         **deformable.references,
         **ratio.references,
         **left_out.references,
@@ -238,7 +239,9 @@ def methods_text(settings: Settings, *, lesions: bool = False) -> str:
         f'bidsreg {__version__}, a BIDS App (Gorgolewski et al. 2016) built on Nipype{_version("nipype")} '
         f'(Gorgolewski et al. 2011). {masks}; it was carried over to the {moving} scan by a rigid alignment. {bias} '
         f'The scans were aligned with ANTs (ANTsPy{_version("antspyx")}; Avants et al. 2011), maximising mutual '
-        f'information: rigidly as acquired, then with an affine transform inside the brain masks. {deformable.phrase} '
+        f'information: rigidly as acquired, then with an affine transform inside the brain masks, which was kept '
+        f'unless it made a distance of MIND (Heinrich et al. 2012), which had not been optimised, worse in the inner '
+        f'half of the brain. {deformable.phrase} '
         f'{spaces.phrase}{left_out.phrase}All transforms were composed, and every resampled image was interpolated '
         f'once from its native grid.{ratio.phrase}'
     )

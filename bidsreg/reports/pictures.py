@@ -159,13 +159,13 @@ def _jacobian(scene: Scene, out: Path) -> Path:
 def _result(scene: Scene, out: Path) -> Path:
     """Draw the registered moving scan on the fixed one."""
     kept = scene.read_result().get('decision', {}).get('kept') if scene.result else None
-    title = 'The result: the affine was kept' if kept == 'affine' else 'After the deformable registration'
+    title = 'The result: the linear alignment was kept' if kept == 'affine' else 'After the deformable registration'
     return _flicker(scene, 'warped', out, title)
 
 
 def _affine(scene: Scene, out: Path) -> Path:
-    """Draw the moving scan on the fixed one after the affine alone."""
-    return _flicker(scene, 'moving', out, 'After the affine alignment', read_affine(scene.file('affine')))
+    """Draw the moving scan on the fixed one after the linear alignment alone."""
+    return _flicker(scene, 'moving', out, 'After the linear alignment', read_affine(scene.file('affine')))
 
 
 #: The pictures by their names, in the order in which they are made.
@@ -198,7 +198,7 @@ PICTURES: dict[str, Picture] = {
     'affine': Picture(
         'affine',
         '{moving}',
-        'Slices of the {moving} after the affine alignment, with tissue borders of the {fixed}',
+        'Slices of the {moving} after the linear alignment, with tissue borders of the {fixed}',
         ('fixed', 'moving', 'affine'),
         _affine,
         moves=True,

@@ -110,6 +110,11 @@ class PairRecord:
         return inner if isinstance(inner, dict) else self.qc
 
     @property
+    def linear(self) -> str:
+        """The linear alignment that was kept: ``rigid`` or ``affine``, as in all files that do not say it."""
+        return (self.qc.get('linear') or {}).get('kept', 'affine')
+
+    @property
     def kept(self) -> str:
         """The transform that was kept: ``diffeo``, ``affine``, or empty where that is not known."""
         return (self.result.get('decision') or {}).get('kept', '')

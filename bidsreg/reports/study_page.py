@@ -50,7 +50,7 @@ SECTIONS = {
         'result.inverse_consistency_mm',
         'result.path_length_mm',
     ),
-    'The affine alignment': ('affine',),
+    'The linear alignment': ('affine', 'linear'),
     'The rigid alignment': ('rigid',),
     'Scans and masks': ('images', 'masks', 'mask_evidence'),
     'The work': ('',),

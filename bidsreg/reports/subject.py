@@ -38,7 +38,7 @@ if typing.TYPE_CHECKING:
 TEMPLATES = ('page.html', 'page.css', 'page.js')
 #: What is said of a picture, with places for the contrasts.
 TOLD = ('subtitle', 'description')
-#: Pictures that have nothing to show where the affine was kept.
+#: Pictures that have nothing to show where the linear alignment was kept.
 OF_A_DEFORMATION = ('grid', 'jacobian')
 
 
@@ -127,7 +127,7 @@ def _add_record(reportlets: _Reportlets, prefix: str, record: PairRecord, settin
         path = picture_path(record, settings.output_dir, name)
         if record.kept == 'affine' and name in OF_A_DEFORMATION:
             if name == OF_A_DEFORMATION[0]:
-                reportlets.add(suffix, note('The affine was kept: there is no deformation to show.'))
+                reportlets.add(suffix, note('The linear alignment was kept: there is no deformation to show.'))
         elif path.is_file():
             reportlets.add(suffix, _show(path, record.contrasts.fill(picture.alt), picture.moves, settings))
         elif name in reasons:

@@ -75,13 +75,13 @@ def kept_line(record: PairRecord) -> str:
     result, parts = record.result, []
     kept = (result.get('decision') or {}).get('kept')
     if kept:
-        parts.append({'diffeo': 'deformation kept', 'affine': 'affine kept'}.get(kept, str(kept)))
+        parts.append({'diffeo': 'deformation kept', 'affine': f'{record.linear} kept'}.get(kept, str(kept)))
     folds = (result.get('jacobian') or {}).get('folds')
     if folds is not None:
         parts.append(f'{number(folds)} folds')
     better, judged = _count_better(result.get('evidence') or {})
     if judged and kept != 'affine':  # of a deformation that was not kept it would mislead
-        parts.append(f'{better} of {judged} measures better than after the affine')
+        parts.append(f'{better} of {judged} measures better than after the {record.linear}')
     return ', '.join(parts)
 
 

@@ -159,11 +159,13 @@ def _ratio(record: PairRecord) -> list[Markup]:
 
 
 def _matrices(record: PairRecord) -> list[Markup]:
-    """Return a table for each of the two matrices that are known."""
-    captions = (('rigid', 'The rigid alignment'), ('affine', 'The affine alignment'))
+    """Return a table for each matrix that is known: the rigid, and the affine where that was kept."""
+    captions = {'rigid': 'The rigid alignment', 'affine': 'The affine alignment'}
+    if record.linear == 'rigid':
+        captions = {'rigid': 'The rigid alignment, which was kept'}
     return [
         _matrix(record.qc[key], record.contrasts.fill(f'{caption}, from {{fixed}} to {{moving}}'))
-        for key, caption in captions
+        for key, caption in captions.items()
         if isinstance(record.qc.get(key), Mapping)
     ]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bidsreg.messages import explain_linear
 from bidsreg.reports.elements import badge, box, code, fill, join, number, table
 from bidsreg.reports.record import PairRecord, sources
 
@@ -77,8 +78,8 @@ def _worth(record: PairRecord) -> list[Markup]:
         boxes.append(box(KINDS[record.verdict.status], badge(record.verdict.status), *why))
     decision = result.get('decision') or {}
     if decision:
-        kept = 'the deformation' if decision.get('kept') == 'diffeo' else f'the {decision.get("kept")}'
-        kind = 'good' if decision.get('kept') == 'diffeo' else 'warn'
+        deformed = decision.get('kept') == 'diffeo'
+        kept, kind = ('the deformation', 'good') if deformed else (f'the {record.linear}', 'warn')
         boxes.append(box(kind, fill('<b>Kept: {}.</b> {}', kept, decision.get('reason', ''))))
     folds = (result.get('jacobian') or {}).get('folds')
     if folds:
@@ -116,6 +117,10 @@ def _qc_rows(record: PairRecord) -> list[tuple[str, str]]:
         )
     if record.qc.get('prealign_start'):
         rows.append(('Alignment started from', record.qc['prealign_start']))
+    if record.qc.get('linear'):
+        rows.append(
+            ('Linear alignment', explain_linear(record.qc['linear']['kept'], record.qc['linear']['mind_heldout']))
+        )
     return rows
 
 

@@ -69,6 +69,7 @@ def test_what_ended_well_is_kept_and_what_another_attempt_left_is_not(failed):
     assert facts['mask_evidence']['second_beyond'] < 0.05
     # the head was turned by (3, -2, 4) degrees and moved by (3, -2, 4) mm
     assert facts['rigid']['rotation_deg'] == pytest.approx([3, -2, 4], abs=1.5)
+    assert facts['linear']['kept'] in facts['linear']['mind_heldout']
     assert set(facts['seconds_per_step']) == {'masking', 'prealign'}
     assert 'result' not in facts
 
@@ -82,6 +83,7 @@ def test_what_ended_well_is_kept_and_what_another_attempt_left_is_not(failed):
     # the rigid needs no mask, and is the same in every attempt
     assert 'rigid' in facts
     assert 'affine' not in facts
+    assert 'linear' not in facts
     assert set(facts['masks']) == {'t1w_ml'}
 
 

@@ -41,6 +41,17 @@ def test_sidecars(pair, settings, finish):
             assert (root / path).is_file()
 
 
+@pytest.mark.parametrize('kept', ['rigid', 'affine'])
+def test_the_matrix_says_which_of_the_two_was_kept(pair, settings, finish, kept):
+    distances = {'rigid': 0.02, 'affine': 0.03}
+    finish(pair, settings, linear={'kept': kept, 'mind_heldout': distances})
+    beside = {key: json.loads(sidecar(path).read_text())
+              for key, path in pair_outputs(pair, settings.output_dir).items() if key.endswith('_xfm')}  # fmt: skip
+    assert beside['affine_xfm']['Kept'] == kept
+    assert beside['affine_xfm']['HeldOutMindDistance'] == distances
+    assert 'Kept' not in beside['forward_xfm']
+
+
 def test_bids_uri(settings, tmp_path):
     inside = replace(settings, output_dir=settings.bids_dir / 'derivatives' / 'bidsreg', derivatives=[tmp_path / 'f p'])
     assert bids_uri(inside.output_dir / 'a', inside) == 'bids::a'

@@ -50,7 +50,7 @@ def test_every_picture_comes_back_from_the_derivatives(finished, tmp_path):
         finished.pair.moving,
         outputs['fixed_mask'],
         tmp_path / 'same.svg',
-        'After the affine alignment',
+        'After the linear alignment',
         matrix,
     )
     assert paths['affine'].read_bytes() == same.read_bytes()
@@ -92,8 +92,8 @@ def test_where_the_affine_was_kept_no_deformation_is_shown(finished):
     page = page_of(finished)
     assert page.count('there is no deformation to show') == 1
     assert 'Jacobian determinant</h2>' not in page
-    assert 'The result: the affine was kept' in page
-    assert 'The result: the affine was kept' in pictures_of(finished)['diffeo'].read_text()
+    assert 'The result: the linear alignment was kept' in page
+    assert 'The result: the linear alignment was kept' in pictures_of(finished)['diffeo'].read_text()
     assert 'After the deformable registration' not in page
 
 

@@ -11,7 +11,7 @@ from bidsreg.outcome import Outcome
 from bidsreg.qc.verdict import judge
 from bidsreg.reports.record import PairRecord
 from bidsreg.reports.texts_files import files_section
-from tests.reports.results import RESULT
+from tests.reports.results import RESULT, RIGID_KEPT
 
 QC = {'result': RESULT, 't1w_findings': ['thick & thin'], 't2w_findings': []}
 AFFINE = {**RESULT, 'decision': {'kept': 'affine', 'reason': 'two of three measures are worse'}}
@@ -49,6 +49,12 @@ def test_measures_of_a_deformation_that_was_not_kept_are_left_out():
     text = section(record(qc={'result': AFFINE}, complete=True))
     assert 'affine kept' in text
     assert 'measures better' not in text
+
+
+def test_the_linear_alignment_that_was_kept_is_named():
+    assert 'rigid kept' in section(record(qc={'result': AFFINE, 'linear': RIGID_KEPT}, complete=True))
+    text = section(record(qc={**QC, 'linear': RIGID_KEPT}, complete=True, verdict=judge(QC)))
+    assert '3 of 4 measures better than after the rigid' in text
 
 
 def test_every_file_of_the_subject_and_of_no_other_is_listed():

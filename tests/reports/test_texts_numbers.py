@@ -8,7 +8,7 @@ from bidsreg.qc.verdict import judge
 from bidsreg.reports.record import PairRecord
 from bidsreg.reports.texts_numbers import numbers_section
 from tests.reports.finished import RATIO
-from tests.reports.results import RESULT
+from tests.reports.results import RESULT, RIGID_KEPT
 
 QC = {
     'result': RESULT,
@@ -37,6 +37,14 @@ def test_all_tables_are_there():
     assert '<td class=n>0.3456</td>' in text
     assert '<td>masking n4</td><td class=n>20.0</td>' in text
     assert '<b>81.5</b>' in text
+
+
+def test_the_one_matrix_that_was_kept_is_there_once():
+    rigid = {'linear': RIGID_KEPT, 'rigid': QC['affine']}
+    text = section(QC | rigid)
+    assert '<caption>The rigid alignment, which was kept, from T1w to T2w</caption>' in text
+    assert 'The affine alignment' not in text
+    assert 'The affine alignment' in section(QC | rigid | {'linear': {**RIGID_KEPT, 'kept': 'affine'}})
 
 
 def test_a_deformation_that_was_not_kept_has_no_correlation_of_edges():

@@ -9,9 +9,11 @@ from bidsreg.qc.verdict import judge
 from bidsreg.reports.record import PairRecord
 from bidsreg.reports.texts_pair import anchor, facts_section, header_findings
 from bidsreg.settings import Settings
-from tests.reports.results import RESULT
+from tests.reports.results import RESULT, RIGID_KEPT
 
 QC = {'result': RESULT, 't1w_findings': ['thick & thin'], 't2w_findings': [], 'mask_method': 'deepbet'}
+
+UNDEFORMED = {**QC, 'result': {**RESULT, 'decision': {'kept': 'affine', 'reason': 'two measures are worse'}}}
 
 
 def record(status='done', **more) -> PairRecord:
@@ -34,6 +36,13 @@ def record(status='done', **more) -> PairRecord:
             '<b>The ratio T1w/T2w failed</b> at <code>ratio</code>: no &lt;eyes&gt;',
         ),
         (record(qc={**QC, 'sloppy': True}, complete=True, verdict=judge(QC)), 'never for results'),
+        (
+            record(qc={**QC, 'linear': RIGID_KEPT}, complete=True),
+            'deep in the brain the affine looks worse than the rigid',
+        ),
+        (record(qc={**QC, 'linear': RIGID_KEPT}, complete=True), '0.0238 after the rigid, 0.0258 after the affine'),
+        (record(qc={**UNDEFORMED, 'linear': RIGID_KEPT}, complete=True), '<b>Kept: the rigid.</b>'),
+        (record(qc=UNDEFORMED, complete=True), '<b>Kept: the affine.</b>'),
     ],
 )
 def test_how_it_stands_is_said(made, words, tmp_path):

@@ -68,6 +68,7 @@ def test_lesions_reach_all_that_looks_at_a_scan_and_nothing_is_there_without(ill
         'publish',
         'prealign_wf.rigid',
         'prealign_wf.affine',
+        'prealign_wf.linear',
     }
     assert wires == {
         *((here, goal, 'fixed_lesion') for goal in (*everywhere, 'quality_wf.draw_mask_fixed')),

@@ -20,9 +20,13 @@ def test_prealign(heads, tmp_path):
     for name, limit in (('rigid', 1.5), ('affine', 1.5)):
         error = pair.error(nb.affines.apply_affine(read_affine(out[name]), pair.points[:, :3]))
         assert error.mean() < limit
+    choice = out['linear_choice']
+    np.testing.assert_array_equal(read_affine(out['linear']), read_affine(out[choice['kept']]))
+    better = min(choice['mind_heldout'], key=choice['mind_heldout'].get)
+    assert choice['kept'] == better
     nb.save(pair.moving_mask, tmp_path / 'goal.nii.gz')
     assert dice(out['mask'], tmp_path / 'goal.nii.gz') > 0.95
-    assert set(out['seconds']) == {'conform', 'rigid', 'moving_mask', 'n4', 'affine'}
+    assert set(out['seconds']) == {'conform', 'rigid', 'moving_mask', 'n4', 'affine', 'linear'}
     np.testing.assert_allclose(nb.load(out['preproc']).affine, pair.moving.affine, atol=1e-3)
 
 
