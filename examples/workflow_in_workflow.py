@@ -41,14 +41,14 @@ def init_motion_wf(*, sloppy: bool = False, name: str = 'motion_wf') -> pe.Workf
 
     Outputs
     -------
-    affine
+    linear
         Matrix from the T1w's world to the T2w's (ITK .txt).
     sentence
         How far the T2w lies from where its header places it.
     """
     workflow = pe.Workflow(name=name)
     inputnode = pe.Node(niu.IdentityInterface(fields=['t1w', 'brain_mask', 't2w']), name='inputnode')
-    outputnode = pe.Node(niu.IdentityInterface(fields=['affine', 'sentence']), name='outputnode')
+    outputnode = pe.Node(niu.IdentityInterface(fields=['linear', 'sentence']), name='outputnode')
     prealign_wf = init_prealign_wf(bias_correction='none', sloppy=sloppy)
     shift = pe.Node(niu.Function(function=describe, output_names=['sentence']), name='shift')
     workflow.connect(
@@ -59,7 +59,7 @@ def init_motion_wf(*, sloppy: bool = False, name: str = 'motion_wf') -> pe.Workf
                 [('t1w', 'inputnode.fixed'), ('brain_mask', 'inputnode.fixed_mask'), ('t2w', 'inputnode.moving')],
             ),
             (prealign_wf, shift, [('outputnode.rigid', 'matrix_file')]),
-            (prealign_wf, outputnode, [('outputnode.affine', 'affine')]),
+            (prealign_wf, outputnode, [('outputnode.linear', 'linear')]),
             (shift, outputnode, [('sentence', 'sentence')]),
         ]
     )

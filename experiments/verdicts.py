@@ -48,6 +48,7 @@ from bidsreg.bids.images import load_image
 from bidsreg.bids.names import Contrasts
 from bidsreg.errors import InputError
 from bidsreg.pair import cli as pair_command
+from bidsreg.preparation.linear import choose_linear
 from bidsreg.preparation.prealign import prealign
 from bidsreg.qc.facts import RegistrationFiles, gather_facts
 from bidsreg.qc.verdict import CHECKS, STATUSES, judge, read_thresholds
@@ -80,7 +81,7 @@ def make_case(
         found = align('rigid', sloppy) if rigid is None else read_affine(rigid)
         write_affine('rigid.txt', found)
         nib.save(carried(scans.mask, found, scans.moving), 'moving_mask.nii.gz')
-        write_affine('affine.txt', align('affine', sloppy) if matrix is None else matrix)
+        write_affine('affine.txt', kept(found, align('affine', sloppy)) if matrix is None else matrix)
         words = ['fixed.nii.gz', 'moving.nii.gz', '--fixed-mask', 'mask.nii.gz', '--moving-mask', 'moving_mask.nii.gz']
         words += ['--affine', 'affine.txt', '--working-resolution', WORKING_MM, '--threads', '1', '--device', 'cpu']
         if pair_command.main([*words, '--quiet', '--out', 'out']):
@@ -94,6 +95,12 @@ def align(stage: str, sloppy: bool) -> np.ndarray:
     if stage == 'affine':
         inside = {'fixed_mask': 'mask.nii.gz', 'moving_mask': 'moving_mask.nii.gz', 'initial': 'rigid.txt'}
     return prealign('fixed.nii.gz', 'moving.nii.gz', stage=stage, sloppy=sloppy, **inside)[0]
+
+
+def kept(rigid: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Return the matrix of the scans in the present folder that the app would keep."""
+    choice = choose_linear('fixed.nii.gz', 'moving.nii.gz', rigid=rigid, affine=affine, fixed_mask='mask.nii.gz')
+    return {'rigid': rigid, 'affine': affine}[choice.kept]
 
 
 def carried(mask: nib.Nifti1Image, matrix: np.ndarray, moving: nib.Nifti1Image) -> nib.Nifti1Image:

@@ -47,7 +47,8 @@ MEMORY: dict[str, MemoryModel] = {
     'brain_mask': MemoryModel(1.21, 5.5),
     'n4': MemoryModel(0.29, 22),
     'prealign': MemoryModel(0.32, 57, 57),
-    'linear': MemoryModel(0.32, 57, 57),
+    # of one simulated head and one session, as its interface alone
+    'linear': MemoryModel(0.23, 10, 4),
     'moving_mask': MemoryModel(0.32, 22, 28),
     'register': MemoryModel(0.52, 13, 13, 365),
     'apply': MemoryModel(0.28, 24, 27, 104),
