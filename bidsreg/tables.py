@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import typing
 from collections.abc import Iterable, Sequence
@@ -34,6 +36,54 @@ def to_tsv(rows: Iterable[Sequence[Any]]) -> str:
     return ''.join('\t'.join(line) + '\n' for line in lines)
 
 
+def parse_table(content: str, separator: str = '\t') -> pd.DataFrame:
+    """Take a table apart; every cell is a text, and empty where a row is short.
+
+    Readers that guess take a longer row for one with a name in front, and read every cell under its neighbour's header.
+
+    Parameters
+    ----------
+    content
+        Lines of cells, the first one the header; what is in double quotes is one cell.
+    separator
+        Between two cells.
+
+    Raises
+    ------
+    ValueError
+        If there is no header, it names a column twice, a row has something beyond its last column, or a quote is open.
+    """
+    import pandas as pd
+
+    reader = csv.reader(io.StringIO(content, newline=''), delimiter=separator, strict=True)
+    try:
+        header, *rows = [(reader.line_num, row) for row in reader if row] or [(1, [])]
+    except csv.Error as error:
+        raise ValueError(f'line {reader.line_num}: {error}') from error
+    columns = header[1]
+    if not any(columns):
+        raise ValueError('it has no header')
+    if twice := [name for name in dict.fromkeys(columns) if columns.count(name) > 1]:
+        raise ValueError(f'it has the column {twice[0]} twice')
+    width = len(columns)
+    for line, row in rows:
+        if any(row[width:]):
+            raise ValueError(f'line {line} has {len(row)} cells under a header of {width}')
+    cells = [[*row[:width], *[''] * (width - len(row))] for _, row in rows]
+    return pd.DataFrame(cells, columns=columns, dtype=str)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table of tab-separated values as :func:`parse_table` does.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read; the latter also for what is no UTF-8.
+    """
+    return parse_table(path.read_text(encoding='utf-8-sig'))
+
+
 def read_listing(path: Path, of: str) -> pd.DataFrame:
     """Read a table that a user lists files in; every cell is a text, and missing where it is empty or ``n/a``.
 
@@ -49,16 +99,13 @@ def read_listing(path: Path, of: str) -> pd.DataFrame:
     InputError
         If the table is not there or cannot be read.
     """
-    import pandas as pd
-
     try:
-        return pd.read_csv(
-            path, sep='\t', dtype=str, na_values=[NOTHING, ''], keep_default_na=False, encoding='utf-8-sig'
-        )
+        table = read_table(path)
     except FileNotFoundError as error:
         raise InputError(f'{path} is not there; give a BIDS dataset or a table of {of} (.tsv).') from error
     except (OSError, ValueError) as error:
         raise InputError(f'{path} cannot be read as a table of {of}: {error}') from error
+    return table.mask(table.isin([NOTHING, '']))
 
 
 def cell(value: Any) -> str:

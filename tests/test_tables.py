@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from bidsreg.errors import InputError
-from bidsreg.tables import cell, read_listing, to_tsv
+from bidsreg.tables import cell, parse_table, read_listing, to_tsv
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,26 @@ def test_a_listing_is_texts_and_says_what_is_wrong(tmp_path):
     path.write_bytes(b'')
     with pytest.raises(InputError, match=r'scans.tsv cannot be read as a table of scans'):
         read_listing(path, 'scans')
+
+
+def test_cells_stay_under_their_headers_where_lines_end_in_tabs_or_are_short():
+    table = parse_table('x\ty\n1\t2\t\t\n\n"3\t"\n')
+    assert table.to_dict('records') == [{'x': '1', 'y': '2'}, {'x': '3\t', 'y': ''}]
+    assert parse_table('x,y\n"1,0",2\n', ',').to_dict('records') == [{'x': '1,0', 'y': '2'}]
+    assert parse_table('x\ty\n').shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        ('x\ty\n1\t2\n1\t2\t3\n', 'line 3 has 3 cells under a header of 2'),
+        ('x\ty\n1\t2\t3\n1\t2\t3\n', 'line 2 has 3 cells under a header of 2'),
+        ('x\ty\tx\n1\t2\t3\n', 'the column x twice'),
+        ('x\ty\n1\t"2\n', 'line 2: unexpected end of data'),
+        ('', 'no header'),
+        ('\t\n1\t2\n', 'no header'),
+    ],
+)
+def test_a_table_whose_cells_have_no_column_is_refused(content, words):
+    with pytest.raises(ValueError, match=words):
+        parse_table(content)

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import abc
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from bidsreg.apply.chain import Chain, outside
 from bidsreg.apply.volumes import grid_of
 from bidsreg.bids.sidecars import parse_json, to_json
 from bidsreg.errors import InputError
-from bidsreg.tables import NOTHING
+from bidsreg.tables import NOTHING, parse_table
 
 AXES = ['x', 'y', 'z']
 _LPS = np.array([-1.0, -1.0, 1.0])
@@ -104,9 +103,8 @@ class _Table(PointFormat):
 
     def _table(self, path: Path) -> pd.DataFrame:
         try:
-            content = path.read_text(encoding='utf-8-sig')
             # every cell a text, so that other columns come out as they are
-            return pd.read_csv(io.StringIO(content), sep=self.separator, dtype=str, keep_default_na=False)
+            return parse_table(path.read_text(encoding='utf-8-sig'), self.separator)
         except (OSError, ValueError) as error:
             raise InputError(f'{path}: cannot be read as a table of points: {error}') from error
 

@@ -11,6 +11,7 @@ from bidsreg.bids.masks import OF_THE_T1W, on_the_grid_of, places
 from bidsreg.bids.names import ENTITIES
 from bidsreg.bids.scans import EXTENSIONS, Scan, misplaced, parse_entities
 from bidsreg.settings import CHOICES
+from bidsreg.tables import read_table
 
 #: Words that mean a lesion, as values of ``label`` and ``desc`` and in the names of a lookup table.
 WORDS = frozenset(
@@ -34,6 +35,10 @@ NONE = frozenset({'non', 'no', 'not', 'without', 'healthy'})
 MASKS = ('mask', 'roi')
 #: Values of ``desc`` of segmentations whose tables name all that their atlas knows, lesions among it, in every head.
 ATLASES = frozenset({'aseg', 'aparcaseg', 'aparc+aseg'})
+
+
+class TableError(ValueError):
+    """A lookup table that is there and cannot be read: whether it names a lesion is not known."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,8 @@ def find_lesions(scan: Scan, others: Sequence[Scan], derivatives: Sequence[Path]
             except ValueError as error:
                 if named:
                     problems.append(f'{path}: {error}')
+                elif isinstance(error, TableError):  # it may name a lesion
+                    reasons.append(f'{path.name} {where} is not looked through for lesions: {error}')
                 continue
             files.append(Lesion(path, values, table))
             reasons.append(f'lesion of the {scan.contrast} {where}: {path.name}')
@@ -218,19 +225,25 @@ def lesion_values(table: Path) -> tuple[int, ...]:
 
     Raises
     ------
-    ValueError
+    TableError
         If the table cannot be read, or lacks these columns.
     """
-    import pandas as pd
-
     try:
-        rows = pd.read_csv(table, sep='\t', dtype=str, keep_default_na=False)
+        rows = read_table(table)
         pairs = list(zip(rows['index'], rows['name'], strict=True))
-        return tuple(sorted({int(index) for index, name in pairs if means_lesion(name)} - {0}))
+        return tuple(sorted({_whole(index) for index, name in pairs if means_lesion(name)} - {0}))
     except (OSError, KeyError, ValueError) as error:
-        raise ValueError(
+        raise TableError(
             f'its lookup table {table.name} cannot be read as one with the columns index and name ({error})'
         ) from error
+
+
+def _whole(text: str) -> int:
+    """Return the whole number that a text says, such as 3 or 3.0."""
+    number = float(text)
+    if not number.is_integer():
+        raise ValueError(f'{text} is no value of a label')
+    return int(number)
 
 
 def means_lesion(name: str) -> bool:

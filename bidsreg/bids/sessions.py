@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bidsreg.bids.scans import Left, Scan
+from bidsreg.tables import read_table
 
 
 @dataclass
@@ -93,12 +94,10 @@ def _read_scans(path: Path, subject: str, session: str | None, times: Times, wan
 
 def _rows(path: Path, key: str, note: Left, notes: list[Left]) -> Sequence[Mapping[str, str]] | None:
     """Read the rows of a table that has this column; ``None`` if there is none, or it is broken, which is noted."""
-    import pandas as pd
-
     if not path.is_file():
         return None
     try:
-        table = pd.read_csv(path, sep='\t', dtype=str, keep_default_na=False)
+        table = read_table(path)
         if key not in table:
             raise ValueError(f'it has no column {key}')
     except (OSError, ValueError) as error:

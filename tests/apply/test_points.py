@@ -128,6 +128,8 @@ def test_a_row_without_a_place_stays_as_it_is(carry):
         ('x.tsv', 'x,y,z\n1,2,3\n', 'no column x and y and z'),
         ('x.tsv', 'x\ty\tz\n', 'has no points'),
         ('x.tsv', '', 'cannot be read as a table'),
+        ('x.tsv', 'x\ty\tz\n1\t2\t3\t8\n4\t5\t6\t9\n', 'line 2 has 4 cells under a header of 3'),
+        ('x.tsv', 'x\ty\tz\tx\n1\t2\t3\t4\n', 'the column x twice'),
         ('x.csv', 'x,y,z\n1,2,\n', 'line 2'),
         ('x.json', 'no JSON', 'cannot be read as JSON'),
         ('x.json', '[1, 2]', 'no file of markups'),

@@ -149,6 +149,8 @@ def test_the_nearest_table_counts(tmp_path):
         ('index\tname\n1\tthalamus\n', 'names no lesion'),
         ('value\tname\n1\tlesion\n', 'cannot be read as one with the columns index and name'),
         ('index\tname\none\tlesion\n', 'cannot be read as one with the columns index and name'),
+        ('index\tname\n1.5\tlesion\n', 'cannot be read as one with the columns index and name'),
+        ('index\tname\n1\tlesion\tred\n', 'line 2 has 3 cells under a header of 2'),
     ],
 )
 @pytest.mark.parametrize('named', [True, False])
@@ -163,6 +165,8 @@ def test_a_segmentation_whose_lesions_are_not_known_is_a_problem_where_it_says_t
     assert pair.fixed_lesions == ()
     if not named:
         assert pair.lesion_problems == ()
+        # what might name a lesion is told; a table without one, or none at all, is that of any segmentation
+        assert any(words in reason for reason in pair.lesion_reasons) == ('cannot be read' in words or 'cells' in words)
         return
     (problem,) = pair.lesion_problems
     assert name in problem
@@ -174,3 +178,9 @@ def test_words_that_mean_a_lesion(tmp_path):
     assert not any(map(means_lesion, ('', 'non-lesion', 'no lesion', 'perilesional', 'Thalamus', 'healthy tissue')))
     (tmp_path / 't_dseg.tsv').write_text(TABLE)
     assert lesion_values(tmp_path / 't_dseg.tsv') == (3, 5)
+
+
+@pytest.mark.parametrize('rows', ['1\tgrey\t\n3\tlesion\t\n', '1.0\tgrey\n3.0\tlesion\n', '3\tlesion\n\n1\n'])
+def test_tables_as_programs_write_them_name_their_lesions(tmp_path, rows):
+    (tmp_path / 't_dseg.tsv').write_text(f'index\tname\n{rows}', encoding='utf-8-sig')
+    assert lesion_values(tmp_path / 't_dseg.tsv') == (3,)
