@@ -21,6 +21,9 @@ FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 _LPS = np.array([-1, -1, 1], np.float32)
 LONGEST_MM = 1000.0
 """A displacement that is longer is none of a head."""
+PLACES = 0.6
+"""Vectors that grow by more mm with each mm from the middle, in RAS, are places: they grow by the size of the one head
+by that of the other. By judgement: displacements do not grow so along two axes and shrink along the third."""
 CHUNK = 1 << 18
 """Values of a field that are packed together, about: whole planes."""
 
@@ -64,6 +67,8 @@ def read_affine(path: str | Path) -> np.ndarray:
         raise ValueError(f'{path}: not an ITK affine (.txt, .mat) nor a plain 4x4 matrix in text ({error})') from error
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-6:
         raise ValueError(f'{path}: the affine must be a finite, invertible 4x4 matrix, not\n{matrix}')
+    if not np.allclose(matrix[3], (0, 0, 0, 1), atol=1e-6):
+        raise ValueError(f'{path}: the last row of an affine is 0 0 0 1, not {matrix[3]}; is the matrix transposed?')
     return matrix
 
 
@@ -290,9 +295,32 @@ def _read_warp(path: Path) -> DisplacementField:
     try:
         grid = Grid((x, y, z), image.affine)  # type: ignore[attr-defined]
         _check_field(values, grid)
+        _check_author(values[:, :, :, 0], grid, image.header)  # type: ignore[attr-defined]
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
     return DisplacementField(np.ascontiguousarray(values[:, :, :, 0] * _LPS), grid)
+
+
+def _check_author(vectors: np.ndarray, grid: Grid, header: nib.Nifti1Header) -> None:
+    """Raise a ValueError if a warp of the shape that ANTs writes is one of NiftyReg or SPM.
+
+    The vectors of both are in RAS; SPM's, and some of NiftyReg's, are places and no displacements.
+    """
+    if b'NREG' in bytes(header['intent_name']):
+        raise ValueError(
+            'is a transform of NiftyReg (NREG_TRANS), which ANTs cannot read either: apply it by reg_resample'
+        )
+    step = tuple(slice(None, None, max(n // 16, 1)) for n in grid.shape)
+    points = grid.to_world(
+        np.stack(np.meshgrid(*(np.arange(n)[s] for n, s in zip(grid.shape, step, strict=True)), indexing='ij'), -1)
+    )
+    here = (points - points.mean((0, 1, 2))).reshape(-1, 3)
+    there = (vectors[step] * _LPS).reshape(-1, 3)
+    slopes = (here * (there - there.mean(0))).sum(0) / np.maximum((here**2).sum(0), 1e-9)
+    if (slopes * (-1, -1, 1) > PLACES).all():
+        raise ValueError(
+            'holds places in the other image, as deformations of SPM do, and no displacements as those of ANTs'
+        )
 
 
 def _read_h5(path: str | Path) -> list[Part]:

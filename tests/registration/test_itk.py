@@ -218,6 +218,7 @@ def test_nitransforms_reads_the_affine(tmp_path):
         'hello',
         '1 2 3',
         '0 0 0 0\n' * 4,
+        '1 0 0 0\n0 1 0 0\n0 0 1 0\n5 -3 2 1\n',
         '#Insight Transform File V1.0\nParameters: 1 2\n',
         '#Insight Transform File V1.0\nTransform: AffineTransform_double_3_3\nParameters: 1 2\n',
     ],
@@ -308,6 +309,44 @@ def test_a_warp_as_ants_writes_it(tmp_path):
     (field,) = itk.read_transform(warp)
     inside = grid.to_world(np.random.default_rng(0).uniform(2, np.array(grid.shape) - 3, (50, 3)).round())
     np.testing.assert_allclose(through([field], inside), deformation.points(inside), atol=1e-3)
+
+
+@pytest.mark.parametrize('scale', [0.8, 1.0, 1.4])
+@pytest.mark.parametrize('name', ['ras', 'oblique-left-handed'])
+def test_a_deformation_of_spm_is_not_taken_for_a_warp(tmp_path, name, scale):
+    _, grid, _, _ = written(name, tmp_path)
+    places = data.world(grid.shape, grid.affine) @ (data.rotation(z=20) * scale).T + (4, -9, 3)
+    save_warp(places, grid, tmp_path / 'y_scan.nii')
+    with pytest.raises(ValueError, match=r'y_scan\.nii: holds places in the other image, as deformations of SPM'):
+        itk.read_transform(tmp_path / 'y_scan.nii')
+
+
+def test_a_transform_of_niftyreg_is_not_taken_for_a_warp(tmp_path):
+    _, grid, _, _ = written('ras', tmp_path)
+    save_warp(np.ones((*grid.shape, 3)), grid, tmp_path / 'field.nii.gz', 'NREG_TRANS')
+    with pytest.raises(ValueError, match=r'field\.nii\.gz: is a transform of NiftyReg'):
+        itk.read_transform(tmp_path / 'field.nii.gz')
+
+
+@pytest.mark.parametrize(
+    'matrix', [np.diag([0.5, 0.5, 0.5]), np.diag([1.9, 1.9, 1.9]), np.diag([-1.0, -1.0, 1.0]), data.rotation(x=80)]
+)
+def test_a_warp_with_a_large_affine_in_it_is_one(tmp_path, matrix):
+    """ANTs writes affine and warp into one field where it is asked to."""
+    _, grid, _, _ = written('oblique', tmp_path)
+    points = data.world(grid.shape, grid.affine)
+    middle = grid.to_world((np.array(grid.shape) - 1) / 2)
+    save_warp(((points - middle) @ (matrix - np.eye(3)).T) * (-1, -1, 1), grid, tmp_path / 'warp.nii.gz')
+    (field,) = itk.read_transform(tmp_path / 'warp.nii.gz')
+    np.testing.assert_allclose(
+        through([field], points[3, 4, 5][None])[0], middle + matrix @ (points[3, 4, 5] - middle), atol=1e-3
+    )
+
+
+def save_warp(vectors, grid, path, name=''):
+    image = nib.Nifti1Image(vectors.astype(np.float32)[:, :, :, None], grid.affine)
+    image.header.set_intent('vector', name=name)
+    nib.save(image, path)
 
 
 def test_what_cannot_be_read_is_said(tmp_path):
