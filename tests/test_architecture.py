@@ -70,7 +70,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     | {'settings', 'execution.crashes', 'qc', 'programs', 'bids', 'registration', 'registration.atomic'},
     'interfaces': FLOOR | {'preparation', 'programs', 'qc', 'reports', 'bids', 'bids.publish', 'registration'},
     'workflows': FLOOR | {'settings', 'execution', 'interfaces', 'qc', 'reports', 'programs', 'bids', 'templates'},
-    'pair': FLOOR | {'execution', 'programs', 'registration', 'registration.atomic'},
+    'pair': FLOOR | {'execution', 'programs', 'bids', 'registration', 'registration.atomic'},
     'apply': FLOOR | {'execution', 'bids', 'registration', 'registration.atomic'},
     'translation': FLOOR
     | {'settings', 'execution', 'preparation', 'bids', 'bids.locks', 'registration', 'registration.atomic'},

@@ -103,7 +103,7 @@ def check_header(path: str | os.PathLike) -> HeaderReport:
     if len(shape) < len(opened.dataobj.shape):
         findings.append(f'its last axes, of length one, are dropped ({" x ".join(map(str, opened.dataobj.shape))})')
     findings += _intent_findings(header)
-    errors += _shape_errors(shape) + _type_errors(header.get_data_dtype())
+    errors += _shape_errors(shape) + type_errors(header.get_data_dtype())
     affine, form_errors, form_findings = _choose_affine(header, shape, opened.unit_mm)
     errors += form_errors
     findings += form_findings
@@ -200,7 +200,8 @@ def _shape_errors(shape: tuple[int, ...]) -> list[str]:
     return []
 
 
-def _type_errors(dtype: np.dtype) -> list[str]:
+def type_errors(dtype: np.dtype) -> list[str]:
+    """Return why voxels of a type are no intensities, in a few words; empty where they may be."""
     if dtype.fields:
         return ['holds colours (RGB), not intensities']
     if dtype.kind == 'c':

@@ -13,10 +13,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from bidsreg.environment import wait_passively
+from bidsreg.errors import InputError
 from bidsreg.execution.machine import allowed_threads
 from bidsreg.pair.destination import check_destination
 from bidsreg.pair.masks import with_brains
 from bidsreg.pair.methods import method_for, teller
+from bidsreg.pair.reading import read_image
 from bidsreg.pair.request import KEEP, PairRequest
 from bidsreg.pair.results import write_results
 from bidsreg.programs import PROGRAMS, Program
@@ -112,7 +114,7 @@ def run(request: PairRequest, programs: Mapping[str, Program] = PROGRAMS) -> dic
 
     Raises
     ------
-    ValueError, OSError
+    InputError, ValueError, OSError
         If the request or its input cannot be used.
     RegistrationError
         If the method fails.
@@ -141,15 +143,14 @@ def read(request: PairRequest) -> tuple[Image, Image, dict[str, Any]]:
 
     Raises
     ------
-    ValueError, OSError
+    InputError, ValueError, OSError
         If a file cannot be read or is not what was asked for; of several the first in this order.
     """
-    from bidsreg.registration import Image
     from bidsreg.registration.numerics.pool import in_order
 
     readers: tuple[Callable[[], Any], ...] = (
-        lambda: Image.load(request.fixed),
-        lambda: Image.load(request.moving),
+        lambda: read_image(request.fixed),
+        lambda: read_image(request.moving),
         request.read_inputs,
     )
     fixed, moving, inputs = in_order(lambda reader: reader(), readers, allowed_threads(request.threads))
@@ -180,7 +181,7 @@ def main(argv: Sequence[str] | None = None, programs: Mapping[str, Program] = PR
     keep_freed_memory()
     try:
         answer = run(request, programs)
-    except (ValueError, OSError) as error:
+    except (InputError, ValueError, OSError) as error:
         print(f'bidsreg-pair: error: {error}', file=sys.stderr)
         return 1 if isinstance(error, OSError) and error.errno == errno.ENOSPC else 2  # a full disk is no bad input
     except RegistrationError as error:

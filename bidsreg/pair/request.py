@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg import SEED
+from bidsreg.pair.reading import read_image
 
 KEEP = ('better', 'diffeo')
 """The choices of ``--keep``: the affine where the deformation does harm by the evidence, or always the deformation."""
@@ -104,14 +105,14 @@ class PairRequest:
 
         Raises
         ------
-        ValueError, OSError
+        InputError, ValueError, OSError
             If a file cannot be read or is not what was asked for.
         """
-        from bidsreg.registration import Deformation, Image, itk
+        from bidsreg.registration import Deformation, itk
 
         readers: dict[str, Callable[[Any], Any]] = {
             'affine': itk.read_affine,
             'start': lambda paths: Deformation.load(*paths),
         }
         named = {name: getattr(self, name) for name in OPTIONAL_INPUTS}
-        return {name: readers.get(name, Image.load)(path) for name, path in named.items() if path}
+        return {name: readers.get(name, read_image)(path) for name, path in named.items() if path}

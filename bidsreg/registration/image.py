@@ -22,18 +22,6 @@ PLACE_MM = 1e-3
 """mm: the place of a voxel is not known better, as headers hold 32 bits of that of one corner."""
 
 
-class _NoIntensitiesError(ValueError):
-    """The voxels of a file are no real numbers."""
-
-
-def _check_values(dtype: np.dtype) -> None:
-    """Refuse voxels of which a cast to real numbers would leave a part."""
-    if dtype.fields:
-        raise _NoIntensitiesError('holds colours (RGB), not intensities')
-    if dtype.kind == 'c':
-        raise _NoIntensitiesError('holds complex numbers: give the magnitude image')
-
-
 @dataclass(frozen=True, eq=False)
 class Image:
     """Voxel values on a grid.
@@ -77,16 +65,41 @@ class Image:
             image: Any = nib.load(path)
             if isinstance(image, nib.Nifti1Image):
                 check_size(size, cast(nib.arrayproxy.ArrayProxy, image.dataobj))
-            _check_values(image.get_data_dtype())
-            data: np.ndarray = np.asarray(np.asanyarray(image.dataobj), dtype=dtype)
+            data: np.ndarray = np.asanyarray(image.dataobj)
         except FileNotFoundError:
             raise ValueError(f'{path}: there is no such file') from None
-        except (DamagedError, _NoIntensitiesError) as error:
+        except DamagedError as error:
             raise ValueError(f'{path}: {error}') from error
         except MemoryError:
             raise
         except Exception as error:
             raise ValueError(f'{path}: cannot be read as a NIfTI image ({error}); is it whole?') from error
+        return cls.of(data, image.affine, path, dtype)
+
+    @classmethod
+    def of(cls, voxels: np.ndarray, affine: np.ndarray, path: str | Path, dtype: type = np.float32) -> Image:
+        """Make an image of what a file holds.
+
+        Parameters
+        ----------
+        voxels : ndarray
+            The values; a trailing axis of length one is dropped.
+        affine : ndarray, shape (4, 4)
+            Voxel indices to world coordinates in mm, RAS+.
+        path : str or Path
+            The file, for messages.
+        dtype : type
+            Of the values.
+
+        Raises
+        ------
+        ValueError
+            If it is not three-dimensional, has no volume, or holds NaN, infinite values or no numbers.
+        """
+        if voxels.dtype.kind not in 'biuf':
+            raise ValueError(f'{path}: holds {voxels.dtype}, one number a voxel is needed')
+        with np.errstate(over='ignore'):  # infinite values are refused below
+            data = np.asarray(voxels, dtype=dtype)
         if data.ndim == 4 and data.shape[3] == 1:
             data = data[..., 0]
         if data.ndim != 3 or min(data.shape) < 2:
@@ -97,7 +110,7 @@ class Image:
             )
         x, y, z = data.shape
         try:
-            grid = Grid((x, y, z), image.affine)
+            grid = Grid((x, y, z), affine)
         except ValueError as error:
             raise ValueError(f'{path}: its header places no voxels: {error}') from error
         return cls(data, grid)

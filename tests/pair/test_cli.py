@@ -93,6 +93,7 @@ def test_command_line_leaves_five_files(tmp_path, pair, capsys):
         (lambda p: p['fixed'].write_bytes(b''), 'fixed.nii.gz'),
         (lambda p: p['moving'].write_bytes(p['moving'].read_bytes()[:9000]), 'truncated or damaged'),
         (lambda p: p['affine'].write_text('nonsense'), 'affine.txt'),
+        (lambda p: nib.save(data.image(np.ones((44, 52, 44), np.uint8), np.eye(4), (0, 0)), p['moving']), 'neither a'),
         (
             lambda p: nib.save(data.image(np.zeros((44, 52, 44), np.uint8), data.grid((44, 52, 44))), p['fixed_mask']),
             'empty',
