@@ -99,7 +99,7 @@ class Image:
         if voxels.dtype.kind not in 'biuf':
             raise ValueError(f'{path}: holds {voxels.dtype}, one number a voxel is needed')
         with np.errstate(over='ignore'):  # infinite values are refused below
-            data = np.asarray(voxels, dtype=dtype)
+            data: np.ndarray = np.asarray(voxels, dtype=dtype)
         if data.ndim == 4 and data.shape[3] == 1:
             data = data[..., 0]
         if data.ndim != 3 or min(data.shape) < 2:

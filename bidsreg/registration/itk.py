@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import h5py
 import nibabel as nib
@@ -295,7 +296,7 @@ def _read_warp(path: Path) -> DisplacementField:
     try:
         grid = Grid((x, y, z), image.affine)  # type: ignore[attr-defined]
         _check_field(values, grid)
-        _check_author(values[:, :, :, 0], grid, image.header)  # type: ignore[attr-defined]
+        _check_author(values[:, :, :, 0], grid, cast(nib.Nifti1Header, image.header))
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
     return DisplacementField(np.ascontiguousarray(values[:, :, :, 0] * _LPS), grid)
