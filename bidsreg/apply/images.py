@@ -13,8 +13,8 @@ import numpy as np
 from bidsreg.apply.base import Carried, Errand, FileKind, Options
 from bidsreg.apply.chain import Chain
 from bidsreg.apply.interpolation import INTERPOLATIONS, Interpolation, fill
-from bidsreg.apply.volumes import Volumes, is_whole, load, open_image, write
-from bidsreg.bids.nifti import MGH
+from bidsreg.apply.volumes import Volumes, load, open_image, write
+from bidsreg.bids.nifti import MGH, whole_numbers
 from bidsreg.errors import InputError
 
 #: Volumes are resampled together as long as they take no more bytes.
@@ -44,6 +44,8 @@ class _Values:
 
     def given(self, volume: np.ndarray) -> np.ndarray:
         """Return a volume as kernels take it."""
+        if self.kind.kind != 'f' and volume.dtype.kind == 'f':  # labels that a scale has moved off whole numbers
+            volume = np.rint(volume)
         if self.codes is not None:
             return np.searchsorted(self.codes, volume).astype(np.int32)
         return volume.astype(np.float32 if self.kind.kind == 'f' else np.int32)
@@ -171,9 +173,9 @@ class Labels(_Images):
         return interpolation.takes_labels
 
     def _values(self, source: Path, volumes: Volumes, interpolation: Interpolation, outside: float) -> _Values:
-        data = volumes.data
-        if not is_whole(data):
-            odd = data[~np.isfinite(data) | (data != np.rint(data))]
+        data = whole_numbers(volumes.data, volumes.header)
+        if data is None:
+            odd = volumes.data[~np.isfinite(volumes.data) | (volumes.data != np.rint(volumes.data))]
             raise InputError(
                 f'{source}: an image of labels holds whole numbers, this one {odd.size} others (such as {odd[0]:g}). '
                 'If it was interpolated take what it was made of; if it is none, say --kind image.'

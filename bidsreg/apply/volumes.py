@@ -12,7 +12,7 @@ import nibabel as nb
 import numpy as np
 
 from bidsreg.bids.headers import affine_of
-from bidsreg.bids.nifti import MGH, NiftiFile, UnreadableError, check_whole, open_nifti
+from bidsreg.bids.nifti import MGH, NiftiFile, UnreadableError, check_whole, open_nifti, whole_numbers
 from bidsreg.errors import InputError
 from bidsreg.registration import packing
 from bidsreg.registration.grid import Grid
@@ -123,8 +123,9 @@ def told_by_header(path: Path) -> bool:
 
 def told_by_content(path: Path) -> bool | None:
     """Tell whether the voxels of an image, the first volume's, are labels; None where they may be or may not."""
-    values = load(path).data[..., 0]
-    if not is_whole(values):
+    volumes = load(path)
+    values = whole_numbers(volumes.data[..., 0], volumes.header)
+    if values is None:
         return False
     share = same_as_neighbours(values)
     if share >= SAME[1]:
@@ -141,11 +142,6 @@ def same_as_neighbours(values: np.ndarray) -> float:
         both += int(filled.sum())
         same += int(((along[1:] == along[:-1]) & filled).sum())
     return same / both if both else 1.0
-
-
-def is_whole(values: np.ndarray) -> bool:
-    """Tell whether all values are whole numbers."""
-    return values.dtype.kind in 'iub' or bool(np.isfinite(values).all() and (values == np.rint(values)).all())
 
 
 def write(path: Path, volumes: Iterable[np.ndarray], kind: np.dtype, like: Volumes, target: Path, threads: int) -> None:

@@ -23,6 +23,10 @@ UNIT_NAMES = {1: 'metres', 3: 'micrometres'}
 #: mm between which the voxels of a head may lie, a mouse's brain included. By judgement; no files but those of the
 #: tests were in view.
 VOXEL_MM = (0.01, 30.0)
+#: Values may lie so far beside whole numbers, and be meant for them: what interpolation leaves lies anywhere between.
+NEARLY_WHOLE = 1e-3
+#: From steps of this size between two values that can be stored a whole number may become another one.
+COARSE_STEP = 0.5
 #: FreeSurfer's own format, which its masks have.
 MGH = ('.mgz', '.mgh')
 
@@ -81,6 +85,32 @@ def open_nifti(path: str | os.PathLike) -> NiftiFile:
         raise UnreadableError(f'has a header that cannot be decoded ({one_line(error)}): convert it again') from error
     except Exception as error:  # whatever nibabel, gzip or the file system makes of a broken file
         raise UnreadableError(f'cannot be read as NIfTI ({one_line(error)}): copy or convert it again') from error
+
+
+def whole_numbers(data: np.ndarray, header: nb.Nifti1Header) -> np.ndarray | None:
+    """Return the whole numbers that were meant by the values of a file, or ``None`` where they are none.
+
+    Who stores labels or a mask as integers with a scale, as nibabel does with floats under the header of a scan, finds
+    them beside whole numbers by up to half a step of what can be stored.
+
+    Parameters
+    ----------
+    data
+        The values.
+    header
+        The header of the file, with its scale.
+    """
+    if data.dtype.kind in 'iub':
+        return data
+    if not np.isfinite(data).all():
+        return None
+    slope = header.get_slope_inter()[0] if 'scl_slope' in header else None
+    step = abs(slope) if slope is not None and header.get_data_dtype().kind in 'iu' else 0.0
+    near = max(NEARLY_WHOLE, 0.501 * step) if step < COARSE_STEP else NEARLY_WHOLE
+    whole = np.rint(data)
+    # a mask of very small values is not an empty one
+    meant = bool((np.abs(data - whole) <= near).all()) and bool(whole.any() or not data.any())
+    return whole if meant else None
 
 
 def check_whole(path: str | os.PathLike, opened: NiftiFile) -> None:

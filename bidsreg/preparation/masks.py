@@ -11,7 +11,7 @@ import numpy as np
 
 from bidsreg.bids.headers import check_header, head_of
 from bidsreg.bids.images import volume_ml, voxel_order
-from bidsreg.bids.nifti import UnreadableError, check_whole, open_nifti
+from bidsreg.bids.nifti import UnreadableError, check_whole, open_nifti, whole_numbers
 from bidsreg.errors import InputError
 from bidsreg.preparation.grids import describe_grid, require_same_grid
 
@@ -55,7 +55,9 @@ def read_mask(path: str | os.PathLike) -> nb.Nifti1Image:
 
 
 def read_voxels(path: str | os.PathLike, what: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read the voxels of a mask as they are, 3-D, and its affine; `what` it is goes into messages.
+    """Read the voxels of a mask, 3-D, and its affine; `what` it is goes into messages.
+
+    Values that a scale has moved off whole numbers are whole again.
 
     Raises
     ------
@@ -69,12 +71,13 @@ def read_voxels(path: str | os.PathLike, what: str) -> tuple[np.ndarray, np.ndar
         opened = open_nifti(path)
         check_whole(path, opened)
         data = np.asanyarray(opened.dataobj).reshape(report.shape)
+        whole = whole_numbers(data, opened.header)
     except UnreadableError as error:
         raise InputError(f'{what} {path} {error}.') from error
     except Exception as error:
         raise InputError(f'{what} {path} cannot be read: {error}') from error
     # a header without errors has an affine
-    return data, typing.cast(np.ndarray, report.affine)
+    return data if whole is None else whole, typing.cast(np.ndarray, report.affine)
 
 
 def _closed(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from bidsreg.apply import images
 from bidsreg.apply.base import Errand, Options, Route
 from bidsreg.apply.chain import Leg
-from bidsreg.apply.kinds import KINDS
+from bidsreg.apply.kinds import KINDS, kind_of
 from bidsreg.errors import InputError
 from bidsreg.registration import Grid, Image
 from bidsreg.registration.itk import write_affine
@@ -86,6 +86,24 @@ def test_labels_stored_with_a_scale(carry, head, tmp_path):
     assert values.dtype.kind == 'f'
     found, _ = carry(values, 'labels')
     assert found.get_data_dtype() == np.uint8
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.int16])
+def test_labels_that_a_scale_has_moved_off_whole_numbers(carry, head, dtype, tmp_path, transforms):
+    """As nibabel stores floats under the header of a scan: 3 comes back as 2.99996 or so."""
+    labels = np.asarray(head.labels.dataobj)
+    expected, _ = carry(labels, 'labels')
+    header = nb.Nifti1Header()
+    header.set_data_dtype(dtype)
+    nb.save(nb.Nifti1Image(labels.astype(float), AFFINE, header), tmp_path / 'scaled.nii.gz')
+    assert not np.isin(np.unique(nb.load(tmp_path / 'scaled.nii.gz').dataobj), range(9)).all()
+    reference = write_image(tmp_path / 'r.nii.gz', np.zeros(TARGET[0], np.float32), TARGET[1])
+    errand = Errand(
+        tmp_path / 'scaled.nii.gz', tmp_path / 'o.nii.gz', Route((Leg(transforms['folder'] / 'ab.h5'),), ()), reference
+    )
+    assert kind_of(errand.source) == (KINDS['labels'], 'by its voxels')
+    KINDS['labels'].carry(errand, Options(), errand.out)
+    np.testing.assert_array_equal(nb.load(errand.out).dataobj, expected.dataobj)
 
 
 @pytest.mark.parametrize('dtype', [np.uint32, np.int64])

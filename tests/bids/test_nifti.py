@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bidsreg.bids.headers import check_header, load_sane
-from bidsreg.bids.nifti import UnreadableError, open_nifti
+from bidsreg.bids.nifti import UnreadableError, open_nifti, whole_numbers
 from bidsreg.errors import InputError
 from tests import data
 
@@ -213,3 +213,40 @@ def test_itk_and_nibabel_see_the_same_in_what_is_written(path, tmp_path, fields,
     affine[:3, :3] = theirs.direction * theirs.spacing
     affine[:3, 3] = theirs.origin
     np.testing.assert_allclose(np.diag([-1, -1, 1, 1]) @ affine, ours.affine, atol=1e-4)
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.int16, np.uint16, np.int32])
+@pytest.mark.parametrize('labels', [(0, 1), (0, 1, 2, 3, 4, 5, 6), (0, 17, 53), (-3, 0, 4)])
+def test_labels_that_nibabel_stored_with_a_scale_are_whole_again(tmp_path, dtype, labels):
+    """As floats are saved under the header of a scan of integers."""
+    values = np.random.default_rng(0).choice(np.array(labels, float), (20, 22, 18))
+    header = nib.Nifti1Header()
+    header.set_data_dtype(dtype)
+    nib.save(nib.Nifti1Image(values, AFFINE, header), tmp_path / 'a.nii')
+    opened = open_nifti(tmp_path / 'a.nii')
+    stored = np.asanyarray(opened.dataobj)
+    np.testing.assert_array_equal(whole_numbers(stored, opened.header), values)
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.int16, np.float32])
+@pytest.mark.parametrize(
+    'values',
+    [
+        np.linspace(0, 3, 50),
+        np.array([0, 0.5, 1]),
+        np.array([0, 4e-4]),
+        np.array([0, 1, 1.02]),
+        np.array([0, 1, np.nan]),
+    ],
+)
+def test_what_lies_between_whole_numbers_stays_there(tmp_path, dtype, values):
+    header = nib.Nifti1Header()
+    header.set_data_dtype(dtype)
+    filled = (
+        np.resize(values, (20, 22, 18))
+        if np.issubdtype(dtype, np.floating)
+        else np.resize(np.nan_to_num(values, nan=0.3), (20, 22, 18))
+    )
+    nib.save(nib.Nifti1Image(filled, AFFINE, header), tmp_path / 'a.nii')
+    opened = open_nifti(tmp_path / 'a.nii')
+    assert whole_numbers(np.asanyarray(opened.dataobj), opened.header) is None

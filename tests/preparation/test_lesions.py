@@ -49,6 +49,22 @@ def test_of_a_segmentation_the_lesions_alone(tmp_path, head):
     assert 'dseg.nii.gz, values 7, 9' in words
 
 
+@pytest.mark.parametrize('dtype', ['uint8', 'int16'])
+@pytest.mark.parametrize(('value', 'values'), [(1, ()), (7, (7,))])
+def test_a_lesion_that_is_stored_with_a_scale_is_the_same(tmp_path, dtype, value, values):
+    """As nibabel stores floats under the header of a scan."""
+    where = np.zeros(SHAPE)
+    where[BOX] = value
+    if values:
+        where[2:5, 2:5, 2:5] = 3
+    header = nb.Nifti1Header()
+    header.set_data_dtype(dtype)
+    nb.save(nb.Nifti1Image(where, AFFINE, header), tmp_path / 'lesion.nii.gz')
+    assert np.unique(nb.load(tmp_path / 'lesion.nii.gz').dataobj)[-1] != value
+    found = np.asanyarray(read_lesion(Lesion(tmp_path / 'lesion.nii.gz', values)).dataobj)
+    np.testing.assert_array_equal(found > 0, where == value)
+
+
 def test_several_files_are_one_lesion_whatever_the_order_of_their_voxels(tmp_path, head):
     one = drawn(tmp_path / 'one.nii.gz')
     other = drawn(tmp_path / 'other.nii.gz', np.s_[10:14, 22:30, 20:27])
