@@ -162,11 +162,12 @@ class Surface(FileKind):
         array = vertices.array
         world = apply_affine(vertices.to_world, np.asarray(array.data, float))
         there, outcome = carried(world, [], errand, options.threads, 'vertices')
-        array.data = there.astype(np.float32)
+        array.data, array.datatype = there.astype(np.float32), nb.nifti1.data_type_codes.code[np.float32]
         space = MNI if errand.route.target.startswith('MNI') else SCANNER
         array.coordsys = nb.gifti.GiftiCoordSystem(space, space, np.eye(4))
         # they were of the old volume, and other readers would add its centre
         for key in [key for key in array.meta if key.startswith(_GEOMETRY)]:
             del array.meta[key]
-        hidden.write_bytes(image.to_bytes())
+        # types that GIFTI does not have, as some write them, become those that it has
+        hidden.write_bytes(image.to_bytes(mode='compat'))
         return Carried(outcome.facts, tuple(filter(None, (vertices.note, *outcome.notes))))

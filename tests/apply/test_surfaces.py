@@ -162,3 +162,15 @@ def test_bad_files_are_refused(carry):
         carry(surface(), surface_space='tkr')
     with pytest.raises(InputError, match='--interpolation is for images'):
         carry(surface(space=1), interpolation='linear')
+
+
+def test_types_that_gifti_does_not_have_become_those_that_it_has(carry):
+    """Doubles and long integers, as some programs write them."""
+    image = surface()
+    points, triangles = image.darrays
+    points.data, points.datatype = WORLD.astype(np.float64), nb.nifti1.data_type_codes.code[np.float64]
+    triangles.data, triangles.datatype = TRIANGLES.astype(np.int64), nb.nifti1.data_type_codes.code[np.int64]
+    found, _ = carry(image.to_bytes(mode='force'))
+    np.testing.assert_array_equal(found.darrays[0].data, carry(surface())[0].darrays[0].data)
+    np.testing.assert_array_equal(found.darrays[1].data, TRIANGLES)
+    assert [array.data.dtype for array in found.darrays] == [np.float32, np.int32]
