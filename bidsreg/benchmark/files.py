@@ -9,11 +9,11 @@ from typing import Any
 
 import nibabel as nb
 import numpy as np
-import pandas as pd
 
 from bidsreg.bids.headers import check_header, load_sane
 from bidsreg.errors import InputError
 from bidsreg.registration.atomic import write_text
+from bidsreg.tables import read_table
 
 PathLike = str | os.PathLike[str]
 
@@ -66,7 +66,7 @@ def read_points(path: PathLike) -> np.ndarray:
         If it is no table of at least one row of six finite numbers under a header.
     """
     try:
-        points = pd.read_csv(path, sep='\t', dtype=float).to_numpy()
+        points = read_table(Path(path)).to_numpy(float)
     except (OSError, ValueError) as error:
         raise InputError(f'{path} cannot be read as a table of points: {error}') from error
     if points.shape[1] != 6 or not len(points) or not np.isfinite(points).all():

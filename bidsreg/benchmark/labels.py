@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from bidsreg.errors import InputError
+from bidsreg.tables import read_table
 
 #: The 32 labels of SynthSeg, in FreeSurfer's numbers and words.
 DEFAULT = Path(__file__).with_name('labels.tsv')
@@ -38,7 +39,7 @@ def read_label_list(path: Path | None = None) -> dict[int, str]:
     """
     path = DEFAULT if path is None else path
     try:
-        table = pd.read_csv(path, sep='\t', dtype=str, keep_default_na=False, encoding='utf-8-sig')
+        table = read_table(path)
     except (OSError, ValueError) as error:
         raise InputError(f'--labels {path} cannot be read as a table: {error}') from error
     lacking = [name for name in COLUMNS if name not in table]

@@ -37,6 +37,13 @@ def test_points_are_read_as_they_stand(tmp_path):
     np.testing.assert_array_equal(read_points(tmp_path / 'points.tsv'), [[1, 2, 3, 4, 5, 6.5]])
 
 
+def test_points_with_a_number_in_front_are_refused(tmp_path):
+    """Readers that guess would take every number for its neighbour."""
+    (tmp_path / 'points.tsv').write_text('x\ty\tz\tmx\tmy\tmz\n7\t1\t2\t3\t4\t5\t6\n')
+    with pytest.raises(InputError, match='line 2 has 7 cells under a header of 6'):
+        read_points(tmp_path / 'points.tsv')
+
+
 @pytest.mark.parametrize(
     'text', ['', 'x\ty\tz\n1\t2\t3\n', 'a\tb\tc\td\te\tf\n', 'a\tb\tc\td\te\tf\n1\t2\t3\t4\t5\tsix\n']
 )

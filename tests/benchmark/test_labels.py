@@ -19,6 +19,11 @@ def test_the_default_list_is_synthsegs():
     assert len(lefts) == 14
 
 
+def test_a_tab_at_the_end_of_each_line_moves_no_label(tmp_path):
+    (tmp_path / 'labels.tsv').write_text('index\tname\n3\tgrey\t\n9\twhite\t\n')
+    assert read_label_list(tmp_path / 'labels.tsv') == {3: 'grey', 9: 'white'}
+
+
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
