@@ -51,6 +51,8 @@ class Route:
         The names of both spaces; empty where they are not known.
     view : Path, optional
         An image of the space that it begins at.
+    notes : tuple of str
+        Sentences that the user has to read.
     """
 
     images: tuple[Leg, ...]
@@ -58,6 +60,7 @@ class Route:
     origin: str = ''
     target: str = ''
     view: Path | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -230,6 +230,7 @@ class Derivatives:
             origin,
             target,
             self.scan(origin, _scan_of(steps[0], origin)),
+            _other_scan(name, origin, steps[0]),
         )
 
     def session_in(self, route: Route) -> str:
@@ -316,6 +317,22 @@ def _scan(one: NamedTransform, space: str) -> Mapping[str, str]:
 
 def _scan_of(step: tuple[NamedTransform | None, NamedTransform | None], space: str) -> Mapping[str, str]:
     return next(_scan(one, space) for one in step if one is not None)
+
+
+def _other_scan(
+    name: BidsName | None, origin: str, step: tuple[NamedTransform | None, NamedTransform | None]
+) -> tuple[str, ...]:
+    """Say so where a file is a scan by its name, and has entities that the scan of the transform lacks."""
+    if name is None or 'space' in name.entities or name.suffix != origin:
+        return ()
+    known = next((one.scans[origin] for one in step if one is not None and origin in one.scans), None)
+    more = [f'{key}-{value}' for key, value in name.entities.items() if key in _OF_SCANS and key not in (known or {})]
+    if known is None or not more:
+        return ()
+    return (
+        f'the transform is of a {origin} without {" and ".join(more)} in its name: if that is another scan, the head '
+        'may have moved between them',
+    )
 
 
 def _conflict(one: Mapping[str, str], other: Mapping[str, str]) -> bool:

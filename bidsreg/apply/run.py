@@ -100,7 +100,7 @@ def _carry(errand: Errand, kind: FileKind, why: str, options: Options) -> None:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = 'the disk is full' if full else error.strerror or str(error)
         raise InputError(f'{errand.out} cannot be written: {reason}.') from error
-    for note in outcome.notes:
+    for note in (*errand.route.notes, *outcome.notes):
         LOGGER.warning('%s: %s', errand.source.name, note)
     LOGGER.info('%s: %s, %s; written to %s', errand.source.name, kind.name, why, errand.out)
 
@@ -118,7 +118,7 @@ def _described(errand: Errand, kind: FileKind, why: str, outcome: Carried) -> di
         'Kind': f'{kind.name}, {why}',
         'Transforms': [{'Path': leg.path.name, 'Inverted': leg.inverted} for leg in legs],
         **outcome.facts,
-        'Notes': list(outcome.notes),
+        'Notes': [*route.notes, *outcome.notes],
         'GeneratedBy': [{'Name': 'bidsreg-apply', 'Version': __version__}],
     }
     if kind.on_grid and errand.reference is not None:

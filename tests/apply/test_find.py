@@ -122,6 +122,22 @@ def test_the_t1w_keeps_its_own_entities(there, tmp_path):
     assert names(route.images) == [('acq-space_from-T1w_to-T2w', False)]
 
 
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [
+        ('sub-01_T2w.nii.gz', ''),
+        ('sub-01_run-2_T2w.nii.gz', 'without run-2 in its name'),
+        ('sub-01_ses-9_acq-x_T2w.nii.gz', 'without ses-9 and acq-x in its name'),
+        ('sub-01_run-2_space-T2w_desc-x_mask.nii.gz', ''),
+        ('sub-01_task-rest_bold.nii.gz', ''),
+    ],
+)
+def test_another_scan_than_that_of_the_transform_is_told(there, tmp_path, name, words):
+    notes = found(there).route(tmp_path / name, 'T2w', 'T1w').notes
+    assert bool(notes) == bool(words)
+    assert words in ''.join(notes)
+
+
 def test_sessions(tmp_path):
     for session in ('1', '2'):
         anat = tmp_path / f'out/sub-01/ses-{session}/anat'

@@ -1,6 +1,7 @@
 """Errands done: outputs are checked first, nothing half-written stays, one that fails leaves the others alone."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,6 +45,14 @@ def test_a_sidecar_keeps_what_was_known_and_says_how(errand, tmp_path):
     assert found['Transforms'] == [{'Path': 'ab.h5', 'Inverted': False}]
     assert found['Description'] == 'points.tsv, carried from T2w to T1w'
     assert found['OutsideOfField'] == 0
+
+
+def test_what_is_to_be_known_of_the_way_is_told_and_written(errand, tmp_path, caplog):
+    one = errand(out='out/points.tsv', sidecar=tmp_path / 'out/points.json', dataset=tmp_path)
+    one = replace(one, route=replace(one.route, notes=('of another scan',)))
+    assert carry_all([one], Options()) == []
+    assert json.loads(one.sidecar.read_text())['Notes'] == ['of another scan']
+    assert 'points.tsv: of another scan' in caplog.text
 
 
 def test_an_image_names_its_reference(errand, tmp_path):
