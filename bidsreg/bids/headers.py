@@ -168,7 +168,7 @@ def load_sane(path: str | os.PathLike) -> nb.Nifti1Image:
     InputError
         When header or data cannot be used: everything :func:`check_header` finds, files that are truncated, fail their
         checksum or are longer than their header says, voxels of the head that are not finite, and an image that is the
-        same everywhere.
+        same everywhere or nowhere above zero.
 
     """
     report = check_header(path)
@@ -321,6 +321,11 @@ def _read_data(opened: NiftiFile, spacing: Sequence[float], path: str | os.PathL
         data = _without_holes(_as_float32(data, path), spacing, path)
     if data.min() == data.max():
         raise InputError(f'{path}: every voxel is {data.flat[0]}: there is nothing to see in it')
+    if data.max() <= 0:
+        raise InputError(
+            f'{path}: no voxel is above zero (from {data.min():g} to {data.max():g}): give the magnitude image, or '
+            'correct the scale of its header (scl_slope)'
+        )
     return data
 
 

@@ -162,6 +162,13 @@ def test_too_large_for_float32(path):
         load_sane(save(path, data))
 
 
+@pytest.mark.parametrize('dtype', [np.int16, np.float32])
+def test_an_image_below_zero_is_refused(path, dtype):
+    nib.save(data.image(-1 - np.arange(1000, dtype=dtype).reshape(10, 10, 10), np.eye(4) * (10, 10, 10, 1)), path)
+    with pytest.raises(InputError, match=r'no voxel is above zero \(from -1000 to -1\).*scl_slope'):
+        load_sane(path)
+
+
 def test_constant(path):
     with pytest.raises(InputError, match='every voxel is 7'):
         load_sane(save(path, np.full((12, 14, 16), 7, 'int16')))
