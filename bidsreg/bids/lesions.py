@@ -29,8 +29,12 @@ WORDS = frozenset(
         'cavity',
     }
 )
-#: Words before one of these that mean what is none.
-NONE = frozenset({'non', 'no', 'not', 'without', 'healthy'})
+#: Words right before one of these that mean what is none: of ``non-enhancing tumor`` it is not the tumour that is not.
+NONE = frozenset({'non', 'no', 'not'})
+#: Words that mean what is none wherever they stand.
+NONE_ANYWHERE = frozenset({'without', 'healthy', 'free'})
+#: Words that may stand between.
+ARTICLES = frozenset({'a', 'an', 'any', 'the'})
 #: Suffixes of files that are zero where no lesion is.
 MASKS = ('mask', 'roi')
 #: Values of ``desc`` of segmentations whose tables name all that their atlas knows, lesions among it, in every head.
@@ -249,8 +253,9 @@ def _whole(text: str) -> int:
 def means_lesion(name: str) -> bool:
     """Tell whether the name of a structure means a lesion.
 
-    >>> [means_lesion(name) for name in ('Left-Lesion', 'enhancing tumor', 'non-lesion', 'Perilesional', 'Thalamus')]
-    [True, True, False, False, False]
+    >>> [means_lesion(name) for name in ('Left-Lesion', 'non-enhancing tumor', 'non-lesion', 'Thalamus')]
+    [True, True, False, False]
     """
-    words = re.findall('[a-z]+', name.lower())
-    return bool(WORDS & set(words)) and not NONE & set(words)
+    words = [word for word in re.findall('[a-z]+', name.lower()) if word not in ARTICLES]
+    meant = any(word in WORDS and before not in NONE for before, word in zip(['', *words], words, strict=False))
+    return meant and not NONE_ANYWHERE & set(words)

@@ -173,6 +173,23 @@ def test_a_segmentation_whose_lesions_are_not_known_is_a_problem_where_it_says_t
     assert words in problem
 
 
+@pytest.mark.parametrize(
+    ('name', 'meant'),
+    [
+        ('necrotic and non-enhancing tumor core', True),  # of BraTS
+        ('peritumoral edema', True),
+        ('Non-Enhancing_Tumor', True),
+        ('lesion, not treated', True),
+        ('not a lesion', False),
+        ('tissue without any lesion', False),
+        ('tumour-free tissue', False),
+        ('healthy tissue around the tumour', False),
+    ],
+)
+def test_a_no_that_is_not_said_of_the_lesion_makes_it_none(name, meant):
+    assert means_lesion(name) == meant
+
+
 def test_words_that_mean_a_lesion(tmp_path):
     assert all(map(means_lesion, ('Lesion', 'WM_lesion', 'enhancing tumour', 'Left-Lesion', 'stroke (acute)')))
     assert not any(map(means_lesion, ('', 'non-lesion', 'no lesion', 'perilesional', 'Thalamus', 'healthy tissue')))
