@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bidsreg import SEED
-from bidsreg.pair.reading import read_image
+from bidsreg.pair.reading import read_mask
 
 KEEP = ('better', 'diffeo')
 """The choices of ``--keep``: the affine where the deformation does harm by the evidence, or always the deformation."""
@@ -115,4 +115,4 @@ class PairRequest:
             'start': lambda paths: Deformation.load(*paths),
         }
         named = {name: getattr(self, name) for name in OPTIONAL_INPUTS}
-        return {name: readers.get(name, read_image)(path) for name, path in named.items() if path}
+        return {name: readers.get(name, read_mask)(path) for name, path in named.items() if path}

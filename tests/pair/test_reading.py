@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bidsreg.errors import InputError
-from bidsreg.pair.reading import read_image
+from bidsreg.pair.reading import read_image, read_mask
 from tests import data
 
 SHAPE = (9, 10, 11)
@@ -84,3 +84,16 @@ def test_what_is_no_scan_in_a_place_is_refused(tmp_path, make, words):
 def test_what_is_no_volume_of_numbers_is_refused(tmp_path, voxels, words):
     with pytest.raises(ValueError, match=words):
         read_image(save(tmp_path / 'a.nii', voxels))
+
+
+def test_a_mask_is_whole_numbers_however_they_are_stored(tmp_path):
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.uint8)
+    nib.save(nib.Nifti1Image((VOXELS > 400) * 0.5 + (VOXELS > 800) * 1.5, AFFINE, header), tmp_path / 'a.nii.gz')
+    with pytest.raises(InputError, match=r'a\.nii\.gz: has values between whole numbers'):
+        read_mask(tmp_path / 'a.nii.gz')
+    nib.save(nib.Nifti1Image((VOXELS > 400) * 3.0, AFFINE, header), tmp_path / 'a.nii.gz')
+    np.testing.assert_array_equal(read_mask(tmp_path / 'a.nii.gz').data, (VOXELS > 400) * 3)
+    np.testing.assert_array_equal(
+        read_mask(save(tmp_path / 'b.nii', (VOXELS > 400).astype(np.uint8))).data, VOXELS > 400
+    )
