@@ -53,6 +53,8 @@ def _read(path: Path) -> tuple[Image, NiftiFile]:
 
     from bidsreg.registration import Image
 
+    if not path.exists() and not path.is_symlink():
+        raise InputError(f'{path}: there is no such file')
     try:
         opened = open_nifti(path)
         errors = type_errors(opened.header.get_data_dtype())

@@ -28,8 +28,9 @@ def files(tmp_path):
     """Two images, masks of both, a matrix and an earlier result: paths by name."""
     rng = np.random.default_rng(0)
     paths = {name: tmp_path / f'{name}.nii.gz' for name in ('fixed', 'moving', 'mask', 'fixed_lesion', 'moving_lesion')}
-    for path in paths.values():
-        Image(rng.uniform(size=GRID.shape).astype(np.float32), GRID).save(path)
+    for name, path in paths.items():
+        values = rng.uniform(size=GRID.shape)
+        Image((values if name in ('fixed', 'moving') else values > 0.5).astype(np.float32), GRID).save(path)
     earlier = Deformation.from_affine(np.diag([1.0, 1.0, 1.25, 1.0]), GRID)
     paths |= {name: tmp_path / f'{name}.h5' for name in ('forward', 'inverse')}
     earlier.save(paths['forward'])

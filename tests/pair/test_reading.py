@@ -55,6 +55,11 @@ def _pointer(path):
     return path
 
 
+def _broken_link(path):
+    path.symlink_to('../.git/annex/objects/none.nii')
+    return path
+
+
 @pytest.mark.parametrize(
     ('make', 'words'),
     [
@@ -63,7 +68,8 @@ def _pointer(path):
         (lambda path: save(path, np.zeros(SHAPE, [(c, 'u1') for c in 'RGB'])), 'colours'),
         (lambda path: save(path, srow_z=[0, 0, 0, 0]), 'singular'),
         (_pointer, 'Git LFS'),
-        (lambda path: path, 'is not there'),
+        (lambda path: path, 'there is no such file'),
+        (_broken_link, 'datalad get'),
     ],
 )
 def test_what_is_no_scan_in_a_place_is_refused(tmp_path, make, words):
