@@ -131,7 +131,7 @@ class _Images(FileKind, abc.ABC):
 
 def _holds(kind: np.dtype, value: float) -> bool:
     limits = np.iinfo(kind)
-    return value == int(value) and limits.min <= value <= limits.max
+    return bool(np.isfinite(value)) and value == int(value) and limits.min <= value <= limits.max
 
 
 def _directions(source: Path) -> list[str]:

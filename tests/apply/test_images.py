@@ -192,7 +192,7 @@ def test_what_nothing_is_known_of(carry, head):
     assert found.get_fdata().min() == -1000
     found, _ = carry(np.asarray(head.labels.dataobj), 'labels', outside=200)
     assert (np.asarray(found.dataobj) == 200).any()
-    for value in (300, 0.5):
+    for value in (300, 0.5, np.nan, np.inf):
         with pytest.raises(InputError, match='is no label'):
             carry(np.asarray(head.labels.dataobj), 'labels', outside=value)
 
