@@ -140,7 +140,8 @@ class AppRun:
             LOGGER.debug('The whole story:', exc_info=True)
         self._settle(failure)
         reported = interrupted is not None or self._report()
-        report_or_warn(lambda: print_verdicts(self.plan.pairs, self.outcomes, self.settings))
+        told = self.plan.pairs, self.outcomes, self.settings, self.normalising.outcomes
+        report_or_warn(lambda: print_verdicts(*told))
         self.outcomes.print_summary(ratios=self.ratios.outcomes, normalisations=self.normalising.outcomes)
         if interrupted is not None:
             LOGGER.error('Interrupted (%s). What is done is kept: the same command goes on from here.', interrupted)

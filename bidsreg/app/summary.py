@@ -13,6 +13,9 @@ from bidsreg.bids.publish import read_qc
 from bidsreg.outcome import Cause, Failure, Outcome, Status
 from bidsreg.settings import Settings
 
+if typing.TYPE_CHECKING:
+    from bidsreg.qc.verdict import Verdict
+
 LOGGER = logging.getLogger('bidsreg')
 
 _STATUSES: tuple[Status, ...] = typing.get_args(Status)
@@ -86,31 +89,70 @@ class OutcomeTable:
             LOGGER.debug('summary: %s', line)
 
 
-def print_verdicts(pairs: Iterable[Pair], outcomes: OutcomeTable, settings: Settings) -> None:
-    """Print what the checks say of the pairs that are done: which ones are a FAIL, why, and how many of each there are.
+def print_verdicts(
+    pairs: Iterable[Pair], outcomes: OutcomeTable, settings: Settings, normalisations: OutcomeTable | None = None
+) -> None:
+    """Print what the checks say of what is done: which ones are a FAIL, why, and how many of each there are.
 
-    A pair that is done is one that has results; whether they are good, its verdict says, as in the reports.
+    What is done has results; whether they are good, its verdict says, as in the reports.
+
+    Parameters
+    ----------
+    pairs, outcomes
+        The pairs, and what became of them.
+    settings
+        ``output_dir`` and ``qc_thresholds`` are read.
+    normalisations
+        What became of the normalisations, which are counted in a line of their own.
     """
-    from bidsreg.qc.verdict import STATUSES, read_thresholds
+    from bidsreg.qc.verdict import STATUSES
+
+    judged = {'verdicts': list(_of_pairs(pairs, outcomes, settings))}
+    judged['verdicts of normalisations'] = list(_of_normalisations(normalisations or OutcomeTable(), settings))
+    lines = [
+        f'FAIL: {name}: {" ".join(verdict.reasons)}'
+        for verdicts in judged.values()
+        for name, verdict in verdicts
+        if verdict.status == 'FAIL'
+    ]
+    for words, verdicts in judged.items():
+        counts = Counter(verdict.status for _, verdict in verdicts)
+        if counts:
+            told = ', '.join(f'{counts[status]} {status}' for status in STATUSES if counts[status])
+            lines.append(f'{words}: {told}; look at {settings.output_dir}/sub-*.html')
+    if lines:
+        print('\n'.join(['', *lines]), flush=True)
+
+
+def _is_done(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.status in ('done', 'already done')
+
+
+def _of_pairs(pairs: Iterable[Pair], outcomes: OutcomeTable, settings: Settings) -> Iterator[tuple[str, Verdict]]:
+    """Yield the names of the pairs that are done, and their verdicts."""
+    from bidsreg.qc.verdict import read_thresholds
     from bidsreg.reports.record import UNUSABLE, judge_qc
 
     thresholds = read_thresholds(settings.qc_thresholds)
-    counts: Counter[str] = Counter()
-    lines = []
     for pair in pairs:
-        if (outcome := outcomes.of(pair)) is None or outcome.status not in ('done', 'already done'):
+        if not _is_done(outcomes.of(pair)):
             continue
         try:
             verdict = judge_qc(read_qc(pair, settings) or {}, thresholds)
         except UNUSABLE:  # its page says so
-            verdict = None
+            continue
         if verdict is not None:
-            counts[verdict.status] += 1
-            lines += [f'FAIL: {pair.name}: {" ".join(verdict.reasons)}'] if verdict.status == 'FAIL' else []
-    if counts:
-        told = ', '.join(f'{counts[status]} {status}' for status in STATUSES if counts[status])
-        lines.append(f'verdicts: {told}; look at {settings.output_dir}/sub-*.html')
-        print('\n'.join(['', *lines]), flush=True)
+            yield pair.name, verdict
+
+
+def _of_normalisations(outcomes: OutcomeTable, settings: Settings) -> Iterator[tuple[str, Verdict]]:
+    """Yield the names of the normalisations that are done, and their verdicts."""
+    from bidsreg.reports.space_record import collect_spaces
+
+    told = list(outcomes)
+    for record in collect_spaces(settings, told) if told else ():
+        if _is_done(record.outcome) and record.verdict is not None:
+            yield record.name, record.verdict
 
 
 def _line(outcome: Outcome) -> str:

@@ -49,6 +49,19 @@ def test_everybody_is_normalised_pairs_and_people_without_one(app, capsys, tmp_p
     assert 'sub-03_T1w_to-Pretended done' in (tmp_path / 'out' / 'report.txt').read_text()
 
 
+def test_a_normalisation_that_is_done_and_a_fail_is_said(app, capsys, tmp_path):
+    lenient, strict = tmp_path / 'lenient.toml', tmp_path / 'strict.toml'
+    limits = '[space_edges]\ncheck_below = {0}\nfail_below = {0}\n'
+    lenient.write_text(limits.format(-9))
+    strict.write_text(limits.format(9))
+    assert app(*SPACES, '--qc-thresholds', str(lenient)) == 0
+    assert 'verdicts of normalisations: 3 PASS; look at ' in capsys.readouterr().out
+    assert app(*SPACES, '--qc-thresholds', str(strict)) == 0
+    told = capsys.readouterr().out
+    assert 'FAIL: sub-03_T1w_to-Pretended: The edges of template and scan agree by only' in told
+    assert 'verdicts of normalisations: 3 FAIL; look at ' in told
+
+
 def test_once_more_does_nothing_and_another_resolution_only_that(app, capsys, tmp_path):
     assert app(*SPACES) == 0
     capsys.readouterr()
