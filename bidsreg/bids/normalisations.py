@@ -160,7 +160,7 @@ def find_references(plan: Plan, settings: Settings) -> list[Reference]:
     """Choose the scans by which the people of a plan are normalised.
 
     Every scan to which a pair registers another; in sessions without one, the first T1w; and for people without any
-    T1w the first T2w of each session.
+    T1w the first T2w of each session. What a pair registers to a scan of another session is brought along by that one.
     """
     wanted = settings.session_label
     subjects: dict[str, list[Scan]] = {}
@@ -169,7 +169,7 @@ def find_references(plan: Plan, settings: Settings) -> list[Reference]:
             subjects.setdefault(scan.subject, []).append(scan)
     found = []
     for scans in subjects.values():
-        for scan, reason in _of_subject(scans, {pair.fixed for pair in plan.pairs}):
+        for scan, reason in _of_subject(scans, plan.pairs):
             everything = [one for one in plan.scans if one.subject == scan.subject]
             mask = find_mask(scan, everything, settings.derivatives, settings.bids_dir)
             ill = find_lesions(scan, everything, settings.derivatives, settings.bids_dir)
@@ -177,14 +177,15 @@ def find_references(plan: Plan, settings: Settings) -> list[Reference]:
     return found
 
 
-def _of_subject(scans: Sequence[Scan], paired: set[Path]) -> Iterable[tuple[Scan, str]]:
-    used = [scan for scan in scans if scan.path in paired]
+def _of_subject(scans: Sequence[Scan], pairs: Sequence[Pair]) -> Iterable[tuple[Scan, str]]:
+    fixed, moving = ({getattr(pair, end) for pair in pairs} for end in ('fixed', 'moving'))
+    used = [scan for scan in scans if scan.path in fixed]
     for scan in used:
         yield scan, 'a pair has it as its fixed image'
     contrast = next((contrast for contrast in REFERENCES if any(scan.contrast == contrast for scan in scans)), None)
     seen = {scan.session for scan in used}
     for scan in sorted(scans, key=lambda scan: (scan.suffix == 'UNIT1', scan.path.name)):
-        if scan.contrast == contrast and scan.session not in seen:
+        if scan.contrast == contrast and scan.session not in seen and scan.path not in moving:
             seen.add(scan.session)
             yield scan, f'the first {contrast} of {"its session" if scan.session else "the subject"}, without a pair'
 

@@ -77,6 +77,36 @@ def test_a_pair_across_sessions_keeps_its_t1w(tmp_path):
     assert references(tmp_path, *names, session_label=('1',)) == ['sub-01_ses-1_T1w']
 
 
+@pytest.mark.parametrize('reference', ['T1w', 'T2w'])
+@pytest.mark.parametrize(
+    'names',
+    [
+        ['sub-01_ses-1_T2w', 'sub-01_ses-2_T1w'],
+        ['sub-01_ses-1_T1w', 'sub-01_ses-2_T2w', 'sub-01_ses-3_T1w'],
+        ['sub-01_ses-1_T2w', 'sub-01_ses-2_run-1_T1w', 'sub-01_ses-2_run-2_T1w'],
+    ],
+)
+def test_no_file_is_written_by_two_normalisations(tmp_path, names, reference):
+    dataset(tmp_path / 'raw', *names)
+    moving = {'T1w': ('T2w',), 'T2w': ('T1w',)}[reference]
+    settings = Settings(
+        bids_dir=tmp_path / 'raw',
+        output_dir=tmp_path / 'out',
+        pairing='subject',
+        reference=reference,
+        modalities=moving,
+    )
+    plan = find_pairs(settings)
+    assert plan.pairs
+    written: dict[Path, str] = {}
+    for found in find_references(plan, settings):
+        pairs = tuple(pair for pair in plan.pairs if pair.fixed == found.scan.path)
+        one = Normalisation(found, Space('A'), 'stamp', 'somewhere', (), pairs)
+        for path in normalisation_outputs(one, settings.output_dir).values():
+            assert path not in written, (path.name, written[path], one.name)
+            written[path] = one.name
+
+
 def test_names_of_files():
     paths = normalisation_outputs(unit(Space('MNIInfant', 2, (1, 2)), session='1'), Path('/o'))
     start = Path('/o/sub-01/ses-1/anat')
