@@ -254,7 +254,10 @@ def _carried_as(carried: BroughtAlong, unit: Normalisation) -> dict[str, str]:
 
 
 def stale_outputs(unit: Normalisation, output_dir: Path) -> set[Path]:
-    """Return ratios and lesions in the space that an earlier run has left of the same scans, and that are no more."""
+    """Return what an earlier run has left of the same scans in the space, and that is no more.
+
+    That is ratios and lesions, and the QC file of a scan that was normalised by itself, and is brought along now.
+    """
     found: set[Path] = set()
     where = unit.space.entities()
     owners = [(dict(unit.reference.scan.entities), unit.contrast)]
@@ -266,8 +269,19 @@ def stale_outputs(unit: Normalisation, output_dir: Path) -> set[Path]:
             found.add(output_dir / build_name({**entities, **where, **kind, 'extension': '.nii.gz'}))
     wanted = normalisation_outputs(replace(unit, space=replace(unit.space, resolutions=())), output_dir)
     gone = [path for path in found if path not in wanted.values()]
-    every = {one for path in gone for one in (path, *path.parent.glob(_with_any_grid(path.name, unit.space)))}
-    return {path for path in every if path.is_file()}
+    every: set[Path | None] = {
+        one for path in gone for one in (path, *path.parent.glob(_with_any_grid(path.name, unit.space)))
+    }
+    every |= {_qc_alone(unit, pair, output_dir) for pair in unit.pairs}
+    return {path for path in every if path is not None and path.is_file()}
+
+
+def _qc_alone(unit: Normalisation, pair: Pair, output_dir: Path) -> Path | None:
+    """Return the QC file of the moving scan of a pair, where it was normalised to the space by itself."""
+    scan = Scan(pair.moving, pair.moving_contrast, pair.entities)
+    alone = replace(unit, reference=Reference(scan, ''), pairs=(), rated=())
+    qc = normalisation_outputs(alone, output_dir)['qc']
+    return qc if (read_json(qc) or {}).get('normalisation') == alone.name else None
 
 
 def _with_any_grid(name: str, space: Space) -> str:

@@ -21,6 +21,7 @@ from bidsreg.bids.normalisations import (
 from bidsreg.bids.pairs import find_pairs
 from bidsreg.bids.publish import is_complete
 from bidsreg.bids.publish_normalisation import publish_normalisation, read_normalisation_qc
+from bidsreg.bids.scans import Scan
 from bidsreg.bids.spaces import Space
 
 
@@ -104,3 +105,30 @@ def test_a_product_that_is_missing_is_an_error_and_what_was_there_stays_whole(un
     with pytest.raises(OSError):  # noqa: PT011
         publish_normalisation(files, unit, settings, {})
     assert why_not_normalised(unit, settings) == 'not done yet', 'half-written is not complete'
+
+
+def test_a_scan_that_was_normalised_by_itself_is_no_more_when_it_is_brought_along(
+    unit, settings, files, pair, tmp_path
+):
+    """Its images and transforms are written anew: the numbers of before would be said of them."""
+    alone = replace(
+        unit,
+        reference=replace(unit.reference, scan=Scan(pair.moving, 'T2w', {'subject': '01', 'session': '9'})),
+        pairs=(),
+    )
+    made = {
+        key: files.get(key, files['image_res-1'] if '.nii' in path.name else files['forward'])
+        for key, path in normalisation_outputs(alone, tmp_path).items()
+    }
+    made.pop('qc')
+    qc = publish_normalisation(made, alone, settings, {'result': {'method': 'm'}})
+    along = replace(unit, pairs=(replace(pair, entities={'subject': '01', 'session': '9'}),))
+    made = {
+        key: files.get(key, files['image_res-1'] if '.nii' in path.name else files['forward'])
+        for key, path in normalisation_outputs(along, tmp_path).items()
+    }
+    made.pop('qc')
+    assert qc.is_file()
+    publish_normalisation(made, along, settings, {'result': {'method': 'm'}})
+    assert not qc.exists()
+    assert read_normalisation_qc(along, settings) is not None
