@@ -49,7 +49,7 @@ def _centred(parameters: np.ndarray, centre: np.ndarray) -> np.ndarray:
 
 
 def read_affine(path: str | Path) -> np.ndarray:
-    """Read a world-to-world matrix (mm, RAS+): an ITK .txt or .mat with one affine, or a plain 4x4 text file.
+    """Read a world-to-world matrix (mm, RAS+): an ITK .txt or .mat with one affine or rigid, or a plain 4x4 text file.
 
     Returns
     -------
@@ -82,9 +82,9 @@ def _read_mat(path: Path) -> np.ndarray:
     except Exception as error:  # scipy has a class of its own for what is no such file
         raise ValueError(str(error)) from error
     names = [k for k in content if not k.startswith('__') and k != 'fixed']
-    if len(names) != 1 or content[names[0]].size != 12:
-        raise ValueError(f'expected one affine transform with 12 parameters, found {names}')
-    return _centred(content[names[0]].ravel().astype(float), content['fixed'].ravel().astype(float))
+    if len(names) != 1:
+        raise ValueError(f'expected one transform, found {names}')
+    return _matrix(names[0], content[names[0]].ravel().astype(float), content['fixed'].ravel().astype(float))
 
 
 def _read_text(path: Path) -> np.ndarray:
@@ -97,10 +97,20 @@ def _read_text(path: Path) -> np.ndarray:
         fields.setdefault(key.strip(), []).append(value.strip())
     if len(fields.get('Parameters', [])) != 1:
         raise ValueError(f'expected one transform, found {len(fields.get("Parameters", []))}')
-    parameters = np.array(fields['Parameters'][0].split(), dtype=float)
-    if parameters.size != 12:
-        raise ValueError(f'expected 12 parameters (an affine), found {parameters.size}')
-    return _centred(parameters, np.array(fields['FixedParameters'][0].split(), dtype=float))
+    parameters, fixed = (np.array(fields[name][0].split(), dtype=float) for name in ('Parameters', 'FixedParameters'))
+    return _matrix(fields['Transform'][0], parameters, fixed)
+
+
+def _matrix(kind: str, parameters: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Return the matrix (RAS) of a transform of ITK's, such as ``AffineTransform_double_3_3``, from its parameters."""
+    name = kind.split('Transform')[0]
+    if name not in _MATRICES:
+        known = ', '.join(('DisplacementField', *_MATRICES))
+        raise ValueError(f'a transform of the kind {name} cannot be read; known are {known}')
+    count, read = _MATRICES[name]
+    if len(parameters) != count:
+        raise ValueError(f'expected {count} parameters of {kind}, found {len(parameters)}')
+    return read(parameters, fixed)
 
 
 def _fixed_parameters(grid: Grid) -> np.ndarray:
@@ -351,10 +361,7 @@ def _read_part(group: h5py.Group) -> Part:
     kind = _kind(group)
     if kind == 'DisplacementField':
         return _field_of(fixed, moving)
-    if kind not in _MATRICES:
-        known = ', '.join(('DisplacementField', *_MATRICES))
-        raise ValueError(f'a transform of the kind {kind} cannot be read; known are {known}')
-    return _checked_affine(_MATRICES[kind](moving.astype(float), fixed.astype(float)))
+    return _checked_affine(_matrix(kind, moving.astype(float), fixed.astype(float)))
 
 
 def _field_of(fixed: np.ndarray, moving: np.ndarray) -> DisplacementField:
@@ -383,10 +390,27 @@ def _euler(parameters: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     return _centred(np.concatenate([turned.ravel(), parameters[3:]]), fixed[:3])
 
 
-_MATRICES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    'Affine': _centred,
-    'MatrixOffsetTransformBase': _centred,
-    'Translation': _translation,
-    'Euler3D': _euler,
+def _versor(parameters: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Return the matrix of a turn by the vector of a unit quaternion, a shift, and maybe a scale."""
+    vector, scale = parameters[:3], parameters[6] if len(parameters) > 6 else 1.0
+    real = np.sqrt(max(1 - vector @ vector, 0))
+    across = np.cross(np.eye(3), vector)  # times a vector it is the cross product with it
+    turned = np.eye(3) + 2 * real * across + 2 * across @ across
+    return _centred(np.concatenate([scale * turned.ravel(), parameters[3:6]]), fixed[:3])
+
+
+def _identity(parameters: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    return np.eye(4)
+
+
+_MATRICES: dict[str, tuple[int, Callable[[np.ndarray, np.ndarray], np.ndarray]]] = {
+    'Affine': (12, _centred),
+    'MatrixOffset': (12, _centred),  # MatrixOffsetTransformBase
+    'Identity': (0, _identity),
+    'Translation': (3, _translation),
+    'Euler3D': (6, _euler),
+    'VersorRigid3D': (6, _versor),
+    'Similarity3D': (7, _versor),
 }
-"""Transforms that are matrices, by ITK's names: from their parameters and fixed parameters, in LPS, to RAS."""
+"""Transforms that are matrices, by ITK's names: the number of their parameters, and what makes a matrix in RAS of these
+and the fixed ones, which are in LPS."""

@@ -288,6 +288,42 @@ def test_every_kind_of_part_as_simpleitk_takes_it(tmp_path):
     )
 
 
+@pytest.mark.parametrize('ending', ['.txt', '.tfm', '.mat', '.h5'])
+def test_every_kind_of_matrix_as_simpleitk_takes_it(tmp_path, ending):
+    sitk = pytest.importorskip('SimpleITK')
+    versor = sitk.VersorRigid3DTransform((0.3, -0.2, 0.4, 0.85), (3, -5, 7), (10, 20, -30))
+    similarity = sitk.Similarity3DTransform(1.2, (-0.1, 0.5, 0.2, 0.8), (3, -5, 7), (10, 20, -30))
+    kinds = [versor, similarity, sitk.Euler3DTransform((3.0, -5, 7), 0.2, -0.3, 0.4, (1, 2, 3))]
+    kinds += [
+        sitk.TranslationTransform(3, (1, -2, 3)),
+        sitk.AffineTransform([1.1, 0, 0.3, 0, 1, 0, 0, 0.2, 1], [4, 5, 6]),
+    ]
+    points = np.random.default_rng(1).uniform(-40, 40, (40, 3))
+    for kind in kinds:
+        sitk.WriteTransform(kind, str(tmp_path / f'x{ending}'))
+        found = itk.read_transform(tmp_path / f'x{ending}')
+        np.testing.assert_allclose(through(found, points), mapped_by_sitk(kind, points), atol=1e-4)
+
+
+def test_the_name_that_c3d_and_nitransforms_give_an_affine(tmp_path):
+    matrix = data.truth(3).matrix
+    itk.write_affine(tmp_path / 'a.txt', matrix)
+    text = (tmp_path / 'a.txt').read_text()
+    (tmp_path / 'b.txt').write_text(text.replace('AffineTransform_double', 'MatrixOffsetTransformBase_double'))
+    np.testing.assert_allclose(itk.read_affine(tmp_path / 'b.txt'), matrix, atol=1e-12)
+    (tmp_path / 'c.txt').write_text(text.replace('AffineTransform_double', 'ScaleVersor3DTransform_double'))
+    with pytest.raises(ValueError, match=r'c\.txt: .*of the kind ScaleVersor3D cannot be read'):
+        itk.read_affine(tmp_path / 'c.txt')
+    _, _, forward, _ = written('ras', tmp_path)
+    expected = next(part for part in itk.read_transform(forward) if isinstance(part, np.ndarray))
+    with h5py.File(forward, 'r+') as file:
+        group = next(g for g in file['TransformGroup'].values() if b'Affine' in g['TransformType'][0])
+        del group['TransformType']
+        group['TransformType'] = np.array([b'MatrixOffsetTransformBase_double_3_3'], 'S40')
+    found = next(part for part in itk.read_transform(forward) if isinstance(part, np.ndarray))
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_names_that_older_itk_misspells(tmp_path):
     deformation, _, forward, _ = written('oblique', tmp_path)
     with h5py.File(forward, 'r+') as file:
