@@ -92,6 +92,7 @@ def _read(space: Space, files: TemplateFiles) -> _Checked:
     try:
         image = load_sane(files.image)
         mask, words = _mask(files, image)
+        _check_brain(np.asanyarray(image.dataobj)[mask], files.image)
     except InputError as error:
         raise InputError(start + str(error)) from error
     for path in filter(None, files.grids.values()):
@@ -103,6 +104,15 @@ def _read(space: Space, files: TemplateFiles) -> _Checked:
         nb.Nifti1Image(mask.astype(np.uint8), image.affine),
         words,
     )
+
+
+def _check_brain(values: np.ndarray, path: Path) -> None:
+    """Raise where a template shows nothing inside its brain mask, as one that is a mask itself does."""
+    low, high = np.percentile(values, (0.5, 99.5))
+    if not high > low:
+        raise InputError(
+            f'{path} is {low:g} everywhere inside its brain mask: there is nothing to align. Is it a mask itself?'
+        )
 
 
 def _mask(files: TemplateFiles, image: nb.Nifti1Image) -> tuple[np.ndarray, str]:

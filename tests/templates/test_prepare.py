@@ -82,6 +82,16 @@ def test_what_cannot_be_a_template_is_refused(tmp_path):
         assert '--output-spaces mystudy' in str(caught.value)
 
 
+def test_a_mask_is_no_template(tmp_path):
+    _, mask = head()
+    mask.to_filename(tmp_path / 'm.nii.gz')
+    (space,) = parse_spaces([f'mystudy:{tmp_path / "m.nii.gz"}:{tmp_path / "m.nii.gz"}'])
+    with pytest.raises(
+        InputError, match=r'--output-spaces mystudy: .*m\.nii\.gz is 1 everywhere inside its brain mask'
+    ):
+        check_template(space, tmp_path)
+
+
 def test_a_stripped_template_of_ones_own_has_its_mask_in_it(tmp_path):
     image, mask = head()
     inside = np.asarray(mask.dataobj) > 0
