@@ -44,22 +44,22 @@ def parse_table(content: str, separator: str = '\t') -> pd.DataFrame:
     Parameters
     ----------
     content
-        Lines of cells, the first one the header; what is in double quotes is one cell.
+        Lines of cells, the first one the header; what is in double quotes is one cell, where all quotes are so meant.
     separator
         Between two cells.
 
     Raises
     ------
     ValueError
-        If there is no header, it names a column twice, a row has something beyond its last column, or a quote is open.
+        If there is no header, it names a column twice, or a row has something beyond its last column.
     """
     import pandas as pd
 
-    reader = csv.reader(io.StringIO(content, newline=''), delimiter=separator, strict=True)
     try:
-        header, *rows = [(reader.line_num, row) for row in reader if row] or [(1, [])]
-    except csv.Error as error:
-        raise ValueError(f'line {reader.line_num}: {error}') from error
+        lines = _lines(content, separator, quoted=True)
+    except ValueError:  # a quote that is a sign like others, as in 5" or "so called" ones
+        lines = _lines(content, separator, quoted=False)
+    header, *rows = lines or [(1, [])]
     columns = header[1]
     if not any(columns):
         raise ValueError('it has no header')
@@ -71,6 +71,16 @@ def parse_table(content: str, separator: str = '\t') -> pd.DataFrame:
             raise ValueError(f'line {line} has {len(row)} cells under a header of {width}')
     cells = [[*row[:width], *[''] * (width - len(row))] for _, row in rows]
     return pd.DataFrame(cells, columns=columns, dtype=str)
+
+
+def _lines(content: str, separator: str, *, quoted: bool) -> list[tuple[int, list[str]]]:
+    """Return the cells of each line that has some, with the number of the line; `quoted` gives quotes their meaning."""
+    ways = {'strict': True} if quoted else {'quoting': csv.QUOTE_NONE}
+    reader = csv.reader(io.StringIO(content, newline=''), delimiter=separator, **ways)
+    try:
+        return [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise ValueError(f'line {reader.line_num}: {error}') from error
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -74,13 +74,19 @@ def test_cells_stay_under_their_headers_where_lines_end_in_tabs_or_are_short():
     assert parse_table('x\ty\n').shape == (0, 2)
 
 
+@pytest.mark.parametrize('cell', ['"so called" rest', '5" slices', '"open'])
+def test_a_quote_that_is_a_sign_like_others_costs_no_line(cell):
+    assert parse_table(f'x\ty\n1\t{cell}\n2\tb\n').to_dict('records') == [{'x': '1', 'y': cell}, {'x': '2', 'y': 'b'}]
+
+
 @pytest.mark.parametrize(
     ('content', 'words'),
     [
         ('x\ty\n1\t2\n1\t2\t3\n', 'line 3 has 3 cells under a header of 2'),
         ('x\ty\n1\t2\t3\n1\t2\t3\n', 'line 2 has 3 cells under a header of 2'),
         ('x\ty\tx\n1\t2\t3\n', 'the column x twice'),
-        ('x\ty\n1\t"2\n', 'line 2: unexpected end of data'),
+        ('x\ty\n"1\t2\n3\t4\t5\n', 'line 3 has 3 cells under a header of 2'),
+        (f'x\ty\n{"1" * 200_000}\t2\n', 'line 2: field larger than field limit'),
         ('', 'no header'),
         ('\t\n1\t2\n', 'no header'),
     ],
