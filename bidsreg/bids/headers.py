@@ -182,6 +182,27 @@ def load_sane(path: str | os.PathLike) -> nb.Nifti1Image:
     return image
 
 
+def require_scan(image: nb.Nifti1Image, path: str | os.PathLike) -> None:
+    """Raise where an image that should be a scan has two values alone: it is a mask under the name of one.
+
+    Parameters
+    ----------
+    image
+        As :func:`load_sane` returns it.
+    path
+        Its file, for the message.
+
+    Raises
+    ------
+    InputError
+        When it has.
+    """
+    data = np.asanyarray(image.dataobj)
+    low, high = data.min(), data.max()
+    if ((data == low) | (data == high)).all():
+        raise InputError(f'{path}: every voxel is {low} or {high}: it is a mask, not a scan')
+
+
 def _shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     shape = tuple(int(n) for n in shape)
     while len(shape) > 3 and shape[-1] == 1:

@@ -34,17 +34,18 @@ class Conform(Step):
     Raises
     ------
     bidsreg.errors.InputError
-        If the image cannot be registered (4-D, truncated, constant, singular affine, ...); it says what to do.
+        If the image cannot be registered (4-D, truncated, constant, a mask, singular affine, ...); it says what to do.
     """
 
     input_spec = _ConformInputSpec
     output_spec = _ConformOutputSpec
 
     def _compute(self, runtime: Any) -> None:
-        from bidsreg.bids.headers import check_header, load_sane
+        from bidsreg.bids.headers import check_header, load_sane, require_scan
 
         report = check_header(self.inputs.in_file)
         image = load_sane(self.inputs.in_file)
+        require_scan(image, self.inputs.in_file)
         findings = list(report.findings)
         if self.inputs.is_uni:
             inversions = [load_sane(path) for path in given(self.inputs, ['inversions']).get('inversions', [])]

@@ -32,6 +32,14 @@ def test_disagreeing_forms_are_said(tmp_path, here):
     np.testing.assert_allclose(nb.load(out.out_file).affine, scan.get_sform(), atol=1e-4)
 
 
+@pytest.mark.parametrize('dtype', [np.uint8, np.float32])
+def test_a_mask_under_the_name_of_a_scan_is_refused(tmp_path, here, dtype):
+    brain = np.asarray(data.head((20, 24, 20)).mask.dataobj).astype(dtype)
+    nb.save(data.image(brain, data.grid((20, 24, 20))), tmp_path / 'scan.nii.gz')
+    with pytest.raises(InputError, match=r'scan\.nii\.gz: every voxel is .* it is a mask, not a scan'):
+        Conform(in_file=str(tmp_path / 'scan.nii.gz')).run()
+
+
 def test_a_bad_image_is_refused(tmp_path, here):
     nb.save(nb.Nifti1Image(np.ones((20, 20, 20, 3), np.float32), np.eye(4)), tmp_path / 'scan.nii.gz')
     with pytest.raises(InputError, match='4-D'):

@@ -75,7 +75,9 @@ def test_the_map_lies_on_the_t1w_and_the_pair_tells_of_it(finished):
 def test_a_t2w_without_signal_fails_the_ratio_and_nothing_else(finished):
     pair, settings, heads = finished
     t2w = pair.moving if pair.contrasts.moving == 'T2w' else pair.fixed
-    nb.save(data.image(-np.abs(heads.moving.get_fdata(dtype=np.float32)) - 1, heads.moving.affine), t2w)
+    without = -np.abs(heads.moving.get_fdata(dtype=np.float32)) - 1
+    without[0, 0, 0] = 1  # nowhere above zero it would be no scan at all
+    nb.save(data.image(without, heads.moving.affine), t2w)
     before = {path: path.read_bytes() for path in pair_outputs(pair, settings.output_dir).values()}
     workflow = init_pair_ratio_wf(pair=pair, settings=settings)
     workflow.base_dir = str(settings.work_dir)
