@@ -58,7 +58,8 @@ FAR_MM = 12.0
 #: Another start must beat the scanner's own positions by this much mutual information (relative) to be believed:
 #: a smaller gain may be chance, and the scanner is most often right.
 BELIEF = 0.02
-#: The part of the fixed grid that must be in the moving field of view once the heads are aligned.
+#: The part of either grid that must be in the field of view of the other once the heads are aligned: of a slab hardly
+#: any of a whole head is in its own, nor of the air around a head in a wide one.
 LEAST_OVERLAP = 0.1
 #: mm around a mask that ANTs gets of an image: as far as the widest smoothing reaches inside.
 MARGIN_MM = 12.0
@@ -144,7 +145,7 @@ def prealign(
             samples=SAMPLES[stage],
         )
     matrix = np.linalg.inv(there) @ found @ here
-    overlap = _overlap(fixed, moving, matrix)
+    overlap = max(_overlap(fixed, moving, matrix), _overlap(moving, fixed, np.linalg.inv(matrix)))
     if overlap < LEAST_OVERLAP:
         raise InputError(
             f'{fixed_path} and {moving_path} could not be aligned: {100 * overlap:.0f} % of the one is in the '

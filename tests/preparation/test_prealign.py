@@ -145,3 +145,16 @@ def test_images_that_never_meet_are_an_error(rigid_pair, here, tmp_path):
     write_affine(tmp_path / 'far.txt', rigid_matrix(translation=(2000, 0, 0)))
     with pytest.raises(InputError, match='same head'):
         run(paths, stage='rigid', initial=str(tmp_path / 'far.txt'))
+
+
+def test_a_head_in_a_wide_field_of_view_meets_one_in_a_narrow_field(rigid_pair, here, tmp_path):
+    """Of the air around it hardly any is in the other field of view, but all of the other head is in this one."""
+    pair, paths = rigid_pair
+    fixed = nb.load(paths['fixed'])
+    wide = np.pad(np.asarray(fixed.dataobj), 40)
+    moved = nb.affines.from_matvec(fixed.affine[:3, :3], nb.affines.apply_affine(fixed.affine, [-40] * 3))
+    nb.save(nb.Nifti1Image(wide, moved), tmp_path / 'wide.nii.gz')
+    write_affine(tmp_path / 'start.txt', pair.truth.matrix)
+    given = {'stage': 'rigid', 'initial': str(tmp_path / 'start.txt'), 'sloppy': True}
+    matrix, _ = run({**paths, 'fixed': tmp_path / 'wide.nii.gz'}, **given)
+    assert error(pair, matrix).mean() < 1.5
