@@ -71,6 +71,9 @@ OTHERS |= {
     '--sessions',
     '--slice',
     '--slices',
+    '--solve',
+    '--stretch',
+    '--truth',
 }
 #: Our programs: every command line of theirs is read by their own parsers.
 PARSERS = {
