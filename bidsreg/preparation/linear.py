@@ -10,8 +10,10 @@ import numpy as np
 
 from bidsreg.bids.images import load_image
 from bidsreg.errors import InputError
+from bidsreg.frame import own_frame
 from bidsreg.preparation.grids import require_same_grid
 from bidsreg.preparation.lesions import without_lesion
+from bidsreg.preparation.prealign import in_frame
 from bidsreg.preparation.thinning import thinned, thinned_mask
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image
@@ -73,9 +75,15 @@ def choose_linear(
     """
     fixed, moving, mask = (load_image(path) for path in (fixed_path, moving_path, fixed_mask))
     require_same_grid(mask, fixed, what='Mask', path=fixed_mask, of=fixed_path)
-    lesions = _lesion(fixed_lesion, fixed, mask, fixed_path), _lesion(moving_lesion, moving, None, moving_path)
-    near, brain = thinned(fixed, LOOK_MM), thinned_mask(mask, LOOK_MM)
-    matrices = {'rigid': rigid, 'affine': affine}
+    marks = _lesion(fixed_lesion, fixed, mask, fixed_path), _lesion(moving_lesion, moving, None, moving_path)
+    # which voxels are averaged must not depend on their order, nor on how headers lay the head into the world
+    straight = nb.as_closest_canonical(fixed)
+    frame = own_frame(straight.affine, straight.shape)
+    (fixed, _), here = in_frame(fixed, None, frame)
+    (moving, _), there = in_frame(moving, None, frame)
+    matrices = {name: there @ matrix @ np.linalg.inv(here) for name, matrix in (('rigid', rigid), ('affine', affine))}
+    near, brain = thinned(fixed, LOOK_MM), thinned_mask(in_frame(mask, None, frame)[0][0], LOOK_MM)
+    hidden = [None if one is None else _image(thinned(in_frame(one, None, frame)[0][0], LOOK_MM)) for one in marks]
     inner = inner_half(np.asanyarray(brain.dataobj) > 0, in_view(near, moving, *matrices.values()), near.affine)
     if not inner.any():
         raise InputError(f'{moving_path} shows nothing of the brain in {fixed_mask}: do the scans show the same head?')
@@ -85,7 +93,8 @@ def choose_linear(
             _image(thinned(moving, LOOK_MM)),
             list(matrices.values()),
             Image(inner.astype(np.float32), _image(near).grid),
-            *lesions,
+            fixed_lesion=hidden[0],
+            moving_lesion=hidden[1],
         )
     except ValueError as error:
         raise InputError(
@@ -126,15 +135,14 @@ def in_view(fixed: nb.Nifti1Image, moving: nb.Nifti1Image, *matrices: np.ndarray
     return seen
 
 
-def _lesion(path: str | None, image: nb.Nifti1Image, mask: nb.Nifti1Image | None, of: str) -> Image | None:
-    """Return a lesion on the coarse grid, above zero where a voxel has a part of it."""
+def _lesion(path: str | None, image: nb.Nifti1Image, mask: nb.Nifti1Image | None, of: str) -> nb.Nifti1Image | None:
+    """Return a lesion on the grid of its image, so that coarse voxels are above zero that have a part of it."""
     if path is None:
         return None
     lesion = load_image(path)
     inside = np.ones(image.shape[:3], bool) if mask is None else np.asanyarray(mask.dataobj) > 0
     without_lesion(inside, lesion, image, path=path, of=of)
-    marked = (np.asanyarray(lesion.dataobj) > 0).astype(np.float32)
-    return _image(thinned(nb.Nifti1Image(marked, image.affine), LOOK_MM))
+    return nb.Nifti1Image((np.asanyarray(lesion.dataobj) > 0).astype(np.float32), image.affine)
 
 
 def _image(image: nb.Nifti1Image) -> Image:

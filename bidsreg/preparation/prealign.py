@@ -122,7 +122,7 @@ def prealign(
     # which voxels are sampled depends on their order, and which way the search takes on the axes and their origin
     straight = nb.as_closest_canonical(fixed_near[0])
     frame = own_frame(straight.affine, straight.shape)
-    (fixed_near, here), (moving_near, there) = (_in_frame(*near, frame) for near in (fixed_near, moving_near))
+    (fixed_near, here), (moving_near, there) = (in_frame(*near, frame) for near in (fixed_near, moving_near))
     if initial is not None:
         start, why = there @ read_affine(initial) @ np.linalg.inv(here), 'the matrix given'
     elif stage == 'rigid':
@@ -164,7 +164,7 @@ def _around(image: nb.Nifti1Image, mask: nb.Nifti1Image | None) -> tuple[nb.Nift
     return image.slicer[box], mask.slicer[box]
 
 
-def _in_frame(
+def in_frame(
     image: nb.Nifti1Image, mask: nb.Nifti1Image | None, frame: np.ndarray
 ) -> tuple[tuple[nb.Nifti1Image, nb.Nifti1Image | None], np.ndarray]:
     """Move an image and its mask into a frame; there voxels are in RAS+ order, and the grid is free of rounding.

@@ -82,6 +82,29 @@ def test_fine_scans_are_thinned_out_first(same_size, tmp_path, monkeypatch):
     assert choose(same_size, *matrices).mind_heldout != pytest.approx(choice.mind_heldout, rel=0.05)
 
 
+@pytest.mark.parametrize('axes', ['LPS', 'SRA'])
+def test_neither_the_order_of_voxels_nor_the_world_changes_the_figures(same_size, tmp_path, monkeypatch, axes):
+    monkeypatch.setattr(linear, 'LOOK_MM', 9.0)
+    world = rigid_matrix((14, -9, 7), (130, -40, 25))
+    for name in ('fixed', 'moving', 'fixed_mask'):
+        image = nb.load(same_size[name])
+        # odd numbers of voxels, so that blocks from the other end would be others
+        image = image.slicer[:-1, :-1, :-1]
+        nb.save(image, tmp_path / f'{name}.nii.gz')
+        order = nb.orientations.ornt_transform(
+            nb.io_orientation(image.affine), nb.orientations.axcodes2ornt(tuple(axes))
+        )
+        other = image.as_reoriented(order)
+        nb.save(data.image(np.asanyarray(other.dataobj), world @ other.affine), tmp_path / f'{name}_other.nii.gz')
+    paths, others = (
+        {name: tmp_path / f'{name}{end}.nii.gz' for name in ('fixed', 'moving', 'fixed_mask')} for end in ('', '_other')
+    )
+    matrices = scaled(1.0), scaled(1.02)
+    found = choose(paths, *matrices).mind_heldout
+    again = choose(others, *(world @ matrix @ np.linalg.inv(world) for matrix in matrices)).mind_heldout
+    assert again == pytest.approx(found, rel=1e-4)
+
+
 def lesion_and_spoilt(paths, end, tmp_path):
     """A block deep in the brain, and the scan with noise in the middle of it, so that nothing is blurred out of it."""
     scan, mask = (nb.load(paths[name]) for name in (end, f'{end}_mask'))
