@@ -225,7 +225,7 @@ def test_ants(run, heads, name):
     assert told['inverse_consistency_mm']['mean'] < 0.1
 
 
-A_SECOND_LOOK = ('niftyreg-vel', 'niftyreg-mind-vel', 'convexadam')
+A_SECOND_LOOK = ('niftyreg-vel', 'niftyreg-mind-vel', 'convexadam', 'elastix', 'syntx')
 """Those that take longest; what is their own is looked at by their own tests."""
 
 FIND_NOTHING_HERE = ('niftyreg-mind',)
