@@ -11,10 +11,10 @@ import torch.nn.functional as F
 
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.image import Image
-from bidsreg.registration.looking import MARGIN, around, edges_of
+from bidsreg.registration.looking import MARGIN, View, around, edges_of
 from bidsreg.registration.numerics import information
 from bidsreg.registration.numerics.compute import ON_CPU, Compute
-from bidsreg.registration.views import Source, View, viewer_on
+from bidsreg.registration.views import Source, viewer_on
 from bidsreg.registration.volume import Volume
 
 Tensor = torch.Tensor
@@ -127,12 +127,12 @@ class Judge:
         self.before = self._measure(before) if float(before.seen.float().mean()) > 0.5 else None
         self.after_affine = self._measure(self.viewer.look(self.moving, affine))
 
-    def _keep(self, view: View) -> None:
+    def _keep(self, view: View[Tensor]) -> None:
         """Keep what is compared of the fixed image."""
         self.mind = self.viewer.mind(view, self.viewer.floor(view, self.viewer.deep))
         self.bins, self.edges = self.viewer.bins(view.values, view.values), view.edges
 
-    def _measure(self, view: View) -> Evidence:
+    def _measure(self, view: View[Tensor]) -> Evidence:
         """Compare an image with the fixed one, where both are seen."""
         seen = view.seen
         if not seen.any():

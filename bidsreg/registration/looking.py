@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -29,27 +30,31 @@ COLUMN = (32, 40, 256)
 NOWHERE = np.zeros((3, 0, 0, 0), np.float32)
 
 
+Values = TypeVar('Values')
+"""Arrays of numpy, or tensors."""
+
+
 @dataclass(frozen=True, eq=False)
-class ArrayView:
-    """What is compared of an image, at the N voxels of the brain: `views.View` in arrays.
+class View(Generic[Values]):
+    """What is compared of an image, at the N voxels of the brain.
 
     Attributes
     ----------
-    seen : ndarray of bool, shape (N,)
+    seen : array of bool, shape (N,)
         Which of them lie in the image's field of view, and not where it is hidden.
-    values, edges : ndarray, shape (N,), float32
+    values, edges : array, shape (N,), float32
         Intensities, and the magnitude of their gradient per mm.
-    distances : ndarray, shape (6, N), float32
+    distances : array, shape (6, N), float32
         Patch distances of the judging MIND.
-    variance : ndarray, shape (N,), float32
+    variance : array, shape (N,), float32
         Their mean.
     """
 
-    seen: np.ndarray
-    values: np.ndarray
-    edges: np.ndarray
-    distances: np.ndarray
-    variance: np.ndarray
+    seen: Values
+    values: Values
+    edges: Values
+    distances: Values
+    variance: Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +113,7 @@ class ArrayViewer:
         self.index = np.concatenate([_flat(box, padded) for box in cut])
         self.deep: np.ndarray = deep.ravel()[self.index]
 
-    def look(self, source: ArraySource, matrix: np.ndarray, displacement: np.ndarray = NOWHERE) -> ArrayView:
+    def look(self, source: ArraySource, matrix: np.ndarray, displacement: np.ndarray = NOWHERE) -> View[np.ndarray]:
         """Look at the whole grid, then filter it region by region.
 
         Parameters
@@ -132,9 +137,9 @@ class ArrayViewer:
         if any(self.pads):
             values, seen = np.pad(values, room, 'symmetric'), np.pad(seen, room)
         distances, variance, edges = described(values, self.regions, self.blur, self.smooth, self.slope, self.threads)
-        return ArrayView(seen.ravel()[self.index], values.ravel()[self.index], edges, distances, variance)
+        return View(seen.ravel()[self.index], values.ravel()[self.index], edges, distances, variance)
 
-    def mismatch(self, view: ArrayView, floor: float, mind: np.ndarray, counted: np.ndarray) -> float:
+    def mismatch(self, view: View[np.ndarray], floor: float, mind: np.ndarray, counted: np.ndarray) -> float:
         """Return what `views.Viewer.mind_mismatch` does."""
         from bidsreg.registration.numerics.kernels.evidence import mind_mismatch
 

@@ -17,8 +17,8 @@ from bidsreg.registration.looking import (
     MARGIN,
     NOWHERE,
     ArraySource,
-    ArrayView,
     ArrayViewer,
+    View,
     deep_in,
     floor_of,
     mind_of,
@@ -36,29 +36,6 @@ from bidsreg.registration.similarity import descriptors
 from bidsreg.registration.volume import Volume
 
 Tensor = torch.Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """What is compared of an image, at the N voxels of the brain.
-
-    Attributes
-    ----------
-    seen : Tensor of bool, shape (N,)
-        Which of them lie in the image's field of view, and not where it is hidden.
-    values, edges : Tensor, shape (N,)
-        Intensities, and the magnitude of their gradient per mm.
-    distances : Tensor, shape (6, N)
-        Patch distances of the judging MIND.
-    variance : Tensor, shape (N,)
-        Their mean.
-    """
-
-    seen: Tensor
-    values: Tensor
-    edges: Tensor
-    distances: Tensor
-    variance: Tensor
 
 
 class Source:
@@ -105,7 +82,7 @@ class Viewer(ABC):
     def __init__(self, brain: np.ndarray, grid: Grid, compute: Compute) -> None: ...
 
     @abstractmethod
-    def look(self, source: Source, matrix: np.ndarray, displacement: Tensor | None = None) -> View:
+    def look(self, source: Source, matrix: np.ndarray, displacement: Tensor | None = None) -> View[Tensor]:
         """Look at an image.
 
         Parameters
@@ -119,20 +96,20 @@ class Viewer(ABC):
         """
 
     @abstractmethod
-    def floor(self, view: View, counted: Tensor) -> float:
+    def floor(self, view: View[Tensor], counted: Tensor) -> float:
         """Return the least local variance that the MIND of an image divides by, of the voxels that are `counted`."""
 
     @abstractmethod
-    def mind(self, view: View, floor: float) -> Tensor:
+    def mind(self, view: View[Tensor], floor: float) -> Tensor:
         """Return MIND, (6, N)."""
 
     @abstractmethod
-    def mind_mismatch(self, view: View, floor: float, mind: Tensor, counted: Tensor) -> float:
+    def mind_mismatch(self, view: View[Tensor], floor: float, mind: Tensor, counted: Tensor) -> float:
         """Return the sum, over the voxels that are `counted` (N,), of the mean squared difference of MIND.
 
         Parameters
         ----------
-        view : View
+        view : View of Tensor
             One image.
         floor : float
             Smallest variance in it.
@@ -234,7 +211,7 @@ class TiledViewer(Viewer):
         self.grid, self.compute = grid, compute
         self.deep = torch.cat([tile.deep for tile in self.tiles])
 
-    def look(self, source: Source, matrix: np.ndarray, displacement: Tensor | None = None) -> View:
+    def look(self, source: Source, matrix: np.ndarray, displacement: Tensor | None = None) -> View[Tensor]:
         """Look at every tile."""
         to_voxels = source.to_voxels @ matrix @ self.grid.affine
         turn = source.to_voxels[:3, :3] @ matrix[:3, :3]
@@ -263,15 +240,15 @@ class TiledViewer(Viewer):
         edges = x.square_().addcmul_(y, y).addcmul_(z, z).sqrt_()
         return seen, values, edges.flatten().index_select(0, tile.brain), distances, distances.mean(0)
 
-    def floor(self, view: View, counted: Tensor) -> float:
+    def floor(self, view: View[Tensor], counted: Tensor) -> float:
         """Return it from sums in single precision."""
         return descriptors.floor_of(view.variance, counted, FLOOR)
 
-    def mind(self, view: View, floor: float) -> Tensor:
+    def mind(self, view: View[Tensor], floor: float) -> Tensor:
         """Return it for all tiles at once."""
         return (view.distances / -view.variance.clamp_min(floor)).exp_()
 
-    def mind_mismatch(self, view: View, floor: float, mind: Tensor, counted: Tensor) -> float:
+    def mind_mismatch(self, view: View[Tensor], floor: float, mind: Tensor, counted: Tensor) -> float:
         """Return the sum of the differences, tile by tile."""
         counts = [len(tile.brain) for tile in self.tiles]
         parts = zip(*(x.split(counts, -1) for x in (view.distances, view.variance, mind, counted)), strict=True)
@@ -307,22 +284,22 @@ class CompiledViewer(Viewer):
         self.viewer, self.threads = ArrayViewer(brain, grid, compute.at_a_time), compute.at_a_time
         self.deep = torch.from_numpy(self.viewer.deep)
 
-    def look(self, source: Source, matrix: np.ndarray, displacement: Tensor | None = None) -> View:
+    def look(self, source: Source, matrix: np.ndarray, displacement: Tensor | None = None) -> View[Tensor]:
         """Look at the whole grid."""
         hidden = None if source.hidden is None else source.hidden.numpy()
         moved = NOWHERE if displacement is None else displacement.numpy()
         seen = self.viewer.look(ArraySource(source.data.numpy(), source.to_voxels, hidden), matrix, moved)
         return View(**{field.name: torch.from_numpy(getattr(seen, field.name)) for field in fields(seen)})
 
-    def floor(self, view: View, counted: Tensor) -> float:
+    def floor(self, view: View[Tensor], counted: Tensor) -> float:
         """Return it from sums in double precision."""
         return floor_of(view.variance.numpy(), counted.numpy())
 
-    def mind(self, view: View, floor: float) -> Tensor:
+    def mind(self, view: View[Tensor], floor: float) -> Tensor:
         """Return it for all voxels at once."""
         return torch.from_numpy(mind_of(view.distances.numpy(), view.variance.numpy(), floor))
 
-    def mind_mismatch(self, view: View, floor: float, mind: Tensor, counted: Tensor) -> float:
+    def mind_mismatch(self, view: View[Tensor], floor: float, mind: Tensor, counted: Tensor) -> float:
         """Return the sum of the differences."""
         return self.viewer.mismatch(_arrays(view), floor, mind.numpy(), counted.numpy())
 
@@ -345,9 +322,9 @@ class CompiledViewer(Viewer):
         return correlation(first.numpy(), second.numpy(), counted.numpy(), self.threads)
 
 
-def _arrays(view: View) -> ArrayView:
+def _arrays(view: View[Tensor]) -> View[np.ndarray]:
     """Return a view as arrays of the same memory."""
-    return ArrayView(**{field.name: getattr(view, field.name).numpy() for field in fields(view)})
+    return View(**{field.name: getattr(view, field.name).numpy() for field in fields(view)})
 
 
 VIEWERS: dict[str, type[Viewer]] = {'cpu': CompiledViewer}
