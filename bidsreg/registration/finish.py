@@ -17,7 +17,7 @@ from bidsreg.registration.numerics.compute import Compute
 from bidsreg.registration.numerics.distance import distance_to
 from bidsreg.registration.numerics.folds import count_folds, folded
 from bidsreg.registration.numerics.inversion import InversionError, invert_displacement
-from bidsreg.registration.numerics.positions import voxel_indices
+from bidsreg.registration.numerics.positions import mapped_vectors, voxel_indices
 from bidsreg.registration.numerics.sampling import Sampler
 from bidsreg.registration.numerics.volumes import percentiles
 from bidsreg.registration.presets import Preset
@@ -102,7 +102,7 @@ class FieldWriter:
             weights[(positions <= 0) | (positions >= n - 1)] = 0
         turn = torch.as_tensor(coarse.directions, dtype=torch.float32, device=self.compute.device)
         full = separable.apply(local, separable.to_tensors(matrices, like))
-        world = torch.einsum('ij,kjxyz->kixyz', turn, full)[0]
+        world = mapped_vectors(turn, full)[0]
         if backward and not self.velocity.eulerian:
             inverse, _ = invert_displacement(on_host(world), self.grid)
             return from_host(inverse, self.compute.device)
@@ -114,11 +114,10 @@ class FieldWriter:
         for where, smoothing in self._repairs:
             velocity = velocity + where * (separable.apply(velocity, smoothing) - velocity)
         velocity = separable.apply(velocity, separable.between(dense, self.problem.velocity, velocity))
-        unit = torch.as_tensor(dense.spacing, dtype=torch.float32, device=self.compute.device)[:, None, None, None]
+        spacing = torch.as_tensor(dense.spacing, dtype=torch.float32, device=self.compute.device)
         solver = replace(self.solver, steps=FINAL_STEPS * self.solver.steps, adjoint=False)
         start = voxel_indices(dense.shape, self.compute.device)
-        end = carried(velocity / unit, start, solver, backward, self.compute.at_a_time)
-        return ((end - start) * unit)[None]
+        return carried(velocity, start, spacing, solver, backward, self.compute.at_a_time)[None]
 
     @torch.no_grad()
     def repair(self, forward: Tensor, sigma: float) -> int:

@@ -150,39 +150,47 @@ def _in_steps(rate: Rate, start: Tensor, solver: Solver, backward: bool) -> Tens
     return phi
 
 
-def flow(velocity: Tensor, start: Tensor, solver: Solver) -> Tensor:
-    """Return where a velocity field takes particles, differentiable by the field.
+def flow(velocity: Tensor, start: Tensor, spacing: Tensor, solver: Solver) -> Tensor:
+    """Return how far a velocity field takes particles, differentiable by the field.
 
     Parameters
     ----------
     velocity : Tensor, shape (K, 3, X, Y, Z)
-        As for `Eulerian`.
+        At K moments spread evenly over [0, 1], linear in between, in mm per unit of time along the grid's axes.
     start : Tensor, shape (3, x, y, z)
         In voxels of the velocity's grid.
+    spacing : Tensor, shape (3,)
+        Its voxel size in mm.
     solver : Solver
         How.
 
     Returns
     -------
     Tensor, shape (3, x, y, z)
+        In mm along the grid's axes.
     """
     if _is_compiled(velocity, solver):
-        return _Compiled.apply(velocity, start, solver)
-    return integrate(Eulerian(velocity), start, solver, parameters=[velocity])
+        return _Compiled.apply(velocity, start, spacing, solver)
+    unit = spacing[:, None, None, None]
+    in_voxels = velocity / unit
+    return (integrate(Eulerian(in_voxels), start, solver, parameters=[in_voxels]) - start) * unit
 
 
 @torch.no_grad()
-def carried(velocity: Tensor, start: Tensor, solver: Solver, backward: bool = False, threads: int = 1) -> Tensor:
+def carried(
+    velocity: Tensor, start: Tensor, spacing: Tensor, solver: Solver, backward: bool = False, threads: int = 1
+) -> Tensor:
     """Return the same as `flow` without gradients, for many particles; `backward` flows from t = 1 to t = 0."""
     if _is_compiled(velocity, solver):
-        return _forward(velocity, start, solver, backward, threads)[0]
-    rate = Eulerian(velocity)
+        return _forward(velocity, start, spacing, solver, backward, threads)[0]
+    unit = spacing[:, None, None, None]
+    rate = Eulerian(velocity / unit)
 
-    def end_of(particles: Tensor) -> Tensor:
+    def moved(particles: Tensor) -> Tensor:
         with torch.no_grad():
-            return integrate(rate, particles, solver, backward)
+            return (integrate(rate, particles, solver, backward) - particles) * unit
 
-    return torch.cat(in_threads(end_of, _chunks(start), threads), 1)
+    return torch.cat(in_threads(moved, _chunks(start), threads), 1)
 
 
 def _chunks(start: Tensor) -> list[Tensor]:
@@ -199,26 +207,27 @@ def _is_compiled(velocity: Tensor, solver: Solver) -> bool:
 
 
 def _forward(
-    velocity: Tensor, start: Tensor, solver: Solver, backward: bool, threads: int
+    velocity: Tensor, start: Tensor, spacing: Tensor, solver: Solver, backward: bool, threads: int
 ) -> tuple[Tensor, Carrier, np.ndarray]:
-    """Return where particles end, what took them there, and which planes they met."""
+    """Return how far particles get, what took them there, and which planes they met."""
     from bidsreg.registration.numerics.kernels.flow import Carrier
 
-    carrier = Carrier(velocity.detach().numpy(), solver.method, solver.steps, backward, threads)
-    end, reach = carrier.forward(start.detach().flatten(1).contiguous().numpy())
-    return torch.from_numpy(end).view(start.shape), carrier, reach
+    carrier = Carrier(velocity.detach().numpy(), spacing.numpy(), solver.method, solver.steps, backward, threads)
+    moved, reach = carrier.forward(start.detach().flatten(1).contiguous().numpy())
+    return torch.from_numpy(moved).view(start.shape), carrier, reach
 
 
 class _Compiled(torch.autograd.Function):
     """Differentiable by the velocity alone."""
 
     @staticmethod
-    def forward(ctx: Any, velocity: Tensor, start: Tensor, solver: Solver) -> Tensor:
-        end, ctx.carrier, ctx.reach = _forward(velocity, start, solver, False, spare_threads(start.numel()))
+    def forward(ctx: Any, velocity: Tensor, start: Tensor, spacing: Tensor, solver: Solver) -> Tensor:
+        threads = spare_threads(start.numel())
+        moved, ctx.carrier, ctx.reach = _forward(velocity, start, spacing, solver, False, threads)
         ctx.save_for_backward(start)
-        return end
+        return moved
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
-        start, by_end = (t.flatten(1).contiguous().numpy() for t in (*ctx.saved_tensors, upstream))
-        return torch.from_numpy(ctx.carrier.by_velocity(start, by_end, ctx.reach)), None, None
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        start, by_moved = (t.flatten(1).contiguous().numpy() for t in (*ctx.saved_tensors, upstream))
+        return torch.from_numpy(ctx.carrier.by_velocity(start, by_moved, ctx.reach)), None, None, None

@@ -14,6 +14,7 @@ from bidsreg.registration.numerics.axes import mapped_axes
 from bidsreg.registration.numerics.boxes import Box, boxes, whole
 from bidsreg.registration.numerics.edges import axis_filters, edge_sigma
 from bidsreg.registration.numerics.filters import filter_weights
+from bidsreg.registration.numerics.pool import shared_out
 
 HELD_OUT_OFFSET = 2
 """Neighbours of the judging MIND, in voxels of the grid; the solver looks at neighbours one voxel away."""
@@ -151,9 +152,15 @@ def floor_of(variance: np.ndarray, counted: np.ndarray) -> float:
     return max(float(variance[counted].mean(dtype=np.float64)) * FLOOR if counted.any() else 0.0, 1e-12)
 
 
-def mind_of(distances: np.ndarray, variance: np.ndarray, floor: float) -> np.ndarray:
-    """Return MIND, (6, N), of patch distances (6, N) and their mean (N,)."""
-    return np.exp(distances / -np.maximum(variance, np.float32(floor)))
+def mind_of(distances: np.ndarray, variance: np.ndarray, floor: float, threads: int = 1) -> np.ndarray:
+    """Return MIND, (6, N), of patch distances (6, N) and their mean (N,); it does not depend on `threads`."""
+    scale, out = -np.maximum(variance, np.float32(floor)), np.empty_like(distances)
+
+    def fill(direction: int) -> None:
+        np.exp(np.divide(distances[direction], scale, out=out[direction]), out=out[direction])
+
+    shared_out(fill, range(len(distances)), threads)
+    return out
 
 
 def around(marked: np.ndarray) -> Box:
@@ -219,7 +226,7 @@ def mind_distances(
     box = around(marked)
     viewer = ArrayViewer(marked[box], grid.cropped(*edges_of(box)), threads)
     view = viewer.look(_source(fixed), np.eye(4))
-    mind = mind_of(view.distances, view.variance, floor_of(view.variance, viewer.deep))
+    mind = mind_of(view.distances, view.variance, floor_of(view.variance, viewer.deep), viewer.threads)
     source = _source(moving, there)
     views = [viewer.look(source, matrix) for matrix in matrices]
     counted = np.logical_and.reduce([view.seen for view in views])

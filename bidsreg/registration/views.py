@@ -297,7 +297,7 @@ class CompiledViewer(Viewer):
 
     def mind(self, view: View[Tensor], floor: float) -> Tensor:
         """Return it for all voxels at once."""
-        return torch.from_numpy(mind_of(view.distances.numpy(), view.variance.numpy(), floor))
+        return torch.from_numpy(mind_of(view.distances.numpy(), view.variance.numpy(), floor, self.threads))
 
     def mind_mismatch(self, view: View[Tensor], floor: float, mind: Tensor, counted: Tensor) -> float:
         """Return the sum of the differences."""

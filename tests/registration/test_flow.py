@@ -16,6 +16,14 @@ def voxels(n, dtype=torch.float64):
     return torch.stack(torch.meshgrid(*[torch.arange(n, dtype=dtype)] * 3, indexing='ij'))
 
 
+ONE_MM = torch.ones(3, dtype=torch.float64)
+
+
+def end_of(velocity, start, solver):
+    """Where particles end, on voxels of 1 mm."""
+    return start + flow(velocity, start, ONE_MM, solver)
+
+
 def linear_velocity(n=9):
     """v(x) = G (x - c) on a grid: trilinear interpolation is exact, so only the solver errs."""
     away = voxels(n) - (n - 1) / 2
@@ -31,14 +39,14 @@ def exact(start, n=9):
 @pytest.mark.parametrize(('method', 'order'), [('euler', 1), ('midpoint', 2), ('heun3', 3), ('rk4', 4)])
 def test_linear_flow_is_the_matrix_exponential_at_the_order_of_the_solver(method, order):
     velocity, start = linear_velocity()
-    errors = [(flow(velocity, start, Solver(method, n)) - exact(start)).abs().max().item() for n in (4, 8)]
+    errors = [(end_of(velocity, start, Solver(method, n)) - exact(start)).abs().max().item() for n in (4, 8)]
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.35)
 
 
 @pytest.mark.parametrize('method', SOLVERS)
 def test_every_solver_finds_the_linear_flow(method):
     velocity, start = linear_velocity()
-    end = flow(velocity, start, Solver(method, 32, tolerance=1e-6))
+    end = end_of(velocity, start, Solver(method, 32, tolerance=1e-6))
     assert (end - exact(start)).abs().max() < (0.02 if method == 'euler' else 3e-3)
     assert method in FIXED + ADAPTIVE
 
@@ -53,16 +61,26 @@ def test_steps_of_our_own_are_those_of_torchdiffeq(method, backward):
     torch.testing.assert_close(integrate(rate, start, Solver(method, 4), backward), wanted, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('method', ['midpoint', 'dopri5'])
+def test_particles_move_in_mm_whatever_the_voxels(method, dtype):
+    spacing = torch.tensor([0.5, 2.0, 4.0], dtype=dtype)
+    velocity = torch.tensor([0.25, 1.0, -2.0], dtype=dtype)[:, None, None, None].expand(3, 6, 6, 6)[None]
+    start = 2 + 0.5 * voxels(3, dtype)
+    moved = flow(velocity.contiguous(), start, spacing, Solver(method, 2))
+    torch.testing.assert_close(moved, velocity[0, :, :3, :3, :3])
+
+
 @pytest.mark.parametrize('method', ['euler', 'rk4', 'dopri5'])
 def test_translation_is_exact(method):
     shift = torch.tensor([0.2, -0.1, 0.05], dtype=torch.float64)[:, None, None, None]
     start = 1 + 0.5 * voxels(4)
-    torch.testing.assert_close(flow(shift.expand(3, 5, 5, 5)[None], start, Solver(method, 2)), start + shift)
+    torch.testing.assert_close(end_of(shift.expand(3, 5, 5, 5)[None], start, Solver(method, 2)), start + shift)
 
 
 def test_backward_undoes_forward():
     velocity, start = linear_velocity()
-    there = flow(velocity, start, Solver('rk4', 16))
+    there = end_of(velocity, start, Solver('rk4', 16))
     back = integrate(Eulerian(velocity), there, Solver('rk4', 16), backward=True)
     torch.testing.assert_close(back, start, atol=1e-6, rtol=0)
 
@@ -73,7 +91,7 @@ def test_a_velocity_that_varies_in_time_is_linear_between_its_knots():
     start = 1 + 0.5 * voxels(3)
     # the integral of a piecewise linear function: the trapezoidal rule
     moved = (knots[0] / 2 + knots[1] + knots[2] / 2) / 2
-    end = flow(velocity, start, Solver('rk4', 2))
+    end = end_of(velocity, start, Solver('rk4', 2))
     torch.testing.assert_close(end, start + moved[:, None, None, None])
     back = integrate(Eulerian(velocity), end, Solver('rk4', 2), backward=True)
     torch.testing.assert_close(back, start)
@@ -85,14 +103,14 @@ def test_gradient_through_the_flow_by_finite_differences(knots):
     noise = 0.05 * torch.randn(knots, *velocity.shape[1:], generator=torch.Generator().manual_seed(0)).double()
     leaf = (velocity + noise).requires_grad_()
     start = start[:, :2, :2, :2] + 0.013  # off the grid's kinks
-    assert torch.autograd.gradcheck(lambda v: flow(v, start, Solver('rk4', 1)), leaf, eps=1e-7, atol=1e-5)
+    assert torch.autograd.gradcheck(lambda v: flow(v, start, ONE_MM, Solver('rk4', 1)), leaf, eps=1e-7, atol=1e-5)
 
 
 def test_the_adjoint_gives_the_gradient_of_the_steps():
     velocity, start = linear_velocity(6)
     leaf = velocity.requires_grad_()
     gradients = [
-        torch.autograd.grad(flow(leaf, start, Solver('rk4', 16, adjoint=adjoint)).square().sum(), leaf)[0]
+        torch.autograd.grad(end_of(leaf, start, Solver('rk4', 16, adjoint=adjoint)).square().sum(), leaf)[0]
         for adjoint in (False, True)
     ]
     scale = gradients[0].abs().max()
@@ -104,7 +122,7 @@ def test_the_gradient_goes_on_to_what_the_velocity_is_made_of(adjoint):
     leaf, start = linear_velocity(6)
     leaf = leaf.requires_grad_()
     velocity = 2 * leaf
-    end = flow(velocity, start, Solver('rk4', 16, adjoint=adjoint)).square().sum()
+    end = end_of(velocity, start, Solver('rk4', 16, adjoint=adjoint)).square().sum()
     by_leaf, by_velocity = torch.autograd.grad(end, (leaf, velocity))
     assert by_velocity.abs().max() > 0
     torch.testing.assert_close(by_leaf, 2 * by_velocity)
@@ -124,5 +142,7 @@ def test_many_particles_flow_as_few_do(solver, backward, monkeypatch):
     generator = torch.Generator().manual_seed(0)
     velocity = torch.randn(2, 3, 6, 5, 4, generator=generator)
     start = 4 * torch.rand(3, 5, 4, 3, generator=generator)
-    wanted = integrate(Eulerian(velocity.double()), start.double(), solver, backward)
-    torch.testing.assert_close(carried(velocity, start, solver, backward).double(), wanted, atol=1e-5, rtol=0)
+    spacing = torch.tensor([1.0, 0.5, 3.0])
+    unit = spacing[:, None, None, None].double()
+    wanted = (integrate(Eulerian(velocity.double() / unit), start.double(), solver, backward) - start) * unit
+    torch.testing.assert_close(carried(velocity, start, spacing, solver, backward).double(), wanted, atol=1e-5, rtol=0)

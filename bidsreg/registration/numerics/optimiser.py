@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 
-from bidsreg.registration.numerics.threads import threads_given_back
+from bidsreg.registration.numerics.threads import spare_threads
+
+LEAST = 1e-30
+"""Root mean square of a gradient below which it is not divided by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +90,35 @@ class TensorwiseAdam:
         for p, momentum, square, (share, rate) in each:
             if p.grad is None:
                 continue
+            if _is_compiled(p):
+                _move_by_kernel(p, momentum, square, share, rate, self.betas)
+                continue
             square.lerp_(p.grad.square().mean(), 1 - second)
-            size = (square / share).sqrt_().clamp_min_(1e-30)
-            with threads_given_back(p.numel()):
-                momentum.lerp_(p.grad, 1 - first)
-                p.sub_(momentum / size * rate)
+            size = (square / share).sqrt_().clamp_min_(LEAST)
+            momentum.lerp_(p.grad, 1 - first)
+            p.sub_(momentum / size * rate)
+
+
+def _is_compiled(p: torch.Tensor) -> bool:
+    """Tell whether a kernel does it: on a CPU, in single precision."""
+    return p.device.type == 'cpu' and p.dtype == torch.float32
+
+
+def _move_by_kernel(
+    p: torch.Tensor,
+    momentum: torch.Tensor,
+    square: torch.Tensor,
+    share: torch.Tensor,
+    rate: torch.Tensor,
+    betas: tuple[float, float],
+) -> None:
+    """Take the step of one tensor in two passes over its memory."""
+    from bidsreg.registration.numerics.kernels.fields import mean_square, step_along
+
+    assert p.grad is not None
+    gradient, threads = p.grad.contiguous().view(-1).numpy(), spare_threads(p.numel())
+    average = square.numpy()
+    average += (1 - betas[1]) * (mean_square(gradient, threads) - average)
+    size = max(math.sqrt(average / share.numpy()), LEAST)
+    length = float(rate.numpy()) / size
+    step_along(p.detach().view(-1).numpy(), momentum.view(-1).numpy(), gradient, betas[0], length, threads)

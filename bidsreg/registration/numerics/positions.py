@@ -7,6 +7,7 @@ import torch
 
 from bidsreg.registration.numerics import axes
 from bidsreg.registration.numerics.boxes import Box
+from bidsreg.registration.numerics.threads import spare_threads
 
 Tensor = torch.Tensor
 
@@ -45,3 +46,13 @@ def mapped_axes(matrix: np.ndarray, box: Box, device: torch.device | str = 'cpu'
 def added_axes(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """Add what each axis contributes at every voxel of a box, (3, x, y, z)."""
     return x[:, :, None, None] + (y[:, None, :, None] + z[:, None, None, :])
+
+
+def mapped_vectors(matrix: Tensor, field: Tensor) -> Tensor:
+    """Return a matrix (D, C) times every vector of fields (K, C, X, Y, Z), without a graph."""
+    if field.device.type != 'cpu' or field.dtype != torch.float32:
+        return torch.einsum('ij,kjxyz->kixyz', matrix, field)
+    # here, since it imports numba
+    from bidsreg.registration.numerics.kernels.fields import mapped
+
+    return torch.from_numpy(mapped(matrix.numpy(), field.detach().numpy(), spare_threads(field.numel())))

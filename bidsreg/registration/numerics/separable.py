@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 
 from bidsreg.registration.grid import Grid
-from bidsreg.registration.numerics.threads import spare_threads, threads_given_back
+from bidsreg.registration.numerics.threads import in_threads, spare_threads
 
 if TYPE_CHECKING:
     from bidsreg.registration.numerics.kernels.separable import Band
@@ -19,8 +18,10 @@ if TYPE_CHECKING:
 Tensor = torch.Tensor
 Matrices = tuple[Tensor, ...]
 
-BANDED_FROM = 200_000
-"""Values from which on it gains to look for narrow bands in matrices."""
+LARGE = 200_000
+"""Values from which on it gains to look for narrow bands in matrices, and to share whole ones out to threads."""
+PART = 150_000
+"""Values of whole planes that a thread multiplies at a time."""
 NARROW = 5
 """How many times wider than its band a matrix has to be, so that products of whole matrices are slower. Measured with
 one thread on bands of 3 to 17 weights, on one and three volumes of 60 and 90 voxels a side."""
@@ -54,24 +55,49 @@ def _band(matrix: Tensor, version: int, transposed: bool) -> Band:
 
 
 def _product(volume: Tensor, matrices: Matrices, transposed: bool = False) -> Tensor:
-    if volume.device.type == 'cpu' and volume.dtype == torch.float32:
-        values = volume.shape[:2].numel() * math.prod(m.shape[transposed] for m in matrices)
-        if max(values, volume.numel()) >= BANDED_FROM:
-            narrow = [_band(m, m._version, transposed) for m in matrices]
-            if all(NARROW * len(band.taps) <= band.size for band in narrow):
-                from bidsreg.registration.numerics.kernels.separable import product
-
-                folded = np.ascontiguousarray(volume.detach().flatten(0, 1).numpy())
-                out = product(folded, narrow, spare_threads(values))
-                return torch.from_numpy(out).unflatten(0, volume.shape[:2])
     x, y, z = (m.T for m in matrices) if transposed else matrices
-    knots, components, *old = volume.shape
-    fields, planes = knots * components, knots * components * len(x)
-    with threads_given_back(planes * len(y) * len(z)):
-        volume = torch.bmm(x.expand(fields, *x.shape), volume.reshape(fields, old[0], old[1] * old[2]))
-        volume = torch.bmm(y.expand(planes, *y.shape), volume.view(planes, *old[1:]))
-        volume = torch.bmm(volume, z.T.expand(planes, *z.T.shape))
-    return volume.view(knots, components, len(x), len(y), len(z))
+    # without a graph in other threads, too
+    folded, values = volume.detach().flatten(0, 1), volume.shape[:2].numel() * len(x) * len(y) * len(z)
+    # on a CPU, more than one thread may be worth it
+    large, threads = volume.device.type == 'cpu' and max(values, volume.numel()) >= LARGE, spare_threads(values)
+    if large and volume.dtype == torch.float32:
+        narrow = [_band(m, m._version, transposed) for m in matrices]
+        if all(NARROW * len(band.taps) <= band.size for band in narrow):
+            from bidsreg.registration.numerics.kernels.separable import product
+
+            found = product(np.ascontiguousarray(folded.numpy()), narrow, threads)
+            return torch.from_numpy(found).unflatten(0, volume.shape[:2])
+    out = _dense_in_threads(folded, x, y, z, threads) if large else _dense(folded, x, y, z)
+    return out.unflatten(0, volume.shape[:2])
+
+
+def _dense(volume: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    """Multiply each axis of (F, X, Y, Z) by a whole matrix."""
+    fields, planes = len(volume), len(volume) * len(x)
+    mixed = torch.bmm(x.expand(fields, *x.shape), volume.flatten(2)).view(planes, *volume.shape[2:])
+    rows = torch.bmm(y.expand(planes, *y.shape), mixed)
+    return torch.bmm(rows, z.T.expand(planes, *z.T.shape)).view(fields, len(x), len(y), len(z))
+
+
+def _dense_in_threads(volume: Tensor, x: Tensor, y: Tensor, z: Tensor, threads: int) -> Tensor:
+    """Do the same products of two matrices, each of them by one thread."""
+    fields, planes = len(volume), len(volume) * len(x)
+    mixed = volume.new_empty(fields, len(x), volume.shape[2] * volume.shape[3])
+
+    def along_x(field: int) -> None:
+        torch.mm(x, volume[field].flatten(1), out=mixed[field])
+
+    in_threads(along_x, range(fields), threads)
+    given, out = mixed.view(planes, *volume.shape[2:]), volume.new_empty(planes, len(y), len(z))
+
+    def across(first: int) -> None:
+        some = given[first : first + step]
+        rows = torch.bmm(y.expand(len(some), *y.shape), some)
+        torch.bmm(rows, z.T.expand(len(some), *z.T.shape), out=out[first : first + step])
+
+    step = max(1, PART // max(given[0].numel(), out[0].numel(), 1))
+    in_threads(across, range(0, planes, step), threads)
+    return out.view(fields, len(x), len(y), len(z))
 
 
 def apply_transposed(volume: Tensor, matrices: Matrices) -> Tensor:

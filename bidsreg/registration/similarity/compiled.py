@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -71,8 +72,8 @@ class CompiledTerm:
         (member,), (features,), (weight,) = self.members, box.features, warped.weight
         sums = member.first(box, features, warped.image, weight, scratch, scratch)
         by_coarse = self._collect(box, scratch('gradient', box.room), warped.slopes, scratch)
-        self._put_back(scratch, np.isfinite(sums).all())
-        return torch.from_numpy(sums).float(), torch.from_numpy(by_coarse)
+        self._put_back(scratch, math.isfinite(sums.sum()))
+        return torch.from_numpy(sums), torch.from_numpy(by_coarse)
 
     def first(self, box: CompiledBox, displacement: Tensor) -> tuple[Tensor, First]:
         """Return a box's sums, (S,), and what `second` needs of it.
@@ -91,20 +92,23 @@ class CompiledTerm:
             member.first(box, features, warped.image, weight, scratch, memory)
             for member, features, weight, memory in each
         ]
-        self._put_back(scratch, all(np.isfinite(own).all() for own in sums))
-        return self.similarity.joined([torch.from_numpy(own).float() for own in sums]), (box, warped)
+        self._put_back(scratch, all(math.isfinite(own.sum()) for own in sums))
+        return self.similarity.joined([torch.from_numpy(own) for own in sums]), (box, warped)
 
-    def second(self, first: First, upstream: Tensor) -> Tensor:
-        """Return the gradient of `upstream` (S,) @ sums by the box's part of the displacement, (3, a, b, c)."""
+    def shares(self, upstream: Tensor) -> list[np.ndarray]:
+        """Return what of a gradient by the sums, (S,), belongs to each of the similarities."""
+        return [share.numpy() for share in self.similarity.shares(upstream)]
+
+    def second(self, first: First, shares: Sequence[np.ndarray]) -> Tensor:
+        """Return the gradient by the box's part of the displacement, (3, a, b, c), from the `shares` of the sums'."""
         box, warped = first
         scratch = self._scratch()
         gradient, parts = scratch('gradient', box.room), box.memory.parts(len(self.members))
-        shares = [share.numpy() for share in self.similarity.shares(upstream)]
         each = zip(self.members, box.features, warped.weight, shares, parts, strict=True)
         for number, (member, features, weight, share, memory) in enumerate(each):
             member.second(box, features, warped.image, weight, share, memory, gradient, number > 0)
         by_coarse = self._collect(box, gradient, warped.slopes, scratch)
-        self._put_back(scratch, np.isfinite(by_coarse).all())
+        self._put_back(scratch, math.isfinite(by_coarse.sum()))
         return torch.from_numpy(by_coarse)
 
     def _scratch(self) -> Scratch:
@@ -114,7 +118,7 @@ class CompiledTerm:
         except IndexError:
             return Scratch()
 
-    def _put_back(self, scratch: Scratch, finite: np.bool_ | bool) -> None:
+    def _put_back(self, scratch: Scratch, finite: bool) -> None:
         """Let scratch memory be used again, if what is left in it is finite."""
         if finite:
             self.idle.append(scratch)

@@ -13,7 +13,7 @@ from bidsreg.registration.image import Image
 from bidsreg.registration.numerics import separable, volumes
 from bidsreg.registration.numerics.boxes import COLUMN, Box, boxes, whole
 from bidsreg.registration.numerics.compute import Compute
-from bidsreg.registration.numerics.positions import added_axes, mapped_axes
+from bidsreg.registration.numerics.positions import added_axes, mapped_axes, mapped_vectors
 from bidsreg.registration.numerics.sampling import Sampler
 from bidsreg.registration.numerics.threads import in_threads
 from bidsreg.registration.similarity.base import Similarity
@@ -116,10 +116,12 @@ class DataTerm:
         self.tiles: Sequence[Any] = in_threads(made, found, compute.at_a_time)
         self.sums_and_gradient: Callable[[Any, Tensor], tuple[Tensor, Tensor]] = self._by_torch
         self.first: Callable[[Any, Tensor], tuple[Tensor, Any]] = self._first
-        self.second: Callable[[Any, Tensor], Tensor] = self._second
+        # what the second pass wants of the gradient by the totals
+        self.shares: Callable[[Tensor], Any] = lambda upstream: upstream
+        self.second: Callable[[Any, Any], Tensor] = self._second
         if kernels:
             self.sums_and_gradient = kernels.sums_and_gradient
-            self.first, self.second = kernels.first, kernels.second
+            self.first, self.shares, self.second = kernels.first, kernels.shares, kernels.second
 
     def _kernels(self, shown: Tensor, counts: Image | Volume | None) -> CompiledTerm | None:
         """Return what works by kernels, on a CPU, if there are some for the similarity."""
@@ -206,25 +208,26 @@ class DataTerm:
         gradient = torch.zeros_like(displacement)
         if not self.tiles:
             return displacement.new_zeros(()), gradient
-        turned = torch.einsum('ij,kjxyz->kixyz', self.turn, displacement)
+        turned = mapped_vectors(self.turn, displacement)
         passes = self._in_one_pass if self.similarity.passes == 1 else self._in_two_passes
-        value, parts = passes(turned)
+        value, scale, parts = passes(turned)
         for tile, part in zip(self.tiles, parts, strict=True):
             gradient[0][(slice(None), *tile.coarse)] += part
-        return value, torch.einsum('ij,kixyz->kjxyz', self.turn, gradient)
+        return value, mapped_vectors(self.turn.T * scale, gradient)
 
-    def _in_one_pass(self, turned: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the value, and the gradient of each tile."""
+    def _in_one_pass(self, turned: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Return the value, and the gradient of each tile with what all of them are to be multiplied by."""
         done = in_threads(lambda tile: self.sums_and_gradient(tile, turned), self.tiles, self.compute.at_a_time)
-        value, slope = _slope(self.similarity.value, torch.stack([sums for sums, _ in done]).sum(0))
-        return value, [part * slope[0] for _, part in done]
+        value, slope = _slope(self.similarity.value, torch.stack([sums for sums, _ in done]).sum(0).float())
+        return value, slope[0], [part for _, part in done]
 
-    def _in_two_passes(self, turned: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _in_two_passes(self, turned: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Return the same where the gradient needs the totals: what the first pass samples is kept for the second."""
         done = in_threads(lambda tile: self.first(tile, turned), self.tiles, self.compute.at_a_time)
-        value, upstream = _slope(self.similarity.value, torch.stack([sums for sums, _ in done]).sum(0))
-        firsts = [first for _, first in done]
-        return value, in_threads(lambda first: self.second(first, upstream), firsts, self.compute.at_a_time)
+        value, upstream = _slope(self.similarity.value, torch.stack([sums for sums, _ in done]).sum(0).float())
+        firsts, shares = [first for _, first in done], self.shares(upstream)
+        parts = in_threads(lambda first: self.second(first, shares), firsts, self.compute.at_a_time)
+        return value, value.new_ones(()), parts
 
     def __call__(self, displacement: Tensor) -> Tensor:
         """Return the dissimilarity as a node of the graph; displacement in mm along the velocity grid's axes."""

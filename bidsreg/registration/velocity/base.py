@@ -179,7 +179,7 @@ class EulerianVelocity(Velocity):
     def path(self, start: StartPoints, solver: Solver, preset: Preset, coarser: int = 0) -> FlowPath:
         """Let particles flow through the field; see `Velocity.path`."""
         velocity = self(coarser)
-        moved = (flow(velocity / start.unit, start.voxels, solver) - start.voxels) * start.unit
+        moved = flow(velocity, start.voxels, start.spacing, solver)
         return FlowPath(velocity, start.on_grid(moved), start.spacing, preset)
 
 

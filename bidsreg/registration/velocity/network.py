@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bidsreg.registration.numerics import separable
+from bidsreg.registration.numerics.positions import mapped_vectors
 from bidsreg.registration.numerics.threads import spare_threads
 from bidsreg.registration.presets import Preset
 from bidsreg.registration.velocity.base import EulerianVelocity
@@ -87,14 +88,37 @@ class LatentNetwork(nn.Module):
 
     def _components(self, hidden: Tensor) -> Tensor:
         """Apply the head at every point; as a product of matrices several times faster than as a convolution."""
-        return (self.head.weight.flatten(1) @ hidden.flatten(2)).unflatten(2, hidden.shape[2:])
+        weight = self.head.weight.flatten(1)
+        if _on_cpu(hidden, weight):
+            return _Mapped.apply(hidden, weight)
+        return (weight @ hidden.flatten(2)).unflatten(2, hidden.shape[2:])
 
 
 def convolved(volumes: Tensor, weight: Tensor) -> Tensor:
     """Return the convolution of volumes (K, C, X, Y, Z) with weights (D, C, 3, 3, 3), zero beyond the border."""
-    if volumes.device.type == 'cpu' and volumes.dtype == weight.dtype == torch.float32:
+    if _on_cpu(volumes, weight):
         return _Convolved.apply(volumes, weight)
     return F.conv3d(volumes, weight, padding=1)
+
+
+def _on_cpu(volumes: Tensor, weight: Tensor) -> bool:
+    """Tell whether kernels can do it: on a CPU, in single precision."""
+    return volumes.device.type == 'cpu' and volumes.dtype == weight.dtype == torch.float32
+
+
+class _Mapped(torch.autograd.Function):
+    """A matrix (D, C) times the vector of every voxel, by kernels in several threads."""
+
+    @staticmethod
+    def forward(ctx: Any, volumes: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(volumes, weight)
+        return mapped_vectors(weight.detach(), volumes)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor]:
+        volumes, weight = ctx.saved_tensors
+        by_weight = torch.einsum('kdn,kcn->dc', upstream.flatten(2), volumes.flatten(2))
+        return mapped_vectors(weight.T, upstream), by_weight
 
 
 class _Convolved(torch.autograd.Function):

@@ -5,7 +5,29 @@ import math
 import pytest
 import torch
 
+from bidsreg.registration.numerics import optimiser as module
 from bidsreg.registration.numerics.optimiser import TensorwiseAdam
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_kernels_take_the_steps_of_torch(dtype, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    gradients = [torch.randn(2, 70, 9, 80, generator=generator, dtype=dtype) * size for size in (1, 0.1, 30)]
+    gradients.append(torch.zeros_like(gradients[0]))
+
+    def ends():
+        tensors = [torch.nn.Parameter(torch.ones(2, 70, 9, 80, dtype=dtype)), torch.nn.Parameter(torch.ones(1))]
+        found = TensorwiseAdam(tensors, 0.1)
+        for gradient in gradients:
+            # as autograd may leave it, not in order in memory; one has none
+            tensors[0].grad = gradient.transpose(1, 3).contiguous().transpose(1, 3)
+            found.step()
+        return [*tensors, *found.momenta, *found.squares]
+
+    kernels = ends()
+    monkeypatch.setattr(module, '_is_compiled', lambda p: False)
+    for one, other in zip(kernels, ends(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_an_optimiser_that_went_back_goes_on_as_it_would_have_from_rest():

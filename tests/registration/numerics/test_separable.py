@@ -1,6 +1,7 @@
 """Maps that act on one axis at a time."""
 
 import numpy as np
+import pytest
 import torch
 from scipy import ndimage as ndi
 
@@ -41,7 +42,7 @@ def test_large_volumes_and_narrow_bands_give_the_same_and_the_same_gradient(monk
     )
     answers = []
     for least in (1, 1 << 60):
-        monkeypatch.setattr(separable, 'BANDED_FROM', least)
+        monkeypatch.setattr(separable, 'LARGE', least)
         leaf = volume.clone().requires_grad_()
         out = separable.apply(leaf, matrices)
         out.square().sum().backward()
@@ -50,8 +51,26 @@ def test_large_volumes_and_narrow_bands_give_the_same_and_the_same_gradient(monk
         torch.testing.assert_close(banded, whole, atol=1e-4, rtol=1e-5)
 
 
+@pytest.mark.parametrize('threads', [1, 3])
+def test_whole_matrices_give_the_same_in_threads(threads, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    volume = torch.randn(2, 2, 30, 31, 33, generator=generator)
+    matrices = tuple(
+        torch.randn(m, n, generator=generator) for m, n in zip((12, 40, 25), volume.shape[2:], strict=True)
+    )
+    whole = separable.apply(volume, matrices), separable.apply_transposed(separable.apply(volume, matrices), matrices)
+    monkeypatch.setattr(separable, 'LARGE', 1)
+    monkeypatch.setattr(separable, 'PART', 5000)
+    monkeypatch.setattr(separable, 'spare_threads', lambda size: threads)
+    found = separable.apply(volume.requires_grad_(), matrices)
+    assert found.requires_grad
+    found = found.detach()
+    assert torch.equal(found, whole[0])
+    assert torch.equal(separable.apply_transposed(found, matrices), whole[1])
+
+
 def test_a_matrix_that_was_changed_is_not_taken_for_what_it_was(monkeypatch):
-    monkeypatch.setattr(separable, 'BANDED_FROM', 1)
+    monkeypatch.setattr(separable, 'LARGE', 1)
     volume = torch.ones(1, 1, 40, 40, 40)
     matrices = separable.to_tensors([np.eye(40)] * 3, volume)
     assert separable.apply(volume, matrices).max() == 1

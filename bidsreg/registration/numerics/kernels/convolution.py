@@ -18,7 +18,11 @@ f32 = np.float32
 
 def padded(volumes: np.ndarray) -> np.ndarray:
     """Return volumes (C, X, Y, Z) with a voxel of zeros around them, (C, X + 2, Y + 2, Z + 2)."""
-    return np.pad(volumes, ((0, 0), (1, 1), (1, 1), (1, 1)))
+    channels, x, y, z = volumes.shape
+    # np.pad takes a quarter of a millisecond to find out what is meant
+    out = np.zeros((channels, x + 2, y + 2, z + 2), volumes.dtype)
+    out[:, 1:-1, 1:-1, 1:-1] = volumes
+    return out
 
 
 def convolved(bordered: np.ndarray, weight: np.ndarray, threads: int = 1) -> np.ndarray:

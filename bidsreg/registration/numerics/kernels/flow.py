@@ -1,7 +1,6 @@
-"""Particles through a velocity field by an explicit Runge-Kutta method with fixed steps, and the adjoint of that.
+"""The flow of particles through a velocity field by an explicit Runge-Kutta method with fixed steps, and its adjoint.
 
-A particle passes through all steps at once, with its slopes in registers. References: `flow.Eulerian` integrated by
-torchdiffeq, and torch's gradient of that by the velocity.
+References: `flow.Eulerian` integrated by torchdiffeq, and torch's gradient of that by the velocity.
 """
 
 from __future__ import annotations
@@ -12,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from bidsreg.registration.numerics.kernels.cells import spread, strides, value, value_and_slopes
-from bidsreg.registration.numerics.kernels.compiling import kernel, part
+from bidsreg.registration.numerics.kernels.fields import side_by_side
+from bidsreg.registration.numerics.kernels.particles import add_up, carry, carry_back
 from bidsreg.registration.numerics.threads import in_threads
 
-f32 = np.float32
-
-CHUNK = 64
-"""Particles that take a step together: what they need stays in the nearest cache."""
 PARTS = 16
 """Into how many parts particles are divided, each with a gradient of its own, however many threads there are: the last
 bits of the gradient depend on it."""
+
+
+PLANES = 8
+"""Planes along x of the gradient that a thread adds up at a time."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,9 @@ class Carrier:
     Parameters
     ----------
     velocity : ndarray, shape (K, 3, X, Y, Z), float32
-        At K moments spread evenly over [0, 1], linear in between, in voxels per unit of time.
+        At K moments spread evenly over [0, 1], linear in between, in mm per unit of time along the grid's axes.
+    spacing : ndarray, shape (3,)
+        Voxel size in mm.
     method : str
         A key of `TABLEAUS`.
     steps : int
@@ -79,12 +80,19 @@ class Carrier:
         How many work; results do not depend on it.
     """
 
-    def __init__(self, velocity: np.ndarray, method: str, steps: int, backward: bool = False, threads: int = 1) -> None:
+    def __init__(
+        self,
+        velocity: np.ndarray,
+        spacing: np.ndarray,
+        method: str,
+        steps: int,
+        backward: bool = False,
+        threads: int = 1,
+    ) -> None:
         self.knots, _, x, y, z = velocity.shape
         self.shape = (x, y, z)
-        # a fourth component, so that those of a voxel share a line of the cache
-        self.velocity = np.zeros((self.knots, x, y, z, 4), np.float32)
-        self.velocity[..., :3] = np.moveaxis(velocity, 1, -1)
+        self.spacing = spacing.astype(np.float32)
+        self.velocity = side_by_side(velocity, 1 / self.spacing, threads)
         chosen = TABLEAUS[method]
         self.tableau = chosen.packed()
         self.step: Any = np.float32((-1 if backward else 1) / steps)
@@ -99,26 +107,27 @@ class Carrier:
         return np.stack([before, np.clip(at - before, 0, 1)], -1).astype(np.float32)
 
     def forward(self, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return where particles end that start at voxels (3, N), and which planes along x each part of them meets.
+        """Return how far particles get that start at voxels (3, N), and which planes along x each part of them meets.
 
         Returns
         -------
-        end : ndarray, shape (3, N), float32
+        moved : ndarray, shape (3, N), float32
+            In mm along the grid's axes.
         reach : ndarray, shape (P, 2)
             First plane and one past the last, for `by_velocity`.
         """
-        end = np.empty_like(start)
-
+        moved = np.empty_like(start)
         x, y, z = self.shape
 
-        def carry(some: slice) -> tuple[int, int]:
-            return _carry(
+        def work(some: slice) -> tuple[int, int]:
+            return carry(
                 self.velocity.ravel(),
                 x,
                 y,
                 z,
                 start,
-                end,
+                moved,
+                self.spacing,
                 self.tableau,
                 self.moments,
                 self.step,
@@ -126,15 +135,15 @@ class Carrier:
                 some.stop,
             )
 
-        return end, np.array(in_threads(carry, _parts(start.shape[1]), self.threads))
+        return moved, np.array(in_threads(work, _parts(start.shape[1]), self.threads))
 
     def by_velocity(self, start: np.ndarray, upstream: np.ndarray, reach: np.ndarray) -> np.ndarray:
-        """Return the gradient of upstream . end by the velocity: exact, through every step.
+        """Return the gradient of upstream . moved by the velocity: exact, through every step.
 
         Parameters
         ----------
         start, upstream : ndarray, shape (3, N), float32
-            Where particles start, and the gradient by where they end.
+            Where particles start, and the gradient by how far they get.
         reach : ndarray, shape (P, 2)
             As `forward` returned it.
 
@@ -143,306 +152,41 @@ class Carrier:
         ndarray, shape (K, 3, X, Y, Z), float32
         """
         x, y, z = self.shape
+        ends = np.cumsum([0, *(self.knots * (high - low) * y * z * 4 for low, high in reach)])
+        slabs = np.empty(ends[-1], np.float32)
 
-        def back(item: tuple[slice, np.ndarray]) -> np.ndarray:
-            some, (low, high) = item
-            out = np.zeros((self.knots, high - low, y, z, 4), np.float32)
-            _carry_back(
+        def back(number: int) -> None:
+            low, high = reach[number]
+            carry_back(
                 self.velocity.ravel(),
                 x,
                 y,
                 z,
                 start,
                 upstream,
+                self.spacing,
                 self.tableau,
                 self.moments,
                 self.step,
-                some.start,
-                some.stop,
+                parts[number].start,
+                parts[number].stop,
                 low,
                 high - low,
-                out.ravel(),
+                slabs[ends[number] : ends[number + 1]],
             )
-            return out
 
-        slabs = in_threads(back, list(zip(_parts(start.shape[1]), reach, strict=True)), self.threads)
-        gradient = np.empty((self.knots, 3, *self.shape), np.float32)
-
-        def add(plane: int) -> None:
-            total = np.zeros((self.knots, y, z, 4), np.float32)
-            for slab, (low, high) in zip(slabs, reach, strict=True):
-                if low <= plane < high:
-                    total += slab[:, plane - low]
-            gradient[:, :, plane] = np.moveaxis(total[..., :3], -1, 1)
-
-        in_threads(add, range(self.shape[0]), self.threads)
-        return gradient
+        parts = _parts(start.shape[1])
+        in_threads(back, range(len(parts)), self.threads)
+        gradient = np.empty((self.knots, 3, x, y * z), np.float32)
+        where, unit = np.column_stack([ends[:-1], reach.reshape(-1, 2)]).astype(np.int64), 1 / self.spacing
+        in_threads(
+            lambda plane: add_up(slabs, where, y * z, unit, plane, min(plane + PLANES, x), gradient),
+            range(0, x, PLANES),
+            self.threads,
+        )
+        return gradient.reshape(self.knots, 3, *self.shape)
 
 
 def _parts(n: int) -> list[slice]:
     edges = [n * i // PARTS for i in range(PARTS + 1)]
     return [slice(a, b) for a, b in itertools.pairwise(edges) if b > a]
-
-
-@part
-def _place(p: np.ndarray, slopes: np.ndarray, row: np.ndarray, i: int, h: float, q: np.ndarray, count: int) -> None:
-    """Set where evaluation i of a step takes place, q = p + h (row . slopes before it); all (3, count)."""
-    for axis in range(3):
-        for n in range(count):
-            q[axis, n] = p[axis, n]
-        for j in range(i):
-            w = h * row[j]
-            if w != 0:
-                for n in range(count):
-                    q[axis, n] += w * slopes[j, axis, n]
-
-
-@part
-def _find_cells(q: np.ndarray, x: int, y: int, z: int, lower: np.ndarray, upper: np.ndarray, count: int) -> None:
-    """Set the lower corners of the cells of q, and the weights of the upper ones; all (3, count)."""
-    for axis, size in enumerate((x, y, z)):
-        last, highest = f32(size - 1), np.int32(max(size - 2, 0))
-        for n in range(count):
-            # as comparisons, which are false for NaN: no index ever leaves the volume
-            inside = q[axis, n] if q[axis, n] > f32(0) else f32(0)
-            inside = inside if inside < last else last
-            corner = min(np.int32(inside), highest)
-            lower[axis, n], upper[axis, n] = corner, inside - f32(corner)
-
-
-@part
-def _evaluate(
-    v: np.ndarray,
-    x: int,
-    y: int,
-    z: int,
-    q: np.ndarray,
-    knot: int,
-    between: float,
-    k: np.ndarray,
-    lower: np.ndarray,
-    upper: np.ndarray,
-    count: int,
-) -> tuple[int, int]:
-    """Set k to the velocity at q, both (3, count); return the first and the last plane along x of the cells met."""
-    sx, sy, sz = strides(x, y, z, 4)
-    first, one_knot = np.uint64(knot * x * y * z * 4), np.uint64(x * y * z * 4)
-    _find_cells(q, x, y, z, lower, upper, count)
-    low, high = np.int32(x), np.int32(0)
-    for n in range(count):
-        low, high = min(low, lower[0, n]), max(high, lower[0, n])
-        wx, wy, wz = upper[0, n], upper[1, n], upper[2, n]
-        row = np.uint64(lower[1, n]) * np.uint64(z) + np.uint64(lower[2, n])
-        at = (np.uint64(lower[0, n]) * np.uint64(y * z) + row) * np.uint64(4) + first
-        for c in range(3):
-            k[c, n] = value(v, at + np.uint64(c), sx, sy, sz, wx, wy, wz)
-            if between > 0:
-                k[c, n] += between * (value(v, at + np.uint64(c) + one_knot, sx, sy, sz, wx, wy, wz) - k[c, n])
-    return int(low), int(high)
-
-
-@kernel(
-    'UniTuple(i8, 2)(f4[::1], i8, i8, i8, f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, :, ::1], f4, i8, i8)',
-    allocates=True,
-)
-def _carry(
-    v: np.ndarray,
-    x: int,
-    y: int,
-    z: int,
-    start: np.ndarray,
-    end: np.ndarray,
-    tableau: np.ndarray,
-    moments: np.ndarray,
-    h: float,
-    first: int,
-    last: int,
-) -> tuple[int, int]:
-    """Carry particles first to last; return the first plane along x of all cells that were met, and one past the last.
-
-    v is flat, (K, X, Y, Z, 4); start and end (3, N).
-    """
-    steps, stages = moments.shape[0], moments.shape[1]
-    p, q = np.empty((3, CHUNK), np.float32), np.empty((3, CHUNK), np.float32)
-    slopes = np.empty((stages, 3, CHUNK), np.float32)
-    lower, upper = np.empty((3, CHUNK), np.int32), np.empty((3, CHUNK), np.float32)
-    low, high = x, 0
-    for a in range(first, last, CHUNK):
-        count = min(CHUNK, last - a)
-        for axis in range(3):
-            for n in range(count):
-                p[axis, n] = start[axis, a + n]
-        for step in range(steps):
-            for i in range(stages):
-                _place(p, slopes, tableau[i], i, h, q, count)
-                knot, between = int(moments[step, i, 0]), moments[step, i, 1]
-                near, far = _evaluate(v, x, y, z, q, knot, between, slopes[i], lower, upper, count)
-                low, high = min(low, near), max(high, far)
-            _place(p, slopes, tableau[stages], stages, h, p, count)
-        for axis in range(3):
-            for n in range(count):
-                end[axis, a + n] = p[axis, n]
-    return low, min(high + 2, x)
-
-
-@part
-def _evaluate_back(
-    v: np.ndarray,
-    x: int,
-    y: int,
-    z: int,
-    q: np.ndarray,
-    knot: int,
-    between: float,
-    k: np.ndarray,
-    change: np.ndarray,
-    cells: np.ndarray,
-    weights: np.ndarray,
-    low: int,
-    lower: np.ndarray,
-    count: int,
-) -> None:
-    """Do as `_evaluate`, and keep what the adjoint needs.
-
-    Those are the changes of the velocity with the position, (9, count); the cells, (count), as flat indices of a part
-    of the volume that begins at plane `low`; and the weights of their upper corners, (3, count).
-    """
-    sx, sy, sz = strides(x, y, z, 4)
-    first, one_knot = np.uint64(knot * x * y * z * 4), np.uint64(x * y * z * 4)
-    _find_cells(q, x, y, z, lower, weights, count)
-    for n in range(count):
-        wx, wy, wz = weights[0, n], weights[1, n], weights[2, n]
-        row, along = np.uint64(lower[1, n]) * np.uint64(z) + np.uint64(lower[2, n]), np.uint64(y * z)
-        cells[n] = (np.uint64(lower[0, n] - low) * along + row) * np.uint64(4)
-        at = (np.uint64(lower[0, n]) * along + row) * np.uint64(4) + first
-        for c in range(3):
-            here, gx, gy, gz = value_and_slopes(v, at + np.uint64(c), sx, sy, sz, wx, wy, wz)
-            if between > 0:
-                there, tx, ty, tz = value_and_slopes(v, at + np.uint64(c) + one_knot, sx, sy, sz, wx, wy, wz)
-                here, gx = here + between * (there - here), gx + between * (tx - gx)
-                gy, gz = gy + between * (ty - gy), gz + between * (tz - gz)
-            k[c, n], change[3 * c, n], change[3 * c + 1, n], change[3 * c + 2, n] = here, gx, gy, gz
-
-
-@part
-def _spread(
-    out: np.ndarray,
-    y: int,
-    z: int,
-    planes: int,
-    cells: np.ndarray,
-    weights: np.ndarray,
-    knot: int,
-    between: float,
-    b: np.ndarray,
-    count: int,
-) -> None:
-    """Add b, (3, count), to the gradient where the velocity was evaluated."""
-    sx, sy, sz = strides(planes, y, z, 4)
-    first, one_knot = np.uint64(knot * planes * y * z * 4), np.uint64(planes * y * z * 4)
-    for n in range(count):
-        wx, wy, wz = weights[0, n], weights[1, n], weights[2, n]
-        at = cells[n] + first
-        for c in range(3):
-            amount = b[c, n]
-            if between > 0:
-                spread(out, at + np.uint64(c) + one_knot, sx, sy, sz, wx, wy, wz, between * amount)
-                amount -= between * amount
-            spread(out, at + np.uint64(c), sx, sy, sz, wx, wy, wz, amount)
-
-
-@part
-def _pull(
-    u: np.ndarray,
-    pull: np.ndarray,
-    tableau: np.ndarray,
-    i: int,
-    h: float,
-    change: np.ndarray,
-    b: np.ndarray,
-    count: int,
-) -> None:
-    """Set b to the gradient by the slope of evaluation i, and pull[i] to that by its place; both (3, count)."""
-    stages = len(pull)
-    w = h * tableau[stages, i]
-    for axis in range(3):
-        for n in range(count):
-            b[axis, n] = w * u[axis, n]
-        for j in range(i + 1, stages):
-            w_j = h * tableau[j, i]
-            if w_j != 0:
-                for n in range(count):
-                    b[axis, n] += w_j * pull[j, axis, n]
-    for axis in range(3):
-        for n in range(count):
-            pull[i, axis, n] = change[axis, n] * b[0, n] + change[3 + axis, n] * b[1, n] + change[6 + axis, n] * b[2, n]
-
-
-@kernel(
-    'void(f4[::1], i8, i8, i8, f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, :, ::1], f4, i8, i8, i8, i8, f4[::1])',
-    allocates=True,
-)
-def _carry_back(
-    v: np.ndarray,
-    x: int,
-    y: int,
-    z: int,
-    start: np.ndarray,
-    upstream: np.ndarray,
-    tableau: np.ndarray,
-    moments: np.ndarray,
-    h: float,
-    first: int,
-    last: int,
-    low: int,
-    planes: int,
-    out: np.ndarray,
-) -> None:
-    """Add the gradient of particles first to last to planes low to low + planes of it.
-
-    v is flat, (K, X, Y, Z, 4), and so is out, (K, planes, Y, Z, 4); start and upstream (3, N). The steps are done once
-    more, with the change of every slope with the position; then their adjoints, the last one first.
-    """
-    steps, stages = moments.shape[0], moments.shape[1]
-    p, q = np.empty((3, CHUNK), np.float32), np.empty((3, CHUNK), np.float32)
-    u, b = np.empty((3, CHUNK), np.float32), np.empty((3, CHUNK), np.float32)
-    slopes = np.empty((stages, 3, CHUNK), np.float32)
-    pull = np.empty((stages, 3, CHUNK), np.float32)
-    change = np.empty((steps, stages, 9, CHUNK), np.float32)
-    weights = np.empty((steps, stages, 3, CHUNK), np.float32)
-    cells, lower = np.empty((steps, stages, CHUNK), np.uint64), np.empty((3, CHUNK), np.int32)
-    for a in range(first, last, CHUNK):
-        count = min(CHUNK, last - a)
-        for axis in range(3):
-            for n in range(count):
-                p[axis, n], u[axis, n] = start[axis, a + n], upstream[axis, a + n]
-        for step in range(steps):
-            for i in range(stages):
-                _place(p, slopes, tableau[i], i, h, q, count)
-                knot, between = int(moments[step, i, 0]), moments[step, i, 1]
-                _evaluate_back(
-                    v,
-                    x,
-                    y,
-                    z,
-                    q,
-                    knot,
-                    between,
-                    slopes[i],
-                    change[step, i],
-                    cells[step, i],
-                    weights[step, i],
-                    low,
-                    lower,
-                    count,
-                )
-            _place(p, slopes, tableau[stages], stages, h, p, count)
-        for step in range(steps - 1, -1, -1):
-            for i in range(stages - 1, -1, -1):
-                _pull(u, pull, tableau, i, h, change[step, i], b, count)
-                knot, between = int(moments[step, i, 0]), moments[step, i, 1]
-                _spread(out, y, z, planes, cells[step, i], weights[step, i], knot, between, b, count)
-            for i in range(stages):
-                for axis in range(3):
-                    for n in range(count):
-                        u[axis, n] += pull[i, axis, n]
