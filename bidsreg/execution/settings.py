@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bidsreg.errors import InputError
 from bidsreg.execution.devices import check_name
 from bidsreg.execution.machine import cpu_count
 from bidsreg.validation import check_positive, coerce_fields
 
 #: A step gets no more threads than this unless told otherwise.
 MOST_THREADS = 8
+#: GB. Half of what Nipype plans for its least step; of less than 0.01 its scheduler gives out nothing, and waits forever.
+LEAST_GB = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,3 +72,9 @@ class ExecutionSettings:
         """Check ranges; a subclass checks its own fields, too."""
         check_name(self.device)
         check_positive(self, ('nprocs', 'omp_nthreads', 'mem_gb'))
+        if self.mem_gb is not None and self.mem_gb < LEAST_GB:
+            megabytes = f'{self.mem_gb * 1000:g}'
+            raise InputError(
+                f'--mem is {megabytes} MB, in which no step can run: a number without a unit is MB. Write for example '
+                f'{megabytes}GB.'
+            )

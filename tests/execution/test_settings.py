@@ -44,6 +44,8 @@ def of_the_benchmark(**values) -> BenchmarkSettings:
         ({'nprocs': 4.0}, 'nprocs should be of type int'),
         ({'omp_nthreads': -1}, '--omp-nthreads must be above zero'),
         ({'mem_gb': -1.0}, '--mem must be above zero'),
+        ({'mem_gb': 0.008}, '--mem is 8 MB.*a number without a unit is MB.*8GB'),
+        ({'mem_gb': 0.0995}, '--mem is 99.5 MB'),
         ({'mem_gb': '16GB'}, 'mem_gb should be of type float'),
         ({'mem_gb': True}, 'mem_gb should be of type float'),
         ({'work_dir': None}, 'work_dir should be of type Path'),
