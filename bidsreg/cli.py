@@ -267,7 +267,7 @@ def read_filters(path: Path) -> dict[str, dict[str, Any]]:
 
     """
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = json.loads(path.read_text(encoding='utf-8-sig'))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f'--bids-filter-file {path} cannot be read: {error}') from error
     if not isinstance(content, dict) or not all(isinstance(value, dict) for value in content.values()):

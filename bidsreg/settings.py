@@ -139,7 +139,7 @@ class Settings(ExecutionSettings):
 
     def _check_values(self) -> None:
         check_choices(self, CHOICES)
-        object.__setattr__(self, 'modalities', self.modalities or MODALITIES[self.reference])
+        object.__setattr__(self, 'modalities', tuple(dict.fromkeys(self.modalities)) or MODALITIES[self.reference])
         if self.reference in self.modalities:
             raise InputError(
                 f'--modalities {self.reference}: the {self.reference} is what the others are registered to '

@@ -201,7 +201,7 @@ def load_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     OSError, ValueError
         If it cannot be read, or is no TOML in UTF-8.
     """
-    text = Path(path).read_text(encoding='utf-8')
+    text = Path(path).read_text(encoding='utf-8-sig')  # Windows' editors put a mark before it
     try:
         return tomllib.loads(text)
     except RecursionError:

@@ -154,3 +154,12 @@ def test_level_of_a_config_file(tmp_path):
     with pytest.raises(InputError, match='--analysis-level'):
         Settings(bids_dir=tmp_path, output_dir=tmp_path, analysis_level='subject')
     assert Settings(bids_dir=tmp_path, output_dir=tmp_path, analysis_level='group').analysis_level == ('group',)
+
+
+def test_a_filter_file_of_windows_begins_with_a_mark_that_is_no_text(tmp_path):
+    (tmp_path / 'f.json').write_text('{"t1w": {"run": 1}}', encoding='utf-8-sig')
+    assert settings_of('--bids-filter-file', str(tmp_path / 'f.json')).bids_filters == {'t1w': {'run': 1}}
+
+
+def test_a_modality_that_is_asked_for_twice_is_asked_for_once():
+    assert settings_of('-m', 'FLAIR', 'T2w', '-m', 'FLAIR').modalities == ('FLAIR', 'T2w')

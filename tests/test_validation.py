@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bidsreg.errors import InputError
-from bidsreg.validation import closest, coerce, convert, option, read_fields, suggestion
+from bidsreg.validation import closest, coerce, convert, load_toml, option, read_fields, suggestion
 
 
 @pytest.mark.parametrize(
@@ -110,3 +110,8 @@ def test_a_file_that_is_no_such_settings(tmp_path, text, message):
 def test_a_file_of_settings(tmp_path):
     (tmp_path / 'c.toml').write_text('count = 2\nnames = ["é"]\n')
     assert read_fields(tmp_path / 'c.toml', Some) == {'count': 2, 'names': ('é',)}
+
+
+def test_a_file_of_windows_begins_with_a_mark_that_is_no_text(tmp_path):
+    (tmp_path / 'c.toml').write_text('count = 2\n', encoding='utf-8-sig')
+    assert load_toml(tmp_path / 'c.toml') == {'count': 2}

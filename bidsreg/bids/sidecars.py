@@ -32,7 +32,7 @@ MOST_DIGITS = 20
 def read_json(path: Path) -> dict[str, Any] | None:
     """Read a JSON object; ``None`` when the file is not there, cannot be read, or holds something else."""
     try:
-        value = parse_json(path.read_text(encoding='utf-8'))
+        value = parse_json(path.read_text(encoding='utf-8-sig'))
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None

@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Any
 
 from bidsreg.errors import InputError
-from bidsreg.validation import suggestion
+from bidsreg.validation import load_toml, suggestion
 
 STATUSES = ('PASS', 'CHECK', 'FAIL')
 """From good to bad: a pair is as bad as its worst check."""
@@ -78,9 +78,8 @@ def read_thresholds(path: str | os.PathLike | None = None, family: str = 'pair')
 
 def _read(path: str | os.PathLike) -> dict[str, Any]:
     try:
-        with open(path, 'rb') as stream:
-            return tomllib.load(stream)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return load_toml(path)
+    except (OSError, ValueError) as error:
         raise InputError(f'--qc-thresholds {path} cannot be read: {error}') from error
 
 

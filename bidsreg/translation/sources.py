@@ -151,7 +151,7 @@ def _of_bids(settings: FitSettings) -> list[TrainingScan]:
     root = settings.input
     description = root / 'dataset_description.json'
     try:
-        says = json.loads(description.read_text(encoding='utf-8'))
+        says = json.loads(description.read_text(encoding='utf-8-sig'))
     except FileNotFoundError as error:
         raise InputError(f'{root} is no BIDS dataset: it has no dataset_description.json.') from error
     except (OSError, ValueError) as error:

@@ -11,7 +11,7 @@ import pytest
 
 from bidsreg.bids.names import Contrasts, pair_outputs, sidecar
 from bidsreg.bids.pairs import find_pairs
-from bidsreg.bids.sidecars import bids_uri, ratio_sidecar, source_stamps
+from bidsreg.bids.sidecars import bids_uri, ratio_sidecar, read_json, source_stamps
 from bidsreg.settings import Settings
 from tests import data
 
@@ -109,3 +109,8 @@ def test_on_a_pair_whose_fixed_scan_is_the_t2w_the_ratio_lies_on_the_t1w_all_the
     told = ratio_sidecar(turned, settings, {}, MADE)
     assert told['SpatialReference'].endswith('T1w.nii.gz')
     assert any('from-T2w_to-T1w' in source for source in told['Sources'])
+
+
+def test_a_sidecar_of_windows_is_read_as_the_check_of_sidecars_reads_it(tmp_path):
+    (tmp_path / 'a.json').write_text('{"EchoTime": 0.1}', encoding='utf-8-sig')
+    assert read_json(tmp_path / 'a.json') == {'EchoTime': 0.1}

@@ -36,3 +36,16 @@ def test_the_threshold_itself_is_good():
         'FAIL',
         'CHECK',
     ]
+
+
+def test_a_file_of_windows_begins_with_a_mark_that_is_no_text(tmp_path):
+    path = tmp_path / 'own.toml'
+    path.write_text('[mask_dice]\ncheck_below = 0.98\n', encoding='utf-8-sig')
+    assert read_thresholds(path)['mask_dice'].check == 0.98
+
+
+def test_tables_in_tables_without_end_are_an_error_of_the_user(tmp_path):
+    path = tmp_path / 'own.toml'
+    path.write_text('a = ' + 10000 * '[')
+    with pytest.raises(InputError, match='nested too deeply'):
+        read_thresholds(path)
