@@ -12,7 +12,7 @@ from bidsreg.validation import check_positive, coerce_fields
 
 #: A step gets no more threads than this unless told otherwise.
 MOST_THREADS = 8
-#: GB. Half of what Nipype plans for its least step; of less than 0.01 its scheduler gives out nothing, and waits forever.
+#: GB. Half of what Nipype plans for its least step; of less than 0.01 its scheduler gives out nothing, for ever.
 LEAST_GB = 0.1
 
 
