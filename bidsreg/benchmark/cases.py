@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+from nibabel.affines import apply_affine
 
 from bidsreg.benchmark.case import Case
 from bidsreg.benchmark.case_bids import find_in_bids
 from bidsreg.benchmark.case_table import read_table
 from bidsreg.benchmark.files import read_labels, read_points, require_grid
 from bidsreg.benchmark.settings import BenchmarkSettings
-from bidsreg.bids.headers import load_sane
+from bidsreg.bids.headers import check_header, load_sane
 from bidsreg.errors import InputError
 
 LOGGER = logging.getLogger('bidsreg')
@@ -57,6 +58,7 @@ def check_cases(cases: Iterable[Case], labels: Mapping[int, str], *, need_moving
         the labels, points are none, or a pair has nothing to be judged by.
     """
     seen: set[tuple[Path, Path]] = set()
+    values: dict[Path, frozenset[int]] = {}
     for case in cases:
         if not case.has_answer:
             raise InputError(f'{case.name}: give labels of both images, or points; else nothing can be measured.')
@@ -65,24 +67,56 @@ def check_cases(cases: Iterable[Case], labels: Mapping[int, str], *, need_moving
                 f'{case.name}: give a mask or labels of the moving image {case.moving}; only within a head, with '
                 '--prealign affine, the mask of the fixed one serves instead.'
             )
-        for role in case.IMAGES:
-            image, files = getattr(case, role), case.files()
-            for what, check in (('labels', _check_labels), ('mask', _check_mask)):
-                file = files.get(f'{role}_{what}')
-                if file is not None and (file, image) not in seen:
-                    require_grid(file, image, f'The {what} image' if what == 'labels' else 'The mask')
-                    check(file, image, labels)
-                    seen.add((file, image))
+        _check_own_grids(case, seen)
+        _check_labels(case, labels, values)
         if case.points is not None:
-            read_points(case.points)
+            _check_points(case.points, case)
 
 
-def _check_labels(path: Path, image: Path, labels: Mapping[int, str]) -> None:
-    if not np.isin(read_labels(path), list(labels)).any():
-        raise InputError(f'{path} has none of the {len(labels)} labels that count; give the right list with --labels.')
-
-
-def _check_mask(path: Path, image: Path, labels: Mapping[int, str]) -> None:
+def _check_own_grids(case: Case, seen: set[tuple[Path, Path]]) -> None:
+    """Check that labels and masks lie on the grids of their images, and that masks are masks; what was seen, once."""
     from bidsreg.preparation.masks import check_mask
 
-    check_mask(str(path), load_sane(image), of=str(image))
+    for role in case.IMAGES:
+        image, files = getattr(case, role), case.files()
+        for what, words in (('labels', 'The labels image'), ('mask', 'The mask')):
+            file = files.get(f'{role}_{what}')
+            if file is None or (file, image) in seen:
+                continue
+            require_grid(file, image, words)
+            if what == 'mask':
+                check_mask(str(file), load_sane(image), of=str(image))
+            seen.add((file, image))
+
+
+def _check_labels(case: Case, labels: Mapping[int, str], values: dict[Path, frozenset[int]]) -> None:
+    """Check that label images have labels that count, and one in common; `values` keeps which each file has."""
+    files = [path for path in (case.fixed_labels, case.moving_labels) if path is not None]
+    for path in files:
+        if path not in values:
+            values[path] = frozenset(np.unique(read_labels(path)).tolist()) & frozenset(labels)
+        if not values[path]:
+            raise InputError(
+                f'{path} has none of the {len(labels)} labels that count; give the right list with --labels.'
+            )
+    if files and not frozenset.intersection(*(values[path] for path in files)):
+        raise InputError(
+            f'{case.name}: {" and ".join(map(str, files))} have none of the {len(labels)} labels that count in common: '
+            'are their numbers of one list?'
+        )
+
+
+def _check_points(path: Path, case: Case) -> None:
+    """Check that points are in mm of the worlds that they are said to be in: most lie in their image."""
+    points = read_points(path)
+    for places, image in ((points[:, :3], case.fixed), (points[:, 3:], case.moving)):
+        header = check_header(image)
+        if header.affine is None:
+            continue  # whoever reads the image says so
+        voxels = apply_affine(np.linalg.inv(header.affine), places)
+        count = int(((voxels < -0.5) | (voxels > np.array(header.shape) - 0.5)).any(axis=1).sum())
+        if 2 * count > len(points):
+            raise InputError(
+                f'{path}: {count} of {len(points)} points lie outside of {image}: x y z are mm in the world of the '
+                'header (RAS+), no voxels, first of the fixed image, then of the moving one.'
+            )

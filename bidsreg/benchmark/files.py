@@ -66,14 +66,27 @@ def read_points(path: PathLike) -> np.ndarray:
         If it is no table of at least one row of six finite numbers under a header.
     """
     try:
-        points = read_table(Path(path)).to_numpy(float)
+        table = read_table(Path(path))
+        points = table.to_numpy(float)
     except (OSError, ValueError) as error:
         raise InputError(f'{path} cannot be read as a table of points: {error}') from error
     if points.shape[1] != 6 or not len(points) or not np.isfinite(points).all():
         raise InputError(
             f'{path}: a header and rows of six finite numbers are needed, x y z in the fixed and in the moving world.'
         )
+    if all(map(_is_number, table)):
+        raise InputError(
+            f'{path}: its first line is a point, and no header: write x y z x2 y2 z2 or the like above it.'
+        )
     return points
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def require_grid(path: Path, of: Path, what: str) -> None:

@@ -51,10 +51,10 @@ def read_label_list(path: Path | None = None) -> dict[int, str]:
     values = pd.to_numeric(table['index'], errors='coerce')
     if not len(table) or values.isna().any() or (values < 1).any() or (values % 1 != 0).any():
         raise InputError(f'--labels {path}: "index" must hold whole numbers above zero, one in each row at least.')
-    for column in COLUMNS:
-        twice = table.loc[table[column].duplicated(), column]
-        if len(twice):
-            raise InputError(f'--labels {path}: {column} {twice.iloc[0]!r} is listed twice.')
+    for column, cells in (('index', values.astype(int)), ('name', table['name'])):
+        twice = cells[cells.duplicated()].tolist()
+        if twice:
+            raise InputError(f'--labels {path}: {column} {twice[0]!r} is listed twice.')
     return dict(zip(values.astype(int), table['name'], strict=True))
 
 

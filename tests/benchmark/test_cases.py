@@ -104,3 +104,21 @@ def test_but_within_a_head_the_moving_brain_must_be_known(table):
     check_cases(read_table(table), NAMES)
     with pytest.raises(InputError, match='give a mask or labels of the moving image'):
         check_cases(read_table(table), NAMES, need_moving_mask=True)
+
+
+def test_labels_of_two_lists_have_nothing_in_common(table):
+    """Every number would be n/a, after hours."""
+    path = table.parent / '1' / 'moving_labels.nii.gz'
+    labels = nb.load(path)
+    nb.save(nb.Nifti1Image(np.asanyarray(labels.dataobj).astype(np.uint8) * 10, labels.affine), path)
+    with pytest.raises(InputError, match=r'pair-002: .*fixed_labels.* and .*moving_labels.* have none of .* in common'):
+        check_cases(read_table(table), {1: 'white', 10: 'white of others'})
+
+
+def test_points_in_voxels_lie_in_no_scan(table):
+    path = table.parent / '1' / 'points.tsv'
+    rows = [[f'{float(cell) + 300}' for cell in row] for row in lines_of(path)[1:]]
+    write_tsv(path, ['a', 'b', 'c', 'd', 'e', 'f'], rows)
+    count = len(rows)
+    with pytest.raises(InputError, match=rf'1/points.tsv: {count} of {count} points lie outside of .*1/fixed.nii.gz'):
+        check_cases(read_table(table), NAMES)

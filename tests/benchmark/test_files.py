@@ -44,6 +44,12 @@ def test_points_with_a_number_in_front_are_refused(tmp_path):
         read_points(tmp_path / 'points.tsv')
 
 
+def test_points_without_a_header_lose_none(tmp_path):
+    (tmp_path / 'points.tsv').write_text('1\t2\t3\t4\t5\t6.5\n2\t2\t3\t4\t5\t6\n')
+    with pytest.raises(InputError, match='its first line is a point, and no header'):
+        read_points(tmp_path / 'points.tsv')
+
+
 @pytest.mark.parametrize(
     'text', ['', 'x\ty\tz\n1\t2\t3\n', 'a\tb\tc\td\te\tf\n', 'a\tb\tc\td\te\tf\n1\t2\t3\t4\t5\tsix\n']
 )

@@ -32,7 +32,8 @@ def test_a_tab_at_the_end_of_each_line_moves_no_label(tmp_path):
         ('index\tname\n0\tbackground\n', 'whole numbers above zero'),
         ('index\tname\n1.5\ta\n', 'whole numbers above zero'),
         ('index\tname\none\ta\n', 'whole numbers above zero'),
-        ('index\tname\n1\ta\n1\tb\n', "index '1' is listed twice"),
+        ('index\tname\n1\ta\n1\tb\n', 'index 1 is listed twice'),
+        ('index\tname\n1\ta\n01\tb\n', 'index 1 is listed twice'),
         ('index\tname\n1\ta\n2\ta\n', "name 'a' is listed twice"),
     ],
 )
