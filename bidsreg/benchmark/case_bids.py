@@ -71,12 +71,22 @@ def find_in_bids(settings: BenchmarkSettings) -> list[Case]:
         known = [_KnownPair(pair, _known_files(pair, folders, there, settings.label_desc)) for pair in pairs]
     cases = (_between if task.between_people else _within)(known)
     if not cases:
-        spaces = ', '.join(f'of the {name} with space-{name}' for name in settings.contrasts if name != 'T1w')
-        raise InputError(
-            f'No pair for the task {settings.task!r} in {settings.input}: no labels (*_dseg.nii.gz, {spaces}) or '
-            f'points were found for both scans in {", ".join(map(str, folders)) or "derivatives/"}.'
-        )
+        why = _why_no_case(settings, known, folders)
+        raise InputError(f'No pair for the task {settings.task!r} in {settings.input}: {why}')
     return cases
+
+
+def _why_no_case(settings: BenchmarkSettings, known: Iterable[_KnownPair], folders: Sequence[Path]) -> str:
+    """Say what the scans of a dataset lack of a pair whose answer is known."""
+    labelled = {one.pair.subject for one in known if {'fixed_labels', 'moving_labels'} <= set(one.files)}
+    if TASKS[settings.task].between_people and len(labelled) == 1:
+        other = '' if settings.contrasts[0] == settings.contrasts[1] else '; --task intra compares the scans of one'
+        return f'it is for two people, and only sub-{labelled.pop()} has labels of both scans{other}.'
+    spaces = [f'of the {name} with space-{name}' for name in dict.fromkeys(settings.contrasts) if name != 'T1w']
+    return (
+        f'no labels ({", ".join(["*_dseg.nii.gz", *spaces])}) or points were found for both scans in '
+        f'{", ".join(map(str, folders)) or "derivatives/"}.'
+    )
 
 
 def label_cases(

@@ -151,7 +151,8 @@ def _structures(axes: Axes, table: pd.DataFrame, order: Sequence[str], across: i
     for n in range(1, len(order)):
         axes.axvline(n - 0.5, color='0.9', lw=0.8, zorder=0)
     axes.set_xlim(-0.5, across - 0.5)
-    axes.set_xticks(range(len(order)), order, rotation=20, ha='right', rotation_mode='anchor')
+    # a name of the user's is no formula
+    axes.set_xticks(range(len(order)), order, rotation=20, ha='right', rotation_mode='anchor', parse_math=False)
     _label(axes.set_ylabel, DICE)
 
 

@@ -132,3 +132,18 @@ def test_labels_elsewhere(bids, tmp_path):
 def test_a_folder_that_is_no_dataset(tmp_path):
     with pytest.raises(InputError, match='no BIDS dataset'):
         find_cases(settings(tmp_path, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ('contrasts', 'message'),
+    [
+        (('T1w', 'T2w'), 'only sub-01 has labels of both scans; --task intra'),
+        (('T1w', 'T1w'), r'only sub-01 has labels of both scans\.'),
+    ],
+)
+def test_one_person_is_no_two(bids, tmp_path, contrasts, message):
+    root = shutil.copytree(bids, tmp_path / 'raw')
+    for path in root.rglob('sub-0[23]'):
+        shutil.rmtree(path)
+    with pytest.raises(InputError, match=message):
+        find_cases(settings(root, tmp_path, contrasts=contrasts))

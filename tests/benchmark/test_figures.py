@@ -82,3 +82,11 @@ def test_methods_look_different():
     assert len({(style.colour, style.hatch) for style in many.values()}) == 20
     assert len({(style.colour, style.marker) for style in many.values()}) == 20
     assert len(set(OKABE_ITO)) == 8
+
+
+def test_a_name_with_two_dollars_is_no_formula():
+    """As one it would cost all figures, at the end of the work."""
+    labels = pd.DataFrame([{'pair': 'p', 'method': m, 'label': 1, 'dice': 0.5} for m in METHODS])
+    figure = by_label_structure(labels, {1: r'$\nosuch$ cortex'}, METHODS)
+    figure.draw_without_rendering()
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == [r'$\nosuch$ cortex']
