@@ -147,7 +147,8 @@ def _on_both_sides(
     """
     t1w, t2w, inside = images
     spacing = nb.affines.voxel_sizes(affine)
-    medians = {'t1w': float(np.median(t1w[inside])), 't2w': float(np.median(t2w[inside]))}
+    # of what is seen: a T2w may cover a part of the brain
+    medians = {name: float(np.median(data[inside & (data > 0)])) for name, data in (('t1w', t1w), ('t2w', t2w))}
     found = np.zeros(inside.shape, bool)
     for side in (-1, 1):
         box = _box(ends * (side, 1, 1), template @ affine, inside.shape)

@@ -166,6 +166,8 @@ def make_ratio(
     ratio_map(scans.t1w, scans.t2w, inside, of=t1w_path)  # before work that takes long
     classes = _classes_in_box(preproc, inside, t1w.affine)
     above, below, facts = RATIOS[kind](replace(scans, classes=classes), of=t1w_path)
+    # a line with an intercept makes a signal of none
+    above, below = (np.where(scan > 0, made, 0) for scan, made in ((scans.t1w, above), (scans.t2w, below)))
     ratio = ratio_map(above, below, inside, of=t1w_path)
     known = {'kind': kind, 'without': ratio.without, 'clamped': ratio.clamped, 'ceiling': ratio.ceiling}
     return new_image(ratio.values, t1w), {**known, 'median': tissue_medians(ratio.values, classes), **facts}

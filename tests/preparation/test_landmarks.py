@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -76,3 +78,14 @@ def test_a_field_of_view_that_ends_above_has_neither(template):
     scans = head.t1w[:, :, top], head.t2w[:, :, top], head.inside[:, :, top], affine, template
     assert not find_eyes(*scans).any()
     assert not find_muscle(*scans).any()
+
+
+def test_a_t2w_that_covers_the_lower_part_of_the_brain_shows_both(template):
+    head = face()
+    heights = nib.affines.apply_affine(head.affine, np.moveaxis(np.indices(head.inside.shape), 0, -1))[..., 2]
+    above = heights > np.median(heights[head.inside]) - 4
+    cut = head.cut(~above)
+    assert np.median(cut.t2w[head.inside]) == 0
+    partial = found_in(dataclasses.replace(head, t2w=cut.t2w), template)
+    for found, whole in zip(partial, found_in(head, template), strict=True):
+        assert (found & whole).sum() > 0.9 * whole[~above].sum() > 0

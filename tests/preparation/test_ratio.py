@@ -124,6 +124,20 @@ def test_from_files_the_calibrated_map_says_how(files, here):
             assert mapped == pytest.approx(goal[point][scan])
 
 
+def test_a_line_with_an_intercept_makes_no_signal_where_there_was_none(files, tmp_path, here, monkeypatch):
+    """What the T2w does not cover is 0 on the grid of the T1w; calibrated, it was as bright as the intercept."""
+    t2w = nib.load(files[1])
+    values = t2w.get_fdata(dtype=np.float32)
+    values[:, :, : values.shape[2] // 3] = 0
+    lines = {'calibrated': lambda scans, *, of: (2 * scans.t1w + 50, 3 * scans.t2w + 100, {})}
+    monkeypatch.setattr('bidsreg.preparation.ratio.RATIOS', lines)
+    image, facts = make_ratio('calibrated', files[0], write(tmp_path, 't2w', values, t2w.affine), *files[2:])
+    uncovered = (nib.load(files[2]).get_fdata() > 0) & (values <= 0)
+    assert uncovered.any()
+    assert not image.get_fdata()[uncovered].any()
+    assert facts['without'] == pytest.approx(uncovered.sum() / (nib.load(files[2]).get_fdata() > 0).sum())
+
+
 def test_images_on_other_grids_are_refused(files, tmp_path, here):
     head = face()
     other = write(tmp_path, 'other', head.t2w[1:], head.affine)
