@@ -31,7 +31,12 @@ def read_table(path: Path) -> list[Case]:
     table = read_listing(path, 'pairs')
     _check_columns(path, table)
     rows: list[dict[str, Any]] = [
-        {role: cell if role in SUBJECTS else path.parent / cell for role, cell in row.items() if isinstance(cell, str)}
+        {
+            # a person by two spellings would be two, and trained on who is judged
+            role: cell.strip().removeprefix('sub-') if role in SUBJECTS else path.parent / cell
+            for role, cell in row.items()
+            if isinstance(cell, str)
+        }
         for row in table.to_dict('records')
     ]
     if not rows:

@@ -120,8 +120,9 @@ def read_scan_table(path: Path) -> list[TrainingScan]:
         if image in scans:
             raise InputError(f'{path}, line {line}: this scan is listed already in line {scans[image]}.')
         scans[image] = line
+        person = row['subject'].strip().removeprefix('sub-')  # one by two spellings would be two people
         found.append(
-            TrainingScan(subject=row['subject'], contrast=row['contrast'], image=files['image'], mask=files.get('mask'))
+            TrainingScan(subject=person, contrast=row['contrast'], image=files['image'], mask=files.get('mask'))
         )
     return found
 

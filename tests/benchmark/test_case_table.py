@@ -30,6 +30,14 @@ def test_empty_cells_and_na_are_none(table):
     assert two.points is not None
 
 
+def test_a_person_by_two_spellings_is_one(table):
+    columns, first, second = lines_of(table)
+    write_tsv(table, [*columns, 'fixed_subject', 'moving_subject'], [[*first, '01', '02'], [*second, 'sub-02', ' 01']])
+    one, two = read_table(table)
+    assert one.heads == {'fixed': '01', 'moving': '02'}
+    assert two.heads == {'fixed': '02', 'moving': '01'}
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [

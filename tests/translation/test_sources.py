@@ -51,6 +51,13 @@ def test_a_table(table, tmp_path):
     assert all(scan.image.is_file() and scan.mask.is_file() for scan in scans)
 
 
+def test_one_person_by_two_spellings_is_one(table):
+    path = table.parent / 'spellings.tsv'
+    rows = ['subject\tcontrast\timage', '01\tT1w\t01_T1w.nii.gz', 'sub-01\tT2w\t01_T2w.nii.gz']
+    path.write_text('\n'.join(rows) + '\n')
+    assert [scan.subject for scan in read_scan_table(path)] == ['01', '01']
+
+
 HEADER = 'subject\tcontrast\timage\tmask'
 
 
