@@ -12,6 +12,7 @@ from typing import Any
 from bidsreg import SEED, __version__
 from bidsreg.errors import InputError
 from bidsreg.execution import devices
+from bidsreg.execution.checks import is_full
 from bidsreg.execution.command import exit_code
 from bidsreg.execution.logs import to_console
 from bidsreg.execution.machine import allowed_threads
@@ -136,6 +137,13 @@ def _fit(given: dict[str, Any]) -> int:
     except DivergedError as error:
         print(f'bidsreg-translate: failed: {error}', file=sys.stderr)
         return 1
+    except OSError as error:
+        why = f'{settings.output_dir} is full' if is_full(settings.output_dir) else str(error)
+        print(
+            f'bidsreg-translate: failed: {why}. When it is mended the same command goes on after the last checkpoint.',
+            file=sys.stderr,
+        )
+        return 1
     print(model)
     return 0
 
@@ -167,13 +175,13 @@ def _apply(given: dict[str, Any]) -> int:
         raise InputError(f'--threads must not be negative: {threads}.')
     import torch
 
-    from bidsreg.translation.model import TranslationModel
+    from bidsreg.translation.model import MODEL, TranslationModel
     from bidsreg.translation.rewrite import check_names, rewrite_scan
 
     check_names(given['scan'], given['out'], given['mask'])
     device = _device(given['device'] or 'auto')
     torch.set_num_threads(allowed_threads(threads))
-    path = given['model'] / 'model.safetensors' if given['model'].is_dir() else given['model']
+    path = given['model'] / MODEL if given['model'].is_dir() else given['model']
     model = TranslationModel.load(path, device)
     facts = rewrite_scan(
         model,

@@ -22,7 +22,7 @@ from bidsreg.execution.checks import check_writable
 from bidsreg.execution.machine import allowed_threads
 from bidsreg.registration.atomic import write_text
 from bidsreg.registration.grid import Grid
-from bidsreg.translation.model import TranslationModel, write_model
+from bidsreg.translation.model import MARKER, MODEL, TranslationModel, write_model
 from bidsreg.translation.plots import draw_losses, draw_samples
 from bidsreg.translation.settings import FitSettings
 from bidsreg.translation.slices import SliceSampler
@@ -34,7 +34,7 @@ from bidsreg.translation.volumes import WorldBrain, read_scan, to_volume
 LOGGER = logging.getLogger('bidsreg')
 
 #: Files of a training.
-MARKER, MODEL, CHECKPOINT, LOSSES = 'fit.json', 'model.safetensors', 'checkpoint.safetensors', 'losses.tsv'
+CHECKPOINT, LOSSES = 'checkpoint.safetensors', 'losses.tsv'
 #: Folders of a training: brains made ready, and pictures.
 READY, SAMPLES = 'prepared', 'samples'
 #: How the names of all files end that are written.

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from bidsreg.bids.sidecars import read_json
 from bidsreg.errors import InputError
 from bidsreg.translation.networks import Generator
 from bidsreg.translation.recipes import Recipe
@@ -18,6 +19,8 @@ from bidsreg.translation.tensorfiles import digest_of, read_header, read_tensors
 
 Tensor = torch.Tensor
 
+#: Files of a training: what was asked for and came out, and the model.
+MARKER, MODEL = 'fit.json', 'model.safetensors'
 #: What a file says that it is, and of which layout.
 KIND, LAYOUT = 'translation', 1
 WHAT = 'a model of bidsreg-translate'
@@ -73,7 +76,8 @@ class TranslationModel:
         Raises
         ------
         InputError
-            If the file is missing, truncated, or no model; the message names it.
+            If the file is missing, truncated, or no model, or another than the training beside it wrote; the message
+            names it.
         """
         known = _checked(path, read_header(path, WHAT))
         generator = TRANSLATORS[known['recipe'].name].new_generator(known['recipe'])
@@ -81,7 +85,13 @@ class TranslationModel:
         require_like(path, tensors, generator.state_dict(), WHAT)
         generator.load_state_dict(tensors)
         generator.requires_grad_(False).to(device)
-        return cls(**known, generator=generator, header=header, digest=digest_of(path))
+        digest = digest_of(path)
+        wrote = (read_json(path.with_name(MARKER)) or {}).get('model')
+        if path.name == MODEL and isinstance(wrote, str) and wrote != f'sha256:{digest}':
+            raise InputError(
+                f'{path} is damaged: it is not what {path.with_name(MARKER)} says that the training wrote.'
+            )
+        return cls(**known, generator=generator, header=header, digest=digest)
 
 
 def _checked(path: Path, header: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import numpy as np
 from bidsreg import __version__
 from bidsreg.bids.names import sidecar
 from bidsreg.bids.nifti import open_nifti
-from bidsreg.bids.sidecars import to_json
+from bidsreg.bids.sidecars import read_json, to_json
 from bidsreg.errors import InputError
+from bidsreg.execution.checks import check_writable, is_full
 from bidsreg.registration.atomic import write_atomic, write_text
 from bidsreg.registration.grid import Grid
 from bidsreg.translation.model import TranslationModel
@@ -22,10 +23,14 @@ from bidsreg.translation.volumes import from_volume, read_scan, to_volume
 
 #: How the name of an image ends.
 ENDINGS = ('.nii', '.nii.gz')
+PROGRAM = 'bidsreg-translate'
 
 
 def check_names(scan: Path, out: Path, mask: Path | None) -> None:
-    """Raise :class:`InputError` where an image cannot be written so, or would take the place of what is read."""
+    """Raise :class:`InputError` where an image cannot be written so, or would take the place of others' work.
+
+    An earlier translation is replaced, whatever else is there is not, nor what lies beside as its sidecar.
+    """
     if not out.name.endswith(ENDINGS):
         raise InputError(f'-o {out}: the name of an image ends in {" or ".join(ENDINGS)}.')
     for path in (scan, mask):
@@ -33,6 +38,17 @@ def check_names(scan: Path, out: Path, mask: Path | None) -> None:
             raise InputError(f'-o {out} is what is read; give another name.')
     if out.is_dir():
         raise InputError(f'-o {out} is a folder.')
+    beside = sidecar(out)
+    others = [path for path in (out, beside) if path.exists() and not _is_ours(beside)]
+    if others:
+        raise InputError(f'{others[0]} is there already, and bidsreg-translate did not write it: give another name.')
+    check_writable({'output': out.parent})
+
+
+def _is_ours(beside: Path) -> bool:
+    """Tell whether a sidecar says that its image is a translation."""
+    made = (read_json(beside) or {}).get('GeneratedBy')
+    return isinstance(made, list) and any(isinstance(one, dict) and one.get('Name') == PROGRAM for one in made)
 
 
 def rewrite_scan(
@@ -79,8 +95,17 @@ def rewrite_scan(
     translated = translate_volume(model, volume, device)
     values = from_volume(translated, volume, image.grid, inside)
     facts = _facts(model, scan, mask, correction, mind_distance(volume, translated), image.grid)
-    write_atomic(out, lambda hidden: _with_header_of(scan, values).to_filename(hidden))
-    write_text(sidecar(out), to_json(facts))
+
+    def fill(hidden: Path) -> None:
+        _with_header_of(scan, values).to_filename(hidden)
+        # before the image has its name: one without a sidecar would be taken for somebody else's
+        write_text(sidecar(out), to_json(facts))
+
+    try:
+        write_atomic(out, fill)
+    except OSError as error:
+        why = 'the disk is full' if is_full(out.parent) else error.strerror or str(error)
+        raise InputError(f'{out} cannot be written: {why}.') from error
     return facts
 
 
@@ -106,7 +131,7 @@ def _facts(
         'Sources': [path.absolute().as_uri() for path in (scan, mask) if path is not None],
         'SkullStripped': True,
         'Units': 'arbitrary',
-        'GeneratedBy': [{'Name': 'bidsreg-translate', 'Version': __version__}],
+        'GeneratedBy': [{'Name': PROGRAM, 'Version': __version__}],
         'Model': {
             'Digest': f'sha256:{model.digest}',
             'Method': model.recipe.name,

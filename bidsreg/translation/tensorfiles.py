@@ -22,10 +22,19 @@ KEY = 'bidsreg'
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON-ready header, atomically and durably; the same ones give the same bytes."""
+    """Write tensors and a JSON-ready header, atomically and durably; the same ones give the same bytes.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
     kept = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
     metadata = {KEY: json.dumps(header, sort_keys=True)}
-    write_atomic(path, lambda hidden: save_file(kept, hidden, metadata), durable=True)
+    try:
+        write_atomic(path, lambda hidden: save_file(kept, hidden, metadata), durable=True)
+    except SafetensorError as error:  # what it makes of every error of the system
+        raise OSError(f'{path} cannot be written: {error}') from error
 
 
 def read_tensors(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -6,6 +6,7 @@ import json
 
 import nibabel as nb
 import pytest
+from safetensors import SafetensorError
 
 from bidsreg.errors import InputError
 from bidsreg.translation import cli, recipes
@@ -109,6 +110,18 @@ def test_a_training_that_diverges_ends_with_1(table, tmp_path, monkeypatch, caps
     monkeypatch.setattr('bidsreg.translation.fit.fit', diverged)
     assert main(['fit', str(table), str(tmp_path / 'out'), '--method', 'cut', *FIT]) == 1
     assert 'failed: it went to infinity' in capsys.readouterr().err
+
+
+def test_a_full_disk_ends_with_1_and_says_where(table, tmp_path, monkeypatch, capsys):
+    def full(tensors, path, metadata):
+        raise SafetensorError('Error while serializing: I/O error: No space left on device (os error 28)')
+
+    monkeypatch.setattr('bidsreg.translation.tensorfiles.save_file', full)
+    assert main(['fit', str(table), str(tmp_path / 'out'), '--method', 'cut', *FIT]) == 1
+    said = capsys.readouterr().err
+    assert str(tmp_path / 'out') in said
+    assert 'No space left' in said
+    assert 'the same command goes on' in said
 
 
 def test_an_interruption_has_its_exit_code(table, tmp_path, monkeypatch):

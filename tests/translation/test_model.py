@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -79,3 +81,17 @@ def test_models_that_cannot_be_used(model_file, change, words):
     with pytest.raises(InputError, match=words) as raised:
         TranslationModel.load(model_file)
     assert str(model_file) in str(raised.value)
+
+
+def test_a_model_that_is_not_what_its_training_wrote_is_damaged(model_file):
+    """A bit that turned gives numbers as finite as any."""
+    marker = model_file.with_name('fit.json')
+    marker.write_text(json.dumps({'done': True, 'model': f'sha256:{digest_of(model_file)}'}))
+    TranslationModel.load(model_file)
+    content = bytearray(model_file.read_bytes())
+    content[-50] ^= 64
+    model_file.write_bytes(content)
+    with pytest.raises(InputError, match=r'is damaged: it is not what .*fit\.json says'):
+        TranslationModel.load(model_file)
+    marker.unlink()
+    TranslationModel.load(model_file)

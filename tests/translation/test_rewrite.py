@@ -105,6 +105,33 @@ def test_nothing_half_written_is_left(model, tmp_path, heads, monkeypatch):
         raise OSError('no space left')
 
     monkeypatch.setattr(nb.Nifti1Image, 'to_filename', full)
-    with pytest.raises(OSError, match='no space'):
+    with pytest.raises(InputError, match=r'out.nii.gz cannot be written: no space left'):
         rewrite_scan(model, scan, tmp_path / 'out.nii.gz', mask)
     assert {path.name for path in tmp_path.iterdir()} == there
+
+
+def test_a_folder_that_is_none_is_told_before_any_work(model, tmp_path, heads, monkeypatch):
+    scan, mask = written(tmp_path, 'x', heads['T2w']['01'])
+    monkeypatch.setattr('bidsreg.translation.rewrite.read_scan', lambda *_, **__: pytest.fail('work was done'))
+    with pytest.raises(InputError, match=r'output folder .*x_scan\.nii\.gz cannot be written'):
+        rewrite_scan(model, scan, scan / 'out.nii.gz', mask)
+
+
+@pytest.mark.parametrize('name', ['x_scan.nii', 'x_T1w.nii.gz'])
+def test_what_others_made_is_not_replaced(model, tmp_path, heads, name):
+    """An invention in the place of a scan, or of what its scanner said."""
+    scan, mask = written(tmp_path, 'x', heads['T2w']['01'])
+    (tmp_path / 'x_scan.json').write_text('{"EchoTime": 0.1}')
+    (tmp_path / 'x_T1w.nii.gz').write_bytes(b'a scan')
+    before = data.files_below(tmp_path)
+    with pytest.raises(InputError, match='is there already, and bidsreg-translate did not write it'):
+        rewrite_scan(model, scan, tmp_path / name, mask)
+    assert data.files_below(tmp_path) == before
+
+
+def test_its_own_earlier_result_is_replaced(model, tmp_path, heads):
+    scan, mask = written(tmp_path, 'x', heads['T2w']['01'])
+    rewrite_scan(model, scan, tmp_path / 'out.nii.gz', mask)
+    once = data.files_below(tmp_path)
+    rewrite_scan(model, scan, tmp_path / 'out.nii.gz', mask)
+    assert data.files_below(tmp_path) == once
