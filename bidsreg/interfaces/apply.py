@@ -39,7 +39,7 @@ class _ApplyOutputSpec(StepOutputSpec):
 class Apply(Step):
     """Resample an image with one interpolation: :func:`bidsreg.preparation.resample.resample` as a node.
 
-    ``nearestNeighbor`` and ``genericLabel`` take the image for labels and give whole numbers (uint8).
+    ``nearestNeighbor`` and ``genericLabel`` take the image for labels and give whole numbers, uint8 where they fit.
     """
 
     input_spec = _ApplyInputSpec

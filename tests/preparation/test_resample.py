@@ -4,6 +4,7 @@ import nibabel as nb
 import numpy as np
 import pytest
 
+from bidsreg.errors import InputError
 from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.preparation.resample import resample
 from bidsreg.registration.itk import write_affine
@@ -48,6 +49,32 @@ def test_there_and_back(rigid_pair, here):
     assert mask.get_data_dtype() == np.uint8
     got, goal = mask.get_fdata() > 0, np.asanyarray(pair.moving_mask.dataobj) > 0
     assert 2 * (got & goal).sum() / (got.sum() + goal.sum()) > 0.95
+
+
+@pytest.mark.parametrize('interpolation', ['genericLabel', 'nearestNeighbor'])
+@pytest.mark.parametrize(('labels', 'kind'), [((2, 255), 'uint8'), ((1001, 2035), 'int16'), ((-3, 70000), 'int32')])
+def test_labels_of_any_atlas_keep_their_numbers(tmp_path, here, labels, kind, interpolation):
+    """As uint8 the 1001 of FreeSurfer's cortex became 233."""
+    values = np.zeros((12, 12, 12), np.int32)
+    values[2:6, 2:10, 2:10], values[6:10, 2:10, 2:10] = labels
+    nb.save(data.image(values, np.diag([2.0, 2, 2, 1])), tmp_path / 'labels.nii.gz')
+    found = apply(tmp_path / 'labels.nii.gz', tmp_path / 'labels.nii.gz', interpolation=interpolation)
+    np.testing.assert_array_equal(found.get_fdata(), values)
+    assert found.get_data_dtype() == np.dtype(kind)
+
+
+def test_labels_that_ants_would_round_are_refused(tmp_path, here):
+    values = np.zeros((12, 12, 12), np.int32)
+    values[2:6] = 2**24 + 1
+    nb.save(data.image(values, np.eye(4)), tmp_path / 'labels.nii.gz')
+    with pytest.raises(InputError, match=r'labels\.nii\.gz: ANTs reckons .* bidsreg-apply'):
+        apply(tmp_path / 'labels.nii.gz', tmp_path / 'labels.nii.gz', interpolation='genericLabel')
+
+
+def test_labels_that_are_no_numbers_are_refused(tmp_path, here):
+    nb.save(data.image(np.full((12, 12, 12), np.nan, np.float32), np.eye(4)), tmp_path / 'labels.nii.gz')
+    with pytest.raises(InputError, match=r'labels\.nii\.gz: .* NaN'):
+        apply(tmp_path / 'labels.nii.gz', tmp_path / 'labels.nii.gz', interpolation='nearestNeighbor')
 
 
 def test_without_transforms_the_headers_speak(rigid_pair, here):
