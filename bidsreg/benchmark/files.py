@@ -15,6 +15,9 @@ from bidsreg.errors import InputError
 from bidsreg.registration.atomic import write_text
 from bidsreg.tables import read_table
 
+#: Images are float32 in what follows, which has no whole numbers beyond this one.
+LARGEST_LABEL = 2**24
+
 PathLike = str | os.PathLike[str]
 
 
@@ -43,9 +46,11 @@ def read_labels(path: PathLike) -> np.ndarray:
     Raises
     ------
     InputError
-        If the file cannot be used, or holds values that are no whole numbers.
+        If the file cannot be used, or holds values that are no whole numbers, or beyond :data:`LARGEST_LABEL`.
     """
     data = np.asanyarray(load_sane(path).dataobj)
+    if max(-float(data.min()), float(data.max())) > LARGEST_LABEL:
+        raise InputError(f'{path}: labels beyond {LARGEST_LABEL} cannot be told apart here: give them smaller numbers.')
     labels = np.round(data).astype(np.int32)
     if data.dtype.kind == 'f' and np.abs(data - labels).max() > 1e-3:
         raise InputError(f'{path}: label images hold whole numbers, this one has fractions; was it interpolated?')

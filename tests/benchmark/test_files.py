@@ -32,6 +32,14 @@ def test_labels_may_be_stored_as_floats_but_not_be_fractions(tmp_path):
         read_labels(tmp_path / 'labels.nii.gz')
 
 
+def test_labels_that_float32_would_merge_are_refused(tmp_path):
+    values = np.zeros((9, 9, 9), np.uint32)
+    values[1], values[2] = 2**24, 2**24 + 1
+    nb.save(nb.Nifti1Image(values, np.eye(4)), tmp_path / 'labels.nii.gz')
+    with pytest.raises(InputError, match='labels beyond 16777216'):
+        read_labels(tmp_path / 'labels.nii.gz')
+
+
 def test_points_are_read_as_they_stand(tmp_path):
     (tmp_path / 'points.tsv').write_text('a\tb\tc\td\te\tf\n1\t2\t3\t4\t5\t6.5\n')
     np.testing.assert_array_equal(read_points(tmp_path / 'points.tsv'), [[1, 2, 3, 4, 5, 6.5]])
