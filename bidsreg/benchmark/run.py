@@ -40,7 +40,7 @@ from bidsreg.execution.plugins import read_plugin
 from bidsreg.execution.private import prepare_work_folder
 from bidsreg.execution.signals import signals_raise
 from bidsreg.outcome import RETRIED, Cause, Failure
-from bidsreg.registration.atomic import write_text
+from bidsreg.registration.atomic import write_atomic, write_text
 from bidsreg.translation.recipes import RECIPES
 
 if typing.TYPE_CHECKING:
@@ -401,7 +401,7 @@ class BenchmarkRun:
             return
         for path, name in ((case.fixed, f'fixed_{self.contrasts.fixed}'), (case.fixed_labels, 'fixed_dseg')):
             if path is not None and not (folder / f'{name}.nii.gz').exists():
-                load_sane(path).to_filename(folder / f'{name}.nii.gz')
+                write_atomic(folder / f'{name}.nii.gz', load_sane(path).to_filename)
 
     def _conditions(self, cells: Iterable[Mapping[str, Any]]) -> list[str]:
         """Say under which conditions the numbers came about."""

@@ -265,6 +265,23 @@ def test_figures_that_fail_cost_no_numbers(bench, figures, pretender, tmp_path, 
     assert (read(tmp_path / 'out')['status'] == 'done').all()
 
 
+def test_a_disk_that_was_full_costs_no_figure_for_good(bench, figures, pretender, tmp_path, monkeypatch):
+    """Half of the fixed scan was left beside the figures, and taken for the whole from then on."""
+    write = nb.Nifti1Image.to_filename
+
+    def full(image, path, **options):
+        if 'fixed_T1w' not in str(path):
+            return write(image, path, **options)
+        path.write_bytes(b'half')
+        raise OSError('no space left')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nb.Nifti1Image, 'to_filename', full)
+        assert bench('--methods', 'affine', *QUICK, '--pairs', '1') == 1
+    assert bench('--methods', 'affine', *QUICK, '--pairs', '1') == 0
+    assert (tmp_path / 'out' / 'figures' / 'example.png').is_file()
+
+
 def test_why_failed_asks_what_a_cell_needs():
     nodes = ['pair_1.register_a', 'pair_1.evaluate_a', 'image_fixed_x', 'image_moving_y', 'pair_1']
     failure = Failure(Cause.FAILED, 'the disk is gone')
