@@ -132,11 +132,14 @@ def check_dataset(settings: Settings) -> None:
         description = json.loads(path.read_text(encoding='utf-8-sig'))
     except (OSError, ValueError) as error:
         raise InputError(f'{path} cannot be read: {error}') from error
-    missing = [key for key in ('Name', 'BIDSVersion') if not (isinstance(description, dict) and description.get(key))]
+    if not isinstance(description, dict):
+        raise InputError(f'{path} holds no JSON object, which is {{"Name": ..., "BIDSVersion": ...}} there.')
+    missing = [key for key in ('Name', 'BIDSVersion') if not description.get(key)]
     if missing and not settings.skip_bids_validation:
         raise InputError(f'{path} has no {" and no ".join(missing)} (--skip-bids-validation goes on without).')
     if not any(path.is_dir() for path in folder.glob('sub-*')):
-        raise InputError(f'{folder} has no subject (no folder sub-*).')
+        further = next((path.parent for path in sorted(folder.glob('*/dataset_description.json'))), None)
+        raise InputError(f'{folder} has no subject (no folder sub-*)' + (f': give {further}?' if further else '.'))
 
 
 def check_folders(settings: Settings) -> None:

@@ -27,7 +27,7 @@ BIDS_VERSION = '1.11.1'
 CODE_URL = f'https://pypi.org/project/bidsreg/{__version__}/'
 
 #: What the description takes over from that of the raw dataset: whose data they are, and what may be done with them.
-FROM_RAW = ('Authors', 'License')
+FROM_RAW = {'Authors': list, 'License': str}
 
 #: Patterns that the BIDS validator passes over (transforms, QC and reports have no place in the standard yet).
 BIDSIGNORE = ('*.html', 'logs', 'figures', '*_xfm.*', '*_qc.*', '*_T1wT2wratio.*', 'group_*', PRIVATE)
@@ -72,15 +72,15 @@ def _description(settings: Settings) -> dict[str, Any]:
     out = settings.output_dir
     raw = read_json(settings.bids_dir / 'dataset_description.json') or {}
     links = {name: _link(folder, out) for name, folder in dataset_links(settings).items()}
-    old = read_json(out / 'dataset_description.json') or {}
+    old = (read_json(out / 'dataset_description.json') or {}).get('DatasetLinks')
     return {
         'Name': f'bidsreg: {"/".join(settings.contrasts)} registration of {_dataset_name(settings)}',
         'BIDSVersion': BIDS_VERSION,
         'DatasetType': 'derivative',
         'GeneratedBy': [_generated_by()],
-        'DatasetLinks': {**old.get('DatasetLinks', {}), **links},
+        'DatasetLinks': {**(old if isinstance(old, dict) else {}), **links},
         'SourceDatasets': [{'URL': links['raw']}],
-        **{key: raw[key] for key in FROM_RAW if raw.get(key)},
+        **{key: raw[key] for key, kind in FROM_RAW.items() if raw.get(key) and isinstance(raw[key], kind)},
         'HowToAcknowledge': 'Please cite the works that logs/CITATION.md names.',
     }
 
@@ -126,7 +126,10 @@ def _ignored(settings: Settings) -> list[str]:
     """Return the lines of ``.bidsignore``: those that are there, then ours."""
     out = settings.output_dir
     ignore = out / '.bidsignore'
-    lines = ignore.read_text(encoding='utf-8').splitlines() if ignore.is_file() else []
+    try:
+        lines = ignore.read_text(encoding='utf-8').splitlines() if ignore.is_file() else []
+    except ValueError as error:
+        raise InputError(f'{ignore} cannot be read: {error}') from error
     ours = [*BIDSIGNORE]
     if settings.work_dir.is_relative_to(out):
         ours.append(settings.work_dir.relative_to(out).parts[0])
@@ -135,7 +138,7 @@ def _ignored(settings: Settings) -> list[str]:
 
 def _dataset_name(settings: Settings) -> str:
     name = (read_json(settings.bids_dir / 'dataset_description.json') or {}).get('Name')
-    return str(name or settings.bids_dir.name)
+    return name if name and isinstance(name, str) else settings.bids_dir.name
 
 
 def _generated_by() -> dict[str, Any]:

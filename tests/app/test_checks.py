@@ -32,8 +32,21 @@ def test_not_a_bids_folder(app, capsys, tmp_path):
 def test_bad_description(raw, text):
     (raw / 'dataset_description.json').write_text(text)
     settings = Settings(bids_dir=raw, output_dir=raw.parent / 'out')
-    with pytest.raises(InputError, match=r'cannot be read|has no'):
+    with pytest.raises(InputError, match=r'cannot be read|has no|no JSON object'):
         checks.check_dataset(settings)
+
+
+@pytest.mark.parametrize('text', ['[1]', '"x"', 'null'])
+def test_a_description_that_describes_nothing(app, capsys, raw, text):
+    (raw / 'dataset_description.json').write_text(text)
+    fails(app, capsys, 'dataset_description.json holds no JSON object', '--skip-bids-validation')
+
+
+def test_a_study_has_its_subjects_a_folder_further_down(app, capsys, raw, tmp_path):
+    study = tmp_path / 'study'
+    shutil.copytree(raw, study / 'rawdata')
+    shutil.copy(raw / 'dataset_description.json', study)
+    fails(app, capsys, f'has no subject (no folder sub-*): give {study / "rawdata"}?', bids=study)
 
 
 def test_no_subjects(app, capsys, raw):

@@ -47,6 +47,21 @@ def test_dataset_files(settings):
         assert name in citation
 
 
+def test_what_is_not_as_bids_has_it_is_not_taken_over(settings):
+    raw, out = settings.bids_dir, settings.output_dir
+    (raw / 'dataset_description.json').write_text('{"Name": ["a"], "Authors": "me", "License": {"a": 1}}')
+    out.mkdir()
+    (out / 'dataset_description.json').write_text('{"GeneratedBy": [{"Name": "bidsreg"}], "DatasetLinks": ["x"]}')
+    write_dataset_files(settings, {})
+    description = json.loads((out / 'dataset_description.json').read_text())
+    assert description['Name'].endswith(f'registration of {raw.name}')
+    assert not {'Authors', 'License'} & description.keys()
+    assert set(description['DatasetLinks']) == {'raw'}
+    (out / '.bidsignore').write_bytes(b'm\xe4in.txt\n')
+    with pytest.raises(InputError, match=r'out/\.bidsignore cannot be read'):
+        write_dataset_files(settings, {})
+
+
 def test_links_inside_the_raw_dataset_are_relative(settings):
     inside = replace(settings, output_dir=settings.bids_dir / 'derivatives' / 'bidsreg')
     write_dataset_files(inside, {})
