@@ -138,8 +138,14 @@ def check_dataset(settings: Settings) -> None:
     if missing and not settings.skip_bids_validation:
         raise InputError(f'{path} has no {" and no ".join(missing)} (--skip-bids-validation goes on without).')
     if not any(path.is_dir() for path in folder.glob('sub-*')):
-        further = next((path.parent for path in sorted(folder.glob('*/dataset_description.json'))), None)
-        raise InputError(f'{folder} has no subject (no folder sub-*)' + (f': give {further}?' if further else '.'))
+        raise InputError(f'{folder} has no subject (no folder sub-*){_further_down(folder)}.')
+
+
+def _further_down(folder: Path) -> str:
+    """Name the dataset that lies in a folder, such as the rawdata of a study; empty where none does."""
+    inner = [path.parent for path in sorted(folder.glob('*/dataset_description.json'))]
+    found = next((place for place in inner if any(place.glob('sub-*'))), None)
+    return f', but {found} has some: give that' if found else ''
 
 
 def check_folders(settings: Settings) -> None:

@@ -19,6 +19,8 @@ ABSENCE_COUNTS = ('ceagent',)
 PLACES = ('chunk', 'sample')
 #: Words in a label that name images which plan other scans.
 PLANNING = re.compile(r'localizer|localiser|scout|survey', re.IGNORECASE)
+#: How labels name the images of the single inversions of an MP2RAGE, which show other contrasts than its UNI.
+INVERSION = re.compile(r'inv[12](?!\d)', re.IGNORECASE)
 
 #: A word in a label of several: capitals, letters or digits in a row.
 WORD = re.compile(r'[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+')
@@ -73,6 +75,10 @@ def _contrast_agent(candidate: Candidate) -> float:
 
 def _planning(candidate: Candidate) -> float:
     return any(PLANNING.search(value) for value in candidate.scan.entities.values())
+
+
+def _inversion(candidate: Candidate) -> float:
+    return any(INVERSION.search(value) for value in candidate.scan.entities.values())
 
 
 def _unlike(candidate: Candidate) -> float:
@@ -137,6 +143,7 @@ RULES = (
     Rule.says(_thick, 'a 3-D image, where {other} has thick slices'),
     Rule.says(_contrast_agent, 'without contrast agent, unlike {other}'),
     Rule.says(_planning, 'no localizer, unlike {other}'),
+    Rule.says(_inversion, 'no single inversion, unlike {other}'),
     Rule.says(Candidate.lonely, 'named most like the {moving}'),
     Rule.says(_unlike, 'with more words of the {moving} in its labels'),
     Rule.says(_echo, 'the first echo'),

@@ -220,6 +220,8 @@ def list_scans(layout: BIDSLayout, subjects: Iterable[str], contrasts: Iterable[
         if scan.suffix == 'MP2RAGE' and not reason:
             inversions[_inversion(scan.entities)] = path
             reason = _why_no_mp2rage(scan.entities)
+        elif scan.suffix == 'T1w' and 'inv' in scan.entities:  # as they were called before BIDS had a suffix for them
+            reason = reason or _why_no_mp2rage(scan.entities)
         if not reason:
             twin = names.setdefault((scan.suffix, *scan.entities.items()), scan)
             reason = '' if twin is scan else f'no BIDS entity in its name tells it from {twin.path.name}'

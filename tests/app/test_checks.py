@@ -46,7 +46,7 @@ def test_a_study_has_its_subjects_a_folder_further_down(app, capsys, raw, tmp_pa
     study = tmp_path / 'study'
     shutil.copytree(raw, study / 'rawdata')
     shutil.copy(raw / 'dataset_description.json', study)
-    fails(app, capsys, f'has no subject (no folder sub-*): give {study / "rawdata"}?', bids=study)
+    fails(app, capsys, f'has no subject (no folder sub-*), but {study / "rawdata"} has some: give that.', bids=study)
 
 
 def test_no_subjects(app, capsys, raw):

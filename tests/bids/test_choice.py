@@ -103,3 +103,9 @@ def test_another_chunk_shows_another_part_of_the_body(tmp_path):
     assert not found.pairs
     assert 'another part of the body' in reasons(found)['sub-01_chunk-2_T2w']
     assert 'another part of the body' in found.subjects_without_pair['01']
+
+
+def test_the_uni_of_an_mp2rage_comes_before_its_inversions(tmp_path):
+    found = plan(tmp_path, *(f'sub-01_acq-{label}_T1w' for label in ('INV1', 'INV2', 'UNI')), 'sub-01_T2w')
+    assert names(found) == [('sub-01_acq-UNI_T1w', 'sub-01_T2w')]
+    assert 'no single inversion, unlike sub-01_acq-INV1_T1w' in found.pairs[0].reason

@@ -190,3 +190,15 @@ def test_a_layout_can_be_given(tmp_path):
     image.to_filename(root / 'sub-01' / 'anat' / 'sub-01_T1w.nii.gz')
     layout = BIDSLayout(root, validate=False)
     assert len(find_pairs(Settings(bids_dir=root, output_dir=tmp_path / 'o'), layout).pairs) == 1
+
+
+@pytest.mark.parametrize('names', [['sub-01_inv-1_T1w', 'sub-01_inv-2_T1w'], ['sub-01_inv-2_T1w']])
+def test_a_single_inversion_is_no_t1w_whatever_it_is_called(tmp_path, names):
+    found = plan(tmp_path, *names, 'sub-01_T2w')
+    assert not found.pairs
+    assert all('is no T1w image by itself' in reasons(found)[name] for name in names)
+
+
+def test_a_single_inversion_does_not_stand_for_the_t1w_beside_it(tmp_path):
+    found = plan(tmp_path, 'sub-01_acq-uni_T1w', 'sub-01_inv-1_T1w', 'sub-01_inv-2_T1w', 'sub-01_T2w')
+    assert [fixed for fixed, _ in names(found)] == ['sub-01_acq-uni_T1w']
