@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +61,6 @@ class _Group:
         self._group.add_argument(*every, default=argparse.SUPPRESS, **options)
 
 
-def _label(prefix: str) -> Callable[[str], str]:
-    return lambda text: text.removeprefix(prefix)
-
-
 def _derivative(text: str) -> Path:
     """Read PATH or, as fMRIPrep has it, PACKAGE=PATH."""
     name, _, path = text.partition('=')
@@ -97,7 +93,6 @@ def _add_data_options(group: _Group) -> None:
     group.add(
         '--participant-label',
         nargs='+',
-        type=_label('sub-'),
         metavar='LABEL',
         help='subjects to work on, with or without sub- (all)',
     )
@@ -105,7 +100,6 @@ def _add_data_options(group: _Group) -> None:
         '--session-label',
         '--session-id',
         nargs='+',
-        type=_label('ses-'),
         dest='session_label',
         metavar='LABEL',
         help='sessions to work on, with or without ses- (all)',

@@ -140,6 +140,9 @@ class Settings(ExecutionSettings):
     def _check_values(self) -> None:
         check_choices(self, CHOICES)
         object.__setattr__(self, 'modalities', tuple(dict.fromkeys(self.modalities)) or MODALITIES[self.reference])
+        for name, prefix in (('participant_label', 'sub-'), ('session_label', 'ses-')):
+            labels = dict.fromkeys(label.removeprefix(prefix) for label in getattr(self, name))
+            object.__setattr__(self, name, tuple(labels))
         if self.reference in self.modalities:
             raise InputError(
                 f'--modalities {self.reference}: the {self.reference} is what the others are registered to '

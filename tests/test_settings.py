@@ -112,3 +112,8 @@ def test_fingerprint_is_of_what_changes_results():
     same = replace(base, nprocs=7, omp_nthreads=3, run_uuid='x', work_dir='/elsewhere', bids_dir='/moved', verbose=2)
     assert same.fingerprint() == base.fingerprint()
     assert replace(base, device='cuda:0').fingerprint() == replace(base, device='cuda:1').fingerprint()
+
+
+def test_labels_are_read_with_their_prefix_wherever_they_are_written():
+    found = make(participant_label=['sub-01', '02', '01'], session_label='ses-1')
+    assert (found.participant_label, found.session_label) == (('01', '02'), ('1',))

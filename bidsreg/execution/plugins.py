@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bidsreg.errors import InputError
+from bidsreg.execution.settings import LEAST_GB
 from bidsreg.validation import suggestion
 
 #: The plugin that is used when no file is given.
@@ -38,7 +40,17 @@ def read_plugin(path: Path | None) -> tuple[str, dict[str, Any]]:
     if not isinstance(plugin, str) or not isinstance(arguments, dict):
         raise InputError(f'--use-plugin {path}: give "plugin: NAME", and the rest as a mapping under "plugin_args".')
     _check_plugin_name(plugin, path)
+    if plugin == DEFAULT:
+        _check_amounts(arguments, path)
     return plugin, arguments
+
+
+def _check_amounts(arguments: Mapping[str, Any], path: Path) -> None:
+    """Refuse amounts in which no step can run: Nipype's scheduler would wait for ever."""
+    for name, least in (('n_procs', 1), ('memory_gb', LEAST_GB)):
+        value = arguments.get(name, least)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
+            raise InputError(f'--use-plugin {path}: {name} must be a number from {least} on, not {value!r}.')
 
 
 def _check_plugin_name(plugin: str, path: Path) -> None:

@@ -21,7 +21,7 @@ from bidsreg.app.boutiques import EXIT_CODES, descriptor
 from bidsreg.app.checks import check_program
 from bidsreg.bids.names import PRODUCTS, pair_outputs
 from bidsreg.bids.pairs import find_pairs
-from bidsreg.cli import build_parser
+from bidsreg.cli import build_parser, parse_settings
 from bidsreg.errors import InputError
 from bidsreg.programs import APP_PROGRAMS
 from bidsreg.registration.presets import PRESETS
@@ -98,9 +98,9 @@ def test_every_option_comes_through(tmp_path, inputs):
 
 def test_several_values_and_loud(tmp_path):
     words = simulate(tmp_path, participant_label=['01', 'sub-02'], verbose='-vv', derivatives=['/x', '/y'])[1:]
-    read = build_parser().parse_args(words)
-    assert read.participant_label == ['01', '02']
-    assert read.derivatives == [Path('/x'), Path('/y')]
+    read = parse_settings(words)
+    assert read.participant_label == ('01', '02')
+    assert read.derivatives == (Path('/x'), Path('/y'))
     assert read.verbose == 2
 
 

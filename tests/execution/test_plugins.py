@@ -23,6 +23,10 @@ def test_a_batch_system_that_is_not_here(app, capsys, tmp_path, monkeypatch):
         ('[1]', 'plugin: NAME'),
         ('plugin: MultiProc\nplugin_args: 3', 'plugin: NAME'),
         ('a: b: c', 'cannot be read'),
+        ('plugin: MultiProc\nplugin_args: {memory_gb: 16GB}', "memory_gb must be a number from 0.1 on, not '16GB'"),
+        ('plugin: MultiProc\nplugin_args: {memory_gb: 0.008}', 'memory_gb must be a number from 0.1 on, not 0.008'),
+        ('plugin: MultiProc\nplugin_args: {n_procs: 0}', 'n_procs must be a number from 1 on, not 0'),
+        ('plugin: MultiProc\nplugin_args: {n_procs: .nan}', 'n_procs must be a number from 1 on, not nan'),
     ],
 )
 def test_bad_plugin_file(app, capsys, tmp_path, text, message):
