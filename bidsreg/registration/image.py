@@ -48,7 +48,7 @@ class Image:
         Parameters
         ----------
         path : str or Path
-            The file; a trailing axis of length one is dropped.
+            The file; axes of length one at the end are dropped.
         dtype : type
             Of the values.
 
@@ -83,7 +83,7 @@ class Image:
         Parameters
         ----------
         voxels : ndarray
-            The values; a trailing axis of length one is dropped.
+            The values; axes of length one at the end are dropped.
         affine : ndarray, shape (4, 4)
             Voxel indices to world coordinates in mm, RAS+.
         path : str or Path
@@ -100,7 +100,7 @@ class Image:
             raise ValueError(f'{path}: holds {voxels.dtype}, one number a voxel is needed')
         with np.errstate(over='ignore'):  # infinite values are refused below
             data: np.ndarray = np.asarray(voxels, dtype=dtype)
-        if data.ndim == 4 and data.shape[3] == 1:
+        while data.ndim > 3 and data.shape[-1] == 1:
             data = data[..., 0]
         if data.ndim != 3 or min(data.shape) < 2:
             raise ValueError(f'{path}: a three-dimensional image is needed, this one has shape {data.shape}')

@@ -19,6 +19,13 @@ def test_images_that_cannot_be_registered_name_their_file(tmp_path, shape, fill,
         Image.load(path)
 
 
+@pytest.mark.parametrize('more', [(1,), (1, 1), (1, 1, 1)])
+def test_axes_of_length_one_at_the_end_are_dropped(tmp_path, more):
+    values = np.random.default_rng(0).normal(size=(6, 7, 8)).astype(np.float32)
+    nib.save(nib.Nifti1Image(values.reshape(*values.shape, *more), np.eye(4)), tmp_path / 'long.nii')
+    np.testing.assert_array_equal(Image.load(tmp_path / 'long.nii').data, values)
+
+
 @pytest.mark.parametrize(
     ('dtype', 'words'),
     [(np.complex64, 'complex64'), (np.dtype([('R', 'u1'), ('G', 'u1'), ('B', 'u1')]), '.*one number a voxel')],
