@@ -31,6 +31,10 @@ SENTENCES: dict[str, Callable[[Values], str]] = {
         f'{v["image"]} image: it is skull-stripped and has no mask; what is not zero ({v["volume_ml"]:.0f} ml) '
         'is taken for the brain'
     ),
+    'MarginLeftOut': lambda v: (
+        f'{v["image"]} image: it has no mask, and a margin of one value around what was measured '
+        f'({v["percent"]:g} % of its voxels), which is left out'
+    ),
     'StartFitted': lambda v: f'start: fitted to {v["error"]:.2f} mm of {v["displacement"]:.2f} mm in the mean',
     'NotRecorded': lambda v: f'{v["level"]:g} mm: iterations could not be recorded as a CUDA graph ({v["reason"]})',
     'LevelSkipped': lambda v: f'{v["level"]:g} mm: left out, no voxel has its whole neighbourhood in the field of view',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -94,15 +95,20 @@ class PresetMethod(PairMethod['Result']):
         import torch
 
         from bidsreg.pair.framing import Framing
+        from bidsreg.pair.margins import without_margins
         from bidsreg.registration import register
 
         torch.set_num_threads(allowed_threads(self.request.threads))
         tell = teller(sys.stderr, self.request.quiet)
         seed = self.request.seed
+        fixed, moving, inputs, left_out = without_margins(fixed, moving, inputs)
+        for event in left_out:
+            tell(event)
         framing = Framing(fixed, moving)
         given = framing.inputs(inputs)
         pair = framing.fixed, framing.moving
         found = register(*pair, self.preset, device=self.device, seed=seed, callback=tell, **given)
+        found = dataclasses.replace(found, events=(*left_out, *found.events))
         return framing.result(found, inputs)
 
     def facts(self, result: Result) -> dict[str, Any]:
