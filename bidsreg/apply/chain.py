@@ -83,6 +83,12 @@ class Chain:
             links += tuple(link.opposite() for link in reversed(ahead)) if leg.inverted else ahead
         return cls(links)
 
+    @property
+    def mirrors(self) -> bool:
+        """Tell whether left becomes right: by matrices, as displacement fields that do not fold never do."""
+        matrices = [link.part for link in self.links if isinstance(link.part, np.ndarray)]
+        return bool(np.prod([np.linalg.det(matrix[:3, :3]) for matrix in matrices]) < 0)
+
     def inverted(self) -> Chain:
         """Return the inverse map."""
         return Chain(tuple(link.opposite() for link in reversed(self.links)))

@@ -1,4 +1,4 @@
-"""Surfaces in GIFTI: their vertices are carried, their triangles stay.
+"""Surfaces in GIFTI: their vertices are carried, their triangles stay, and show the same side outward.
 
 FreeSurfer's surfaces are in coordinates of its own (``tkr``: the centre of its volume is the origin) unless they were
 converted to the scanner's. Newer versions say which in the coordinate system of the file. Older ones say nothing: they
@@ -17,6 +17,7 @@ import nibabel as nb
 import numpy as np
 
 from bidsreg.apply.base import Carried, Errand, FileKind, Options
+from bidsreg.apply.chain import Chain, Link
 from bidsreg.apply.points import carried
 from bidsreg.errors import InputError
 from bidsreg.registration.grid import apply_affine
@@ -165,9 +166,18 @@ class Surface(FileKind):
         array.data, array.datatype = there.astype(np.float32), nb.nifti1.data_type_codes.code[np.float32]
         space = MNI if errand.route.target.startswith('MNI') else SCANNER
         array.coordsys = nb.gifti.GiftiCoordSystem(space, space, np.eye(4))
+        mirrored = Chain((Link(vertices.to_world), *Chain.read(errand.route.points).links)).mirrors
+        turned = _turn_triangles(image) if mirrored else ''
         # they were of the old volume, and other readers would add its centre
         for key in [key for key in array.meta if key.startswith(_GEOMETRY)]:
             del array.meta[key]
         # types that GIFTI does not have, as some write them, become those that it has
         hidden.write_bytes(image.to_bytes(mode='compat'))
-        return Carried(outcome.facts, tuple(filter(None, (vertices.note, *outcome.notes))))
+        return Carried(outcome.facts, tuple(filter(None, (vertices.note, turned, *outcome.notes))))
+
+
+def _turn_triangles(image: nb.gifti.GiftiImage) -> str:
+    """Let the corners of triangles go round the other way, and return the sentence that says so."""
+    for triangles in image.get_arrays_from_intent('NIFTI_INTENT_TRIANGLE'):
+        triangles.data = np.ascontiguousarray(triangles.data[:, [0, 2, 1]])
+    return 'the transform mirrors it; its triangles are turned, so that the same side shows outward'

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bidsreg.registration import Image
 
 #: A field of view ends at a margin where more than this part of the side behind it differs from the margin. By
-#: judgement, between noisy air (nearly all of it) and what ends by itself (below half: `bidsreg.stripped.LARGEST_SIDE`).
+#: judgement, between noisy air (nearly all of it) and what ends by itself (`bidsreg.stripped.LARGEST_SIDE`: less).
 MEASURED_SIDE = 0.5
 
 Box = tuple[slice, slice, slice]

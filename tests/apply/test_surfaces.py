@@ -42,8 +42,8 @@ def surface(vertices=WORLD, meta=None, space=0, goal=0, matrix=None):
 def carry(tmp_path):
     """Carry a surface through a matrix; returns what was written, and what is said of it."""
 
-    def do(image, route=None, **options):
-        write_affine(tmp_path / 'm.txt', MATRIX)
+    def do(image, route=None, matrix=MATRIX, **options):
+        write_affine(tmp_path / 'm.txt', matrix)
         source, out = tmp_path / 'x.surf.gii', tmp_path / 'out.surf.gii'
         if isinstance(image, bytes):
             source.write_bytes(image)
@@ -69,6 +69,21 @@ def test_vertices_go_where_the_matrix_takes_them_and_triangles_stay(carry):
     assert found.darrays[0].meta['AnatomicalStructurePrimary'] == 'CortexLeft'
     assert (found.darrays[0].coordsys.dataspace, found.darrays[0].coordsys.xformspace) == (1, 1)
     assert outcome.notes == ()
+
+
+def test_a_mirrored_surface_shows_the_same_side_outward(carry):
+    mirror = MATRIX @ np.diag([-1.0, 1, 1, 1])
+    found, outcome = carry(surface(space=1), matrix=mirror)
+    there, corners = vertices(found), found.darrays[1].data
+
+    def outward(points, triangles):
+        one, two, three = (points[triangles[:, k]] for k in range(3))
+        return np.cross(two - one, three - one)
+
+    # what a linear map makes of normals: those of a mirror point the other way
+    expected = outward(WORLD, TRIANGLES) @ np.linalg.inv(mirror[:3, :3])
+    np.testing.assert_allclose(outward(there, corners), expected, atol=1e-2)
+    assert any('mirrors' in note for note in outcome.notes)
 
 
 def in_tkr(axes=CONFORMED, centre=CENTRE):
