@@ -118,7 +118,7 @@ def gather_facts(
     plane = head.midplane()
     facts = {
         'contrasts': asdict(contrasts) if contrasts.told else None,
-        'images': {one: numbers.geometry(fixed), other: numbers.geometry(moving)},
+        'images': {one: numbers.geometry(load_image(files.fixed)), other: numbers.geometry(load_image(files.moving))},
         'overlap': numbers.overlap(fixed_mask, moving_mask, matrix, warped),
         'alternatives': numbers.alternatives(fixed, fixed_mask, warped, moving, matrix, plane),
         'contrast': numbers.contrast(fixed, fixed_mask, warped),
@@ -178,9 +178,12 @@ def _mask_tissues(
 
 
 def _in_memory(path: str | Path) -> nb.Nifti1Image:
-    """Read an image once for all that is measured, as float32."""
-    image = load_image(path)
-    return nb.Nifti1Image(np.asarray(image.dataobj, np.float32), image.affine)
+    """Read an image once for all that is measured: float32, in the order of voxels that is closest to RAS+.
+
+    Blocks are averaged and voxels drawn from the first one on: numbers must not depend on where a file begins.
+    """
+    image = nb.as_closest_canonical(load_image(path))
+    return nb.Nifti1Image(np.ascontiguousarray(image.dataobj, np.float32), image.affine)
 
 
 def _lesion_volumes(files: RegistrationFiles) -> dict[str, float] | None:

@@ -251,7 +251,10 @@ def gather_normalisation(
     plane = CoarseHead(template).midplane()
     facts = {
         **(notes or {}),
-        'images': {'template': numbers.geometry(template), 'scan': numbers.geometry(scan)},
+        'images': {
+            'template': numbers.geometry(load_image(files.template)),
+            'scan': numbers.geometry(load_image(files.scan)),
+        },
         'overlap': overlap,
         'alternatives': numbers.alternatives(template, template_mask, warped, scan, matrix, plane, one_head=False),
         'edge_lncc': numbers.edge_lncc(template, template_mask, scan, matrix, warped),
@@ -272,6 +275,9 @@ def _inside(mask: nb.Nifti1Image) -> np.ndarray:
 
 
 def _in_memory(path: str | Path) -> nb.Nifti1Image:
-    """Read an image once for all that is measured, as float32."""
-    image = load_image(path)
-    return nb.Nifti1Image(np.asarray(image.dataobj, np.float32), image.affine)
+    """Read an image once for all that is measured: float32, in the order of voxels that is closest to RAS+.
+
+    Blocks are averaged and voxels drawn from the first one on: numbers must not depend on where a file begins.
+    """
+    image = nb.as_closest_canonical(load_image(path))
+    return nb.Nifti1Image(np.ascontiguousarray(image.dataobj, np.float32), image.affine)

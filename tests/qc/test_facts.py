@@ -176,6 +176,21 @@ def test_the_keys_of_a_pair_are_its_contrasts(tmp_path):
     assert usual['alternatives'] == facts['alternatives']
 
 
+def test_the_order_in_which_voxels_are_stored_changes_no_number(tmp_path):
+    pair = data.pair((73, 87, 71), 0)  # fine enough for blocks to be averaged, and for voxels to be drawn
+    expected = registered(pair, pair.moving, pair.truth.matrix, tmp_path)
+    files = files_of(tmp_path)
+    for path in (files.fixed, files.moving, files.fixed_mask, files.moving_mask, files.warped):
+        image = nb.load(path)
+        order = nb.orientations.ornt_transform(nb.io_orientation(image.affine), nb.orientations.axcodes2ornt('SPL'))
+        other = image.as_reoriented(order)
+        nb.save(data.image(np.array(other.dataobj), other.affine), path)
+    found = json.loads(json.dumps(gather_facts(files)))
+    stored = expected.pop('images'), found.pop('images')  # these tell of the files
+    assert stored[0] != stored[1]
+    assert found == expected
+
+
 def registered(pair, moving, matrix, tmp_path) -> dict:
     """Gather the facts after bidsreg-pair at a resolution as coarse as the heads."""
     paths = pair.save(tmp_path)
