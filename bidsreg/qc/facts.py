@@ -109,9 +109,9 @@ def gather_facts(
     ValueError
         When a brain mask is empty, or no head stands out in the fixed scan.
     """
-    fixed, moving, warped = (_in_memory(path) for path in (files.fixed, files.moving, files.warped))
-    fixed_mask, moving_mask = _in_memory(files.fixed_mask), _in_memory(files.moving_mask)
-    second_mask = None if files.second_mask is None else _in_memory(files.second_mask)
+    fixed, moving, warped = (numbers.in_memory(path) for path in (files.fixed, files.moving, files.warped))
+    fixed_mask, moving_mask = numbers.in_memory(files.fixed_mask), numbers.in_memory(files.moving_mask)
+    second_mask = None if files.second_mask is None else numbers.in_memory(files.second_mask)
     matrix, notes = read_affine(files.affine), notes or {}
     one, other = contrasts.fixed.lower(), contrasts.moving.lower()
     head = CoarseHead(fixed)
@@ -175,15 +175,6 @@ def _mask_tissues(
     if 'T2w' not in (contrasts.fixed, contrasts.moving):
         return {}
     return mask_tissues(fixed, mask, warped, moving, matrix, t2w_is_fixed=contrasts.fixed == 'T2w')
-
-
-def _in_memory(path: str | Path) -> nb.Nifti1Image:
-    """Read an image once for all that is measured: float32, in the order of voxels that is closest to RAS+.
-
-    Blocks are averaged and voxels drawn from the first one on: numbers must not depend on where a file begins.
-    """
-    image = nb.as_closest_canonical(load_image(path))
-    return nb.Nifti1Image(np.ascontiguousarray(image.dataobj, np.float32), image.affine)
 
 
 def _lesion_volumes(files: RegistrationFiles) -> dict[str, float] | None:

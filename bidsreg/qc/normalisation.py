@@ -233,7 +233,7 @@ def gather_normalisation(
         When a brain mask is empty, or no head stands out in the scan.
     """
     template, template_mask, scan, scan_mask, warped, warped_mask = (
-        _in_memory(path)
+        numbers.in_memory(path)
         for path in (
             files.template,
             files.template_mask,
@@ -272,12 +272,3 @@ def gather_normalisation(
 
 def _inside(mask: nb.Nifti1Image) -> np.ndarray:
     return np.asanyarray(mask.dataobj) > 0
-
-
-def _in_memory(path: str | Path) -> nb.Nifti1Image:
-    """Read an image once for all that is measured: float32, in the order of voxels that is closest to RAS+.
-
-    Blocks are averaged and voxels drawn from the first one on: numbers must not depend on where a file begins.
-    """
-    image = nb.as_closest_canonical(load_image(path))
-    return nb.Nifti1Image(np.ascontiguousarray(image.dataobj, np.float32), image.affine)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import nibabel as nb
@@ -17,6 +18,7 @@ from scipy import ndimage as ndi
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
+from bidsreg.bids.images import load_image
 from bidsreg.qc.symmetry import Midplane, thinned
 from bidsreg.registration.numerics.edges import gradient_magnitude
 from bidsreg.registration.numerics.information import binned_information, to_bins
@@ -48,6 +50,15 @@ _DIRECTIONS = {
     'downwards': (0, 0, -1),
 }
 _AXES = {'the left-right axis': (1, 0, 0), 'the back-front axis': (0, 1, 0), 'the feet-head axis': (0, 0, 1)}
+
+
+def in_memory(path: str | Path) -> nb.Nifti1Image:
+    """Read an image once for all that is measured: float32, in the order of voxels that is closest to RAS+.
+
+    Blocks are averaged and voxels drawn from the first one on: numbers must not depend on where a file begins.
+    """
+    image = nb.as_closest_canonical(load_image(path))
+    return nb.Nifti1Image(np.ascontiguousarray(image.dataobj, np.float32), image.affine)
 
 
 def geometry(image: nb.Nifti1Image) -> dict[str, Any]:

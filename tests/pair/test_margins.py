@@ -74,6 +74,7 @@ def test_the_box_goes_along_with_every_order_of_the_voxels():
         np.testing.assert_array_equal(np.sort(turned[measured(turned)], axis=None), expected)
 
 
+@pytest.mark.slow
 def test_the_transform_is_that_of_the_scans_before_they_were_padded(tmp_path):
     pair = data.pair((36, 42, 36), 1, known=data.truth(1, turn=(0, 0, 0), shift=(1, 2, -1)))
     widths = ((9, 3), (4, 10), (6, 6))

@@ -176,6 +176,7 @@ def test_the_keys_of_a_pair_are_its_contrasts(tmp_path):
     assert usual['alternatives'] == facts['alternatives']
 
 
+@pytest.mark.slow
 def test_the_order_in_which_voxels_are_stored_changes_no_number(tmp_path):
     pair = data.pair((73, 87, 71), 0)  # fine enough for blocks to be averaged, and for voxels to be drawn
     expected = registered(pair, pair.moving, pair.truth.matrix, tmp_path)
