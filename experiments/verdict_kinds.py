@@ -275,14 +275,14 @@ def _good_of_its_own(name: str, **more: Any) -> dict[str, Kind]:
 
 def _of_contrast(name: str) -> dict[str, Kind]:
     look = Look(voxel=SLICES_MM, contrasts=('T1w', name))
-    wrong = functools.partial(Kind, wrong=True, contrast=name, base=name, heads=4)
+    wrong = functools.partial(Kind, wrong=True, contrast=name, base=name, heads=8)
     return {
         **_good_of_its_own(name, look=look, contrast=name, heads=12),
         **_drawn(name),
         f'{name}, mirrored': wrong(look=look, change=_mirrored(0)),
         f'{name}, another head': wrong(look=look, other=True),
         f'{name}, shift of 20 mm': Kind(
-            wrong=None, good=False, look=look, spoil=shifted_by(20), contrast=name, base=name, heads=4
+            wrong=None, good=False, look=look, spoil=shifted_by(20), contrast=name, base=name, heads=8
         ),
         f'{name}, T1w twice': wrong(look=Look(voxel=SLICES_MM, contrasts=('T1w', 'T1w'))),
         f'{name}, a copy': wrong(look=look, change=copied),
