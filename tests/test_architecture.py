@@ -470,3 +470,26 @@ def test_no_module_is_long():
     lengths = {module: len(file.read_text(encoding='utf-8').splitlines()) for module, file in MODULES.items()}
     long = [f'{module}: {lines}' for module, lines in lengths.items() if lines > MOST_LINES]
     assert not long, '\n'.join(long)
+
+
+def constants_bound_twice(text: str) -> list[str]:
+    """Return the constants that a module binds more than once at its top: the later value hides the earlier one."""
+    names = [
+        name.id
+        for statement in ast.parse(text).body
+        if isinstance(statement, ast.Assign | ast.AnnAssign)
+        for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
+        for name in ast.walk(target)
+        if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store) and name.id.isupper()
+    ]
+    return sorted({name for name in names if names.count(name) > 1})
+
+
+def test_no_constant_is_bound_twice():
+    files = [*MODULES.values(), *sorted((ROOT / 'experiments').glob('*.py'))]
+    found = {file.name: names for file in files if (names := constants_bound_twice(file.read_text(encoding='utf-8')))}
+    assert found == {}
+
+
+def test_a_constant_that_is_bound_twice_is_found():
+    assert constants_bound_twice('BOX_MM, SHARE = 6.0, 0.7\nMM: float = 1\nWIDE, BOX_MM = 2, 15.0\n') == ['BOX_MM']

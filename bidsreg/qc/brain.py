@@ -27,7 +27,7 @@ DARK, DARK_MM = 0.3, 6.0
 the mask's surface from which on they are looked for: masks that are some mm wider than the brain hold bone above it."""
 TOUCH_MM = 3.0
 """A ball of tissue touches a mask where no more lies between them."""
-AROUND_MM, MOSTLY = 6.0, 0.7
+BOX_MM, MOSTLY = 15.0, 0.7
 """A place is brain where this share of the box around it, as wide as that, has the grey levels of the core: edges
 within the brain have others."""
 BEYOND_MM = 10.0
@@ -147,7 +147,7 @@ def mask_tissues(
     scans = [np.asarray(thinned(one, FINE_MM).dataobj) for one in (fixed, warped)]
     t2w = scans[0 if t2w_is_fixed else 1]
     dark = (t2w < DARK * np.median(t2w[core])) & (depth > DARK_MM) & seen
-    box = [2 * max(round((AROUND_MM / step - 1) / 2), 1) + 1 for step in spacing]
+    box = [2 * max(round((BOX_MM / step - 1) / 2), 1) + 1 for step in spacing]
     outside = (ndi.uniform_filter(_like_core(scans, core).astype(np.float32), box) > MOSTLY) & ~inside & seen
     ball = _depth(outside, spacing)
     touches = outside & (ball >= ndi.distance_transform_edt(~inside, spacing) - TOUCH_MM)
