@@ -64,16 +64,19 @@ OTHERS |= {
     '--heads',
     '--judged',
     '--leave-out',
+    '--most',
     '--pair-options',
     '--people',
     '--plot',
     '--repeats',
+    '--roles',
     '--sessions',
     '--slice',
     '--slices',
     '--solve',
     '--stretch',
     '--truth',
+    '--visits',
 }
 #: Our programs: every command line of theirs is read by their own parsers.
 PARSERS = {
