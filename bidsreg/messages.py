@@ -96,19 +96,24 @@ EVIDENCE = {
 _FORMATS = {'mind_heldout': '.4f', 'mi': '.3f', 'edge_correlation': '.3f'}
 
 
-def explain_linear(kept: str, mind_heldout: Values) -> str:
+def explain_linear(kept: str, mind_heldout: Values, stretch: float | None = None) -> str:
     """Return one sentence about why the affine of a head, or the rigid before it, is kept.
 
     Parameters
     ----------
-    kept, mind_heldout
-        Of a :class:`bidsreg.preparation.linear.LinearChoice`.
+    kept, mind_heldout, stretch
+        Of a :class:`bidsreg.preparation.linear.LinearChoice`; without `stretch` where it was not written.
     """
     rigid, affine = (format(mind_heldout[name], _FORMATS['mind_heldout']) for name in ('rigid', 'affine'))
-    verdict = 'looks worse than the rigid' if kept == 'rigid' else 'does not look worse than the rigid'
+    known = (
+        f'{kept} kept: deep in the brain the {EVIDENCE["mind_heldout"]} is {rigid} after the rigid and {affine} after'
+    )
+    if stretch is None:
+        return f'{known} the affine'
+    change = 100 * (mind_heldout['affine'] / max(mind_heldout['rigid'], 1e-9) - 1)
     return (
-        f'{kept} kept: deep in the brain the affine {verdict}, {EVIDENCE["mind_heldout"]} {rigid} after the rigid, '
-        f'{affine} after the affine'
+        f'{known} the affine ({change:+.1f} %), which stretches the head by up to {100 * stretch:.1f} %; it is kept '
+        'if it lowers the distance by as many per cent'
     )
 
 

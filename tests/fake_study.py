@@ -87,7 +87,7 @@ def facts(name: str, number: int, random: np.random.Generator) -> dict[str, Any]
         **({'second_mask_method': 'deepbet, as the background is not zero'} if number % 4 == 0 else {}),
         'masks': {'t1w_ml': near(1450, 120, 1), 't2w_ml': near(1450, 120, 1)},
         'prealign_start': 'the positions of the scanner',
-        'linear': {'kept': 'affine', 'mind_heldout': {'rigid': 0.022, 'affine': 0.02 + number / 1e4}},
+        'linear': {'kept': 'affine', 'mind_heldout': {'rigid': 0.022, 'affine': 0.02 + number / 1e4}, 'stretch': 0.004},
         **{
             key: {
                 'rotation_deg': turn,

@@ -51,7 +51,7 @@ def align_heads(
     shapes: Mapping[str, Sequence[int]],
     settings: BenchmarkSettings,
 ) -> None:
-    """Align heads as the app does it: rigid on heads, then affine inside both masks, kept unless it looks worse."""
+    """Align heads as the app does it: rigid on heads, then affine inside both masks, if it earns that."""
     rigid, affine = _aligners(shapes=shapes, settings=settings)
     linear = pe.Node(ChooseLinear(), name='linear', mem_gb=gigabytes('linear', *shapes.values()))
     workflow.connect([

@@ -375,7 +375,11 @@ def ratio_sidecar(pair: Pair, settings: Settings, facts: Mapping[str, Any], made
 
 def _choice(linear: Mapping[str, Any]) -> dict[str, Any]:
     """Tell which linear alignment was kept, and the evidence for both, where that is known."""
-    return {'Kept': linear['kept'], 'HeldOutMindDistance': dict(linear['mind_heldout'])} if linear else {}
+    if not linear:
+        return {}
+    known = {'Kept': linear['kept'], 'HeldOutMindDistance': dict(linear['mind_heldout'])}
+    # a QC file of before has none
+    return known | ({'LargestStretch': linear['stretch']} if 'stretch' in linear else {})
 
 
 _CONVENTION = 'ITK, LPS+ mm: apply to the {} with the {} as reference (antsApplyTransforms -t)'

@@ -22,6 +22,8 @@ from bidsreg.registration.looking import mind_distances
 #: Voxel size (mm) of the copies that are compared. On 32 cases of experiments/kept.py (heads 01, 02, 03 and 05, three
 #: sessions) 1 and 3 mm decide alike but for two and one whose distances differ by less than .5 %.
 LOOK_MM = 2.0
+#: A stretch that is none, but for the last bits of a matrix.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,13 @@ class LinearChoice:
         ``rigid`` or ``affine``.
     mind_heldout
         The held-out MIND distance in the inner half of the brain after each of the two, low is alike.
+    stretch
+        By which fraction the affine makes the head longer or shorter, in the direction where this is most.
     """
 
     kept: str
     mind_heldout: Mapping[str, float]
+    stretch: float
 
 
 def choose_linear(
@@ -50,12 +55,13 @@ def choose_linear(
     fixed_lesion: str | None = None,
     moving_lesion: str | None = None,
 ) -> LinearChoice:
-    """Keep the affine between two scans of one head, unless their structure says that the rigid is better.
+    """Keep the affine between two scans of one head if what it stretches is seen in their structure, else the rigid.
 
     The affine maximises mutual information inside masks, and follows what the two contrasts show of the brain's
     surface: where fluid, dura and bone are as bright as tissue in one of them alone, it scales a brain that has one
     size. So both are judged where that is far away, in the inner half of the brain, and by what was not maximised: the
-    distance of MIND (:func:`bidsreg.registration.looking.mind_distances`).
+    distance of MIND (:func:`bidsreg.registration.looking.mind_distances`). A head has one size, so a stretch has to be
+    earned: the affine is kept if it lowers the distance by at least the fraction by which it stretches the head.
 
     Parameters
     ----------
@@ -101,7 +107,9 @@ def choose_linear(
             f'{fixed_path} and {moving_path} cannot be compared outside of their lesions: {error}'
         ) from error
     distances = dict(zip(matrices, found, strict=True))
-    return LinearChoice('rigid' if distances['affine'] > distances['rigid'] else 'affine', distances)
+    stretch = float(np.abs(np.linalg.svd(affine[:3, :3], compute_uv=False) - 1).max())
+    earned = distances['rigid'] - distances['affine'] >= (stretch - ROUNDING) * distances['rigid']
+    return LinearChoice('affine' if earned else 'rigid', distances, stretch)
 
 
 def inner_half(brain: np.ndarray, seen: np.ndarray, affine: np.ndarray) -> np.ndarray:

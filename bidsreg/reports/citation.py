@@ -240,8 +240,8 @@ def methods_text(settings: Settings, *, lesions: bool = False) -> str:
         f'(Gorgolewski et al. 2011). {masks}; it was carried over to the {moving} scan by a rigid alignment. {bias} '
         f'The scans were aligned with ANTs (ANTsPy{_version("antspyx")}; Avants et al. 2011), maximising mutual '
         f'information: rigidly as acquired, then with an affine transform inside the brain masks, which was kept '
-        f'unless it made a distance of MIND (Heinrich et al. 2012), which had not been optimised, worse in the inner '
-        f'half of the brain. {deformable.phrase} '
+        f'if it lowered a distance of MIND (Heinrich et al. 2012), which had not been optimised, in the inner half of '
+        f'the brain by at least the fraction by which it stretched the head. {deformable.phrase} '
         f'{spaces.phrase}{left_out.phrase}All transforms were composed, and every resampled image was interpolated '
         f'once from its native grid.{ratio.phrase}'
     )

@@ -117,10 +117,9 @@ def _qc_rows(record: PairRecord) -> list[tuple[str, str]]:
         )
     if record.qc.get('prealign_start'):
         rows.append(('Alignment started from', record.qc['prealign_start']))
-    if record.qc.get('linear'):
-        rows.append(
-            ('Linear alignment', explain_linear(record.qc['linear']['kept'], record.qc['linear']['mind_heldout']))
-        )
+    if linear := record.qc.get('linear'):
+        said = explain_linear(linear['kept'], linear['mind_heldout'], linear.get('stretch'))
+        rows.append(('Linear alignment', said))
     return rows
 
 

@@ -44,11 +44,12 @@ def test_sidecars(pair, settings, finish):
 @pytest.mark.parametrize('kept', ['rigid', 'affine'])
 def test_the_matrix_says_which_of_the_two_was_kept(pair, settings, finish, kept):
     distances = {'rigid': 0.02, 'affine': 0.03}
-    finish(pair, settings, linear={'kept': kept, 'mind_heldout': distances})
+    finish(pair, settings, linear={'kept': kept, 'mind_heldout': distances, 'stretch': 0.031})
     beside = {key: json.loads(sidecar(path).read_text())
               for key, path in pair_outputs(pair, settings.output_dir).items() if key.endswith('_xfm')}  # fmt: skip
     assert beside['affine_xfm']['Kept'] == kept
     assert beside['affine_xfm']['HeldOutMindDistance'] == distances
+    assert beside['affine_xfm']['LargestStretch'] == 0.031
     assert 'Kept' not in beside['forward_xfm']
 
 

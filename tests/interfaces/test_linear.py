@@ -23,7 +23,7 @@ def test_the_node_hands_on_the_matrix_that_is_kept(rigid_pair, here, caplog, fac
         out = node.run().outputs
     given = {name: read_affine(here / f'{name}_in.txt') for name in matrices}
     choice = choose_linear(images.pop('fixed'), images.pop('moving'), **images, **given)
-    assert out.choice == {'kept': kept, 'mind_heldout': choice.mind_heldout}
+    assert out.choice == {'kept': kept, 'mind_heldout': choice.mind_heldout, 'stretch': choice.stretch}
     np.testing.assert_array_equal(read_affine(out.out_matrix), given[kept])
     assert f'moving: {kept} kept: ' in caplog.text
     assert f'{choice.mind_heldout["affine"]:.4f} after the affine' in caplog.text

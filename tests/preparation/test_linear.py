@@ -51,10 +51,29 @@ def test_an_affine_that_finds_a_scale_is_kept(tmp_path):
     assert choice.mind_heldout['affine'] < 0.99 * choice.mind_heldout['rigid']
 
 
-def test_an_affine_that_is_no_better_is_kept(same_size):
+def test_an_affine_that_stretches_nothing_is_kept(same_size):
     choice = choose(same_size, scaled(1.0), scaled(1.0))
     assert choice.kept == 'affine'
     assert choice.mind_heldout['affine'] == choice.mind_heldout['rigid']
+    assert choice.stretch == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('factors', 'stretch', 'affine', 'kept'),
+    [
+        (1.03, 0.03, 0.971, 'rigid'),
+        (1.03, 0.03, 0.969, 'affine'),
+        ((1.0, 0.96, 1.02), 0.04, 0.961, 'rigid'),
+        ((1.0, 0.96, 1.02), 0.04, 0.959, 'affine'),
+        (1.002, 0.002, 0.99, 'affine'),
+        (1.002, 0.002, 1.001, 'rigid'),
+    ],
+)
+def test_a_stretch_has_to_be_earned(same_size, monkeypatch, factors, stretch, affine, kept):
+    monkeypatch.setattr(linear, 'mind_distances', lambda *images, **lesions: [1.0, affine])
+    choice = choose(same_size, scaled(1.0), scaled(factors))
+    assert choice.stretch == pytest.approx(stretch, rel=1e-3)
+    assert choice.kept == kept
 
 
 def test_both_figures_are_the_judges_of_the_inner_half(same_size):
