@@ -37,7 +37,7 @@ def init_prealign_wf(
     Rigid on whole heads from several starts; the T1w's brain mask is carried to the T2w by the inverse of that, unless
     the T2w has one of its own; the T2w's bias field is corrected inside; then an affine inside both masks. All by ANTs
     with mutual information, on one thread and with a fixed seed, so that the same scans give the same matrix, bit for
-    bit. The affine is kept unless it looks worse than the rigid by what was not maximised.
+    bit. The affine is kept if it earns what it stretches, by what was not maximised.
 
     Parameters
     ----------
