@@ -22,8 +22,10 @@ def test_prealign(heads, tmp_path):
         assert error.mean() < limit
     choice = out['linear_choice']
     np.testing.assert_array_equal(read_affine(out['linear']), read_affine(out[choice['kept']]))
-    better = min(choice['mind_heldout'], key=choice['mind_heldout'].get)
-    assert choice['kept'] == better
+    stretches = np.linalg.svd(read_affine(out['affine'])[:3, :3], compute_uv=False)
+    assert choice['stretch'] == pytest.approx(np.abs(stretches - 1).max(), abs=1e-6)
+    lower = 1 - choice['mind_heldout']['affine'] / choice['mind_heldout']['rigid']
+    assert choice['kept'] == ('affine' if lower >= choice['stretch'] else 'rigid')
     nb.save(pair.moving_mask, tmp_path / 'goal.nii.gz')
     assert dice(out['mask'], tmp_path / 'goal.nii.gz') > 0.95
     assert set(out['seconds']) == {'conform', 'rigid', 'moving_mask', 'n4', 'affine', 'linear'}
