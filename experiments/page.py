@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Run the benchmarks of docs/benchmark.md, and write their tables into the page.
 
-    python experiments/page.py OUT --data heads-2mm=HEADS scans-2mm=BIDS_DIR hard-pairs=PAIRS [--leave-out METHOD ...]
+    python experiments/page.py OUT --data heads-2mm=DIR heads-1mm=DIR scans-2mm=DIR [--leave-out METHOD ...]
 
 Every table of :data:`TABLES` whose data are named is made by one command, in a folder of OUT, and takes its place
-between two marks of the page; the others stay as they stand there. heads-2mm are simulated heads with their truth and
-scans-2mm raw scans of several people and sessions, both brought to voxels of 2 mm by coarsen.py; hard-pairs is what
-hard_pairs.py makes. Methods that cannot be run here are left out, and so are those of --leave-out; the page says which.
+between two marks of the page; the others stay as they stand there. heads-1mm are simulated heads with their truth,
+heads-2mm the same and scans-2mm raw scans of several people and sessions, both brought to voxels of 2 mm by coarsen.py.
+Methods that cannot be run here are left out, and so are those of --leave-out; the page says which.
 
 OUT belongs to one state of the package: it is refused where the package has changed since, or is not committed, so that
 all numbers of a page are of one commit. What is done there is not done again: run the same command to go on after an
@@ -22,7 +22,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,7 @@ from common import head, new_parser, row
 
 from bidsreg.benchmark.files import write_json
 from bidsreg.benchmark.measures import FOLDS, SECONDS
-from bidsreg.benchmark.methods import INTER, known_methods, resolve
+from bidsreg.benchmark.methods import INTER, known_methods, known_translations, resolve
 from bidsreg.benchmark.results import read_cell
 from bidsreg.benchmark.tables import PUBLISHED_GROUP, TableCell, paper_table, primary
 from bidsreg.execution.machine import processor
@@ -45,6 +44,8 @@ PACKAGE = ('bidsreg', 'workflows')
 MARKER = 'page.json'
 #: Every method that takes scans of two contrasts; between people, presets take their form for it.
 METHODS = tuple(name for name in known_methods() if not name.endswith(INTER))
+#: What most people would choose from; the only ones where every pair takes minutes.
+MAIN = ('affine', 'node-mind', 'ants-syn', 'niftyreg', 'greedy', 'convexadam')
 #: Measures that the page leaves out: the percent tell folds, too, and by the clock a machine that does something else
 #: beside tells little.
 HIDDEN = [FOLDS.key, SECONDS.key]
@@ -64,18 +65,15 @@ class Wanted:
         Folder of all runs.
     left_out : tuple of str
         Methods that are not run.
-    pairs : int or None
-        Pairs of a table that is drawn; None: all of them.
     """
 
     out: Path
     left_out: tuple[str, ...]
-    pairs: int | None
 
 
 @dataclass(frozen=True)
-class PageTable(ABC):
-    """One table of the page.
+class PageTable:
+    """A table of ``bidsreg-benchmark``: every row with its spread, sorted, the best method last.
 
     Attributes
     ----------
@@ -85,108 +83,72 @@ class PageTable(ABC):
         What its data are called by ``--data``, and in the command that the page shows.
     caption : str
         What is simulated and what is real.
+    task : str
+        See :data:`bidsreg.benchmark.tasks.TASKS`.
+    options : tuple of str
+        More of its options.
+    methods : tuple of str
+        What is compared.
+    figure : str
+        Name beside the page of the picture of quality by method; empty: none.
     """
 
     name: str
     data: str
     shown: str
     caption: str
+    task: str = 'inter'
+    options: tuple[str, ...] = ()
+    methods: tuple[str, ...] = METHODS
+    figure: str = ''
 
-    @abstractmethod
-    def program(self) -> list[str]:
-        """Return the words that start its command, as a reader types them."""
+    def folder(self, wanted: Wanted) -> Path:
+        """Return where its results are."""
+        return wanted.out / self.name
 
-    @abstractmethod
-    def words(self, wanted: Wanted, asked: Iterable[str]) -> list[str]:
+    def words(self, asked: Iterable[str]) -> list[str]:
         """Return the options of its command for some methods, behind the data and the folder."""
+        how = ['--nprocs', '1', '--omp-nthreads', '1', '--device', 'cpu']
+        return ['--task', self.task, *self.options, *how, '--methods', *asked]
 
-    @abstractmethod
     def run(self, source: Path, wanted: Wanted) -> None:
-        """Do what is not done yet.
+        """Do what is not done yet; a method that fails is a row of the table.
 
         Raises
         ------
         SystemExit
             If the command broke off.
         """
-
-    @abstractmethod
-    def lines(self, wanted: Wanted) -> tuple[str, list[str], list[str], list[str]]:
-        """Return how much it holds, what is said above it, its lines in Markdown, and the methods in it."""
-
-    def pictures(self, wanted: Wanted) -> dict[str, Path]:
-        """Return the pictures that stand beside the page, by their names there."""
-        return {}
-
-    def folder(self, wanted: Wanted) -> Path:
-        """Return where its results are."""
-        return wanted.out / self.name
+        asked = [name for name in self.methods if name not in wanted.left_out]
+        command = [*BENCHMARK, str(source), str(self.folder(wanted))]
+        command += ['-w', str(wanted.out / 'work' / self.name), '--skip-missing', *self.words(asked)]
+        code = subprocess.run(command, check=False).returncode
+        if code not in WROTE or not (self.folder(wanted) / 'results.tsv').is_file():
+            sys.exit(f'{self.name}: bidsreg-benchmark ended with {code}; the page is as it was.')
 
     def block(self, wanted: Wanted, facts: Mapping[str, str]) -> str:
         """Return what stands between its marks."""
         count, notes, lines, methods = self.lines(wanted)
         made = f'bidsreg of commit {facts["commit"]}; one thread, on {facts["machine"]}.'
-        command = wrapped([*self.program(), self.shown, 'OUT', *self.words(wanted, methods)])
+        command = wrapped(['bidsreg-benchmark', self.shown, 'OUT', *self.words(methods)])
         parts = [
             filled(f'{self.caption} {count}; {made}'),
             '\n'.join(filled(f'- {note}', '  ') for note in notes),
-            '*Not run by the tests: it takes long.*' if self.program()[0] == 'python' else '',
             '\n'.join(['```', *command, '```']),
             '\n'.join(lines),
             *(f'![Quality by method]({picture})' for picture in self.pictures(wanted)),
         ]
-        return '\n\n'.join(part for part in parts if part)
-
-
-@dataclass(frozen=True)
-class BenchmarkTable(PageTable):
-    """A table of ``bidsreg-benchmark``: every row with its spread, sorted, the best method last.
-
-    Attributes
-    ----------
-    task : str
-        See :data:`bidsreg.benchmark.tasks.TASKS`.
-    options : tuple of str
-        More of its options.
-    drawn : bool
-        Whether ``--pairs`` counts for it.
-    figure : str
-        Name beside the page of the picture of quality by method; empty: none.
-    """
-
-    task: str = 'inter'
-    options: tuple[str, ...] = ()
-    drawn: bool = False
-    figure: str = ''
-
-    def program(self) -> list[str]:
-        """Return the words that start its command, as a reader types them."""
-        return ['bidsreg-benchmark']
-
-    def words(self, wanted: Wanted, asked: Iterable[str]) -> list[str]:
-        """Return the options of its command for some methods, behind the data and the folder."""
-        few = ['--pairs', str(wanted.pairs)] if self.drawn and wanted.pairs else []
-        how = ['--nprocs', '1', '--omp-nthreads', '1', '--device', 'cpu']
-        return ['--task', self.task, *few, *self.options, *how, '--methods', *asked]
-
-    def run(self, source: Path, wanted: Wanted) -> None:
-        """Do what is not done yet; a method that fails is a row of the table."""
-        asked = [name for name in METHODS if name not in wanted.left_out]
-        command = [*BENCHMARK, str(source), str(self.folder(wanted))]
-        command += ['-w', str(wanted.out / 'work' / self.name), '--skip-missing', *self.words(wanted, asked)]
-        code = subprocess.run(command, check=False).returncode
-        if code not in WROTE or not (self.folder(wanted) / 'results.tsv').is_file():
-            sys.exit(f'{self.name}: bidsreg-benchmark ended with {code}; the page is as it was.')
+        return '\n\n'.join(parts)
 
     def lines(self, wanted: Wanted) -> tuple[str, list[str], list[str], list[str]]:
         """Return how much it holds, what is said above it, its lines in Markdown, and the methods in it."""
         results = pd.read_csv(self.folder(wanted) / 'results.tsv', sep='\t', na_values=['n/a'], keep_default_na=False)
         results[HIDDEN] = float('nan')
         present = set(results['method'])
-        asked = {resolve(name, self.task).name: name for name in METHODS}
-        methods = [resolve(asked[name], self.task) for name in asked if name in present]
+        methods = [method for name in self.methods if (method := resolve(name, self.task)).name in present]
+        asked = [method.asked for method in methods]
         table = paper_table(results, methods, resolve('node-mind', self.task).name, title=self.name)
-        notes = [*table.notes, *table.failures, *self._on_missing(wanted, {method.asked for method in methods})]
+        notes = [*table.notes, *table.failures, *self._on_missing(wanted, asked)]
         rows = [cells for group, below in table.groups if group != PUBLISHED_GROUP for cells in below]
         quality = primary(results)
         means = results[results['status'] == 'done'].groupby('method')[quality.key].mean() * quality.better
@@ -196,89 +158,67 @@ class BenchmarkTable(PageTable):
         shown = [number for number, name in enumerate(table.columns) if not (name == PAIRS and complete)]
         printed = [head(*(escaped(table.columns[number]) for number in shown))]
         printed += [row(*(printed_cell(cells[number], number == 0) for number in shown)) for cells in rows]
-        many = f'{count} pair{"s" if count > 1 else ""}'
-        return many, notes, printed, [method.asked for method in methods]
+        return f'{count} pair{"s" if count > 1 else ""}', notes, printed, asked
 
     def pictures(self, wanted: Wanted) -> dict[str, Path]:
         """Return the picture of what methods are compared by: Dice, or the error at points, or the maps."""
         drawn = (self.folder(wanted) / 'figures' / f'{stem}.png' for stem in ('dice', 'tre', 'rescan'))
         return {self.figure: next(path for path in drawn if path.exists())} if self.figure else {}
 
-    def _on_missing(self, wanted: Wanted, present: set[str]) -> list[str]:
+    def _on_missing(self, wanted: Wanted, present: Sequence[str]) -> list[str]:
         """Say which methods are not in the table, and why."""
-        named = [name for name in METHODS if name in wanted.left_out and name not in present]
-        absent = [name for name in METHODS if name not in present and name not in wanted.left_out]
-        why = {'Not run, as they were left out for time': named, 'Not run, as they are not installed': absent}
+        absent = [name for name in self.methods if name not in present]
+        named = [name for name in absent if name in wanted.left_out]
+        others = [name for name in absent if name not in wanted.left_out]
+        why = {'Not run, as they were left out for time': named, 'Not run, as they are not installed': others}
         return [f'{reason}: {", ".join(names)}.' for reason, names in why.items() if names]
 
 
-@dataclass(frozen=True)
-class ScriptTable(PageTable):
-    """A table that a script of this folder prints, with all it measures.
-
-    Attributes
-    ----------
-    script : str
-        Its name.
-    options : tuple of str
-        Of its command.
-    """
-
-    script: str = ''
-    options: tuple[str, ...] = ()
-
-    def program(self) -> list[str]:
-        """Return the words that start its command, as a reader types them."""
-        return ['python', f'experiments/{self.script}.py']
-
-    def words(self, wanted: Wanted, asked: Iterable[str]) -> list[str]:
-        """Return the options of its command."""
-        return list(self.options)
-
-    def run(self, source: Path, wanted: Wanted) -> None:
-        """Do what is not done yet, and keep what the script prints."""
-        script = Path(__file__).with_name(f'{self.script}.py')
-        command = [sys.executable, str(script), str(source), str(self.folder(wanted)), *self.words(wanted, ())]
-        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
-        if done.returncode:
-            sys.exit(f'{self.name}: {script.name} ended with {done.returncode}; the page is as it was.')
-        write_text(self.folder(wanted) / 'table.md', done.stdout)
-
-    def lines(self, wanted: Wanted) -> tuple[str, list[str], list[str], list[str]]:
-        """Return the number of rows, and the script's table."""
-        printed = (self.folder(wanted) / 'table.md').read_text(encoding='utf-8').splitlines()
-        return f'{len(printed) - 2} rows', [], printed, []
-
-
 SIMULATED = (
-    'Simulated, not scanned: heads made from real label maps (see above), voxels of 2 mm, 32 labels that are the truth.'
+    'Simulated, not scanned: heads made from the label maps of twelve people (see above), voxels of {} mm, 32 labels '
+    'that are the truth.'
 )
+TWO_PEOPLE = 'The T1w of one person and the T2w of another.'
+ONE_HEAD = 'T1w and T2w of the same head, whose 2000 points have known places in both.'
 REAL = (
     'Real scans, nothing simulated: two people with multiple sclerosis (Lesjak et al. 2016), voxels of 2×2×3 mm (T1w) '
     'and 2×2×3.3 or 2×2×4 mm (T2w).'
 )
+DRAWN = ('--pairs', '12', '--seed', '1')
+FEW = ('--pairs', '4', '--seed', '1')
 TABLES: Mapping[str, PageTable] = {
     table.name: table
     for table in (
-        BenchmarkTable(
+        PageTable(
             'inter',
             'heads-2mm',
             'HEADS',
-            f'{SIMULATED} The T1w of one person and the T2w of another.',
-            options=('--seed', '1'),
-            drawn=True,
+            f'{SIMULATED.format(2)} {TWO_PEOPLE}',
+            options=DRAWN,
             figure='benchmark-dice.png',
         ),
-        BenchmarkTable(
-            'intra',
+        PageTable('inter-1mm', 'heads-1mm', 'HEADS', f'{SIMULATED.format(1)} {TWO_PEOPLE}', options=FEW, methods=MAIN),
+        PageTable(
+            'translations',
             'heads-2mm',
             'HEADS',
-            f'{SIMULATED} T1w and T2w of the same head, whose 2000 points have known places in both.',
-            task='intra',
-            options=('--seed', '1'),
-            drawn=True,
+            f'{SIMULATED.format(2)} {TWO_PEOPLE} Translations are trained on people who are not in the pair.',
+            options=(*DRAWN, '--folds', '3', '--translation-steps', '500'),
+            methods=('affine', 'node-lncc', 'node-mind', *known_translations()),
         ),
-        BenchmarkTable(
+        PageTable(
+            'intra', 'heads-2mm', 'HEADS', f'{SIMULATED.format(2)} {ONE_HEAD}', task='intra', options=('--seed', '1')
+        ),
+        PageTable(
+            'intra-1mm',
+            'heads-1mm',
+            'HEADS',
+            f'{SIMULATED.format(1)} {ONE_HEAD}',
+            task='intra',
+            options=FEW,
+            methods=MAIN,
+        ),
+        PageTable(
             'real-inter',
             'scans-2mm',
             'INPUT',
@@ -286,21 +226,13 @@ TABLES: Mapping[str, PageTable] = {
             'classes by Atropos, carried to the T2w by a rigid.',
             options=('--label-with', 'atropos'),
         ),
-        BenchmarkTable(
+        PageTable(
             'real-rescan',
             'scans-2mm',
             'INPUT',
             f'{REAL} One of them has two sessions; no labels: how far the maps between them are apart.',
             task='rescan',
-        ),
-        ScriptTable(
-            'translations',
-            'hard-pairs',
-            'PAIRS',
-            'Simulated, not scanned: pairs of two people at 2 mm (values that drift, lesions, thick slices, bias '
-            'fields), labels that are the truth.',
-            script='translation',
-            options=('--judged', '01-06', '03-05', '11-12'),
+            methods=('node-lncc', *MAIN),
         ),
     )
 }
@@ -405,11 +337,12 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> None:
     parser.add_argument('out', metavar='OUT', type=Path)
     parser.add_argument('--data', nargs='+', required=True, type=named_folder, metavar='NAME=DIR')
     parser.add_argument('--tables', nargs='+', choices=TABLES, metavar='NAME', help=f'[{" ".join(TABLES)}]')
-    parser.add_argument('--leave-out', nargs='+', choices=METHODS, default=(), metavar='METHOD')
-    parser.add_argument('--pairs', type=int, metavar='N', help='pairs of simulated heads [all that are drawn]')
+    parser.add_argument(
+        '--leave-out', nargs='+', choices=sorted({*METHODS, *known_translations()}), default=(), metavar='METHOD'
+    )
     parser.add_argument('--page', type=Path, default=PAGE, help='[docs/benchmark.md]')
     args = parser.parse_args(argv)
-    data, wanted = dict(args.data), Wanted(args.out.resolve(), tuple(args.leave_out), args.pairs)
+    data, wanted = dict(args.data), Wanted(args.out.resolve(), tuple(args.leave_out))
     if absent := [str(folder) for folder in data.values() if not folder.is_dir()]:
         parser.error(f'no folder: {", ".join(absent)}')
     tables = [TABLES[name] for name in args.tables or TABLES if TABLES[name].data in data]

@@ -29,9 +29,6 @@ Register._cmd = {command!r}
 open({log!r}, 'a').write(' '.join(sys.argv[1:]) + chr(10))
 sys.exit(main(sys.argv[1:]))
 """
-SCRIPT = (
-    "import sys\nprint('| a |\\n|---|')\nprint('| ' + ' '.join(sys.argv[3:]) + ' |')\nsys.exit('bad' in sys.argv)\n"
-)
 
 
 @pytest.fixture
@@ -82,11 +79,9 @@ def tiny(datasets, tmp_path, monkeypatch):
     command = f'{shlex.quote(sys.executable)} {shlex.quote(str(folder / "pair.py"))}'
     (folder / 'run.py').write_text(RUNNER.format(command=command, log=str(folder / 'log.txt')))
     options = ('--prealign', 'none', '--bias-correction', 'none', '--labels', str(datasets / 'labels.tsv'))
-    table = page.BenchmarkTable(
-        'tiny', 'tiny', 'HEADS', 'Made up.', task='intra', options=options, figure='picture.png'
-    )
+    methods = ('affine', 'node-mind', 'ants-syn', 'ants-syn-cc', 'synthmorph')
+    table = page.PageTable('tiny', 'tiny', 'HEADS', 'Made up.', 'intra', options, methods, 'picture.png')
     monkeypatch.setattr(page, 'TABLES', {'tiny': table})
-    monkeypatch.setattr(page, 'METHODS', ('affine', 'node-mind', 'ants-syn', 'ants-syn-cc', 'synthmorph'))
     monkeypatch.setattr(page, 'BENCHMARK', (sys.executable, str(folder / 'run.py')))
     monkeypatch.setattr('bidsreg.benchmark.figures.write_figures', lambda *_: None)
     monkeypatch.setenv('PATH', '/usr/bin:/bin')
@@ -132,23 +127,6 @@ def test_a_table_is_run_once_and_written_between_its_marks(tiny, checkout, text,
     assert text.read_text() == made
 
 
-def test_a_script_prints_its_table(checkout, text, tmp_path, monkeypatch):
-    table = page.ScriptTable('tiny', 'tiny', 'PAIRS', 'Made up.', script='tiny', options=('--judged', 'a-b'))
-    monkeypatch.setattr(page, 'TABLES', {'tiny': table})
-    monkeypatch.setattr(page, '__file__', str(tmp_path / 'page.py'))
-    (tmp_path / 'tiny.py').write_text(SCRIPT)
-    words = [str(tmp_path / 'out'), '--data', f'tiny={tmp_path}', '--page', str(text)]
-    page.main(words, checkout)
-    made = text.read_text()
-    assert '| --judged a-b |' in made
-    assert '*Not run by the tests: it takes long.*\n\n```\npython experiments/tiny.py PAIRS OUT --judged a-b\n' in made
-    bad = page.ScriptTable('tiny', 'tiny', 'PAIRS', 'Made up.', script='tiny', options=('bad',))
-    monkeypatch.setattr(page, 'TABLES', {'tiny': bad})
-    with pytest.raises(SystemExit, match=r'tiny\.py ended with 1'):
-        page.main(words, checkout)
-    assert text.read_text() == made
-
-
 # ---------------------------------------------------------------------------------------------------- one commit
 def test_numbers_are_of_one_commit(checkout, tmp_path):
     out, state = tmp_path / 'out', page.state_of(checkout)
@@ -177,7 +155,7 @@ def test_numbers_are_of_one_commit(checkout, tmp_path):
     'broken', [TEXT * 2, TEXT.replace('end of', 'end'), 'Nothing.\n', TEXT.replace('page.py', '', 1)]
 )
 def test_a_page_without_its_marks_is_refused_before_any_work(broken, checkout, text, tmp_path, monkeypatch):
-    table = page.ScriptTable('tiny', 'tiny', 'PAIRS', 'Made up.', script='tiny')
+    table = page.PageTable('tiny', 'tiny', 'PAIRS', 'Made up.')
     monkeypatch.setattr(page, 'TABLES', {'tiny': table})
     text.write_text(broken)
     with pytest.raises(SystemExit, match='needs the lines'):
