@@ -294,6 +294,7 @@ def measure_case(folder: Path, again: bool = False) -> Case:
             affine=folder / 'affine.txt',
             fixed_mask=folder / 'mask.nii.gz',
             second_mask=folder / 'second.nii.gz' if own_mask else None,
+            forward=folder / 'out/forward.h5',
             warped=folder / 'out/warped.nii.gz',
             **scans,
         )

@@ -27,6 +27,7 @@ class _MeasureInputSpec(StepInputSpec):
     second_mask = File(exists=True, desc='the brain mask of the fixed scan that is found where the user gave one')
     fixed_lesion = File(exists=True, desc='lesions of the fixed scan')
     moving_lesion = File(exists=True, desc='lesions of the moving scan')
+    forward = File(exists=True, mandatory=True, desc='the transform that is written, fixed to moving (.h5)')
     warped = File(exists=True, mandatory=True, desc='the registered moving scan on the fixed grid')
     thresholds = File(exists=True, desc="TOML with thresholds of the user's own")
     mask_method = traits.Str(desc='how the brain mask was found')

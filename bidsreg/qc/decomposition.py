@@ -1,11 +1,20 @@
-"""One 4x4 matrix as the numbers a reader understands: rotation, translation, scales and shears."""
+"""One 4x4 matrix as the numbers a reader understands, and the matrix that comes closest to a deformation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+import nibabel as nb
 import numpy as np
+from nibabel.affines import apply_affine
+
+from bidsreg.registration.itk import read_composite
+from bidsreg.registration.metrics import displacement_at
+
+MOST_POINTS = 30_000
+"""Voxels of the brain that a matrix is fitted to; evenly drawn, it bounds the time."""
 
 
 def decompose(matrix: np.ndarray, centre: np.ndarray | Sequence[float] = (0.0, 0.0, 0.0)) -> dict[str, Any]:
@@ -46,6 +55,45 @@ def decompose(matrix: np.ndarray, centre: np.ndarray | Sequence[float] = (0.0, 0
         'stretches': _rounded(np.linalg.eigvalsh(stretch)),
         'determinant': round(float(np.linalg.det(matrix[:3, :3])), 5),
     }
+
+
+def linear_part(transform: str | Path, mask: nb.Nifti1Image) -> np.ndarray:
+    """Fit a matrix to where a transform takes the voxels of a mask, by least squares.
+
+    What a deformation had to mend of the matrix before it is in this one, and what only a deformation can do is not.
+
+    Parameters
+    ----------
+    transform
+        Composite .h5 of a displacement and then a matrix, as ``bidsreg-pair`` writes ``forward.h5``.
+    mask
+        Where the brain is, in the world that points come from.
+
+    Returns
+    -------
+    ndarray
+        4x4, mm, RAS+, the way of the transform.
+
+    Raises
+    ------
+    ValueError
+        When the mask is empty, or the file is no such composite.
+    """
+    matrix, field, grid, matrix_first = read_composite(transform)
+    if matrix_first:
+        raise ValueError(f'{transform}: the displacement has to come before the matrix')
+    voxels = np.argwhere(np.asarray(mask.dataobj) > 0)
+    if not len(voxels):
+        raise ValueError('the brain mask is empty: no matrix can be fitted')
+    points = apply_affine(mask.affine, voxels[:: -(-len(voxels) // MOST_POINTS)])
+    centre = points.mean(0)
+    # the displacement is fitted, about the middle: the world's origin may lie far away
+    columns = np.column_stack([points - centre, np.ones(len(points))])
+    fitted = np.linalg.lstsq(columns, displacement_at(field, grid, points), rcond=None)[0].T
+    moves = np.eye(4)
+    moves[:3, :3] += fitted[:, :3]
+    moves[:3, 3] = fitted[:, 3] - fitted[:, :3] @ centre
+    return matrix @ moves
 
 
 def _rounded(values: Iterable[float]) -> list[float]:

@@ -15,7 +15,7 @@ from bidsreg.bids.images import load_image, mask_centre, volume_ml
 from bidsreg.bids.names import T2W_TO_T1W, Contrasts
 from bidsreg.qc import brain, numbers
 from bidsreg.qc.brain import depth_contrast, mask_evidence, mask_tissues, tissue_contrast
-from bidsreg.qc.decomposition import decompose
+from bidsreg.qc.decomposition import decompose, linear_part
 from bidsreg.qc.symmetry import CoarseHead
 from bidsreg.qc.verdict import Threshold, judge
 from bidsreg.registration.itk import read_affine
@@ -51,6 +51,8 @@ class RegistrationFiles:
         The two scans, each on its own grid.
     fixed_mask, moving_mask
         Brain masks on these grids.
+    forward
+        The transform that is written, fixed to moving (.h5).
     warped
         The registered moving scan on the fixed grid.
     rigid
@@ -67,6 +69,7 @@ class RegistrationFiles:
     moving: str | Path
     fixed_mask: str | Path
     moving_mask: str | Path
+    forward: str | Path
     warped: str | Path
     rigid: str | Path | None = None
     second_mask: str | Path | None = None
@@ -107,10 +110,11 @@ def gather_facts(
     Raises
     ------
     ValueError
-        When a brain mask is empty, or no head stands out in the fixed scan.
+        When a brain mask is empty, no head stands out in the fixed scan, or the transform is damaged.
     """
-    fixed, moving, warped = (numbers.in_memory(path) for path in (files.fixed, files.moving, files.warped))
     fixed_mask, moving_mask = numbers.in_memory(files.fixed_mask), numbers.in_memory(files.moving_mask)
+    linear = linear_part(files.forward, fixed_mask)  # first: a field is large, and not needed beside the images
+    fixed, moving, warped = (numbers.in_memory(path) for path in (files.fixed, files.moving, files.warped))
     second_mask = None if files.second_mask is None else numbers.in_memory(files.second_mask)
     matrix, notes = read_affine(files.affine), notes or {}
     one, other = contrasts.fixed.lower(), contrasts.moving.lower()
@@ -120,7 +124,7 @@ def gather_facts(
         'contrasts': asdict(contrasts) if contrasts.told else None,
         'images': {one: numbers.geometry(load_image(files.fixed)), other: numbers.geometry(load_image(files.moving))},
         'overlap': numbers.overlap(fixed_mask, moving_mask, matrix, warped),
-        'alternatives': numbers.alternatives(fixed, fixed_mask, warped, moving, matrix, plane),
+        'alternatives': numbers.alternatives(fixed, fixed_mask, warped, moving, linear, plane),
         'contrast': numbers.contrast(fixed, fixed_mask, warped),
         **_beside_t1w(fixed, fixed_mask, warped, contrasts),
         'mask_evidence': {

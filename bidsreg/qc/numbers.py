@@ -150,8 +150,9 @@ def alternatives(
     warped
         The registered T2w on the same grid; it is shifted by :data:`SHIFTS_MM` and turned by :data:`TURNS_DEG`.
     moving, matrix
-        The T2w on its own grid and the 4x4 from the T1w's world to its world (mm, RAS+). It is mirrored after the
-        affine alone, for a deformation hides a mirrored brain; the mirror plane is searched for.
+        The T2w on its own grid and the 4x4 from the T1w's world to its world (mm, RAS+), the linear part of the result
+        (:func:`.linear_part`). It is mirrored after this alone, for a deformation hides a mirrored brain; the
+        mirror plane is searched for.
     plane
         Between the halves of the T1w's head: around it the mirror plane is searched, and the brain is turned about the
         point of it that is next to the mask's middle, for a mask may be that of one half.
@@ -163,7 +164,7 @@ def alternatives(
     dict
         ``mutual_information`` (nats), ``shift_margin``, ``best_shift`` (words), ``turn_margin``, ``best_turn``,
         ``mirror_margin`` (against the best of all that is not mirrored, so that a shift is not taken for a mirror), and
-        ``person_margin`` (mirrored against not, both after the affine alone: a head is alike to another one about as
+        ``person_margin`` (mirrored against not, both after the matrix alone: a head is alike to another one about as
         much as to that one's mirror image, and a deformation hides that as well).
 
     Raises

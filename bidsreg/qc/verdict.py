@@ -182,11 +182,11 @@ CHECKS: dict[str, Check] = {
         'flipped, or they are not of one head.',
     ),
     'person_margin': Check(
-        'Information lost by a mirror, after the affine alone',
+        'Information lost by a mirror, without the deformation',
         '',
         At('alternatives.person_margin'),
-        'After the affine the scans agree {how} with the {moving} mirrored left-right (margin {value}), as those of '
-        'two people do: look whether they are of one head, and neither of them is flipped.',
+        'Without the deformation the scans agree {how} with the {moving} mirrored left-right (margin {value}), as '
+        'those of two people do: look whether they are of one head, and neither of them is flipped.',
     ),
     'mask_halves': Check(
         'Brain mask that its mirror image covers',

@@ -9,6 +9,8 @@ import pytest
 
 from bidsreg.interfaces.measure import MeasureQuality
 from bidsreg.preparation.affine import rigid_matrix
+from bidsreg.registration.deformation import Deformation
+from bidsreg.registration.grid import Grid
 from bidsreg.registration.itk import write_affine
 
 RESULT = {
@@ -32,12 +34,15 @@ def test_everything_known_is_in_the_facts(rigid_pair, result, here, tmp_path):
     pair, paths = rigid_pair
     mask = np.asanyarray(pair.fixed_mask.dataobj) > 0
     centre = nb.affines.apply_affine(pair.fixed.affine, np.argwhere(mask).mean(0))
-    write_affine(tmp_path / 'a.txt', rigid_matrix((2, 0, 0), (0, 3, 0), centre))
+    matrix = rigid_matrix((2, 0, 0), (0, 3, 0), centre)
+    write_affine(tmp_path / 'a.txt', matrix)
+    Deformation.from_affine(matrix, Grid(mask.shape, pair.fixed.affine)).save(tmp_path / 'forward.h5')
     (tmp_path / 'mine.toml').write_text('[brain_volume_small]\ncheck_below = 1e6')
     out = (
         MeasureQuality(
             result=result,
             affine=str(tmp_path / 'a.txt'),
+            forward=str(tmp_path / 'forward.h5'),
             warped=str(paths['fixed']),
             thresholds=str(tmp_path / 'mine.toml'),
             **{name: str(paths[name]) for name in ('fixed', 'moving', 'fixed_mask', 'moving_mask')},

@@ -13,8 +13,10 @@ from scipy import ndimage as ndi
 from bidsreg.bids.headers import head_of
 from bidsreg.bids.names import T2W_TO_T1W, Contrasts
 from bidsreg.pair import cli as pair_command
+from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.qc.dictionary import read_dictionary
 from bidsreg.qc.facts import RegistrationFiles, gather_facts
+from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.itk import write_affine
 from tests import data
 from tests.qc.heads import THICK, flipped, scans
@@ -192,6 +194,25 @@ def test_the_order_in_which_voxels_are_stored_changes_no_number(tmp_path):
     assert found == expected
 
 
+def test_what_the_deformation_mended_of_the_matrix_is_not_held_against_the_person(tmp_path):
+    """The matrix before was 6 mm and some degrees off, the transform that is written is right."""
+    pair = scans(0)
+    facts = registered(pair, pair.moving, pair.truth.matrix, tmp_path)
+    known = facts['alternatives']['person_margin']
+    off = rigid_matrix((4, -3, 5), (4, -4, 2)) @ pair.truth.matrix
+    forward = tmp_path / 'out' / 'forward.h5'
+    right = Deformation.load(forward, forward.with_name('inverse.h5'))
+    at = data.world(right.grid.shape, right.grid.affine)
+    there = right.points(at.reshape(-1, 3)).reshape(at.shape)
+    mending = (nb.affines.apply_affine(np.linalg.inv(off), there) - at).astype(np.float32)
+    replace(right, affine=off, forward=mending).save(forward)
+    write_affine(tmp_path / 'a.txt', off)
+    found = gather_facts(files_of(tmp_path))['alternatives']['person_margin']
+    assert found == pytest.approx(known, abs=0.03)
+    Deformation.from_affine(off, right.grid).save(forward)
+    assert gather_facts(files_of(tmp_path))['alternatives']['person_margin'] < known - 0.1
+
+
 def registered(pair, moving, matrix, tmp_path) -> dict:
     """Gather the facts after bidsreg-pair at a resolution as coarse as the heads."""
     paths = pair.save(tmp_path)
@@ -207,6 +228,7 @@ def files_of(folder) -> RegistrationFiles:
     return RegistrationFiles(
         result=folder / 'out' / 'result.json',
         affine=folder / 'a.txt',
+        forward=folder / 'out' / 'forward.h5',
         warped=folder / 'out' / 'warped.nii.gz',
         **{name: folder / f'{name}.nii.gz' for name in ('fixed', 'moving', 'fixed_mask', 'moving_mask')},
     )
