@@ -185,7 +185,7 @@ REAL = (
     'and 2×2×3.3 or 2×2×4 mm (T2w).'
 )
 DRAWN = ('--pairs', '12', '--seed', '1')
-FEW = ('--pairs', '4', '--seed', '1')
+FEW = ('--pairs', '3', '--seed', '1')
 TABLES: Mapping[str, PageTable] = {
     table.name: table
     for table in (
@@ -203,11 +203,16 @@ TABLES: Mapping[str, PageTable] = {
             'heads-2mm',
             'HEADS',
             f'{SIMULATED.format(2)} {TWO_PEOPLE} Translations are trained on people who are not in the pair.',
-            options=(*DRAWN, '--folds', '3', '--translation-steps', '500'),
+            options=(*DRAWN, '--translation-steps', '300'),
             methods=('affine', 'node-lncc', 'node-mind', *known_translations()),
         ),
         PageTable(
-            'intra', 'heads-2mm', 'HEADS', f'{SIMULATED.format(2)} {ONE_HEAD}', task='intra', options=('--seed', '1')
+            'intra',
+            'heads-2mm',
+            'HEADS',
+            f'{SIMULATED.format(2)} {ONE_HEAD}',
+            task='intra',
+            options=('--pairs', '6', '--seed', '1'),
         ),
         PageTable(
             'intra-1mm',
