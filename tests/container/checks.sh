@@ -25,6 +25,12 @@ find_engine() {
   exit 2
 }
 
+# what a Dockerfile sets for those who run the image, a line each; not what depends on the build
+variables() {
+  awk '/^ENV / { on = 1; sub(/^ENV /, "") } on { print } !/\\$/ { on = 0 }' "$1" | sed 's/ *\\$//; s/^ *//' |
+    grep -vE '^(PATH|HOME|PIP_[A-Z_]*|BIDSREG_CONTAINER)='
+}
+
 # good WHAT COMMAND...: the command has to succeed
 good() {
   local what=$1; shift
@@ -64,9 +70,9 @@ folder() { mkdir -p "$PLACE/$1" && chmod 777 "$PLACE/$1"; }
 STEM=sub-01/anat/sub-01
 OUTPUTS=(dataset_description.json sub-01.html logs/pairs.tsv logs/CITATION.md
   "$STEM"{_desc-preproc_T1w,_desc-brain_mask,_space-T1w_desc-preproc_T2w,_space-T2w_desc-preproc_T1w}.nii.gz
-  "$STEM"{_space-T2w_desc-brain_mask,_space-T1w_desc-jacobian_T2w}.nii.gz
+  "$STEM"{_desc-preproc_T2w,_space-T2w_desc-brain_mask,_from-T2w_to-T1w_mode-image_desc-jacobian_xfm}.nii.gz
   "$STEM"{_from-T2w_to-T1w,_from-T1w_to-T2w}_mode-image_xfm.h5
-  "$STEM"{_from-T2w_to-T1w_mode-image_desc-affine_xfm.txt,_desc-registration_qc.json})
+  "$STEM"{_from-T2w_to-T1w_mode-image_desc-affine_xfm.tfm,_desc-registration_qc.json})
 
 check_image() {
   local before name
@@ -133,7 +139,7 @@ check_image() {
 
   step 'Participant level, HOME is read-only, work folder mounted (--sloppy)'
   good 'exit code 0' ends 0 inside -ro "$BIDS" /bids -rw "$PLACE/home-out" /out -rw "$PLACE/work" /work \
-    -ro "$PLACE/home" /home/reader -home /home/reader bidsreg /bids /out "${COMMON[@]}" --sloppy -w /work
+    -ro "$PLACE/home" /home/reader -home /home/reader bidsreg /bids /out "${COMMON[@]}" --sloppy -w /work/of-mine
   good 'no complaint about caches or rights' quiet
   good "${#OUTPUTS[@]} outputs and the report" all_there "$PLACE/home-out"
   good "all files belong to $OWNER" owned "$PLACE/home-out"

@@ -26,6 +26,12 @@ fi
 # where the checks mount folders; bwrap cannot make them in a read-only root
 mkdir -p "$ROOTFS"/{bids,out,data,work,home/reader}
 
+# the image's variables, without the engine; Apptainer writes them into the image in the same way
+VARIABLES=()
+while IFS='=' read -r name value; do
+  VARIABLES+=(--setenv "$name" "$value")
+done < <(variables "$ROOT/Dockerfile")
+
 inside() {
   local home=/tmp options=()
   while [[ $1 == -* ]]; do
@@ -35,11 +41,8 @@ inside() {
       -home) home=$2; shift 2 ;;
     esac
   done
-  # the image's variables, without the engine; Apptainer writes them into the image in the same way
-  bwrap --unshare-all --die-with-parent --clearenv --setenv HOME "$home" --setenv LANG C.UTF-8 \
-    --setenv PATH /opt/bidsreg/bin:/usr/local/bin:/usr/bin:/bin --setenv PYTHONNOUSERSITE 1 \
-    --setenv PYTHONDONTWRITEBYTECODE 1 --setenv MPLCONFIGDIR /tmp/bidsreg-matplotlib \
-    --ro-bind "$ROOTFS" / --proc /proc --dev /dev --tmpfs /tmp "${options[@]}" --chdir /tmp "$@"
+  bwrap --unshare-all --die-with-parent --clearenv "${VARIABLES[@]}" --setenv HOME "$home" \
+    --setenv PATH /opt/bidsreg/bin:/usr/local/bin:/usr/bin:/bin --ro-bind "$ROOTFS" / --proc /proc --dev /dev --tmpfs /tmp "${options[@]}" --chdir /tmp "$@"
 }
 
 check_image
