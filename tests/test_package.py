@@ -184,6 +184,7 @@ def test_a_release_is_looked_through():
     ]
     assert any('sbom' in step.get('uses', '') for step in steps)
     (audit,) = (step['run'] for step in steps if 'pip-audit' in step.get('run', ''))
+    assert '--strict' in audit  # what could not be asked about is no news that is good
     code = re.search(r"-c \\\n\s*'(.*?)'", audit)[1]
     said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
     assert 'nibabel==' in said
