@@ -193,13 +193,6 @@ def stripped_brain(image: Image) -> Image:
     return Image(inside.astype(np.float32), image.grid)
 
 
-def least_squares_affine(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
-    """Find the 4x4 matrix that maps points (N, 3) of the fixed world best to those of the moving world."""
-    matrix = np.eye(4)
-    matrix[:3] = np.linalg.lstsq(np.column_stack([fixed, np.ones(len(fixed))]), moving, rcond=None)[0].T
-    return matrix
-
-
 # ---------------------------------------------------------------------------------------------------- Markdown
 def row(*cells: object) -> str:
     """Return a line of a Markdown table."""

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from common import least_squares_affine, new_parser
+from common import new_parser
 from real_pairs import grid_around
 from scipy import ndimage as ndi
 from sequences import SEQUENCES
@@ -40,6 +40,7 @@ from bidsreg.app.example import smooth_noise
 from bidsreg.benchmark.tissue import carried
 from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.preparation.prealign import prealign
+from bidsreg.qc.decomposition import closest_affine
 from bidsreg.registration.atomic import atomic_folder
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image, resample
@@ -202,7 +203,7 @@ def align(fixed: Person, moving: Person) -> np.ndarray:
     ends = {'fixed': fixed, 'moving': moving}
     masks = {end: Image((one.labels.data > 0).astype(np.uint8), one.labels.grid) for end, one in ends.items()}
     common = np.intersect1d(fixed.labels.data, moving.labels.data)
-    start = least_squares_affine(*(centres(one.labels, common[common > 0]) for one in (fixed, moving)))
+    start = closest_affine(*(centres(one.labels, common[common > 0]) for one in (fixed, moving)))
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
         write_affine('start.txt', start)
         for end, one in ends.items():

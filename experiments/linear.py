@@ -28,6 +28,7 @@ from scipy import ndimage
 from bidsreg.bids.images import load_image
 from bidsreg.preparation import bias, prealign
 from bidsreg.preparation.resample import resample
+from bidsreg.qc.decomposition import closest_affine
 from bidsreg.registration.itk import write_affine
 
 WHITE = (2, 41)
@@ -52,13 +53,6 @@ def mean_error(points: np.ndarray, matrix: np.ndarray) -> float:
     return float(np.linalg.norm(nib.affines.apply_affine(matrix, points[:, :3]) - points[:, 3:], axis=1).mean())
 
 
-def best_affine(points: np.ndarray) -> np.ndarray:
-    """Return the affine that fits points (N, 6) best, by least squares."""
-    matrix = np.eye(4)
-    matrix[:3] = np.linalg.lstsq(np.c_[points[:, :3], np.ones(len(points))], points[:, 3:], rcond=None)[0].T
-    return matrix
-
-
 def spread(image: nib.Nifti1Image, white: np.ndarray) -> float:
     """Return the standard deviation of the logarithm of an image inside white matter, in %."""
     return 100 * float(np.log(np.maximum(image.get_fdata()[white], 1)).std())
@@ -81,7 +75,7 @@ def measure(bids: Path, subject: str) -> list[str]:
     affine, _ = clock(prealign.prealign, 't1w.nii.gz', 't2w.nii.gz', stage='affine', **masks)
     white = ndimage.binary_erosion(np.isin(np.asanyarray(load_image(truth / f'{subject}_dseg.nii.gz').dataobj), WHITE))
     spreads = (spread(image, white) for image in (load_image(t1w), corrected))
-    errors = (mean_error(points, matrix) for matrix in (rigid, affine, best_affine(points)))
+    errors = (mean_error(points, matrix) for matrix in (rigid, affine, closest_affine(points[:, :3], points[:, 3:])))
     return [*(f'{x:.1f}' for x in clock.seconds), *(f'{x:.3f}' for x in errors), *(f'{x:.2f}' for x in spreads)]
 
 

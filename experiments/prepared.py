@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from common import least_squares_affine, stripped_brain
+from common import stripped_brain
 
 from bidsreg.preparation.bias import bias_field
+from bidsreg.qc.decomposition import closest_affine
 from bidsreg.registration.atomic import atomic_folder
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image, resample
@@ -95,7 +96,7 @@ def prepare_intra(pair: PreparedPair, *, raw: Path, table: Path, bias: str) -> N
     name = table.name.split('_from-')[0]
     fixed, moving = (Image.load(raw / f'{name}_{contrast}.nii.gz') for contrast in ('T1w', 'T2w'))
     points = np.loadtxt(table, skiprows=1)
-    affine = least_squares_affine(points[:, :3], points[:, 3:])
+    affine = closest_affine(points[:, :3], points[:, 3:])
     mask = Image.load(table.with_name(f'{name}_desc-brain_mask.nii.gz'))
     # the grid of the moving image as seen from the fixed world
     seen = Grid(moving.grid.shape, np.linalg.inv(affine) @ moving.grid.affine)

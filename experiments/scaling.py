@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from common import head, least_squares_affine, new_parser, pair_command, read_result, row, run_measured
+from common import head, new_parser, pair_command, read_result, row, run_measured
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from bidsreg.app import example
 from bidsreg.benchmark.judge import target_errors
+from bidsreg.qc.decomposition import closest_affine
 from bidsreg.registration import Image
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import resample
@@ -68,7 +69,7 @@ def make_pair(folder: Path, size: float, brain: Image) -> int:
     (table,) = folder.rglob('*_points.tsv')
     points = np.loadtxt(table, skiprows=1)
     np.savetxt(folder / 'points.txt', points)
-    write_affine(folder / 'affine.txt', least_squares_affine(points[:, :3], points[:, 3:]))
+    write_affine(folder / 'affine.txt', closest_affine(points[:, :3], points[:, 3:]))
     grid = Image.load(scan(folder, 'T1w')).grid
     mask = resample(brain, grid, order=0) > 0
     Image(mask.astype(np.uint8), grid).save(folder / 'mask.nii.gz')

@@ -86,14 +86,18 @@ def linear_part(transform: str | Path, mask: nb.Nifti1Image) -> np.ndarray:
     if not len(voxels):
         raise ValueError('the brain mask is empty: no matrix can be fitted')
     points = apply_affine(mask.affine, voxels[:: -(-len(voxels) // MOST_POINTS)])
-    centre = points.mean(0)
-    # the displacement is fitted, about the middle: the world's origin may lie far away
+    return matrix @ closest_affine(points, points + displacement_at(field, grid, points))
+
+
+def closest_affine(points: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """Fit a 4x4 matrix that takes points (N, 3) to where they have moved (N, 3), by least squares; mm."""
+    centre = points.mean(0)  # the world's origin may lie far away
     columns = np.column_stack([points - centre, np.ones(len(points))])
-    fitted = np.linalg.lstsq(columns, displacement_at(field, grid, points), rcond=None)[0].T
-    moves = np.eye(4)
-    moves[:3, :3] += fitted[:, :3]
-    moves[:3, 3] = fitted[:, 3] - fitted[:, :3] @ centre
-    return matrix @ moves
+    fitted = np.linalg.lstsq(columns, moved, rcond=None)[0].T
+    matrix = np.eye(4)
+    matrix[:3, :3] = fitted[:, :3]
+    matrix[:3, 3] = fitted[:, 3] - fitted[:, :3] @ centre
+    return matrix
 
 
 def _rounded(values: Iterable[float]) -> list[float]:

@@ -150,9 +150,9 @@ def alternatives(
     warped
         The registered T2w on the same grid; it is shifted by :data:`SHIFTS_MM` and turned by :data:`TURNS_DEG`.
     moving, matrix
-        The T2w on its own grid and the 4x4 from the T1w's world to its world (mm, RAS+), the linear part of the result
-        (:func:`.linear_part`). It is mirrored after this alone, for a deformation hides a mirrored brain; the
-        mirror plane is searched for.
+        The T2w on its own grid and a 4x4 from the T1w's world to its world (mm, RAS+): of one head the linear part of
+        the result (:func:`.linear_part`), else the affine. It is mirrored after this alone, for a deformation hides a
+        mirrored brain; the mirror plane is searched for.
     plane
         Between the halves of the T1w's head: around it the mirror plane is searched, and the brain is turned about the
         point of it that is next to the mask's middle, for a mask may be that of one half.
@@ -177,11 +177,11 @@ def alternatives(
     brain = _BrainSample(fixed, fixed_mask, everywhere=not one_head)
     registered, native = _Sampled(warped, np.eye(4)), _Sampled(moving, np.asarray(matrix, float))
     still = np.eye(4)
-    here, affine = brain.information(registered, still), brain.information(native, still)
+    here, linear = brain.information(registered, still), brain.information(native, still)
     shift = min((brain.moved(registered, way, text) for text, way in _shifts()), key=_least)
     turn = min((brain.moved(registered, way, text) for text, way in _turns(plane.nearest(brain.centre))), key=_least)
     mirrored = _best_mirror(brain, native, plane)
-    upright = max(here, affine, shift.there, turn.there)
+    upright = max(here, linear, shift.there, turn.there)
     return {
         'mutual_information': _rounded(here),
         'shift_margin': shift.margin,
@@ -189,7 +189,7 @@ def alternatives(
         'turn_margin': turn.margin,
         'best_turn': turn.words,
         'mirror_margin': _margin(upright, mirrored),
-        'person_margin': _margin(affine, mirrored),
+        'person_margin': _margin(linear, mirrored),
     }
 
 

@@ -138,8 +138,8 @@ check_image() {
   fi
 
   step 'Participant level, HOME is read-only, work folder mounted (--sloppy)'
-  good 'exit code 0' ends 0 inside -ro "$BIDS" /bids -rw "$PLACE/home-out" /out -rw "$PLACE/work" /work \
-    -ro "$PLACE/home" /home/reader -home /home/reader bidsreg /bids /out "${COMMON[@]}" --sloppy -w /work/of-mine
+  good 'exit code 0' ends 0 inside -ro "$BIDS" /bids -rw "$PLACE/home-out" /out -rw "$PLACE/work" /scratch \
+    -ro "$PLACE/home" /home/reader -home /home/reader bidsreg /bids /out "${COMMON[@]}" --sloppy -w /scratch/of-mine
   good 'no complaint about caches or rights' quiet
   good "${#OUTPUTS[@]} outputs and the report" all_there "$PLACE/home-out"
   good "all files belong to $OWNER" owned "$PLACE/home-out"

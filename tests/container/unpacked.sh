@@ -24,7 +24,7 @@ if [[ -z ${ROOTFS:-} ]]; then
   "$ENGINE" rm "$name" >/dev/null
 fi
 # where the checks mount folders; bwrap cannot make them in a read-only root
-mkdir -p "$ROOTFS"/{bids,out,data,work,home/reader}
+mkdir -p "$ROOTFS"/{bids,out,data,scratch,home/reader}
 
 # the image's variables, without the engine; Apptainer writes them into the image in the same way
 VARIABLES=()

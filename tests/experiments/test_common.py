@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from bidsreg.pair.cli import build_parser
-from bidsreg.registration.grid import Grid, apply_affine
+from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image
-from tests import data
 
 
 def python(code):
@@ -77,15 +76,6 @@ def test_words_of_bidsreg_pair_are_those_it_knows(tmp_path):
 def test_words_after_two_dashes_are_passed_on():
     assert common.split_options(['a', '--b', '--', '--c', '--', 'd']) == (['a', '--b'], ['--c', '--', 'd'])
     assert common.split_options(['a']) == (['a'], [])
-
-
-def test_affine_of_points_is_found():
-    matrix = np.eye(4)
-    matrix[:3, :3] = data.rotation(5, -3, 8) @ np.diag([1.05, 0.97, 1.02])
-    matrix[:3, 3] = 4, -7, 2
-    points = np.random.default_rng(3).normal(0, 50, (40, 3))
-    found = common.least_squares_affine(points, apply_affine(matrix, points))
-    np.testing.assert_allclose(found, matrix, atol=1e-9)
 
 
 def test_a_brain_is_the_largest_piece_without_holes():

@@ -6,7 +6,7 @@ import pytest
 from scipy import ndimage as ndi
 
 from bidsreg.preparation.affine import rigid_matrix
-from bidsreg.qc.decomposition import decompose, linear_part
+from bidsreg.qc.decomposition import closest_affine, decompose, linear_part
 from bidsreg.registration.deformation import Deformation
 from bidsreg.registration.grid import Grid
 from tests import data
@@ -36,6 +36,17 @@ def test_a_scale_is_seen_whatever_way_its_axis_lies():
     parts = decompose(turned @ scale @ np.linalg.inv(turned))
     assert max(parts['scales']) < 1.04
     assert parts['stretches'] == pytest.approx([1, 1, 1.05], abs=1e-4)
+
+
+def test_the_closest_affine_is_the_one_that_moved_the_points():
+    matrix = rigid_matrix((5, -3, 8), (4, -7, 2)) @ np.diag([1.05, 0.97, 1.02, 1])
+    points = np.random.default_rng(3).normal(0, 50, (40, 3)) + np.array([1000, -2000, 500])
+    moved = nb.affines.apply_affine(matrix, points)
+    np.testing.assert_allclose(closest_affine(points, moved), matrix, atol=1e-9)
+    # what no affine can do is shared out: the rest has no mean
+    moved[0] += 1
+    away = nb.affines.apply_affine(closest_affine(points, moved), points) - moved
+    np.testing.assert_allclose(away.mean(0), 0, atol=1e-9)
 
 
 GRIDS = {
