@@ -343,32 +343,47 @@ def non_diffeomorphic_volume(displacement: np.ndarray, grid: Grid, inside: np.nd
     """
     # in voxels: volumes are then those of voxels, in whatever position and spacing
     moved = displacement @ np.linalg.inv(grid.affine[:3, :3]).T.astype(displacement.dtype)
-    moved = np.pad(moved, [(1, 1)] * 3 + [(0, 0)], mode='edge')
-    turned = sum(float(np.maximum(-volume[inside], 0).sum()) for volume in _tetrahedra(moved))
+    moved = np.pad(np.moveaxis(moved, -1, 0), [(0, 0)] + [(1, 1)] * 3, mode='edge')
+    turned = sum(float(np.maximum(-volume, 0).sum()) for volume in _tetrahedra(moved, np.argwhere(inside).T + 1))
     return turned / 6 / 2
 
 
-def _tetrahedra(moved: np.ndarray) -> Iterator[np.ndarray]:
+def _tetrahedra(moved: np.ndarray, apexes: np.ndarray) -> Iterator[np.ndarray]:
     """Yield six times the signed volumes at each apex: eight in the corners of cubes, two in their middles.
 
-    `moved` are displacements in voxels with a margin of one voxel.
+    `moved` are displacements in voxels, components first, with a margin of one voxel; `apexes` are indices into it.
     """
+    edges = _Edges(moved, apexes)
     for signs in product((1, -1), repeat=3):
-        steps = np.diag(signs)
-        yield _signed(moved, steps) * np.prod(signs)
+        yield edges.determinant(np.diag(signs)) * np.prod(signs)
     for sign in (1, -1):
         steps = sign * (1 - np.eye(3, dtype=int))[::-1]
-        yield _signed(moved, steps) * round(float(np.sign(np.linalg.det(steps))))
+        yield edges.determinant(steps) * round(float(np.sign(np.linalg.det(steps))))
 
 
-def _signed(moved: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Compute the determinant of the edges that lead from every voxel by three steps, rows of `steps`."""
-    middle = moved[1:-1, 1:-1, 1:-1]
-    edges = [
-        moved[tuple(slice(1 + s, n - 1 + s) for s, n in zip(step, moved.shape, strict=False))] - middle + step
-        for step in steps
-    ]
-    return np.einsum('...i,...i', edges[0], np.cross(edges[1], edges[2]))
+class _Edges:
+    """The edges that lead from each apex to its neighbours, each looked up once: several tetrahedra share them."""
+
+    def __init__(self, moved: np.ndarray, apexes: np.ndarray) -> None:
+        self._parts = [part.ravel() for part in moved]
+        self._strides = np.array([moved.shape[2] * moved.shape[3], moved.shape[3], 1])
+        self._places = self._strides @ apexes
+        self._starts = [part[self._places] for part in self._parts]
+        self._known: dict[tuple[int, ...], list[np.ndarray]] = {}
+
+    def _edge(self, step: np.ndarray) -> list[np.ndarray]:
+        key = tuple(step.tolist())
+        if key not in self._known:
+            ends = self._places + self._strides @ step
+            self._known[key] = [
+                part[ends] - start + along for part, start, along in zip(self._parts, self._starts, key, strict=True)
+            ]
+        return self._known[key]
+
+    def determinant(self, steps: np.ndarray) -> np.ndarray:
+        """Return the determinant of three edges, those of the rows of `steps`, at each apex."""
+        (a, b, c), (d, e, f), (g, h, i) = map(self._edge, steps)
+        return a * (e * i - f * h) + b * (f * g - d * i) + c * (d * h - e * g)
 
 
 def inverse_consistency(found: Deformation, inside: np.ndarray) -> dict[str, float]:
