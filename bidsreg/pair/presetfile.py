@@ -24,7 +24,7 @@ POSITIVE = (
     'channels',
 )
 """Fields in which zero makes no sense; below zero nothing does."""
-MAY_BE_EMPTY = ('loosened', 'beside')
+MAY_BE_EMPTY = ('loosened', 'loosened_levels', 'beside')
 """Lists that need no entry."""
 
 

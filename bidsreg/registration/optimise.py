@@ -79,10 +79,11 @@ def stages(chosen: Preset) -> list[Stage]:
     return [Stage(spacing, n, chosen.patch(level)) for level, (spacing, n) in enumerate(chosen.levels)]
 
 
-def loosened_stages(chosen: Preset) -> list[Stage]:
-    """Return the stages with less and less regularity that may follow on the finest level."""
-    finest = chosen.levels[-1][0]
-    return [Stage(finest, n, chosen.patch(-1), factor) for factor, n in chosen.loosened]
+def loosened_rounds(chosen: Preset) -> list[list[Stage]]:
+    """Return the rounds with less and less regularity that may follow, each from coarse to the finest level."""
+    return [
+        [Stage(spacing, n, chosen.patch(-1), factor) for spacing, n in levels] for factor, levels in chosen.rounds
+    ]
 
 
 class Optimisation:
@@ -120,7 +121,7 @@ class Optimisation:
         kind = VELOCITIES[chosen.velocity]
         self.velocity = kind(grid.shape, grid.spacing, margin(chosen) - STILL, chosen).to(compute.device)
         self.solver = Solver(chosen.solver, chosen.time_steps, chosen.tolerance, chosen.adjoint)
-        self.step_scale = 1.0
+        self.step_scale, self.factor = 1.0, 1.0
         self.optimiser = self._new_optimiser()
         self.regularisers = [(REGULARISERS[name], weight) for name, weight in chosen.regularity]
         self.everywhere = not self.velocity.eulerian or any(r.needs_displacement for r, _ in self.regularisers)
@@ -184,9 +185,9 @@ class Optimisation:
             return
         # other images may bear larger steps again
         self.step_scale = self.step_scale if again else min(SLOWER * self.step_scale, 1.0)
-        if stage.factor != 1:
+        if stage.factor != self.factor:
             # with other weights gradients have another size
-            self.optimiser, self.step_scale = self._new_optimiser(), 1.0
+            self.optimiser, self.step_scale, self.factor = self._new_optimiser(), 1.0, stage.factor
         _StageRun(self, stage, term, coarser).iterate()
 
     def _similarity(self, name: str, radius: int) -> Similarity:
@@ -384,9 +385,10 @@ def loosen(
     # where the stiff answer lost evidence already, a looser one would fit what is not there
     if min(evidence.gains(judge.after_affine, found).values()) <= -evidence.TOLERANCE:
         return forward, found
-    for stage in loosened_stages(optimisation.preset):
+    for stages_of_round in loosened_rounds(optimisation.preset):
         stiff = copy.deepcopy(optimisation.velocity.state_dict())
-        optimisation.run(stage)
+        for stage in stages_of_round:
+            optimisation.run(stage)
         looser = writer.displacement()
         now = judge.under(looser)
         if not evidence.improves(found, now):

@@ -70,6 +70,8 @@ class Preset:
     loosened : tuple of (float, int)
         Factors on the weights to go on with on the finest grid, each with its iterations, for as long as held-out
         evidence improves: how much two scans differ is not known beforehand.
+    loosened_levels : tuple of (float, int)
+        Coarser image grids (mm) that each of those goes through first, with their iterations.
     learning_rate : float
         Root mean square step on each tensor of the network's parameters, see `optimiser`.
     channels : int
@@ -89,7 +91,7 @@ class Preset:
     tolerance: float = 1e-4
     adjoint: bool = False
     time_knots: int = 1
-    levels: tuple[tuple[float, int], ...] = ((4.0, 30), (2.0, 40), (1.0, 10))
+    levels: tuple[tuple[float, int], ...] = ((4.0, 10), (2.0, 10), (1.0, 5))
     patches: tuple[int, ...] = (1, 1, 1, 0)
     image_resolution: float = 2.0
     reach: float = 8.0
@@ -99,18 +101,22 @@ class Preset:
     velocity_smoothing: float = 8.0
     kernel_alpha: float = 40.0
     kernel_power: float = 2.0
-    loosened: tuple[tuple[float, int], ...] = ((0.0045, 80),)
-    learning_rate: float = 0.03
+    loosened: tuple[tuple[float, int], ...] = ((0.0045, 20),)
+    loosened_levels: tuple[tuple[float, int], ...] = ((4.0, 20), (2.0, 20))
+    learning_rate: float = 0.01
     channels: int = 8
     slope_tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        spacings = [spacing for spacing, _ in self.levels]
-        if not spacings or spacings[-1] <= 0 or spacings != sorted(spacings, reverse=True):
-            raise ValueError(f'{self.name}: levels go from coarse to fine, in mm above zero, not {self.levels}')
+        for name, fewest in (('levels', 1), ('loosened_levels', 0)):
+            levels = getattr(self, name)
+            spacings = [spacing for spacing, _ in levels]
+            sane = spacings == sorted(spacings, reverse=True) and all(spacing > 0 for spacing in spacings)
+            if len(spacings) < fewest or not sane:
+                raise ValueError(f'{self.name}: {name} go from coarse to fine, in mm above zero, not {levels}')
         if self.iterations > MOST_ITERATIONS:
             raise ValueError(
-                f'{self.name}: at most {MOST_ITERATIONS} iterations in all, not {self.levels} and {self.loosened}'
+                f'{self.name}: at most {MOST_ITERATIONS} iterations in all, not {self.levels} and {self.rounds}'
             )
 
     @property
@@ -121,7 +127,14 @@ class Preset:
     @property
     def iterations(self) -> int:
         """Iterations in all, at most."""
-        return sum(n for _, n in (*self.levels, *self.loosened))
+        return sum(n for levels in (self.levels, *(levels for _, levels in self.rounds)) for _, n in levels)
+
+    @property
+    def rounds(self) -> tuple[tuple[float, tuple[tuple[float, int], ...]], ...]:
+        """The factors of `loosened`, each with the levels that it goes through: none is finer than the finest level."""
+        finest = self.levels[-1][0]
+        coarser = tuple(level for level in self.loosened_levels if level[0] > finest)
+        return tuple((factor, (*coarser, (finest, n))) for factor, n in self.loosened)
 
     def patch(self, level: int) -> int:
         """Return the radius in voxels of the patches on a level (0 is the coarsest), or on `loosened` (-1)."""
@@ -141,8 +154,10 @@ class Preset:
     def sloppy(self) -> Preset:
         """Return a quick look for tests: no level finer than 2 mm, a third of the iterations."""
         quick = self.at_resolution(2.0) if self.levels[-1][0] < 2 else self
-        levels, loosened = (tuple((x, max(n // 3, 5)) for x, n in y) for y in (quick.levels, quick.loosened))
-        return dataclasses.replace(quick, levels=levels, loosened=loosened)
+        some = ('levels', 'loosened', 'loosened_levels')
+        return dataclasses.replace(
+            quick, **{name: tuple((x, max(n // 3, 5)) for x, n in getattr(quick, name)) for name in some}
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-ready values."""
@@ -169,6 +184,7 @@ DESCRIPTORS_BETWEEN = Preset(
     regularity=(('h1', 0.01), ('divergence', 0.03)),
     solver='midpoint',
     loosened=(),
+    loosened_levels=(),
     learning_rate=0.03,
 )
 """The brains of two people by descriptors alone, which the paper's other presets start from.
@@ -196,7 +212,12 @@ the real ones and seen to help on another one and both simulated ones before it 
 
 LDDMM: dict[str, Any] = {'velocity': 'lddmm', 'time_knots': 3, 'time_steps': 2, 'learning_rate': 0.02}
 NODEO: dict[str, Any] = {'velocity': 'nodeo', 'solver': 'euler', 'time_steps': 2, 'learning_rate': 0.005}
-MILD: dict[str, Any] = {'levels': ((4.0, 30), (2.0, 30), (1.0, 20)), 'loosened': ((0.2, 30),), 'patches': (1, 0)}
+MILD: dict[str, Any] = {
+    'levels': ((4.0, 30), (2.0, 30), (1.0, 20)),
+    'loosened': ((0.2, 30),),
+    'loosened_levels': (),
+    'patches': (1, 0),
+}
 """Steps for weights that are near their aim from the start."""
 
 
@@ -210,7 +231,7 @@ PRESETS: dict[str, Preset] = {
     p.name: p
     for p in (
         WITHIN,
-        _variant(WITHIN, 'node-mind-fast', levels=((4.0, 30), (2.0, 40))),
+        _variant(WITHIN, 'node-mind-fast', levels=((4.0, 10), (2.0, 10))),
         _variant(WITHIN, 'node-lddmm-mind', regularity=(('v-norm', 1e-3),), **LDDMM, **MILD),
         _variant(
             WITHIN,

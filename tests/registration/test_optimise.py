@@ -131,6 +131,20 @@ def test_a_loosened_stage_begins_with_an_optimiser_of_its_own(pair, monkeypatch)
     assert seen == [*range(20), *range(10)]
 
 
+def test_a_loosened_round_keeps_its_optimiser_from_level_to_level(pair, monkeypatch):
+    seen = []
+    step = TensorwiseAdam.step
+    monkeypatch.setattr(TensorwiseAdam, 'step', lambda self: seen.append(max(self.seen)) or step(self))
+    monkeypatch.setattr(LowestLoss, 'backtrack', lambda *_: False)
+    monkeypatch.setattr(evidence, 'improves', lambda *_: True)
+    rounds = {'loosened': ((0.1, 3), (0.01, 2)), 'loosened_levels': ((8.0, 6), (6.0, 5))}
+    result = solved(pair, dataclasses.replace(QUICK, levels=((8.0, 5), (4.0, 5)), **rounds))
+    assert seen == [*range(10), *range(14), *range(13)]
+    levels = [(event.level, event.factor) for event in result.events if isinstance(event, LevelEnded)]
+    strict, first, second = [(8.0, 1), (4.0, 1)], [(8.0, 0.1), (6.0, 0.1), (4.0, 0.1)], [(8.0, 0.01), (6.0, 0.01)]
+    assert levels == [*strict, *first, *second, (4.0, 0.01)]
+
+
 def test_progress_is_reported(pair):
     looks = []
     solved(pair, dataclasses.replace(QUICK, levels=((8.0, 20),)), callback=looks.append)

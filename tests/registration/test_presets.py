@@ -34,10 +34,29 @@ def test_levels_go_from_coarse_to_fine(levels):
 
 
 def test_levels_follow_the_working_resolution():
-    assert preset('node-mind').at_resolution(1.5).levels == ((4.0, 30), (2.0, 40), (1.5, 10))
-    assert preset('node-mind').at_resolution(4.0).levels == ((4.0, 30),)
-    assert preset('node-mind').at_resolution(6.0).levels == ((6.0, 30),)
+    assert preset('node-mind').at_resolution(1.5).levels == ((4.0, 10), (2.0, 10), (1.5, 5))
+    assert preset('node-mind').at_resolution(4.0).levels == ((4.0, 10),)
+    assert preset('node-mind').at_resolution(6.0).levels == ((6.0, 10),)
     assert min(h for h, _ in preset('node-mind').sloppy().levels) == 2
+
+
+def test_a_loosened_round_goes_through_coarser_levels_down_to_the_finest():
+    within = preset('node-mind')
+    assert within.rounds == ((0.0045, ((4.0, 20), (2.0, 20), (1.0, 20))),)
+    assert within.iterations == 25 + 60
+    assert within.at_resolution(2.0).rounds == ((0.0045, ((4.0, 20), (2.0, 20))),)
+    assert within.at_resolution(6.0).rounds == ((0.0045, ((6.0, 20),)),)
+    assert within.sloppy().rounds == ((0.0045, ((4.0, 6), (2.0, 6))),)
+    assert dataclasses.replace(within, loosened=()).iterations == 25
+    twice = dataclasses.replace(within, loosened=((0.1, 5), (0.01, 7)))
+    assert [levels[-1] for _, levels in twice.rounds] == [(1.0, 5), (1.0, 7)]
+    assert twice.iterations == 25 + 45 + 47
+    with pytest.raises(ValueError, match='300'):
+        dataclasses.replace(within, loosened_levels=((4.0, 256),))
+    with pytest.raises(ValueError, match='loosened_levels go from coarse to fine'):
+        dataclasses.replace(within, loosened_levels=((2.0, 5), (4.0, 5)))
+    with pytest.raises(ValueError, match='above zero'):
+        dataclasses.replace(within, loosened_levels=((0.0, 5),))
 
 
 def test_the_presets_for_one_contrast_are_those_of_their_task_but_for_the_similarity():
