@@ -103,7 +103,7 @@ class LevelSkipped(Event):
 
 @dataclass(frozen=True)
 class LevelEnded(Event):
-    """A level, or the loosened stage on the finest one, has ended.
+    """A level, of the stiff start or of a loosened round, has ended.
 
     Attributes
     ----------

@@ -81,9 +81,7 @@ def stages(chosen: Preset) -> list[Stage]:
 
 def loosened_rounds(chosen: Preset) -> list[list[Stage]]:
     """Return the rounds with less and less regularity that may follow, each from coarse to the finest level."""
-    return [
-        [Stage(spacing, n, chosen.patch(-1), factor) for spacing, n in levels] for factor, levels in chosen.rounds
-    ]
+    return [[Stage(spacing, n, chosen.patch(-1), factor) for spacing, n in levels] for factor, levels in chosen.rounds]
 
 
 class Optimisation:

@@ -44,9 +44,13 @@ def test_a_loosened_round_goes_through_coarser_levels_down_to_the_finest():
     within = preset('node-mind')
     assert within.rounds == ((0.0045, ((4.0, 20), (2.0, 20), (1.0, 20))),)
     assert within.iterations == 25 + 60
-    assert within.at_resolution(2.0).rounds == ((0.0045, ((4.0, 20), (2.0, 20))),)
-    assert within.at_resolution(6.0).rounds == ((0.0045, ((6.0, 20),)),)
-    assert within.sloppy().rounds == ((0.0045, ((4.0, 6), (2.0, 6))),)
+    assert within.at_resolution(2.0).rounds == ((0.0045, ((4.0, 20), (2.0, 40))),)
+    assert within.at_resolution(6.0).rounds == ((0.0045, ((6.0, 60),)),)
+    assert within.at_resolution(0.5).rounds == ((0.0045, ((4.0, 20), (2.0, 20), (0.5, 20))),)
+    assert dataclasses.replace(within, levels=((3.0, 5),)).rounds == ((0.0045, ((4.0, 20), (3.0, 20))),)
+    assert within.sloppy().levels == ((4.0, 10), (2.0, 10))
+    assert within.sloppy().rounds == ((0.0045, ((4.0, 10), (2.0, 13))),)
+    assert dataclasses.replace(within, levels=((2.0, 4),)).sloppy().levels == ((2.0, 4),)
     assert dataclasses.replace(within, loosened=()).iterations == 25
     twice = dataclasses.replace(within, loosened=((0.1, 5), (0.01, 7)))
     assert [levels[-1] for _, levels in twice.rounds] == [(1.0, 5), (1.0, 7)]
