@@ -2,6 +2,7 @@
 """Measure the error of the T1w/T2w ratio at the cortex by the alignment of the scans, and compute the reference values.
 
     python experiments/ratio.py LABELS [--people 03 05 07] [--voxel 2] [--plot FILE.png]
+    python experiments/ratio.py LABELS --scanners [--people 01 02 03]
     python experiments/ratio.py LABELS --reference bidsreg/preparation/ratio_reference.json
 
 LABELS holds anat-XX_dseg.nii.gz: FreeSurfer's values, 1 mm, 500 and above outside of the brain, eyes (506), muscle and
@@ -349,26 +350,33 @@ def main(argv: Sequence[str] | None = None) -> None:
         '--voxel', type=int, choices=[1, 2], default=2, help='of the T1w and the solver, mm [%(default)s]'
     )
     parser.add_argument('--gains', type=float, nargs=2, default=(0.55, 2.6), metavar=('T1W', 'T2W'), help='%(default)s')
+    parser.add_argument('--scanners', action='store_true', help='print the second table, and no more')
     parser.add_argument('--plot', type=Path, metavar='FILE.png')
     parser.add_argument('--reference', type=Path, metavar='FILE.json', help='write the reference values, and no more')
     args = parser.parse_args(argv)
     if args.reference:
         write_reference(args.labels, args.people, args.reference)
         return
-    print(head('head', *(f'{name}: median, 95 % (%)' for name in ALIGNMENTS)), flush=True)
-    medians_of, shown = {}, None
-    for name in args.people:
-        person, errors = measure(args.labels, name, args.voxel)
-        numbers = {key: 100 * np.percentile(at_cortex(person, errors[key]), (50, 95)) for key in ALIGNMENTS}
-        print(row(name, *(f'{low:.1f}, {high:.0f}' for low, high in numbers.values())), flush=True)
-        medians_of[name] = [low for low, _ in numbers.values()]
-        shown = shown or (person, errors)
-    if args.plot and shown:
-        plot(*shown, medians_of, args.plot)
+    if not args.scanners:
+        print_alignments(args.labels, args.people, args.voxel, args.plot)
     scanners = (f'{tissue} {what}' for tissue in ('white', 'grey') for what in ('A', 'B', 'apart, %'))
     print('\n' + head('head', 'map', *scanners), flush=True)
     for name in args.people:
         print('\n'.join(scanner_rows(args.labels, name, args.voxel, args.gains)), flush=True)
+
+
+def print_alignments(labels: Path, people: Sequence[str], voxel: int, picture: Path | None) -> None:
+    """Print the table of the errors by alignment, and draw them where a file is named."""
+    print(head('head', *(f'{name}: median, 95 % (%)' for name in ALIGNMENTS)), flush=True)
+    medians_of, shown = {}, None
+    for name in people:
+        person, errors = measure(labels, name, voxel)
+        numbers = {key: 100 * np.percentile(at_cortex(person, errors[key]), (50, 95)) for key in ALIGNMENTS}
+        print(row(name, *(f'{low:.1f}, {high:.0f}' for low, high in numbers.values())), flush=True)
+        medians_of[name] = [low for low, _ in numbers.values()]
+        shown = shown or (person, errors)
+    if picture and shown:
+        plot(*shown, medians_of, picture)
 
 
 if __name__ == '__main__':

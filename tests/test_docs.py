@@ -68,6 +68,7 @@ OTHERS |= {
     '--pair-options',
     '--people',
     '--plot',
+    '--scanners',
     '--repeats',
     '--roles',
     '--sessions',

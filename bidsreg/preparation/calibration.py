@@ -86,7 +86,8 @@ class Face(Calibration):
     def regions(self, scans: Scans) -> dict[str, np.ndarray]:
         """Find both where the template that the brain is aligned with says (:mod:`bidsreg.preparation.landmarks`)."""
         template = to_template(nb.Nifti1Image(scans.t1w, scans.affine), scans.inside)
-        head = scans.t1w, scans.t2w, scans.inside, scans.affine, template
+        white = scans.classes == 1 + CLASSES.index('white')
+        head = scans.t1w, scans.t2w, scans.inside, white, scans.affine, template
         return {'eyes': find_eyes(*head), 'muscle': find_muscle(*head)}
 
 

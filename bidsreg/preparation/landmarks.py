@@ -21,11 +21,12 @@ EYE, EYE_REACH = (34.0, 57.0, -42.0), 30.0
 MUSCLE_BOX = ((44.0, 0.0, -45.0), (82.0, 45.0, 0.0))
 #: mm around the brain mask that belong to neither.
 AWAY_MM = 4.0
-#: What fluid and muscle look like, as parts of the brain's median: at most and at least so bright in the T1w and in the
-#: T2w. By judgement: fluid is darker than grey matter in a T1w and brighter than all else in a T2w; muscle is like grey
-#: matter in a T1w, where bone is dark and fat bright, and darker than the brain in a T2w, where fat is not.
-FLUID: Mapping[str, tuple[float, float]] = MappingProxyType({'t1w': (0.0, 0.6), 't2w': (1.3, np.inf)})
-MUSCLE: Mapping[str, tuple[float, float]] = MappingProxyType({'t1w': (0.4, 1.5), 't2w': (0.0, 0.6)})
+#: What fluid and muscle look like, as parts of the median of white matter (a median over the whole brain goes with how
+#: much of it is fluid): at least and at most so bright in the T1w and in the T2w. By judgement: fluid is darker than
+#: grey matter in a T1w and brighter than all else in a T2w; muscle is like grey matter in a T1w, where bone is dark and
+#: fat bright, and darker than white matter in a T2w.
+FLUID: Mapping[str, tuple[float, float]] = MappingProxyType({'t1w': (0.0, 0.4), 't2w': (1.7, np.inf)})
+MUSCLE: Mapping[str, tuple[float, float]] = MappingProxyType({'t1w': (0.25, 0.9), 't2w': (0.0, 0.75)})
 #: An eyeball has about 7 ml and is 24 mm wide; one that is larger or smaller by far (ml, mm), or fills less of the
 #: ellipsoid in its box than this, is none.
 EYE_ML, EYE_WIDTH_MM, EYE_FILL = (2.0, 12.0), 35.0, 0.55
@@ -74,7 +75,12 @@ def to_template(t1w: nb.Nifti1Image, inside: np.ndarray) -> np.ndarray:
 
 
 def find_eyes(
-    t1w: np.ndarray, t2w: np.ndarray, inside: np.ndarray, affine: np.ndarray, template: np.ndarray
+    t1w: np.ndarray,
+    t2w: np.ndarray,
+    inside: np.ndarray,
+    white: np.ndarray,
+    affine: np.ndarray,
+    template: np.ndarray,
 ) -> np.ndarray:
     """Find the fluid of the eyeballs: near the place of each eye the largest ball that looks like fluid.
 
@@ -84,6 +90,8 @@ def find_eyes(
         The images, float, on one grid.
     inside
         bool, of their shape: the brain.
+    white
+        bool, of their shape: its white matter.
     affine
         Voxel to world, mm.
     template
@@ -101,11 +109,16 @@ def find_eyes(
         return _eroded(_eyeball(looks_like & near, spacing), spacing)
 
     ends = np.add.outer((-EYE_REACH, EYE_REACH), EYE)
-    return _on_both_sides(one, (t1w, t2w, inside), FLUID, affine, template, ends)
+    return _on_both_sides(one, (t1w, t2w, inside, white), FLUID, affine, template, ends)
 
 
 def find_muscle(
-    t1w: np.ndarray, t2w: np.ndarray, inside: np.ndarray, affine: np.ndarray, template: np.ndarray
+    t1w: np.ndarray,
+    t2w: np.ndarray,
+    inside: np.ndarray,
+    white: np.ndarray,
+    affine: np.ndarray,
+    template: np.ndarray,
 ) -> np.ndarray:
     """Find the temporal muscles: in the fossa of each side the largest region that looks like muscle.
 
@@ -119,7 +132,7 @@ def find_muscle(
         muscle = _largest(_eroded(looks_like & within, spacing))
         return muscle & (_millilitres(muscle, spacing) >= MUSCLE_ML)
 
-    return _on_both_sides(one, (t1w, t2w, inside), MUSCLE, affine, template, np.array(MUSCLE_BOX))
+    return _on_both_sides(one, (t1w, t2w, inside, white), MUSCLE, affine, template, np.array(MUSCLE_BOX))
 
 
 def _on_both_sides(
@@ -137,7 +150,7 @@ def _on_both_sides(
     one
         Gets what looks like it (bool), the world mm in the template of the same voxels, and the side (1: right).
     images
-        T1w, T2w and brain.
+        T1w, T2w, brain and white matter.
     looks
         How bright it is in both.
     affine, template
@@ -145,11 +158,13 @@ def _on_both_sides(
     ends
         Two opposite corners of the place on the right, mm, in the template.
     """
-    t1w, t2w, inside = images
+    t1w, t2w, inside, white = images
     spacing = nb.affines.voxel_sizes(affine)
-    # of what is seen: a T2w may cover a part of the brain
-    medians = {name: float(np.median(data[inside & (data > 0)])) for name, data in (('t1w', t1w), ('t2w', t2w))}
     found = np.zeros(inside.shape, bool)
+    seen = white & (t1w > 0) & (t2w > 0)  # a T2w may cover a part of the brain
+    if not seen.any():
+        return found
+    medians = {name: float(np.median(data[seen])) for name, data in (('t1w', t1w), ('t2w', t2w))}
     for side in (-1, 1):
         box = _box(ends * (side, 1, 1), template @ affine, inside.shape)
         if any(part.start >= part.stop for part in box):

@@ -14,16 +14,21 @@ from bidsreg.preparation.affine import rigid_matrix
 
 #: Signals (T1w, T2w; white matter is 1) outside of the brain.
 SIGNALS = {'bone': (0.08, 0.05), 'fat': (1.6, 1.0), 'muscle': (0.65, 0.35), 'eyes': (0.25, 3.5)}
+#: Those of fluid inside the brain.
+FLUID = (0.2, 3.5)
+#: White matter is at least as bright as this in the T1w.
+WHITE = 0.85
 EYE_MM = 12.0
 
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """Both scans (float32), the brain, the true places of eyes and muscle, and the grid."""
+    """Both scans (float32), the brain and its white matter, the true places of eyes and muscle, and the grid."""
 
     t1w: np.ndarray
     t2w: np.ndarray
     inside: np.ndarray
+    white: np.ndarray
     eyes: np.ndarray
     muscle: np.ndarray
     affine: np.ndarray
@@ -31,6 +36,14 @@ class Face:
     def cut(self, keep: np.ndarray) -> Face:
         """Return the head with zeros in both scans where `keep` is False."""
         return replace(self, t1w=self.t1w * keep, t2w=self.t2w * keep)
+
+    def shrunk(self, depth: float) -> Face:
+        """Return the head with fluid in place of what lies within a depth (mm) under the surface of the brain."""
+        fluid = self.inside & (ndi.distance_transform_edt(self.inside, sampling=2) <= depth)
+        t1w, t2w = (
+            np.where(fluid, 100 * signal, scan) for signal, scan in zip(FLUID, (self.t1w, self.t2w), strict=True)
+        )
+        return replace(self, t1w=t1w, t2w=t2w, white=self.white & ~fluid)
 
     def scaled(self, gains: tuple[float, float], seed: int = 0, noise: float = 0.0) -> Face:
         """Return the head as a scanner of other gains sees it, with Rician noise (of white matter, which is 100)."""
@@ -49,7 +62,7 @@ class Face:
         """Return the same head with its voxels in the order LPS."""
         turned = {
             name: np.ascontiguousarray(getattr(self, name)[::-1, ::-1])
-            for name in ('t1w', 't2w', 'inside', 'eyes', 'muscle')
+            for name in ('t1w', 't2w', 'inside', 'white', 'eyes', 'muscle')
         }
         flip = np.diag([-1.0, -1, 1, 1])
         flip[:2, 3] = np.array(self.inside.shape[:2]) - 1
@@ -80,4 +93,4 @@ def face(eye_mm: float = EYE_MM) -> Face:
         ):
             scan = np.where(where, SIGNALS[tissue][number], scan)
         scans.append((100 * ndi.gaussian_filter(scan, 0.4)).astype(np.float32))
-    return Face(*scans, inside, eyes, muscle, template.affine)
+    return Face(*scans, inside, inside & (scans[0] >= 100 * WHITE), eyes, muscle, template.affine)

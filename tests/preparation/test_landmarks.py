@@ -12,9 +12,11 @@ from bidsreg.preparation.landmarks import find_eyes, find_muscle, to_template
 
 from .faces import face
 
+NAMES = ('t1w', 't2w', 'inside', 'white')
+
 
 def found_in(head, template):
-    scans = head.t1w, head.t2w, head.inside, head.affine, template
+    scans = head.t1w, head.t2w, head.inside, head.white, head.affine, template
     return find_eyes(*scans), find_muscle(*scans)
 
 
@@ -49,6 +51,23 @@ def test_gains_of_the_scanner_do_not_matter(template):
         np.testing.assert_array_equal(here, there)
 
 
+def test_how_much_of_the_brain_is_fluid_does_not_matter(template):
+    """The median of a brain goes with its fluid: where sulci are wide no eye is bright beside it."""
+    head = face()
+    shrunk = head.shrunk(14.0)
+    assert np.median(shrunk.t2w[head.inside]) > 1.8 * np.median(head.t2w[head.inside])
+    for here, there in zip(found_in(head, template), found_in(shrunk, template), strict=True):
+        assert here.any()
+        np.testing.assert_array_equal(here, there)
+
+
+def test_a_t2w_that_covers_no_white_matter_shows_neither(template):
+    head = face()
+    eyes, muscle = found_in(head.cut(~head.white), template)
+    assert not eyes.any()
+    assert not muscle.any()
+
+
 def test_a_face_that_is_cut_away_has_no_eyes_but_muscle(template):
     head = face()
     front = nib.affines.apply_affine(head.affine, np.moveaxis(np.indices(head.inside.shape), 0, -1))[..., 1] < 48
@@ -75,9 +94,10 @@ def test_a_field_of_view_that_ends_above_has_neither(template):
     top = slice(60, None)  # z above 48 mm
     affine = head.affine.copy()
     affine[2, 3] += 2 * 60
-    scans = head.t1w[:, :, top], head.t2w[:, :, top], head.inside[:, :, top], affine, template
-    assert not find_eyes(*scans).any()
-    assert not find_muscle(*scans).any()
+    scans = (part[:, :, top] for part in (head.t1w, head.t2w, head.inside, head.white))
+    eyes, muscle = found_in(dataclasses.replace(head, **dict(zip(NAMES, scans, strict=True)), affine=affine), template)
+    assert not eyes.any()
+    assert not muscle.any()
 
 
 def test_a_t2w_that_covers_the_lower_part_of_the_brain_shows_both(template):
