@@ -23,6 +23,18 @@ def test_blocks_are_averaged_about_their_middle():
     assert thin.get_fdata()[3, 4, 5] == pytest.approx(at @ (1, 10, 100))
 
 
+def test_a_copy_is_the_same_to_the_last_bit_in_whatever_order_the_voxels_were_stored():
+    plain = image(np.random.default_rng(0).normal(600, 100, size=(33, 36, 24)))
+    expected = thinned(plain, 3.0).get_fdata()
+    for axes in ('PSR', 'IRP', 'SLA', 'ALI', 'LPS'):
+        order = nb.orientations.ornt_transform(
+            nb.io_orientation(plain.affine), nb.orientations.axcodes2ornt(tuple(axes))
+        )
+        stored = plain.as_reoriented(order)
+        stored = nb.Nifti1Image(np.ascontiguousarray(stored.dataobj), stored.affine)
+        np.testing.assert_array_equal(thinned(nb.as_closest_canonical(stored), 3.0).get_fdata(), expected)
+
+
 @pytest.mark.parametrize(('shape', 'left'), [((40, 40, 40), (8, 8, 8)), ((20, 9, 5), (10, 9, 5))])
 def test_eight_blocks_are_left_along_an_axis(shape, left):
     assert thinned(image(np.zeros(shape)), 50.0).shape == left
