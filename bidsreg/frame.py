@@ -60,5 +60,20 @@ def without_rounding(affine: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarr
     return found, rounded - centre
 
 
+def rounded(matrix: np.ndarray, linear: float, shift: float) -> np.ndarray:
+    """Return a matrix (4x4, between frames) without the last bits that a way through the world has left in it.
+
+    Parameters
+    ----------
+    matrix
+        4x4, mm.
+    linear, shift
+        Steps to which its linear part and its translation (mm) are rounded.
+    """
+    steps = np.full((4, 4), linear)
+    steps[:3, 3] = shift
+    return np.round(matrix / steps) * steps
+
+
 def _centre(affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return affine[:3, :3] @ ((np.array(shape[:3]) - 1) / 2) + affine[:3, 3]
