@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bidsreg.frame import AXIS_MM, CENTRE_MM, own_frame, rounded, without_rounding
+from bidsreg.frame import AXIS_MM, CENTRE_MM, own_frame, rounded, sizes, without_rounding
 from tests import data
 
 SHAPE = (44, 52, 40)
@@ -52,3 +52,11 @@ def test_a_matrix_is_rounded_to_steps_of_its_own_for_shifts():
     found = rounded(matrix, 2.0**-4, 2.0**-2)
     np.testing.assert_array_equal(found[:3], [[1, 0.25, 0, 3.25], [0, 1, 0, 0], [0, 0, 1, 7]])
     np.testing.assert_array_equal(found[3], [0, 0, 0, 1])
+
+
+def test_sizes_are_those_before_a_header_rounded_them():
+    turns = np.random.default_rng(0).uniform(-30, 30, (20, 3))
+    held = [data.grid(SHAPE, 'PSR', turn, (2.0, 0.75, 1.5)).astype(np.float32).astype(float) for turn in turns]
+    assert len({float(np.linalg.norm(affine[:3, 0])) for affine in held}) > 5
+    for affine in held:
+        np.testing.assert_array_equal(sizes(affine), (2.0, 0.75, 1.5))

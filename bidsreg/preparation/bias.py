@@ -9,7 +9,7 @@ import numpy as np
 
 from bidsreg.bids.images import load_image
 from bidsreg.errors import InputError
-from bidsreg.frame import AXIS_MM
+from bidsreg.frame import sizes
 from bidsreg.preparation.ants import load_ants, new_image, to_ants
 from bidsreg.preparation.grids import canonical, require_same_grid
 from bidsreg.preparation.lesions import without_lesion
@@ -101,7 +101,7 @@ def bias_field(data: np.ndarray, inside: np.ndarray, affine: np.ndarray, *, slop
         float32, positive, of the same shape.
     """
     # which way the head lies in the world, and the rounding of headers, do not matter to a field
-    zooms = np.round(np.linalg.norm(affine[:3, :3], axis=0) / AXIS_MM) * AXIS_MM
+    zooms = sizes(affine)
     factors = np.maximum(1, np.round(COARSE_MM / zooms)).astype(int)
     margin = np.ceil(MARGIN_MM / zooms).astype(int)
     where = np.nonzero(inside)

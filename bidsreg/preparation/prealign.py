@@ -16,7 +16,7 @@ import numpy as np
 from bidsreg import SEED
 from bidsreg.bids.images import load_image
 from bidsreg.errors import InputError
-from bidsreg.frame import own_frame, rounded, without_rounding
+from bidsreg.frame import own_frame, rounded, sizes, without_rounding
 from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.preparation.ants import load_ants, to_ants
 from bidsreg.preparation.compared import compared
@@ -162,7 +162,7 @@ def _around(image: nb.Nifti1Image, mask: nb.Nifti1Image | None) -> tuple[nb.Nift
     """Cut the box around a mask, and :data:`MARGIN_MM` more, out of an image and its mask."""
     if mask is None:
         return image, None
-    reach = np.ceil(MARGIN_MM / np.linalg.norm(image.affine[:3, :3], axis=0)).astype(int)
+    reach = np.ceil(MARGIN_MM / sizes(image.affine)).astype(int)
     where = np.nonzero(np.asanyarray(mask.dataobj))
     box = tuple(slice(max(axis.min() - n, 0), axis.max() + n + 1) for axis, n in zip(where, reach, strict=True))
     return image.slicer[box], mask.slicer[box]
@@ -192,7 +192,7 @@ def in_frame(
 
 def _levels(plan: Plan, *images: nb.Nifti1Image) -> list[tuple[str, float]]:
     """Return the levels of a plan, none finer than an image and none twice."""
-    sharpest = max(float(np.linalg.norm(image.affine[:3, :3], axis=0).min()) for image in images)
+    sharpest = max(float(sizes(image.affine).min()) for image in images)
     return list(dict.fromkeys((transform, max(level, sharpest)) for transform, level in plan))
 
 

@@ -62,6 +62,19 @@ def test_a_search_begins_with_the_same_bits_wherever_headers_lie(here, tmp_path,
         np.testing.assert_array_equal(start, starts[0])
 
 
+def test_the_rounding_of_headers_changes_neither_box_nor_levels():
+    """A margin of 12 mm is six voxels of 2 mm, also where a header makes 1.9999999 mm of them."""
+    inside = np.zeros((40, 44, 40), np.uint8)
+    inside[12:28, 14:30, 12:28] = 1
+    for turn in np.random.default_rng(0).uniform(-30, 30, (10, 3)):
+        fine, coarse = (
+            data.grid(inside.shape, turn=turn, voxel=voxel).astype(np.float32).astype(float) for voxel in (2.0, 4.0)
+        )
+        near, mask = prealign._around(nb.Nifti1Image(inside, fine), nb.Nifti1Image(inside, fine))
+        assert near.shape == mask.shape == (16 + 12, 16 + 12, 16 + 12)
+        assert prealign._levels(prealign.PLANS['affine'], nb.Nifti1Image(inside, coarse)) == [('Affine', 4.0)]
+
+
 @pytest.mark.slow
 def test_affine_inside_masks_finds_the_scales(here, tmp_path):
     known = data.truth(5, turn=(3, 2, -4), shift=(2, -3, 2), scale=(1.04, 0.97, 1.03), amplitude=0)
