@@ -60,5 +60,34 @@ def without_rounding(affine: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarr
     return found, rounded - centre
 
 
+def sizes(affine: np.ndarray) -> np.ndarray:
+    """Return the sizes of voxels (mm, shape (3,)) as they would be if headers did not round.
+
+    Whoever counts voxels in a length needs these: of 12 mm six are 2 mm wide, and seven 1.9999999 mm.
+
+    Parameters
+    ----------
+    affine
+        4x4, voxel to world.
+    """
+    found = np.round(np.linalg.norm(affine[:3, :3], axis=0) / AXIS_MM) * AXIS_MM
+    return np.asarray(found)
+
+
+def rounded(matrix: np.ndarray, linear: float, shift: float) -> np.ndarray:
+    """Return a matrix (4x4, between frames) without the last bits that a way through the world has left in it.
+
+    Parameters
+    ----------
+    matrix
+        4x4, mm.
+    linear, shift
+        Steps to which its linear part and its translation (mm) are rounded.
+    """
+    steps = np.full((4, 4), linear)
+    steps[:3, 3] = shift
+    return np.round(matrix / steps) * steps
+
+
 def _centre(affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return affine[:3, :3] @ ((np.array(shape[:3]) - 1) / 2) + affine[:3, 3]

@@ -10,6 +10,9 @@ PLAUSIBLE_BRAIN_ML = (300.0, 2100.0)
 #: What is smaller than this part of the bright voxels is about zero: undershoot and ringing of interpolation, noise.
 #: By judgement: above what those leave around the simulated heads of the tests; no stripped scan was in view.
 ABOUT_ZERO = 0.03
+#: Of all that is not zero, by size, a larger part lies below zero where the mean of a brain was taken off: half of it
+#: does. By judgement: splines leave up to .02, around the simulated heads of the tests and of a real label map.
+BELOW_ZERO = 0.1
 #: The background of a stripped image is in the median smaller than this part of the bright voxels; a scan's air is not.
 #: By judgement, between the simulated heads of the tests, stripped and not.
 QUIET = 0.005
@@ -29,11 +32,12 @@ SHELL_MM, BLUR_MM, RAYS = 40, 1.5, 600
 def nonzero_mask(data: np.ndarray) -> np.ndarray:
     """Return the largest region of an image that is not about zero, its holes filled: bool, of the image's shape.
 
-    What noise and interpolation leave around a brain that has been cut out counts as zero (:data:`ABOUT_ZERO`).
+    What noise and interpolation leave around a brain that has been cut out counts as zero (:data:`ABOUT_ZERO`). Half of
+    a brain is below zero, and not zero, once its mean has been taken off (:data:`BELOW_ZERO`).
     """
     from scipy import ndimage
 
-    labels, count = ndimage.label(data > ABOUT_ZERO * _brightness(data))
+    labels, count = ndimage.label(_not_zero(data))
     if count == 0:
         return np.zeros(data.shape, bool)
     largest = np.bincount(labels.ravel())[1:].argmax() + 1
@@ -55,8 +59,7 @@ def stripped_already(data: np.ndarray, affine: np.ndarray) -> tuple[bool, str]:
     affine
         4x4, voxel to world, mm.
     """
-    bright = _brightness(data)
-    tissue = data > ABOUT_ZERO * bright
+    bright, tissue = _brightness(data), _not_zero(data)
     if not tissue.any() or tissue.mean() > 0.9 or np.median(np.abs(data[~tissue])) > QUIET * bright:
         return False, 'as the background is not zero'
     region = nonzero_mask(data)
@@ -64,7 +67,7 @@ def stripped_already(data: np.ndarray, affine: np.ndarray) -> tuple[bool, str]:
     if side > LARGEST_SIDE:
         return False, f'as what is not zero ends as a field of view does (flat over {100 * side:.0f} % of a side)'
     # by brightness: the lobes of ringing are many and dim
-    if data[region & tissue].sum(dtype=float) < 0.95 * data[tissue].sum(dtype=float):
+    if np.abs(data[region & tissue]).sum(dtype=float) < 0.95 * np.abs(data[tissue]).sum(dtype=float):
         return False, 'as what is not zero lies in several places'
     volume = region_ml(region, affine)
     low, high = PLAUSIBLE_BRAIN_ML
@@ -84,6 +87,20 @@ def _brightness(data: np.ndarray) -> float:
     """Return the size of what is bright in an image: of its non-zero voxels' values the 98th percentile."""
     size = np.abs(data[data != 0])
     return float(np.percentile(size, 98)) if size.size else 0.0
+
+
+def _below_zero(data: np.ndarray) -> bool:
+    """Tell whether values below zero are tissue, and not what interpolation leaves (:data:`BELOW_ZERO`)."""
+    if not data.size or data.min() >= 0:
+        return False
+    size = np.abs(data)
+    some = size > ABOUT_ZERO * _brightness(data)
+    return bool(size[some & (data < 0)].sum(dtype=float) > BELOW_ZERO * size[some].sum(dtype=float))
+
+
+def _not_zero(data: np.ndarray) -> np.ndarray:
+    values = np.abs(data) if _below_zero(data) else data
+    return np.asarray(values > ABOUT_ZERO * _brightness(data))
 
 
 def _largest_side(region: np.ndarray) -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bidsreg.frame import AXIS_MM, CENTRE_MM, own_frame, without_rounding
+from bidsreg.frame import AXIS_MM, CENTRE_MM, own_frame, rounded, sizes, without_rounding
 from tests import data
 
 SHAPE = (44, 52, 40)
@@ -44,3 +44,19 @@ def test_the_centre_of_another_grid_is_rounded_and_the_shift_told():
     at = found[:3, :3] @ middle + found[:3, 3]
     np.testing.assert_allclose(at, np.array([3.017, -4.4, 0.01]) + shift, atol=1e-9)
     np.testing.assert_allclose(at / CENTRE_MM, np.round(at / CENTRE_MM), atol=1e-9)
+
+
+def test_a_matrix_is_rounded_to_steps_of_its_own_for_shifts():
+    matrix = np.eye(4)
+    matrix[0, 1], matrix[:3, 3] = 0.2501, (3.14, -0.01, 7)
+    found = rounded(matrix, 2.0**-4, 2.0**-2)
+    np.testing.assert_array_equal(found[:3], [[1, 0.25, 0, 3.25], [0, 1, 0, 0], [0, 0, 1, 7]])
+    np.testing.assert_array_equal(found[3], [0, 0, 0, 1])
+
+
+def test_sizes_are_those_before_a_header_rounded_them():
+    turns = np.random.default_rng(0).uniform(-30, 30, (20, 3))
+    held = [data.grid(SHAPE, 'PSR', turn, (2.0, 0.75, 1.5)).astype(np.float32).astype(float) for turn in turns]
+    assert len({float(np.linalg.norm(affine[:3, 0])) for affine in held}) > 5
+    for affine in held:
+        np.testing.assert_array_equal(sizes(affine), (2.0, 0.75, 1.5))

@@ -50,6 +50,13 @@ def test_a_brain_alone_is_recognised_whatever_is_left_around_it(head, what):
     assert dice(nonzero_mask(values), mask) > 0.93  # ringing comes with a shift by half a voxel of 4 mm
 
 
+@pytest.mark.parametrize('what', ['nothing', 'undershoot', 'noise'])
+def test_the_brain_is_what_is_not_zero_also_where_its_mean_was_taken_off(head, what):
+    _, brain, mask, _ = head
+    values = around(np.where(mask, (brain - brain[mask].mean()) / brain[mask].std(), 0), what)
+    assert dice(nonzero_mask(values), mask) > 0.98
+
+
 def test_a_brain_that_fills_its_field_of_view_is_recognised(head):
     _, brain, mask, affine = head
     where = np.nonzero(mask)

@@ -13,14 +13,17 @@ from pathlib import Path
 
 from bidsreg.app.summary import OutcomeTable
 from bidsreg.bids.names import Work
+from bidsreg.bids.nifti import one_line
 from bidsreg.bids.pairs import Pair
 from bidsreg.bids.publish import is_complete
 from bidsreg.execution.checks import is_full
-from bidsreg.outcome import ENDED_WITH_THE_RUN, RETRIED, Cause, Failure
+from bidsreg.outcome import ENDED_WITH_THE_RUN, RETRIED, SENTENCES, Cause, Failure
 from bidsreg.settings import Settings
 
 if typing.TYPE_CHECKING:
     from nipype.pipeline import engine as pe
+
+    from bidsreg.execution.local import GraphEnd
 
 LOGGER = logging.getLogger('bidsreg')
 
@@ -112,6 +115,10 @@ def _run_graph(pairs: Sequence[Work], settings: Settings, outcomes: OutcomeTable
     old = {failure.crash_file for pair in pairs for failure in crashes(logs, pair.node_name)}
     end = run_graph(workflow, settings, {pair.node_name: pair.name for pair in pairs}, logs)
     _keep_resources(settings, stage)
+    # where a step failed Nipype raises what that said; else nobody has told what ended the graph
+    told = bool(end.failures) or any(
+        failure.crash_file not in old for pair in pairs for failure in crashes(logs, pair.node_name)
+    )
     for pair in pairs:
         if stage.is_complete(pair):
             outcomes.set_status(pair, 'done')
@@ -120,8 +127,7 @@ def _run_graph(pairs: Sequence[Work], settings: Settings, outcomes: OutcomeTable
         failure = end.failure_of(pair.node_name) or next(iter(new), None)
         if isinstance(end.error, KeyboardInterrupt) and (failure is None or failure.cause in ENDED_WITH_THE_RUN):
             continue  # what asked the run to end may have reached its steps first
-        unfinished = Failure(_cause_of_unfinished(settings, end.error), step='run')
-        outcomes.set_failure(pair, _explain(failure or unfinished, settings))
+        outcomes.set_failure(pair, _explain(failure or _unfinished(settings, end, told), settings))
         stage.keep_partial(pair)
     end.raise_interrupt()
 
@@ -137,11 +143,15 @@ def _explain(failure: Failure, settings: Settings) -> Failure:
     return replace(failure, cause=Cause.NO_SPACE, detail=f'{"; ".join(full)} ({failure.message})')
 
 
-def _cause_of_unfinished(settings: Settings, error: BaseException | None) -> Cause:
-    """Return why a pair is not complete of which no step has failed."""
-    if error is None:
-        return Cause.INCOMPLETE
-    return Cause.STOPPED if settings.stop_on_first_crash else Cause.BROKEN_OFF
+def _unfinished(settings: Settings, end: GraphEnd, told: bool) -> Failure:
+    """Return why a pair is not complete of which no step has failed; unless one `told`, with what ended the graph."""
+    if end.error is None:
+        return Failure(Cause.INCOMPLETE, step='run')
+    cause = Cause.STOPPED if settings.stop_on_first_crash else Cause.BROKEN_OFF
+    if cause is not Cause.BROKEN_OFF or told:
+        return Failure(cause, step='run')
+    words = f'{SENTENCES[cause]} ({type(end.error).__name__}: {one_line(end.error)})'
+    return Failure(cause, words, step='run')
 
 
 def _keep_partial(pair: Pair, settings: Settings) -> None:

@@ -147,7 +147,7 @@ def check_to_end(path: str | os.PathLike) -> None:
         raise InputError(f'{path} cannot be read to its end ({one_line(error)}): copy it again') from error
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Return the first line of what an error says, or else its name."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bidsreg.frame import own_frame, without_rounding
+from bidsreg.frame import own_frame, rounded, without_rounding
 
 if TYPE_CHECKING:
     from bidsreg.registration import Deformation, Grid, Image, Result
@@ -58,10 +58,7 @@ class Framing:
         return dataclasses.replace(found, grid=image.grid) if same else found
 
     def _affine(self, affine: np.ndarray) -> np.ndarray:
-        found = self._there @ affine @ np.linalg.inv(self._here)
-        steps = np.full((4, 4), LINEAR_STEP)
-        steps[:3, 3] = SHIFT_STEP
-        return np.round(found / steps) * steps
+        return rounded(self._there @ affine @ np.linalg.inv(self._here), LINEAR_STEP, SHIFT_STEP)
 
     def _start(self, start: Deformation) -> Deformation:
         return _moved(start, self._here, self._there)

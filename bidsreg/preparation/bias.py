@@ -9,7 +9,7 @@ import numpy as np
 
 from bidsreg.bids.images import load_image
 from bidsreg.errors import InputError
-from bidsreg.frame import AXIS_MM
+from bidsreg.frame import sizes
 from bidsreg.preparation.ants import load_ants, new_image, to_ants
 from bidsreg.preparation.grids import canonical, require_same_grid
 from bidsreg.preparation.lesions import without_lesion
@@ -23,6 +23,9 @@ MARGIN_MM = 8.0
 ITERATIONS: Sequence[int] = (20, 20, 20, 20)
 #: Those of a sloppy run.
 SLOPPY_ITERATIONS: Sequence[int] = (20, 20)
+#: The largest part of a brain that may be below zero. By judgement: between what splines leave in dark fluid, hardly a
+#: voxel in a hundred, and an image whose mean was taken off, about half.
+LARGEST_BELOW_ZERO = 0.1
 
 
 def correct_bias(path: str, mask_path: str, *, lesion: str | None = None, sloppy: bool = False) -> nb.Nifti1Image:
@@ -50,7 +53,8 @@ def correct_bias(path: str, mask_path: str, *, lesion: str | None = None, sloppy
     Raises
     ------
     InputError
-        If the mask is empty or lies on another grid, a lesion covers it, or the image is zero everywhere inside.
+        If the mask is empty or lies on another grid, a lesion covers it, or the image is zero everywhere inside, or
+        below zero in more than :data:`LARGEST_BELOW_ZERO` of it: a field multiplies what is measured from zero.
     """
     image, mask = load_image(path), load_image(mask_path)
     require_same_grid(mask, image, what='Mask', path=mask_path, of=path)
@@ -62,6 +66,13 @@ def correct_bias(path: str, mask_path: str, *, lesion: str | None = None, sloppy
         raise InputError(f'Mask {mask_path} is empty: there is no brain in {path} to correct.')
     if not data[inside].any():
         raise InputError(f'{path} is zero everywhere inside the mask {mask_path}: there is no brain to correct.')
+    below = float((data[inside] < 0).mean())
+    if below > LARGEST_BELOW_ZERO:
+        raise InputError(
+            f'{path} is below zero in {100 * below:.0f} % of the brain, and a bias field multiplies what is measured '
+            'from zero. Give the scan before its mean was taken off (or correct scl_inter in its header), or say '
+            '--bias-correction none.'
+        )
     if lesion is not None:
         inside = without_lesion(inside, canonical(load_image(lesion)), turned, path=lesion, of=path)
     corrected = data / bias_field(data, inside, turned.affine, sloppy=sloppy)
@@ -90,7 +101,7 @@ def bias_field(data: np.ndarray, inside: np.ndarray, affine: np.ndarray, *, slop
         float32, positive, of the same shape.
     """
     # which way the head lies in the world, and the rounding of headers, do not matter to a field
-    zooms = np.round(np.linalg.norm(affine[:3, :3], axis=0) / AXIS_MM) * AXIS_MM
+    zooms = sizes(affine)
     factors = np.maximum(1, np.round(COARSE_MM / zooms)).astype(int)
     margin = np.ceil(MARGIN_MM / zooms).astype(int)
     where = np.nonzero(inside)

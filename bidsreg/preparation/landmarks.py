@@ -9,6 +9,7 @@ import nibabel as nb
 import numpy as np
 
 from bidsreg import SEED
+from bidsreg.frame import sizes
 from bidsreg.preparation.ants import to_ants
 from bidsreg.preparation.prealign import find_start, optimise
 
@@ -102,7 +103,7 @@ def find_eyes(
     numpy.ndarray
         bool, of their shape, without the rim; empty where no eye was found.
     """
-    spacing = nb.affines.voxel_sizes(affine)
+    spacing = sizes(affine)
 
     def one(looks_like: np.ndarray, points: np.ndarray, side: int) -> np.ndarray:
         near = np.linalg.norm(points - np.multiply(EYE, (side, 1, 1)), axis=-1) < EYE_REACH
@@ -124,7 +125,7 @@ def find_muscle(
 
     Parameters and result are those of :func:`find_eyes`.
     """
-    spacing = nb.affines.voxel_sizes(affine)
+    spacing = sizes(affine)
 
     def one(looks_like: np.ndarray, points: np.ndarray, side: int) -> np.ndarray:
         place = points * (side, 1, 1)
@@ -159,7 +160,7 @@ def _on_both_sides(
         Two opposite corners of the place on the right, mm, in the template.
     """
     t1w, t2w, inside, white = images
-    spacing = nb.affines.voxel_sizes(affine)
+    spacing = sizes(affine)
     found = np.zeros(inside.shape, bool)
     seen = white & (t1w > 0) & (t2w > 0)  # a T2w may cover a part of the brain
     if not seen.any():

@@ -21,10 +21,10 @@ FREESURFER = ('brainmask', 'aparc+aseg', 'aseg')
 WITH_GAPS = ('aparc+aseg', 'aseg')
 #: mm by which gaps are closed in them, about the width of a sulcus: by judgement, with no such file in view.
 GAP_MM = 4.0
-#: A mask may lose or win this much of its volume when it is resampled: the rest of the brain was out of view. By
-#: judgement, on the simulated heads of the tests.
-LARGEST_CHANGE = 0.1
-#: At least this much of a resampled mask must lie on the head. By judgement, on the same heads.
+#: A mask may have this much of its volume out of the view of its image. By judgement, on the simulated heads of the
+#: tests.
+LARGEST_LOSS = 0.1
+#: At least this much of what is in view must lie on the head. By judgement, on the same heads.
 LEAST_ON_HEAD = 0.8
 
 
@@ -109,7 +109,7 @@ def fit_mask(path: str, image: nb.Nifti1Image, *, of: str) -> tuple[np.ndarray, 
     """Read a mask and bring it onto the grid of its image.
 
     A mask whose voxels are in another order is turned about without loss; one on another grid is resampled (nearest
-    voxel), where it keeps its volume and lies on the head.
+    voxel), where it lies in the view of the image and on the head; no part of it is lost for being small.
 
     Parameters
     ----------
@@ -146,8 +146,10 @@ def on_grid_of(mask: nb.Nifti1Image, image: nb.Nifti1Image, *, what: str, path: 
         data = nb.orientations.apply_orientation(np.asanyarray(mask.dataobj), order)
         same = np.array_equal(order, [[0, 1], [1, 1], [2, 1]])
         return data > 0, '' if same else 'its voxels put into the order of the image'
+    at, seen = _voxels_there(mask, image)
+    _require_cover(at[seen], seen, mask, image, what, path, of)
     data = _resampled(mask, image)
-    _require_cover(data, mask, image, what, path, of)
+    _keep_small_parts(data, at, seen, mask)
     return data, f'resampled from {describe_grid(mask)}'
 
 
@@ -157,22 +159,47 @@ def _resampled(mask: nb.Nifti1Image, image: nb.Nifti1Image) -> np.ndarray:
 
     to_mask = np.linalg.inv(mask.affine) @ image.affine
     data = np.asanyarray(mask.dataobj)
-    return ndimage.affine_transform(data, to_mask[:3, :3], to_mask[:3, 3], image.shape[:3], order=0) > 0
+    found = ndimage.affine_transform(data, to_mask[:3, :3], to_mask[:3, 3], image.shape[:3], order=0) > 0
+    return np.asarray(found)
+
+
+def _voxels_there(mask: nb.Nifti1Image, image: nb.Nifti1Image) -> tuple[np.ndarray, np.ndarray]:
+    """Return in which voxel of an image each voxel of a mask lies, (N, 3), and which of them are in its view, (N,)."""
+    points = nb.affines.apply_affine(
+        np.linalg.inv(image.affine) @ mask.affine, np.argwhere(np.asanyarray(mask.dataobj) > 0)
+    )
+    at = np.rint(points).astype(int)
+    return at, ((at >= 0) & (at < image.shape[:3])).all(1)
+
+
+def _keep_small_parts(data: np.ndarray, at: np.ndarray, seen: np.ndarray, mask: nb.Nifti1Image) -> None:
+    """Mark the voxels in which those parts of a mask lie that fall between the centres of all voxels, in place."""
+    from scipy import ndimage
+
+    inside = np.asanyarray(mask.dataobj) > 0
+    labels, count = ndimage.label(inside)
+    part = labels[inside]  # in the order of argwhere
+    met = np.zeros(count + 1, bool)
+    met[part[seen][data[tuple(at[seen].T)]]] = True
+    data[tuple(at[seen & ~met[part]].T)] = True
 
 
 def _require_cover(
-    data: np.ndarray, mask: nb.Nifti1Image, image: nb.Nifti1Image, what: str, path: str, of: str
+    at: np.ndarray, seen: np.ndarray, mask: nb.Nifti1Image, image: nb.Nifti1Image, what: str, path: str, of: str
 ) -> None:
-    """Raise unless a resampled mask keeps its volume and lies on the head."""
-    volumes = volume_ml(np.asanyarray(mask.dataobj) > 0, mask.affine), volume_ml(data, image.affine)
+    """Raise unless a mask lies in the view of an image (`seen`) and there on the head.
+
+    It is counted in voxels of the mask: those of the image may be larger than a lesion is.
+    """
     head = head_of(np.asanyarray(image.dataobj), nb.affines.voxel_sizes(image.affine))
-    on_head = (data & head).sum() / max(data.sum(), 1)
-    kept = abs(volumes[1] / volumes[0] - 1) <= LARGEST_CHANGE
+    on_head = head[tuple(at.T)].mean() if len(at) else 0.0
+    kept = seen.mean() >= 1 - LARGEST_LOSS
     if kept and on_head >= LEAST_ON_HEAD:
         return
     why = f'only {100 * on_head:.0f} % of it lies on the head'
     if not kept:
-        why = f'{volumes[1]:.0f} of its {volumes[0]:.0f} ml lie in the image'
+        volume = volume_ml(np.asanyarray(mask.dataobj) > 0, mask.affine)
+        why = f'{seen.mean() * volume:.3g} of its {volume:.3g} ml lie in the image'
     raise InputError(
         f'{what} {path} does not fit {os.path.basename(of)}: {why}. The grid of the mask is {describe_grid(mask)}, '
         f'that of the image {describe_grid(image)}. Give a mask that lies with the image.'

@@ -16,7 +16,7 @@ import numpy as np
 from bidsreg import SEED
 from bidsreg.bids.images import load_image
 from bidsreg.errors import InputError
-from bidsreg.frame import own_frame, without_rounding
+from bidsreg.frame import own_frame, rounded, sizes, without_rounding
 from bidsreg.preparation.affine import rigid_matrix
 from bidsreg.preparation.ants import load_ants, to_ants
 from bidsreg.preparation.compared import compared
@@ -63,6 +63,9 @@ BELIEF = 0.02
 LEAST_OVERLAP = 0.1
 #: mm around a mask that ANTs gets of an image: as far as the widest smoothing reaches inside.
 MARGIN_MM = 12.0
+#: Steps to which a matrix that is given is rounded in the frame, its linear part and its translation (mm): together
+#: they move no point of a head by more than some hundredths of a millimetre, and a search begins there alone.
+START_STEPS = 2.0**-14, 2.0**-7
 
 
 def prealign(
@@ -124,7 +127,8 @@ def prealign(
     frame = own_frame(straight.affine, straight.shape)
     (fixed_near, here), (moving_near, there) = (in_frame(*near, frame) for near in (fixed_near, moving_near))
     if initial is not None:
-        start, why = there @ read_affine(initial) @ np.linalg.inv(here), 'the matrix given'
+        given = there @ read_affine(initial) @ np.linalg.inv(here)
+        start, why = rounded(given, *START_STEPS), 'the matrix given'
     elif stage == 'rigid':
         start, why = find_start(fixed_near[0], moving_near[0], seed=seed)
     else:
@@ -158,7 +162,7 @@ def _around(image: nb.Nifti1Image, mask: nb.Nifti1Image | None) -> tuple[nb.Nift
     """Cut the box around a mask, and :data:`MARGIN_MM` more, out of an image and its mask."""
     if mask is None:
         return image, None
-    reach = np.ceil(MARGIN_MM / np.linalg.norm(image.affine[:3, :3], axis=0)).astype(int)
+    reach = np.ceil(MARGIN_MM / sizes(image.affine)).astype(int)
     where = np.nonzero(np.asanyarray(mask.dataobj))
     box = tuple(slice(max(axis.min() - n, 0), axis.max() + n + 1) for axis, n in zip(where, reach, strict=True))
     return image.slicer[box], mask.slicer[box]
@@ -188,7 +192,7 @@ def in_frame(
 
 def _levels(plan: Plan, *images: nb.Nifti1Image) -> list[tuple[str, float]]:
     """Return the levels of a plan, none finer than an image and none twice."""
-    sharpest = max(float(np.linalg.norm(image.affine[:3, :3], axis=0).min()) for image in images)
+    sharpest = max(float(sizes(image.affine).min()) for image in images)
     return list(dict.fromkeys((transform, max(level, sharpest)) for transform, level in plan))
 
 

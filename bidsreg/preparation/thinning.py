@@ -5,13 +5,16 @@ from __future__ import annotations
 import nibabel as nb
 import numpy as np
 
+from bidsreg.frame import sizes
+
 
 def thinned(image: nb.Nifti1Image, size_mm: float) -> nb.Nifti1Image:
     """Average blocks of voxels so that each is about ``size_mm`` wide, with eight of them left along an axis."""
-    zooms = np.linalg.norm(image.affine[:3, :3], axis=0)
-    factors = np.clip(np.round(size_mm / zooms), 1, np.maximum(np.array(image.shape) // 8, 1)).astype(int)
+    factors = np.clip(np.round(size_mm / sizes(image.affine)), 1, np.maximum(np.array(image.shape) // 8, 1)).astype(int)
     shape = np.array(image.shape) // factors
-    data = image.get_fdata(dtype=np.float32)[tuple(slice(0, end) for end in shape * factors)]
+    # sums are rounded in the order of the memory, which is that of the file where axes were turned about
+    values = np.ascontiguousarray(image.get_fdata(dtype=np.float32))
+    data = values[tuple(slice(0, end) for end in shape * factors)]
     blocks = data.reshape([size for pair in zip(shape, factors, strict=True) for size in pair])
     affine = image.affine.copy()
     affine[:3, :3] *= factors

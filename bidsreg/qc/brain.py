@@ -9,9 +9,10 @@ from typing import Any
 
 import nibabel as nb
 import numpy as np
-from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.affines import apply_affine
 from scipy import ndimage as ndi
 
+from bidsreg.frame import sizes
 from bidsreg.qc.symmetry import CoarseHead, Midplane, thinned
 
 CORE_MM = 8.0
@@ -97,7 +98,7 @@ def beyond(one: nb.Nifti1Image, other: nb.Nifti1Image) -> float:
     less, but goes deep.
     """
     coarse = [np.asarray(thinned(mask).dataobj) > 0.5 for mask in (one, other)]
-    spacing = voxel_sizes(thinned(one).affine)
+    spacing = sizes(thinned(one).affine)
     if not all(inside.any() for inside in coarse):
         return 1.0
     far = [ndi.distance_transform_edt(~inside, spacing) > BEYOND_MM for inside in coarse]
@@ -136,7 +137,7 @@ def mask_tissues(
         in both scans (:data:`MOSTLY`), 0 where there is none. None where the mask has no core.
     """
     coarse = thinned(mask, FINE_MM)
-    inside, spacing = np.asarray(coarse.dataobj) > 0.5, voxel_sizes(coarse.affine)
+    inside, spacing = np.asarray(coarse.dataobj) > 0.5, sizes(coarse.affine)
     depth = _depth(inside, spacing)
     places = apply_affine(coarse.affine, np.moveaxis(np.indices(inside.shape), 0, -1))
     voxels = apply_affine(np.linalg.inv(moving.affine) @ matrix, places)
@@ -167,7 +168,7 @@ def depth_contrast(fixed: nb.Nifti1Image, mask: nb.Nifti1Image, warped: nb.Nifti
         Logarithm of the ratio of the two ratios of medians: above 0 for a T1w and a T2w, in which white matter is
         bright and dark; what a bias field does to both cancels. None where a part is missing or not bright at all.
     """
-    depth = _depth(np.asarray(thinned(mask).dataobj) > 0.5, voxel_sizes(thinned(mask).affine))
+    depth = _depth(np.asarray(thinned(mask).dataobj) > 0.5, sizes(thinned(mask).affine))
     parts = depth > DEEP_MM, (depth > RIM_MM[0]) & (depth <= RIM_MM[1])
     if min(part.sum() for part in parts) < LEAST_VOXELS:
         return None
@@ -196,7 +197,7 @@ def tissue_contrast(t1w: nb.Nifti1Image, mask: nb.Nifti1Image, other: nb.Nifti1I
         Pearson's correlation, values beyond 1 and 99 % clipped; None where there is too little tissue, or one of the
         scans is constant in it.
     """
-    coarse, spacing = np.asarray(thinned(mask).dataobj) > 0.5, voxel_sizes(thinned(mask).affine)
+    coarse, spacing = np.asarray(thinned(mask).dataobj) > 0.5, sizes(thinned(mask).affine)
     values = [np.asarray(thinned(one).dataobj) for one in (t1w, other)]
     deep = _depth(coarse, spacing) > TISSUE_MM
     if deep.sum() < LEAST_VOXELS:
@@ -256,7 +257,7 @@ def _on_grid_edge(inside: np.ndarray) -> float:
 def _brain_around(fixed: nb.Nifti1Image, mask: nb.Nifti1Image, warped: nb.Nifti1Image) -> float | None:
     coarse = thinned(mask)
     inside = np.asarray(coarse.dataobj) > 0.5
-    spacing = voxel_sizes(coarse.affine)
+    spacing = sizes(coarse.affine)
     core = _depth(inside, spacing) > CORE_MM
     away = ndi.distance_transform_edt(~inside, spacing)
     ring = (away > RING_MM[0]) & (away <= RING_MM[1])

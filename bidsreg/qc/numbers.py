@@ -19,6 +19,7 @@ from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
 from bidsreg.bids.images import load_image
+from bidsreg.frame import sizes
 from bidsreg.qc.symmetry import Midplane, thinned
 from bidsreg.registration.numerics.edges import gradient_magnitude
 from bidsreg.registration.numerics.information import binned_information, to_bins
@@ -226,7 +227,7 @@ def edge_lncc(
     mask = _array(fixed_mask) > 0
     if not mask.any():
         raise ValueError('the brain mask of the T1w is empty: nothing can be compared')
-    spacing = voxel_sizes(fixed.affine)
+    spacing = sizes(fixed.affine)
     # what the filters reach beyond the brain
     rim = np.ceil(WINDOW_MM / spacing).astype(int) + 4
     ends = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
@@ -365,7 +366,7 @@ def _evened(image: nb.Nifti1Image) -> nb.Nifti1Image:
     """Return an image by its Gaussian mean around each voxel; air stays dark, and voxels that are 0 do not count."""
     some = nb.Nifti1Image((_array(image) != 0).astype(np.float32), image.affine)
     coarse, share = thinned(image, EVEN_GRID_MM), thinned(some, EVEN_GRID_MM)
-    width = EVEN_MM / voxel_sizes(coarse.affine)
+    width = EVEN_MM / sizes(coarse.affine)
     sums = [ndi.gaussian_filter(np.abs(np.asarray(one.dataobj)), width, mode='constant') for one in (coarse, share)]
     mean = sums[0] / np.maximum(sums[1], 1e-3)
     way = np.linalg.inv(coarse.affine) @ image.affine

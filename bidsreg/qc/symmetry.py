@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import nibabel as nb
 import numpy as np
-from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.affines import apply_affine
 from scipy import ndimage as ndi
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
 from bidsreg.bids.headers import head_of
+from bidsreg.frame import sizes
 
 COARSE_MM = 3.0
 """Voxels of the copy in which the head is looked for: its halves are alike on this scale and no finer one."""
@@ -54,7 +55,7 @@ class Midplane:
 
 def thinned(image: nb.Nifti1Image, size_mm: float = COARSE_MM) -> nb.Nifti1Image:
     """Average blocks of voxels so that each is about `size_mm` wide; float32, in the same order of axes."""
-    steps = np.clip(np.round(size_mm / voxel_sizes(image.affine)), 1, np.array(image.shape[:3])).astype(int)
+    steps = np.clip(np.round(size_mm / sizes(image.affine)), 1, np.array(image.shape[:3])).astype(int)
     shape = np.array(image.shape[:3]) // steps
     data = np.asarray(image.dataobj, np.float32)[tuple(slice(0, end) for end in shape * steps)]
     blocks = data.reshape([size for pair in zip(shape, steps, strict=True) for size in pair])
@@ -86,7 +87,7 @@ class CoarseHead:
     def __init__(self, image: nb.Nifti1Image) -> None:
         coarse = thinned(image)
         self.values, self.affine = np.asarray(coarse.dataobj), coarse.affine
-        self.inside = head_of(self.values, voxel_sizes(self.affine))
+        self.inside = head_of(self.values, sizes(self.affine))
         if not self.inside.any():
             raise ValueError('nothing in the T1w stands out as a head')
         self.values = np.clip(self.values, 0, np.percentile(self.values[self.inside], 98))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bidsreg.app import work
+from bidsreg.execution import local
 from bidsreg.outcome import SENTENCES, Cause
 from tests import fake_app
 from tests.app_fixtures import begun, pairs_of, settings_of
@@ -107,6 +108,17 @@ def test_a_killed_process_gets_a_second_chance(app, capsys):
     said = capsys.readouterr()
     assert 'sub-01: once more, alone' in said.err
     assert '2 done' in said.out
+
+
+def test_what_ended_a_graph_without_a_failed_step_is_said(app, capsys, monkeypatch):
+    """As where a scan is taken away between two stages: Nipype raises before any step begins."""
+    end = local.GraphEnd(FileNotFoundError('/data/sub-01_T1w.nii.gz is gone'))
+    monkeypatch.setattr(local, 'run_graph', lambda *_: end)
+    assert app() == 1
+    text = capsys.readouterr().out
+    assert (
+        f'sub-01, step run: {SENTENCES[Cause.BROKEN_OFF]} (FileNotFoundError: /data/sub-01_T1w.nii.gz is gone' in text
+    )
 
 
 def test_stop_on_first_crash(app, capsys):

@@ -49,6 +49,27 @@ def test_the_field_is_found(biased, here):
     assert np.isfinite(image.get_fdata()).all()
 
 
+@pytest.mark.parametrize('off', [1.0, 0.999])
+def test_an_image_whose_mean_was_taken_off_is_refused(biased, here, off):
+    """The field of such values is none, and the mean that is kept is about zero: it came out turned over."""
+    folder, _, head = biased
+    scan, inside = nb.load(folder / 'scan.nii.gz').get_fdata(), np.asanyarray(head.mask.dataobj) > 0
+    centred = (scan - off * scan[inside].mean()) / scan[inside].std()
+    nb.save(data.image(centred.astype(np.float32), head.scan.affine), 'centred.nii')
+    with pytest.raises(InputError, match=r'below zero in [3-7]\d % of the brain.*--bias-correction none'):
+        correct_bias('centred.nii', str(folder / 'mask.nii.gz'), sloppy=True)
+
+
+def test_some_voxels_below_zero_are_those_of_interpolation(biased, here):
+    folder, _, head = biased
+    scan, inside = nb.load(folder / 'scan.nii.gz').get_fdata(), np.asanyarray(head.mask.dataobj) > 0
+    dark = inside & (scan < np.percentile(scan[inside], 1))
+    nb.save(data.image(np.where(dark, -5, scan).astype(np.float32), head.scan.affine), 'spline.nii')
+    plain = run(folder, sloppy=True).get_fdata()[inside & ~dark]
+    found = correct_bias('spline.nii', str(folder / 'mask.nii.gz'), sloppy=True).get_fdata()[inside & ~dark]
+    assert np.corrcoef(plain, found)[0, 1] > 0.99
+
+
 def test_same_bits_twice(biased):
     first, second = (run(biased[0], sloppy=True).get_fdata() for _ in range(2))
     np.testing.assert_array_equal(first, second)

@@ -106,6 +106,38 @@ def test_a_lesion_is_where_it_was_drawn_in_the_world_on_every_grid(tmp_path, her
     assert mask.sum() == pytest.approx(expected.sum(), rel=0.05)
 
 
+@pytest.mark.parametrize('voxel', [(2.0, 2.0, 2.0), (1.5, 1.5, 6.0)])
+@pytest.mark.parametrize('radius', [0.7, 2.0, 3.0])
+def test_a_small_lesion_of_a_fine_grid_is_neither_refused_nor_lost(tmp_path, voxel, radius):
+    """A voxel of the scan may be larger than the lesion: then it is the one in which the lesion lies."""
+    shape = tuple(int(n / v) for n, v in zip(data.FIELD_OF_VIEW, voxel, strict=True))
+    scan = data.t1w(shape, 1, affine=data.grid(shape, voxel=voxel))
+    fine = data.grid((80, 80, 80), voxel=1.0, centre=(0.3, 0.2, -0.4))
+    points = data.world((80, 80, 80), fine)
+    for centre in np.random.default_rng(0).uniform(-25, 25, (6, 3)):
+        away = np.linalg.norm(points - centre, axis=-1)
+        ball = away <= max(radius, away.min())
+        nb.save(nb.Nifti1Image(ball.astype(np.uint8), fine), tmp_path / 'lesion.nii.gz')
+        mask, words = fit_lesions([Lesion(tmp_path / 'lesion.nii.gz')], scan, of='T1w.nii.gz')
+        assert 'resampled from' in words
+        assert mask.any()
+        apart = nb.affines.apply_affine(scan.affine, np.argwhere(mask)).mean(0) - points[ball].mean(0)
+        assert (np.abs(apart) <= np.array(voxel) / 2 + 0.1).all()
+
+
+def test_of_several_lesions_none_is_lost_for_being_small(tmp_path, head):
+    """A large one and a voxel that falls between the centres of all voxels of the scan."""
+    fine = AFFINE @ np.diag([0.25, 0.25, 0.25, 1])
+    values = np.zeros([4 * n for n in SHAPE], np.uint8)
+    values[96:120, 88:120, 80:108] = 1
+    values[89, 89, 89] = 1
+    nb.save(nb.Nifti1Image(values, fine), tmp_path / 'lesion.nii.gz')
+    mask, _ = fit_lesions([Lesion(tmp_path / 'lesion.nii.gz')], head.scan, of='T1w.nii.gz')
+    assert mask[22, 22, 22]
+    assert mask[24:30, 22:30, 20:27].all()
+    assert mask.sum() == 6 * 8 * 7 + 1
+
+
 def test_empty_files_are_told_and_leave_nothing_out(tmp_path, head):
     empty = drawn(tmp_path / 'empty.nii.gz', value=0)
     mask, words = fit_lesions([empty], head.scan, of='T1w.nii.gz')

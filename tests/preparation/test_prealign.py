@@ -45,6 +45,36 @@ def test_headers_that_are_moved_together_change_nothing(stage, here, tmp_path):
     assert np.abs(apart).max() < 1e-3
 
 
+def test_a_search_begins_with_the_same_bits_wherever_headers_lie(here, tmp_path, monkeypatch):
+    """ANTs makes hundredths of a millimetre of the last bits that a way through the world leaves in a matrix."""
+    pair = data.pair((16, 18, 16), 1)
+    paths, given, starts = pair.save(tmp_path / 'one'), rigid_matrix((1.7, -2.3, 0.9), (1.3, -0.7, 2.1)), []
+    monkeypatch.setattr(prealign, 'optimise', lambda fixed, moving, start, **_: starts.append(start) or start)
+    for world in (np.eye(4), rigid_matrix((14, -9, 7), (130, -40, 25)), rigid_matrix((-8, 3, 0), (0, 11, 2))):
+        for name in ('fixed', 'moving'):
+            image = getattr(pair, name)
+            nb.save(data.image(np.asanyarray(image.dataobj), world @ image.affine), paths[name])
+        write_affine(tmp_path / 'given.txt', world @ given @ np.linalg.inv(world))
+        matrix, _ = run(paths, stage='affine', initial=str(tmp_path / 'given.txt'), sloppy=True)
+        off = nb.affines.apply_affine(np.linalg.inv(world) @ matrix @ world, pair.points[:, :3])
+        assert np.abs(off - nb.affines.apply_affine(given, pair.points[:, :3])).max() < 0.02  # mm
+    for start in starts[1:]:
+        np.testing.assert_array_equal(start, starts[0])
+
+
+def test_the_rounding_of_headers_changes_neither_box_nor_levels():
+    """A margin of 12 mm is six voxels of 2 mm, also where a header makes 1.9999999 mm of them."""
+    inside = np.zeros((40, 44, 40), np.uint8)
+    inside[12:28, 14:30, 12:28] = 1
+    for turn in np.random.default_rng(0).uniform(-30, 30, (10, 3)):
+        fine, coarse = (
+            data.grid(inside.shape, turn=turn, voxel=voxel).astype(np.float32).astype(float) for voxel in (2.0, 4.0)
+        )
+        near, mask = prealign._around(nb.Nifti1Image(inside, fine), nb.Nifti1Image(inside, fine))
+        assert near.shape == mask.shape == (16 + 12, 16 + 12, 16 + 12)
+        assert prealign._levels(prealign.PLANS['affine'], nb.Nifti1Image(inside, coarse)) == [('Affine', 4.0)]
+
+
 @pytest.mark.slow
 def test_affine_inside_masks_finds_the_scales(here, tmp_path):
     known = data.truth(5, turn=(3, 2, -4), shift=(2, -3, 2), scale=(1.04, 0.97, 1.03), amplitude=0)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from bidsreg.preparation.thinning import thinned, thinned_both, thinned_mask
+from tests import data
 
 
 def image(values, zooms=(1.0, 1.0, 1.0)):
@@ -21,6 +22,26 @@ def test_blocks_are_averaged_about_their_middle():
     # linear values are those at the middle of a block
     at = nb.affines.apply_affine(np.linalg.inv(image(ramp, (1.0, 1.0, 5.0)).affine) @ thin.affine, (3, 4, 5))
     assert thin.get_fdata()[3, 4, 5] == pytest.approx(at @ (1, 10, 100))
+
+
+def test_a_copy_is_the_same_to_the_last_bit_in_whatever_order_the_voxels_were_stored():
+    plain = image(np.random.default_rng(0).normal(600, 100, size=(33, 36, 24)))
+    expected = thinned(plain, 3.0).get_fdata()
+    for axes in ('PSR', 'IRP', 'SLA', 'ALI', 'LPS'):
+        order = nb.orientations.ornt_transform(
+            nb.io_orientation(plain.affine), nb.orientations.axcodes2ornt(tuple(axes))
+        )
+        stored = plain.as_reoriented(order)
+        stored = nb.Nifti1Image(np.ascontiguousarray(stored.dataobj), stored.affine)
+        np.testing.assert_array_equal(thinned(nb.as_closest_canonical(stored), 3.0).get_fdata(), expected)
+
+
+def test_the_rounding_of_headers_changes_no_block():
+    """3 mm are one and a half voxels of 2 mm: rounded up, also of 2.0000001 mm."""
+    values = np.random.default_rng(0).normal(size=(32, 32, 32)).astype(np.float32)
+    for turn in np.random.default_rng(0).uniform(-30, 30, (10, 3)):
+        affine = data.grid(values.shape, turn=turn, voxel=2.0).astype(np.float32).astype(float)
+        assert thinned(nb.Nifti1Image(values, affine), 3.0).shape == (16, 16, 16)
 
 
 @pytest.mark.parametrize(('shape', 'left'), [((40, 40, 40), (8, 8, 8)), ((20, 9, 5), (10, 9, 5))])

@@ -48,6 +48,14 @@ def test_blocks_are_averaged_where_they_lie():
     np.testing.assert_allclose(nb.affines.apply_affine(thin.affine, (1, 2, 3)), middle, atol=1e-5)
 
 
+def test_the_rounding_of_headers_changes_no_block():
+    """3 mm are one and a half voxels of 2 mm: rounded up, also of 2.0000001 mm."""
+    values = np.random.default_rng(0).normal(size=(32, 32, 32)).astype(np.float32)
+    for turn in np.random.default_rng(0).uniform(-30, 30, (10, 3)):
+        affine = data.grid(values.shape, turn=turn, voxel=2.0).astype(np.float32).astype(float)
+        assert thinned(nb.Nifti1Image(values, affine), 3.0).shape == (16, 16, 16)
+
+
 def test_noise_in_the_air_is_no_head():
     quiet, noisy = (CoarseHead(data.t1w((60, 72, 60), 3, noise=noise)) for noise in (0.01, 0.1))
     assert (quiet.inside & noisy.inside).sum() > 0.93 * (quiet.inside | noisy.inside).sum()
