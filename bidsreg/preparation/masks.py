@@ -193,13 +193,14 @@ def _require_cover(
     """
     head = head_of(np.asanyarray(image.dataobj), nb.affines.voxel_sizes(image.affine))
     on_head = head[tuple(at.T)].mean() if len(at) else 0.0
-    kept = seen.mean() >= 1 - LARGEST_LOSS
+    share = seen.mean() if len(seen) else 0.0
+    kept = share >= 1 - LARGEST_LOSS
     if kept and on_head >= LEAST_ON_HEAD:
         return
     why = f'only {100 * on_head:.0f} % of it lies on the head'
     if not kept:
         volume = volume_ml(np.asanyarray(mask.dataobj) > 0, mask.affine)
-        why = f'{seen.mean() * volume:.3g} of its {volume:.3g} ml lie in the image'
+        why = f'{share * volume:.3g} of its {volume:.3g} ml lie in the image'
     raise InputError(
         f'{what} {path} does not fit {os.path.basename(of)}: {why}. The grid of the mask is {describe_grid(mask)}, '
         f'that of the image {describe_grid(image)}. Give a mask that lies with the image.'

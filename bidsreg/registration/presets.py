@@ -160,10 +160,11 @@ class Preset:
     def sloppy(self) -> Preset:
         """Return a quick look for tests: no level finer than 2 mm, a third of the iterations, ten at least."""
         quick = self.at_resolution(2.0) if self.levels[-1][0] < 2 else self
-        some = ('levels', 'loosened', 'loosened_levels')
-        return dataclasses.replace(
-            quick, **{name: tuple((x, min(n, max(n // 3, 10))) for x, n in getattr(quick, name)) for name in some}
+        levels, loosened, coarser = (
+            tuple((x, min(n, max(n // 3, 10))) for x, n in some)
+            for some in (quick.levels, quick.loosened, quick.loosened_levels)
         )
+        return dataclasses.replace(quick, levels=levels, loosened=loosened, loosened_levels=coarser)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-ready values."""
