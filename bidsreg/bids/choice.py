@@ -91,14 +91,6 @@ def _words(scan: Scan) -> set[str]:
     return {word for label in labels for word in WORD.findall(label) if len(word) > 1}
 
 
-def _echo(candidate: Candidate) -> float:
-    return float(candidate.scan.entities.get('echo', 0))
-
-
-def _run(candidate: Candidate) -> float:
-    return float(candidate.scan.entities.get('run', 0))
-
-
 @dataclass(frozen=True)
 class Rule:
     """A rule that may decide between candidates.
@@ -121,6 +113,15 @@ class Rule:
             badness,
             lambda chosen, other: words.format(other=other.scan.path.name, moving=other.moving.contrast),
         )
+
+    @classmethod
+    def lowest(cls, key: str, words: str) -> Rule:
+        """Make the rule that an entity has the lowest number; a scan without it comes first, in words of its own."""
+
+        def why(chosen: Candidate, other: Candidate) -> str:
+            return words if key in chosen.scan.entities else f'it has no {key}, unlike {other.scan.path.name}'
+
+        return cls(lambda candidate: float(candidate.scan.entities.get(key, 0)), why)
 
     @classmethod
     def agreement(cls, keys: Sequence[str]) -> Rule:
@@ -146,8 +147,8 @@ RULES = (
     Rule.says(_inversion, 'no single inversion, unlike {other}'),
     Rule.says(Candidate.lonely, 'named most like the {moving}'),
     Rule.says(_unlike, 'with more words of the {moving} in its labels'),
-    Rule.says(_echo, 'the first echo'),
-    Rule.says(_run, 'the lowest run among those that fit equally well'),
+    Rule.lowest('echo', 'the first echo'),
+    Rule.lowest('run', 'the lowest run among those that fit equally well'),
 )
 
 

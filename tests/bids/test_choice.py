@@ -68,6 +68,7 @@ def chosen(root, *files, **options):
         # the plainest name, the lowest run and echo, the name
         (['acq-mprage_T1w', 'T1w', 'T2w'], {'T2w': 'T1w'}, 'named most like the T2w'),
         (['run-2_T1w', 'run-10_T1w', 'T2w'], {'T2w': 'run-2_T1w'}, 'the lowest run'),
+        (['run-1_T1w', 'acq-a_T1w', 'T2w'], {'T2w': 'acq-a_T1w'}, 'it has no run, unlike sub-01_run-1_T1w'),
         (['echo-2_T1w', 'echo-1_T1w', 'T2w'], {'T2w': 'echo-1_T1w'}, 'the first echo'),
         (['acq-b_T1w', 'acq-a_T1w', 'T2w'], {'T2w': 'acq-a_T1w'}, 'the first by name'),
     ],
