@@ -119,7 +119,7 @@ CASES = {
     'half of the mask': (_half_of_the_mask, ('FAIL',), ('mask_halves',)),
     'flipped, half of the mask': (_flipped_in_half_a_mask, ('FAIL',), ('mirror_margin',)),
     'mask without its top': (
-        _other_mask(lambda inside, values, at: inside & (at[2] < 0.4 * at[2][inside].max())),
+        _other_mask(lambda inside, values, at: inside & (at[2] < 0.3 * at[2][inside].max())),
         ('CHECK', 'FAIL'),
         ('mask_beside',),
     ),
