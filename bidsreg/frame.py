@@ -53,11 +53,11 @@ def without_rounding(affine: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarr
         How far (mm, shape (3,)) the centre was moved by that.
     """
     centre = _centre(affine, shape)
-    rounded = np.round(centre / CENTRE_MM) * CENTRE_MM
+    there = np.round(centre / CENTRE_MM) * CENTRE_MM
     found = np.eye(4)
     found[:3, :3] = np.round(affine[:3, :3] / AXIS_MM) * AXIS_MM
-    found[:3, 3] = rounded - found[:3, :3] @ ((np.array(shape[:3]) - 1) / 2)
-    return found, rounded - centre
+    found[:3, 3] = there - found[:3, :3] @ ((np.array(shape[:3]) - 1) / 2)
+    return found, there - centre
 
 
 def sizes(affine: np.ndarray) -> np.ndarray:

@@ -116,15 +116,16 @@ def _run_graph(pairs: Sequence[Work], settings: Settings, outcomes: OutcomeTable
     end = run_graph(workflow, settings, {pair.node_name: pair.name for pair in pairs}, logs)
     _keep_resources(settings, stage)
     # where a step failed Nipype raises what that said; else nobody has told what ended the graph
-    told = bool(end.failures) or any(
-        failure.crash_file not in old for pair in pairs for failure in crashes(logs, pair.node_name)
-    )
+    new = {
+        pair.node_name: [failure for failure in crashes(logs, pair.node_name) if failure.crash_file not in old]
+        for pair in pairs
+    }
+    told = bool(end.failures) or any(new.values())
     for pair in pairs:
         if stage.is_complete(pair):
             outcomes.set_status(pair, 'done')
             continue
-        new = [failure for failure in crashes(logs, pair.node_name) if failure.crash_file not in old]
-        failure = end.failure_of(pair.node_name) or next(iter(new), None)
+        failure = end.failure_of(pair.node_name) or next(iter(new[pair.node_name]), None)
         if isinstance(end.error, KeyboardInterrupt) and (failure is None or failure.cause in ENDED_WITH_THE_RUN):
             continue  # what asked the run to end may have reached its steps first
         outcomes.set_failure(pair, _explain(failure or _unfinished(settings, end, told), settings))

@@ -15,7 +15,7 @@ import nibabel as nb
 import numpy as np
 
 from bidsreg.errors import InputError
-from bidsreg.preparation.landmarks import find_eyes, find_muscle, to_template
+from bidsreg.preparation.landmarks import SeenHead, find_eyes, find_muscle, to_template
 from bidsreg.preparation.tissue import CLASSES
 
 #: The least of the fluid inside the brain (ml), without the voxels at its rim, that gives a value.
@@ -87,8 +87,8 @@ class Face(Calibration):
         """Find both where the template that the brain is aligned with says (:mod:`bidsreg.preparation.landmarks`)."""
         template = to_template(nb.Nifti1Image(scans.t1w, scans.affine), scans.inside)
         white = scans.classes == 1 + CLASSES.index('white')
-        head = scans.t1w, scans.t2w, scans.inside, white, scans.affine, template
-        return {'eyes': find_eyes(*head), 'muscle': find_muscle(*head)}
+        head = SeenHead(scans.t1w, scans.t2w, scans.inside, white, scans.affine, template)
+        return {'eyes': find_eyes(head), 'muscle': find_muscle(head)}
 
 
 class Tissue(Calibration):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import nibabel as nb
@@ -75,57 +76,54 @@ def to_template(t1w: nb.Nifti1Image, inside: np.ndarray) -> np.ndarray:
     )
 
 
-def find_eyes(
-    t1w: np.ndarray,
-    t2w: np.ndarray,
-    inside: np.ndarray,
-    white: np.ndarray,
-    affine: np.ndarray,
-    template: np.ndarray,
-) -> np.ndarray:
-    """Find the fluid of the eyeballs: near the place of each eye the largest ball that looks like fluid.
+@dataclass(frozen=True, eq=False)
+class SeenHead:
+    """What landmarks are looked for in.
 
-    Parameters
+    Attributes
     ----------
     t1w, t2w
         The images, float, on one grid.
-    inside
-        bool, of their shape: the brain.
-    white
-        bool, of their shape: its white matter.
+    inside, white
+        bool, of their shape: the brain, and its white matter.
     affine
-        Voxel to world, mm.
+        4x4, voxel to world, mm.
     template
         4x4, world to that of the template (:func:`to_template`).
+    """
+
+    t1w: np.ndarray
+    t2w: np.ndarray
+    inside: np.ndarray
+    white: np.ndarray
+    affine: np.ndarray
+    template: np.ndarray
+
+
+def find_eyes(head: SeenHead) -> np.ndarray:
+    """Find the fluid of the eyeballs: near the place of each eye the largest ball that looks like fluid.
 
     Returns
     -------
     numpy.ndarray
-        bool, of their shape, without the rim; empty where no eye was found.
+        bool, of the shape of the images, without the rim; empty where no eye was found.
     """
-    spacing = sizes(affine)
+    spacing = sizes(head.affine)
 
     def one(looks_like: np.ndarray, points: np.ndarray, side: int) -> np.ndarray:
         near = np.linalg.norm(points - np.multiply(EYE, (side, 1, 1)), axis=-1) < EYE_REACH
         return _eroded(_eyeball(looks_like & near, spacing), spacing)
 
     ends = np.add.outer((-EYE_REACH, EYE_REACH), EYE)
-    return _on_both_sides(one, (t1w, t2w, inside, white), FLUID, affine, template, ends)
+    return _on_both_sides(one, head, FLUID, ends)
 
 
-def find_muscle(
-    t1w: np.ndarray,
-    t2w: np.ndarray,
-    inside: np.ndarray,
-    white: np.ndarray,
-    affine: np.ndarray,
-    template: np.ndarray,
-) -> np.ndarray:
+def find_muscle(head: SeenHead) -> np.ndarray:
     """Find the temporal muscles: in the fossa of each side the largest region that looks like muscle.
 
-    Parameters and result are those of :func:`find_eyes`.
+    The result is that of :func:`find_eyes`.
     """
-    spacing = sizes(affine)
+    spacing = sizes(head.affine)
 
     def one(looks_like: np.ndarray, points: np.ndarray, side: int) -> np.ndarray:
         place = points * (side, 1, 1)
@@ -133,49 +131,45 @@ def find_muscle(
         muscle = _largest(_eroded(looks_like & within, spacing))
         return muscle & (_millilitres(muscle, spacing) >= MUSCLE_ML)
 
-    return _on_both_sides(one, (t1w, t2w, inside, white), MUSCLE, affine, template, np.array(MUSCLE_BOX))
+    return _on_both_sides(one, head, MUSCLE, np.array(MUSCLE_BOX))
 
 
 def _on_both_sides(
     one: Callable[[np.ndarray, np.ndarray, int], np.ndarray],
-    images: Sequence[np.ndarray],
+    head: SeenHead,
     looks: Mapping[str, tuple[float, float]],
-    affine: np.ndarray,
-    template: np.ndarray,
     ends: np.ndarray,
 ) -> np.ndarray:
-    """Look for one thing on both sides of the head, each in the box of voxels around its place.
+    """Look for one thing on both sides of a head, each in the box of voxels around its place.
 
     Parameters
     ----------
     one
         Gets what looks like it (bool), the world mm in the template of the same voxels, and the side (1: right).
-    images
-        T1w, T2w, brain and white matter.
+    head
+        Where it is looked for.
     looks
-        How bright it is in both.
-    affine, template
-        As for :func:`find_eyes`.
+        How bright it is in both scans.
     ends
         Two opposite corners of the place on the right, mm, in the template.
     """
-    t1w, t2w, inside, white = images
-    spacing = sizes(affine)
-    found = np.zeros(inside.shape, bool)
-    seen = white & (t1w > 0) & (t2w > 0)  # a T2w may cover a part of the brain
+    found = np.zeros(head.inside.shape, bool)
+    scans = {'t1w': head.t1w, 't2w': head.t2w}
+    seen = head.white & (head.t1w > 0) & (head.t2w > 0)  # a T2w may cover a part of the brain
     if not seen.any():
         return found
-    medians = {name: float(np.median(data[seen])) for name, data in (('t1w', t1w), ('t2w', t2w))}
+    spacing, way = sizes(head.affine), head.template @ head.affine
+    medians = {name: float(np.median(data[seen])) for name, data in scans.items()}
     for side in (-1, 1):
-        box = _box(ends * (side, 1, 1), template @ affine, inside.shape)
+        box = _box(ends * (side, 1, 1), way, found.shape)
         if any(part.start >= part.stop for part in box):
             continue
         index = np.stack(np.meshgrid(*(np.arange(part.start, part.stop) for part in box), indexing='ij'), -1)
-        looks_like = _away(inside, box, spacing)
-        for name, data in (('t1w', t1w), ('t2w', t2w)):
+        looks_like = _away(head.inside, box, spacing)
+        for name, data in scans.items():
             low, high = (medians[name] * part for part in looks[name])
             looks_like &= (data[box] > low) & (data[box] < high)
-        found[box] |= one(looks_like, nb.affines.apply_affine(template @ affine, index), side)
+        found[box] |= one(looks_like, nb.affines.apply_affine(way, index), side)
     return found
 
 

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bidsreg.preparation.landmarks import find_eyes, find_muscle, to_template
+from bidsreg.preparation.landmarks import SeenHead, find_eyes, find_muscle, to_template
 
 from .faces import face
 
@@ -16,8 +16,8 @@ NAMES = ('t1w', 't2w', 'inside', 'white')
 
 
 def found_in(head, template):
-    scans = head.t1w, head.t2w, head.inside, head.white, head.affine, template
-    return find_eyes(*scans), find_muscle(*scans)
+    seen = SeenHead(head.t1w, head.t2w, head.inside, head.white, head.affine, template)
+    return find_eyes(seen), find_muscle(seen)
 
 
 @pytest.fixture
