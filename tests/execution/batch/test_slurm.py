@@ -6,11 +6,14 @@ file starts one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,6 +181,57 @@ def test_jobs_of_a_killed_run_are_cancelled_by_the_next(place):
     assert code == 0, text
     assert 'of an earlier run are cancelled first' in text
     assert 'JobState=CANCELLED' in facts(left)
+
+
+# ----------------------------------------------------------------------------------------------------- lost machines
+@contextlib.contextmanager
+def lost_machine(number: str) -> Iterator[None]:
+    """Let the machine of a job fail, as far as Slurm knows, and come back in the end; skips who may not say so."""
+    machine = re.search(r' NodeList=(\S+)', facts(number))[1]
+    update = ['scontrol', 'update', f'NodeName={machine}']
+    if subprocess.run([*update, 'State=DOWN', 'Reason=test'], capture_output=True, check=False).returncode:
+        ask('scancel', number)
+        pytest.skip('this user may not set machines of this Slurm down')
+    try:
+        yield
+    finally:
+        ask(*update, 'State=RESUME')
+
+
+def test_a_job_of_a_lost_machine_is_told_and_done_by_the_same_command(tmp_path_factory):
+    """Its pair alone fails; the other's job waits for the machine."""
+    plugin = PLUGIN.replace('-t 15', '-t 15 --no-requeue')
+    place = fake_place(shared_folder(tmp_path_factory), LABELS[:2], plugin)
+    process = place.start(fake={'sub-02': 'slow'})
+    wait_for(lambda: place.begun('sub-02'))
+    (number,) = jobs('bidsreg.sub_02.work')
+    with lost_machine(number):
+        wait_for(lambda: number not in jobs('bidsreg.sub_02.work'))
+    code, text = place.end(process)
+    assert code == 1, text
+    assert f'Slurm job {number} was lost with its machine: the same command does it again' in line_of(text, 'sub-02')
+    assert text.count('failed: ') == 1
+    code, text = place.run()
+    assert code == 0, text
+    assert '1 done, 1 already done' in text
+
+
+def test_a_job_that_slurm_requeues_is_waited_for(place):
+    """As Slurm does by itself, where its settings allow: the job begins anew under its number, and its pair is done."""
+    if 'JobRequeue              = 1' not in ask('scontrol', 'show', 'config'):
+        pytest.skip('this Slurm does not requeue jobs')
+    process = place.start('--participant-label', '02', '--device', 'cpu', fake={'sub-02': 'slow'})
+    wait_for(lambda: place.begun('sub-02'))
+    (number,) = jobs('bidsreg.sub_02.work')
+    with lost_machine(number):
+        wait_for(lambda: 'JobState=PENDING' in facts(number))
+        time.sleep(3)  # Slurm starts nothing twice within a second
+        assert process.poll() is None
+    ask('scontrol', 'update', f'JobId={number}', 'StartTime=now')  # it waits two minutes otherwise
+    wait_for(lambda: place.times_begun('sub-02') == 2)
+    code, text = place.end(process)
+    assert code == 0, text
+    assert 'Restarts=1' in facts(number)
 
 
 # --------------------------------------------------------------------------------------------------------------- GPUs
