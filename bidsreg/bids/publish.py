@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import typing
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,6 @@ from bidsreg.bids.earlier import remove_earlier
 from bidsreg.bids.names import (
     AFFINE_FORMATS,
     PRIVATE,
-    PRODUCTS,
     RATIO_KINDS,
     Contrasts,
     affine_path,
@@ -76,31 +75,23 @@ def publish(
 
     """
     goals = pair_outputs(pair, settings.output_dir)
-    missing = sorted(set(PRODUCTS) - {'qc'} - set(files))
-    if missing:
-        raise ValueError(f'{pair.name}: nothing to publish as {", ".join(missing)}')
+    check_given(pair.name, goals, files)
     copies = {goals[key]: path for key, path in files.items() if key != 'qc'} | dict(others or {})
     ill = {lesion_path(pair.entities, settings.output_dir, end, pair.contrasts): end for end in lesions or {}}
     copies |= {goal: (lesions or {})[end] for goal, end in ill.items()}
     _remove_stale(pair, settings, copies)
     goals['qc'].unlink(missing_ok=True)  # until the new one is there, the pair is not complete
     _forget_turned(pair, settings)
-    with scratch_folder(settings.output_dir, pair.name) as scratch:
-        for key, text in sidecars(pair, settings, facts).items():
-            write_text(sidecar(goals[key]), to_json(text), scratch=scratch, durable=True)
-        for goal, end in ill.items():
-            text = lesion_sidecar(pair, settings, facts, end)
-            write_text(sidecar(goal), to_json(text), scratch=scratch, durable=True)
-        for goal, path in copies.items():
-            write_atomic(goal, partial(copy_packed, path), scratch=scratch, durable=True)
-        marker = {
-            'pair': pair.name,
-            'fingerprint': settings.fingerprint(),
-            'sources': source_stamps(pair, settings),
-            **({'sloppy': True} if settings.sloppy else {}),
-            **facts,
-        }
-        write_text(goals['qc'], to_json(marker), scratch=scratch, durable=True)
+    texts = {sidecar(goals[key]): text for key, text in sidecars(pair, settings, facts).items()}
+    texts |= {sidecar(goal): lesion_sidecar(pair, settings, facts, end) for goal, end in ill.items()}
+    marker = {
+        'pair': pair.name,
+        'fingerprint': settings.fingerprint(),
+        'sources': source_stamps(pair, settings),
+        **({'sloppy': True} if settings.sloppy else {}),
+        **facts,
+    }
+    put_in_place(pair.name, settings.output_dir, {**texts, **copies, goals['qc']: marker})
     partial_path(pair.name, settings.output_dir).unlink(missing_ok=True)
     remove_earlier(pair.name, settings.output_dir)
 
@@ -136,6 +127,43 @@ def _remove_stale(pair: Pair, settings: Settings, kept: Container[Path]) -> None
             path.unlink(missing_ok=True)
             if path.suffix == '.gz':  # the sidecar beside an affine is that of the affine in our format
                 sidecar(path).unlink(missing_ok=True)
+
+
+def check_given(name: str, wanted: Iterable[str], files: Container[str]) -> None:
+    """Refuse to publish less than a whole: a file for each key but ``qc``, which is made here.
+
+    Raises
+    ------
+    ValueError
+        When one is missing; `name` says of what.
+    """
+    if missing := sorted(key for key in wanted if key != 'qc' and key not in files):
+        raise ValueError(f'{name}: nothing to publish as {", ".join(missing)}')
+
+
+def put_in_place(name: str, output_dir: Path, contents: Mapping[Path, Path | Mapping[str, Any]]) -> None:
+    """Write files in this order, each by an atomic write that is on the disk before the next.
+
+    Parameters
+    ----------
+    name
+        As :func:`scratch_folder` takes it.
+    output_dir
+        The output folder.
+    contents
+        What each file is to be: the file that it is a copy of (see :func:`copy_packed`), or what stands in it as JSON.
+
+    Raises
+    ------
+    OSError
+        When the disk is full or the folder cannot be written.
+    """
+    with scratch_folder(output_dir, name) as scratch:
+        for goal, content in contents.items():
+            if isinstance(content, Mapping):
+                write_text(goal, to_json(content), scratch=scratch, durable=True)
+            else:
+                write_atomic(goal, partial(copy_packed, content), scratch=scratch, durable=True)
 
 
 def copy_packed(path: Path, goal: Path) -> None:

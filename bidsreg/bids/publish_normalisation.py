@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,8 @@ from bidsreg.bids.normalisations import (
     normalisation_stamps,
     stale_outputs,
 )
-from bidsreg.bids.publish import copy_packed, scratch_folder
-from bidsreg.bids.sidecars import read_json, to_json
-from bidsreg.registration.atomic import write_atomic, write_text
+from bidsreg.bids.publish import check_given, put_in_place
+from bidsreg.bids.sidecars import read_json
 
 if typing.TYPE_CHECKING:
     from bidsreg.settings import Settings
@@ -61,30 +59,25 @@ def publish_normalisation(
         When the disk is full or the folder cannot be written. What was complete before is then not complete any more.
     """
     goals = normalisation_outputs(unit, settings.output_dir)
-    missing = sorted(set(goals) - {'qc'} - set(files))
-    if missing:
-        raise ValueError(f'{unit.name}: nothing to publish as {", ".join(missing)}')
+    check_given(unit.name, goals, files)
     copies = {goals[key]: path for key, path in files.items() if key in goals} | dict(others or {})
     voxels = {key: _voxels(path) for key, path in files.items() if 'image' in key}
     goals['qc'].unlink(missing_ok=True)  # until the new one is there, it is not complete
     for path in stale_outputs(unit, settings.output_dir):
         for file in (path, sidecar(path)):
             file.unlink(missing_ok=True)
-    with scratch_folder(settings.output_dir, unit.name) as scratch:
-        for key, text in normalisation_sidecars(unit, settings, facts, voxels).items():
-            write_text(sidecar(goals[key]), to_json(text), scratch=scratch, durable=True)
-        for goal, path in copies.items():
-            write_atomic(goal, partial(copy_packed, path), scratch=scratch, durable=True)
-        marker = {
-            'normalisation': unit.name,
-            'space': unit.space.label,
-            'template': {'origin': unit.origin, 'stamp': unit.stamp},
-            'fingerprint': normalisation_fingerprint(unit, settings),
-            'sources': normalisation_stamps(unit, settings),
-            **({'sloppy': True} if settings.sloppy else {}),
-            **facts,
-        }
-        write_text(goals['qc'], to_json(marker), scratch=scratch, durable=True)
+    texts = normalisation_sidecars(unit, settings, facts, voxels)
+    marker = {
+        'normalisation': unit.name,
+        'space': unit.space.label,
+        'template': {'origin': unit.origin, 'stamp': unit.stamp},
+        'fingerprint': normalisation_fingerprint(unit, settings),
+        'sources': normalisation_stamps(unit, settings),
+        **({'sloppy': True} if settings.sloppy else {}),
+        **facts,
+    }
+    described = {sidecar(goals[key]): text for key, text in texts.items()}
+    put_in_place(unit.name, settings.output_dir, {**described, **copies, goals['qc']: marker})
     return goals['qc']
 
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bidsreg.bids.names import RATIO_FAILURE, pair_outputs, ratio_path, sidecar
-from bidsreg.bids.publish import copy_packed, read_qc, scratch_folder
-from bidsreg.bids.sidecars import ratio_sidecar, read_json, to_json
+from bidsreg.bids.publish import put_in_place, read_qc
+from bidsreg.bids.sidecars import ratio_sidecar, read_json
 from bidsreg.outcome import Failure
-from bidsreg.registration.atomic import write_atomic, write_text
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Pair, Plan
@@ -118,12 +116,7 @@ def publish_ratio(
     facts = {key: value for key, value in facts.items() if key != RATIO_FAILURE} | {'ratio': dict(made)}
     facts['seconds_per_step'] = {**(facts.get('seconds_per_step') or {}), 'ratio': dict(seconds)}
     goal.unlink(missing_ok=True)  # until the new one is there, the ratio is not complete
-    with scratch_folder(settings.output_dir, pair.name) as scratch:
-        write_text(sidecar(goal), to_json(text), scratch=scratch, durable=True)
-        for where, path in figures.items():
-            write_atomic(where, partial(copy_packed, path), scratch=scratch, durable=True)
-        write_text(qc, to_json(facts), scratch=scratch, durable=True)
-        write_atomic(goal, partial(copy_packed, image), scratch=scratch, durable=True)
+    put_in_place(pair.name, settings.output_dir, {sidecar(goal): text, **figures, qc: facts, goal: image})
     return goal
 
 
@@ -133,8 +126,7 @@ def note_failed_ratio(pair: Pair, settings: Settings, failure: Failure) -> None:
     if facts is None:
         return
     facts[RATIO_FAILURE] = {'kind': settings.ratio, **failure.as_note()}
-    with scratch_folder(settings.output_dir, pair.name) as scratch:
-        write_text(pair_outputs(pair, settings.output_dir)['qc'], to_json(facts), scratch=scratch, durable=True)
+    put_in_place(pair.name, settings.output_dir, {pair_outputs(pair, settings.output_dir)['qc']: facts})
 
 
 def noted_failure(pair: Pair, settings: Settings) -> Failure | None:
