@@ -166,7 +166,7 @@ def calibrate(
     t1w, t2w
         The calibrated values, float32.
     facts
-        ``calibration`` (a key of :data:`CALIBRATIONS`), ``points`` (the values found, for each point and scan),
+        ``calibration`` (a key of :data:`CALIBRATIONS`), ``points`` (the values read, for each point and scan),
         ``reference`` (those that they take) and ``reference_source``, ``lines`` (slope and intercept for each scan),
         ``passed_over`` (for each calibration that did not fit its cause).
 
