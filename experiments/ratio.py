@@ -2,7 +2,7 @@
 """Measure the error of the T1w/T2w ratio at the cortex by the alignment of the scans, and compute the reference values.
 
     python experiments/ratio.py LABELS [--people 03 05 07] [--voxel 2] [--plot FILE.png]
-    python experiments/ratio.py LABELS --scanners [--people 01 02 03]
+    python experiments/ratio.py LABELS --scanners [--people 01 02 03] [--draw 1 --strength 2]
     python experiments/ratio.py LABELS --reference bidsreg/preparation/ratio_reference.json
 
 LABELS holds anat-XX_dseg.nii.gz: FreeSurfer's values, 1 mm, 500 and above outside of the brain, eyes (506), muscle and
@@ -13,7 +13,8 @@ ratio of the uncorrected scans is compared with that of the noise-free signals, 
 the T1w; the brain mask is the true one.
 
 The second table has the scans of another scanner, of the same heads at the true alignment: other gains (those of
-`--gains`), other fields and noise. How far are the medians of the calibrated maps of the two scanners apart?
+`--gains`), other fields and noise. How far are the medians of the calibrated maps of the two scanners apart? `--draw`
+takes other positions, fields and noise of both, `--strength` fields whose logarithms are so many times as large.
 
 The reference values are the medians of each point in the noise-free heads of the people, each found as in a scan.
 Prints Markdown.
@@ -152,17 +153,22 @@ def receive_field(points: np.ndarray, centre: np.ndarray, number: int) -> np.nda
     return RECEIVE * field / np.sqrt(1.5)
 
 
-def acquire(signal: np.ndarray, grid: Grid, person: Person, seed: Sequence[int], gain: float) -> Image:
+def acquire(
+    signal: np.ndarray, grid: Grid, person: Person, seed: Sequence[int], gain: float, strength: float = 1.0
+) -> Image:
     """Make a scan of a signal on a grid: fields, noise, gain."""
     rng = np.random.default_rng(list(seed))
     coil = receive_field(world(grid), person.centre, seed[0]).reshape(grid.shape)
-    values = signal * np.exp(coil + smooth_noise(rng, grid.shape, min(grid.shape) * 0.9, OWN))
+    own = smooth_noise(rng, grid.shape, min(grid.shape) * 0.9, OWN)
+    values = signal * np.exp(strength * (coil + own))
     sigma = NOISE * WHITE
     values = np.hypot(values + rng.normal(0, sigma, grid.shape), rng.normal(0, sigma, grid.shape))
     return Image((gain * values).astype(np.float32), grid)
 
 
-def scans_of(person: Person, position: Position, number: int, scanner: int, gains: Sequence[float]) -> dict[str, Image]:
+def scans_of(
+    person: Person, position: Position, number: int, scanner: int, gains: Sequence[float], strength: float = 1.0
+) -> dict[str, Image]:
     """Scan a head: the T1w on its own grid, the T2w in its position, averaged over slices twice as thick."""
     own = Grid(person.t1w.shape, person.affine)
     thick = Grid((*own.shape[:2], own.shape[2] // 2), person.affine @ np.diag([1, 1, 2.0, 1]))
@@ -171,8 +177,8 @@ def scans_of(person: Person, position: Position, number: int, scanner: int, gain
     blurred = ndi.gaussian_filter1d(person.t2w, 0.84, axis=2)
     t2w = ndi.map_coordinates(blurred, points.T.astype(np.float32), order=1).reshape(thick.shape)
     return {
-        't1w': acquire(person.t1w, own, person, (number, scanner, 1), gains[0]),
-        't2w': acquire(t2w, thick, person, (number, scanner, 2), gains[1]),
+        't1w': acquire(person.t1w, own, person, (number, scanner, 1), gains[0], strength),
+        't2w': acquire(t2w, thick, person, (number, scanner, 2), gains[1], strength),
     }
 
 
@@ -269,13 +275,16 @@ def medians(person: Person, scans: Mapping[str, Image], t2w: np.ndarray) -> dict
     return made
 
 
-def scanner_rows(labels: Path, name: str, voxel: int, gains: Sequence[float]) -> list[str]:
+def scanner_rows(
+    labels: Path, name: str, voxel: int, gains: Sequence[float], draw: int = 0, strength: float = 1.0
+) -> list[str]:
     """Return the lines of the second table for one person."""
     person = make_person(labels / f'anat-{name}_dseg.nii.gz', int(name), voxel=voxel)
-    position = Position.of(person, int(name))
+    number = 1000 * draw + int(name)
+    position = Position.of(person, number)
     maps = []
     for scanner, factors in enumerate(((1.0, 1.0), gains)):
-        scans = scans_of(person, position, int(name), scanner, factors)
+        scans = scans_of(person, position, number, scanner, factors, strength)
         maps.append(medians(person, scans, at_truth(scans['t2w'], position, scans['t1w'].grid)))
     lines = []
     for kind in maps[0]:
@@ -350,6 +359,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         '--voxel', type=int, choices=[1, 2], default=2, help='of the T1w and the solver, mm [%(default)s]'
     )
     parser.add_argument('--gains', type=float, nargs=2, default=(0.55, 2.6), metavar=('T1W', 'T2W'), help='%(default)s')
+    parser.add_argument('--draw', type=int, default=0, metavar='N', help='of the second table [%(default)s]')
+    parser.add_argument('--strength', type=float, default=1.0, metavar='X', help='of its fields [%(default)s]')
     parser.add_argument('--scanners', action='store_true', help='print the second table, and no more')
     parser.add_argument('--plot', type=Path, metavar='FILE.png')
     parser.add_argument('--reference', type=Path, metavar='FILE.json', help='write the reference values, and no more')
@@ -362,7 +373,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     scanners = (f'{tissue} {what}' for tissue in ('white', 'grey') for what in ('A', 'B', 'apart, %'))
     print('\n' + head('head', 'map', *scanners), flush=True)
     for name in args.people:
-        print('\n'.join(scanner_rows(args.labels, name, args.voxel, args.gains)), flush=True)
+        rows = scanner_rows(args.labels, name, args.voxel, args.gains, args.draw, args.strength)
+        print('\n'.join(rows), flush=True)
 
 
 def print_alignments(labels: Path, people: Sequence[str], voxel: int, picture: Path | None) -> None:

@@ -60,6 +60,7 @@ OTHERS |= {'--pallidum-separate'}
 OTHERS |= {
     '--contrasts',
     '--data',
+    '--draw',
     '--factors',
     '--heads',
     '--judged',
@@ -72,6 +73,7 @@ OTHERS |= {
     '--repeats',
     '--roles',
     '--sessions',
+    '--strength',
     '--slice',
     '--slices',
     '--solve',

@@ -6,7 +6,7 @@ import functools
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.resources import files
 from typing import Any, ClassVar
@@ -15,6 +15,7 @@ import nibabel as nb
 import numpy as np
 
 from bidsreg.errors import InputError
+from bidsreg.preparation.headfield import head_fields
 from bidsreg.preparation.landmarks import SeenHead, find_eyes, find_muscle, to_template
 from bidsreg.preparation.tissue import CLASSES
 
@@ -75,6 +76,10 @@ class Calibration(ABC):
     def regions(self, scans: Scans) -> dict[str, np.ndarray]:
         """Return the voxels (bool) of each point; none where it was not found."""
 
+    def levelled(self, scans: Scans, regions: Mapping[str, np.ndarray]) -> Scans:
+        """Return the scans in which the points are as bright as they were in the field of the brain's white matter."""
+        return scans
+
 
 class Face(Calibration):
     """The fluid of the eyes, and the temporal muscles (Ganzetti et al. 2014)."""
@@ -89,6 +94,17 @@ class Face(Calibration):
         white = scans.classes == 1 + CLASSES.index('white')
         head = SeenHead(scans.t1w, scans.t2w, scans.inside, white, scans.affine, template)
         return {'eyes': find_eyes(head), 'muscle': find_muscle(head)}
+
+    def levelled(self, scans: Scans, regions: Mapping[str, np.ndarray]) -> Scans:
+        """Take what is left of the fields out of both points (:mod:`bidsreg.preparation.headfield`)."""
+        found = [regions[point] for point in self.points]
+        fields = head_fields((scans.t1w, scans.t2w), scans.classes, scans.inside, found, scans.affine)
+        at = np.logical_or(*found)
+        factors = np.exp(-fields.at(nb.affines.apply_affine(scans.affine, np.argwhere(at))))
+        t1w, t2w = scans.t1w.copy(), scans.t2w.copy()
+        t1w[at] *= factors[:, 0]
+        t2w[at] *= factors[:, 1]
+        return replace(scans, t1w=t1w, t2w=t2w)
 
 
 class Tissue(Calibration):
@@ -150,7 +166,7 @@ def calibrate(
     t1w, t2w
         The calibrated values, float32.
     facts
-        ``calibration`` (a key of :data:`CALIBRATIONS`), ``points`` (the values found, for each point and scan),
+        ``calibration`` (a key of :data:`CALIBRATIONS`), ``points`` (the values read, for each point and scan),
         ``reference`` (those that they take) and ``reference_source``, ``lines`` (slope and intercept for each scan),
         ``passed_over`` (for each calibration that did not fit its cause).
 
@@ -162,11 +178,12 @@ def calibrate(
     passed_over: dict[str, str] = {}
     for name, calibration in among.items():
         regions = calibration.regions(scans)
-        found = {point: values_at(scans, regions[point]) for point in calibration.points}
-        points = {point: values for point, values in found.items() if values is not None}
-        if len(points) < len(found):
+        if any(values_at(scans, regions[point]) is None for point in calibration.points):
             passed_over[name] = Unfit.NOT_FOUND
             continue
+        levelled = calibration.levelled(scans, regions)
+        found = {point: values_at(levelled, regions[point]) for point in calibration.points}
+        points = {point: values for point, values in found.items() if values is not None}
         goal = {point: reference()['Values'][point] for point in calibration.points}
         lines = {
             scan: _line(*((points[point][scan], goal[point][scan]) for point in points)) for scan in ('T1w', 'T2w')

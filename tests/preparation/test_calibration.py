@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import nibabel as nib
 import numpy as np
 import pytest
 
 from bidsreg.errors import InputError
 from bidsreg.preparation import calibration
-from bidsreg.preparation.calibration import CALIBRATIONS, Scans, Unfit, calibrate, reference, values_at
+from bidsreg.preparation.calibration import CALIBRATIONS, Face, Scans, Unfit, calibrate, reference, values_at
 from bidsreg.preparation.ratio import ratio_map
 
 from .faces import face
@@ -17,6 +20,13 @@ from .faces import face
 def _in_the_template(monkeypatch):
     """The heads of these tests lie in the template's world already."""
     monkeypatch.setattr(calibration, 'to_template', lambda *_: np.eye(4))
+
+
+class _AsTheyAre(Face):
+    """Eyes and muscles as the scans have them."""
+
+    def levelled(self, scans, regions):
+        return scans
 
 
 def scans(head):
@@ -30,13 +40,42 @@ def test_the_points_take_the_reference_values():
     t1w, t2w, facts = calibrate(head, of='T1w')
     assert facts['calibration'] == 'eyes-muscle'
     assert facts['passed_over'] == {}
-    regions = CALIBRATIONS['eyes-muscle'].regions(head)
     for point in ('eyes', 'muscle'):
         goal = reference()['Values'][point]
         assert facts['reference'][point] == goal
-        assert np.median(t1w[regions[point]]) == pytest.approx(goal['T1w'], rel=1e-3)
-        assert np.median(t2w[regions[point]]) == pytest.approx(goal['T2w'], rel=1e-3)
-        assert facts['points'][point] == values_at(head, regions[point])
+        for scan, line in facts['lines'].items():
+            value = line['slope'] * facts['points'][point][scan] + line['intercept']
+            assert value == pytest.approx(goal[scan], rel=1e-6)
+    for data, made, line in ((head.t1w, t1w, 'T1w'), (head.t2w, t2w, 'T2w')):
+        expected = facts['lines'][line]['slope'] * data + facts['lines'][line]['intercept']
+        np.testing.assert_allclose(made, expected, rtol=1e-5)
+
+
+def test_fluid_and_grey_matter_are_read_as_they_are():
+    head = scans(face().scaled((3.0, 0.2), noise=0.02))
+    t1w, t2w, facts = calibrate(head, of='T1w', among={'csf-grey': CALIBRATIONS['csf-grey']})
+    for point, region in CALIBRATIONS['csf-grey'].regions(head).items():
+        goal = reference()['Values'][point]
+        assert np.median(t1w[region]) == pytest.approx(goal['T1w'], rel=1e-3)
+        assert np.median(t2w[region]) == pytest.approx(goal['T2w'], rel=1e-3)
+        assert facts['points'][point] == values_at(head, region)
+
+
+def test_a_field_that_is_left_around_the_brain_is_not_read_with_the_points():
+    plain = scans(face().scaled((1.0, 1.0), noise=0.02))
+    index = np.moveaxis(np.indices(plain.inside.shape), 0, -1)
+    forward = nib.affines.apply_affine(plain.affine, index)[..., 1] / 100
+    t1w, t2w = ((scan * np.exp(0.25 * forward)).astype(np.float32) for scan in (plain.t1w, plain.t2w))
+    left = replace(plain, t1w=t1w, t2w=t2w)
+
+    def points(head, kind):
+        """What is read, as parts of white matter."""
+        _, _, facts = calibrate(head, of='T1w', among={kind.name: kind})
+        white = {'T1w': np.median(head.t1w[head.classes == 3]), 'T2w': np.median(head.t2w[head.classes == 3])}
+        return np.array([value / white[scan] for one in facts['points'].values() for scan, value in one.items()])
+
+    assert (points(left, _AsTheyAre()) > 1.07 * points(plain, _AsTheyAre())).all()
+    np.testing.assert_allclose(points(left, Face()), points(plain, Face()), rtol=0.03)
 
 
 @pytest.mark.parametrize('name', CALIBRATIONS)
