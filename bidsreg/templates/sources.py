@@ -158,7 +158,7 @@ class OwnTemplate(TemplateSource):
 
 
 def _stem_and_ending(path: Path) -> tuple[str, str]:
-    """Return the name of an image without its ending, and that; other dots belong to the name (``MNI_0.7mm.nii.gz``)."""
+    """Return the name of an image without its ending, and that; other dots belong to the name (``MNI_0.7mm.nii``)."""
     ending = next((ending for ending in ENDINGS if path.name.endswith(ending)), path.suffix)
     return path.name.removesuffix(ending), ending
 
