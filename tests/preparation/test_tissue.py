@@ -27,6 +27,16 @@ def test_what_was_cut_away_from_the_scan_is_no_class(tissue):
     assert (found == truth)[values > 0].mean() > 0.98
 
 
+def test_classes_do_not_depend_on_the_unit_of_the_scan(tissue):
+    """Scans come in units of a millionth, and in millions."""
+    values, truth = tissue
+    inside = np.ones(truth.shape, bool)
+    grid = Grid(truth.shape, np.eye(4))
+    found = [tissue_classes(Image((values * 2.0**k).astype(np.float32), grid), inside).data for k in (-30, 0, 30)]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[2], found[1])
+
+
 @pytest.mark.parametrize('value', [0.0, 7.0])
 def test_a_brain_without_tissue_is_said(tissue, value):
     image = Image(np.full(tissue[0].shape, value, np.float32), Grid(tissue[0].shape, np.eye(4)))
