@@ -41,7 +41,8 @@ def tissue_classes(image: Image, inside: np.ndarray) -> Image:
     clipped = (np.minimum(image.data / top, 1) * BRIGHTEST).astype(np.float32)
     scan, mask = (to_ants(nb.Nifti1Image(data, image.grid.affine)) for data in (clipped, inside.astype(np.float32)))
     try:
-        found = load_ants().atropos(a=scan, x=mask, i=f'kmeans[{len(CLASSES)}]', m='[0.1,1x1x1]', c='[8,0]')
+        # r: the order in which it goes through the voxels is drawn from the same numbers each time
+        found = load_ants().atropos(a=scan, x=mask, i=f'kmeans[{len(CLASSES)}]', m='[0.1,1x1x1]', c='[8,0]', r=0)
     except Exception as error:  # ANTsPy raises no narrower one
         raise ValueError(
             f'Atropos cannot divide {np.count_nonzero(inside)} voxels of the brain into {", ".join(CLASSES)}: look at '
