@@ -14,7 +14,9 @@ import numpy as np
 STRAIGHT = 1e-6
 #: mm to which voxel sizes along the axes are rounded: more than headers round. A power of two, for many sizes are
 #: fractions of powers of two (220 mm / 256), which must not lie halfway between two steps.
-AXIS_MM = 2.0**-18
+AXIS_MM = 2.0**-16
+#: rad to which the turns of grids are rounded, about each axis: more than headers round, and no .002 mm in a head.
+TURN_RAD = 2.0**-16
 #: mm to which the centres of grids are rounded: more than headers round. The frame moves along, so nothing is lost.
 CENTRE_MM = 2.0**-5
 
@@ -32,9 +34,7 @@ def own_frame(affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     shape
         Voxels along each axis.
     """
-    from scipy.linalg import polar
-
-    rotation = polar(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))[0]
+    rotation = _rotation(affine)
     frame = np.eye(4)
     if np.abs(rotation - np.eye(3)).max() > STRAIGHT:
         frame[:3, :3] = rotation.T
@@ -48,14 +48,21 @@ def without_rounding(affine: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarr
     Returns
     -------
     affine
-        4x4, voxel to world: sizes rounded to :data:`AXIS_MM`, and the centre to :data:`CENTRE_MM`.
+        4x4, voxel to world: turns rounded to :data:`TURN_RAD`, sizes to :data:`AXIS_MM`, the centre to
+        :data:`CENTRE_MM`.
     shift
         How far (mm, shape (3,)) the centre was moved by that.
     """
+    from scipy.spatial.transform import Rotation
+
     centre = _centre(affine, shape)
     there = np.round(centre / CENTRE_MM) * CENTRE_MM
     found = np.eye(4)
-    found[:3, :3] = np.round(affine[:3, :3] / AXIS_MM) * AXIS_MM
+    rotation = _rotation(affine)
+    # one by one, elements of a turned grid would lie near a step too often
+    axes = np.round(rotation.T @ affine[:3, :3] / AXIS_MM) * AXIS_MM
+    turns = np.round(Rotation.from_matrix(rotation).as_rotvec() / TURN_RAD) * TURN_RAD
+    found[:3, :3] = Rotation.from_rotvec(turns).as_matrix() @ axes
     found[:3, 3] = there - found[:3, :3] @ ((np.array(shape[:3]) - 1) / 2)
     return found, there - centre
 
@@ -87,6 +94,13 @@ def rounded(matrix: np.ndarray, linear: float, shift: float) -> np.ndarray:
     steps = np.full((4, 4), linear)
     steps[:3, 3] = shift
     return np.round(matrix / steps) * steps
+
+
+def _rotation(affine: np.ndarray) -> np.ndarray:
+    """Return the turn (3x3) of a grid, its axes in RAS+ order; of a sheared one the nearest."""
+    from scipy.linalg import polar
+
+    return np.asarray(polar(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))[0])
 
 
 def _centre(affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:

@@ -55,10 +55,7 @@ def parse_table(content: str, separator: str = '\t') -> pd.DataFrame:
     """
     import pandas as pd
 
-    try:
-        lines = _lines(content, separator, quoted=True)
-    except ValueError:  # a quote that is a sign like others, as in 5" or "so called" ones
-        lines = _lines(content, separator, quoted=False)
+    lines = _lines(content, separator, quoted=quotes_enclose(content, separator))
     header, *rows = lines or [(1, [])]
     columns = header[1]
     if not any(columns):
@@ -73,6 +70,15 @@ def parse_table(content: str, separator: str = '\t') -> pd.DataFrame:
     return pd.DataFrame(cells, columns=columns, dtype=str)
 
 
+def quotes_enclose(content: str, separator: str = '\t') -> bool:
+    """Tell whether the double quotes of a table enclose cells, and are no signs like others, as in 5" tips."""
+    try:
+        _lines(content, separator, quoted=True)
+    except ValueError:
+        return False
+    return True
+
+
 def _lines(content: str, separator: str, *, quoted: bool) -> list[tuple[int, list[str]]]:
     """Return the cells of each line that has some, with the number of the line; `quoted` gives quotes their meaning."""
     ways = {'strict': True} if quoted else {'quoting': csv.QUOTE_NONE}
@@ -81,6 +87,27 @@ def _lines(content: str, separator: str, *, quoted: bool) -> list[tuple[int, lis
         return [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
         raise ValueError(f'line {reader.line_num}: {error}') from error
+
+
+def table_text(table: pd.DataFrame, separator: str, *, enclosing: bool) -> str:
+    """Return a table whose cells are texts as :func:`parse_table` reads it.
+
+    Parameters
+    ----------
+    table
+        As :func:`parse_table` returns it.
+    separator
+        Between two cells.
+    enclosing
+        As :func:`quotes_enclose` says of the text that it was read from; no cell gets quotes that it does not need.
+    """
+
+    def written(value: str) -> str:
+        needed = enclosing and (value.startswith('"') or any(sign in value for sign in (separator, '\n', '\r')))
+        return '"{}"'.format(value.replace('"', '""')) if needed else value
+
+    lines = [list(table), *table.to_numpy().tolist()]
+    return ''.join(separator.join(map(written, line)) + '\n' for line in lines)
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from bidsreg.apply.base import Carried, Errand, FileKind, Options
 from bidsreg.apply.chain import Chain
 from bidsreg.apply.interpolation import INTERPOLATIONS, Interpolation, fill
 from bidsreg.apply.volumes import Volumes, load, open_image, write
+from bidsreg.bids.names import sidecar
 from bidsreg.bids.nifti import MGH, whole_numbers
 from bidsreg.errors import InputError
 
@@ -136,7 +137,7 @@ def _holds(kind: np.dtype, value: float) -> bool:
 
 def _directions(source: Path) -> list[str]:
     """Say where directions of diffusion would have to be turned with the volumes."""
-    table = source.with_name(source.name.partition('.')[0] + '.bvec')
+    table = sidecar(source).with_suffix('.bvec')
     return [f'{table.name} is not turned: its directions are those of {source.name}'] if table.exists() else []
 
 

@@ -23,7 +23,7 @@ from bidsreg.apply.chain import Chain, outside
 from bidsreg.apply.volumes import grid_of
 from bidsreg.bids.sidecars import parse_json, to_json
 from bidsreg.errors import InputError
-from bidsreg.tables import NOTHING, parse_table
+from bidsreg.tables import NOTHING, parse_table, quotes_enclose, table_text
 
 AXES = ['x', 'y', 'z']
 _LPS = np.array([-1.0, -1.0, 1.0])
@@ -76,7 +76,7 @@ class _Table(PointFormat):
     signs: tuple[float, float, float]
 
     def read(self, path: Path) -> Places:
-        table = self._table(path)
+        table, enclosing = self._table(path)
         if missing := [axis for axis in AXES if axis not in table]:
             raise InputError(f'{path}: has no column {" and ".join(missing)}: places stand in x, y and z, in mm.')
         known = (table[AXES] != NOTHING).any(axis=1).to_numpy()
@@ -97,14 +97,15 @@ class _Table(PointFormat):
             moved = table.copy()
             for axis, column in zip(AXES, (there * signs).T, strict=True):
                 moved.loc[known, axis] = [_number(value) for value in column]
-            return moved.to_csv(sep=self.separator, index=False, lineterminator='\n')
+            return table_text(moved, self.separator, enclosing=enclosing)
 
         return Places(values * signs, [f'line {row + 2}' for row in rows], text)
 
-    def _table(self, path: Path) -> pd.DataFrame:
+    def _table(self, path: Path) -> tuple[pd.DataFrame, bool]:
+        """Read every cell as a text, and what its quotes mean, so that other columns come out as they are."""
         try:
-            # every cell a text, so that other columns come out as they are
-            return parse_table(path.read_text(encoding='utf-8-sig'), self.separator)
+            content = path.read_text(encoding='utf-8-sig')
+            return parse_table(content, self.separator), quotes_enclose(content, self.separator)
         except (OSError, ValueError) as error:
             raise InputError(f'{path}: cannot be read as a table of points: {error}') from error
 

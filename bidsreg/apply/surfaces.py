@@ -8,7 +8,6 @@ other is off by that centre, most often some mm to some cm.
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,11 @@ import numpy as np
 
 from bidsreg.apply.base import Carried, Errand, FileKind, Options
 from bidsreg.apply.chain import Chain, Link
+from bidsreg.apply.gifti import ALIGNED, MNI, SCANNER, TALAIRACH, UNKNOWN, code_of, read_gifti
 from bidsreg.apply.points import carried
 from bidsreg.errors import InputError
 from bidsreg.registration.grid import apply_affine
 
-#: Codes of NIfTI: what coordinates are relative to.
-UNKNOWN, SCANNER, ALIGNED, TALAIRACH, MNI = range(5)
 #: Of spaces that are no scan's own, by their codes: how their names begin.
 TEMPLATES = {TALAIRACH: ('Talairach', 'MNI'), MNI: ('MNI',)}
 #: mm: a centre closer to the origin is there.
@@ -53,7 +51,7 @@ def _from_tkr(path: Path, array: nb.gifti.GiftiDataArray) -> _Vertices:
 def _as_told(path: Path, array: nb.gifti.GiftiDataArray) -> _Vertices:
     """Ask the coordinate system of the file, and where that is silent FreeSurfer's metadata."""
     system = array.coordsys
-    space, goal = (_code(getattr(system, name, UNKNOWN)) for name in ('dataspace', 'xformspace'))
+    space, goal = (code_of(getattr(system, name, UNKNOWN)) for name in ('dataspace', 'xformspace'))
     if space in (SCANNER, ALIGNED, TALAIRACH, MNI):
         return _as_it_is(path, array)
     if goal in (SCANNER, ALIGNED):
@@ -79,10 +77,6 @@ SURFACE_SPACES: dict[str, Callable[[Path, nb.gifti.GiftiDataArray], _Vertices]] 
     'tkr': _from_tkr,
 }
 """Where coordinates are, by the names that ``--surface-space`` takes."""
-
-
-def _code(value: object) -> int:
-    return int(typing.cast(int, nb.nifti1.xform_codes[value]))
 
 
 def _centre(meta: Mapping[str, str]) -> np.ndarray | None:
@@ -124,13 +118,11 @@ class Surface(FileKind):
     def _read(self, errand: Errand, options: Options) -> tuple[nb.gifti.GiftiImage, _Vertices]:
         path = errand.source
         try:
-            image = nb.load(path)
+            image = read_gifti(path)
         except FileNotFoundError:
             raise InputError(f'{path}: is not there.') from None
         except Exception as error:  # whatever a parser of XML makes of a broken file
             raise InputError(f'{path}: cannot be read as GIFTI ({error}).') from error
-        if not isinstance(image, nb.gifti.GiftiImage):
-            raise InputError(f'{path}: is no GIFTI file.')
         arrays = image.get_arrays_from_intent('NIFTI_INTENT_POINTSET')
         if len(arrays) != 1:
             raise InputError(
@@ -141,7 +133,7 @@ class Surface(FileKind):
         if array.data.ndim != 2 or array.data.shape[1] != 3 or not np.isfinite(array.data).all():
             raise InputError(f'{path}: its vertices are not three finite numbers each.')
         vertices = SURFACE_SPACES[options.surface_space](path, array)
-        space, origin = _code(getattr(array.coordsys, 'dataspace', UNKNOWN)), errand.route.origin
+        space, origin = code_of(getattr(array.coordsys, 'dataspace', UNKNOWN)), errand.route.origin
         if options.surface_space == 'auto' and space in TEMPLATES and not origin.startswith(TEMPLATES[space]):
             raise InputError(
                 f'{path}: is in the space {nb.nifti1.xform_codes.niistring[space]} by its own words, not in '
@@ -168,12 +160,13 @@ class Surface(FileKind):
         array.coordsys = nb.gifti.GiftiCoordSystem(space, space, np.eye(4))
         mirrored = Chain((Link(vertices.to_world), *Chain.read(errand.route.points).links)).mirrors
         turned = _turn_triangles(image) if mirrored else ''
+        directions = _leave_out_directions(image)
         # they were of the old volume, and other readers would add its centre
         for key in [key for key in array.meta if key.startswith(_GEOMETRY)]:
             del array.meta[key]
         # types that GIFTI does not have, as some write them, become those that it has
         hidden.write_bytes(image.to_bytes(mode='compat'))
-        return Carried(outcome.facts, tuple(filter(None, (vertices.note, turned, *outcome.notes))))
+        return Carried(outcome.facts, tuple(filter(None, (vertices.note, turned, directions, *outcome.notes))))
 
 
 def _turn_triangles(image: nb.gifti.GiftiImage) -> str:
@@ -181,3 +174,11 @@ def _turn_triangles(image: nb.gifti.GiftiImage) -> str:
     for triangles in image.get_arrays_from_intent('NIFTI_INTENT_TRIANGLE'):
         triangles.data = np.ascontiguousarray(triangles.data[:, [0, 2, 1]])
     return 'the transform mirrors it; its triangles are turned, so that the same side shows outward'
+
+
+def _leave_out_directions(image: nb.gifti.GiftiImage) -> str:
+    """Take out what has a direction at each vertex, such as normals, and return the sentence that says so."""
+    directions = image.get_arrays_from_intent('NIFTI_INTENT_VECTOR')
+    for array in directions:
+        image.remove_gifti_data_array(next(k for k, one in enumerate(image.darrays) if one is array))
+    return 'its vectors, such as normals, were of the old places; left out' if directions else ''

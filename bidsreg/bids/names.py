@@ -17,6 +17,8 @@ from bidsreg.settings import CHOICES
 #: The folder of the output (and of the work) folder that is the program's own: locks, and files being written.
 PRIVATE = '.bidsreg'
 
+#: Endings of files with a dot in them.
+DOUBLE_ENDINGS = ('.nii.gz', '.surf.gii', '.mrk.json')
 #: Entities a scan may carry, in the order of BIDS: pybids' name and what is written.
 ENTITIES = {
     'subject': 'sub',
@@ -399,5 +401,6 @@ def partial_path(name: str, output_dir: Path) -> Path:
 
 
 def sidecar(path: Path) -> Path:
-    """Return the path of the JSON file that describes a file."""
-    return path.with_name(path.name.partition('.')[0] + '.json')
+    """Return the path of the JSON file that describes a file: dots before its ending belong to the name."""
+    ending = next((ending for ending in DOUBLE_ENDINGS if path.name.endswith(ending)), path.suffix)
+    return path.with_name(path.name.removesuffix(ending) + '.json')

@@ -11,6 +11,8 @@ from bidsreg.registration.image import Image
 CLASSES = ('csf', 'grey', 'white')
 #: Percentile of a brain's values above which they are vessels, and no tissue.
 VESSELS = 99.5
+#: What the brightest tissue is to Atropos, whose iterations end by steps that do not go with the unit of a scan.
+BRIGHTEST = 1000.0
 
 
 def tissue_classes(image: Image, inside: np.ndarray) -> Image:
@@ -35,10 +37,12 @@ def tissue_classes(image: Image, inside: np.ndarray) -> Image:
         If Atropos cannot divide what is left.
     """
     inside = inside & (image.data > 0)
-    clipped = np.minimum(image.data, np.percentile(image.data[inside], VESSELS)) if inside.any() else image.data
+    top = float(np.percentile(image.data[inside], VESSELS)) if inside.any() else 1.0
+    clipped = (np.minimum(image.data / top, 1) * BRIGHTEST).astype(np.float32)
     scan, mask = (to_ants(nb.Nifti1Image(data, image.grid.affine)) for data in (clipped, inside.astype(np.float32)))
     try:
-        found = load_ants().atropos(a=scan, x=mask, i=f'kmeans[{len(CLASSES)}]', m='[0.1,1x1x1]', c='[8,0]')
+        # r: the order in which it goes through the voxels is drawn from the same numbers each time
+        found = load_ants().atropos(a=scan, x=mask, i=f'kmeans[{len(CLASSES)}]', m='[0.1,1x1x1]', c='[8,0]', r=0)
     except Exception as error:  # ANTsPy raises no narrower one
         raise ValueError(
             f'Atropos cannot divide {np.count_nonzero(inside)} voxels of the brain into {", ".join(CLASSES)}: look at '

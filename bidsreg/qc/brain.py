@@ -38,8 +38,16 @@ TISSUE_MM, BRIGHT, AROUND_MM = 5.0, 0.55, 15.0
 and the standard deviation of the Gaussian mean that voxels are compared with: what a coil does to both is gone."""
 LEAST_VOXELS = 100
 """A core of fewer says nothing about grey levels."""
+LARGEST_BELOW_ZERO = 0.1
+"""Where a larger share of a brain is below zero its mean was taken off, and nothing in it is dark or bright. As for the
+bias field."""
 LEVELS, LIKE = 12, 0.9
 """Grey levels of each scan; and the share of the core that is in the pairs of levels that count as the brain's."""
+
+
+def counts_from_zero(brain: np.ndarray) -> bool:
+    """Tell whether the intensities of a brain are measured from zero, and not from their mean."""
+    return bool((brain < 0).mean() <= LARGEST_BELOW_ZERO)
 
 
 def mask_evidence(
@@ -134,7 +142,8 @@ def mask_tissues(
         ``dark_inside``, the share of the mask that lies deeper than :data:`DARK_MM` in it and is darker in the T2w than
         :data:`DARK` of the median of its core; ``beside_mm``, the radius of the largest ball outside of it that touches
         it (:data:`TOUCH_MM`), lies above its middle, since the neck is no brain, and has mostly the core's grey levels
-        in both scans (:data:`MOSTLY`), 0 where there is none. None where the mask has no core.
+        in both scans (:data:`MOSTLY`), 0 where there is none. None where the mask has no core, and ``dark_inside`` also
+        where the T2w does not count from zero.
     """
     coarse = thinned(mask, FINE_MM)
     inside, spacing = np.asarray(coarse.dataobj) > 0.5, sizes(coarse.affine)
@@ -154,7 +163,7 @@ def mask_tissues(
     touches = outside & (ball >= ndi.distance_transform_edt(~inside, spacing) - TOUCH_MM)
     beside = ball[touches & (places[..., 2] > places[..., 2][inside].mean())]
     return {
-        'dark_inside': round(float(dark.sum() / (inside & seen).sum()), 5),
+        'dark_inside': round(float(dark.sum() / (inside & seen).sum()), 5) if counts_from_zero(t2w[core]) else None,
         'beside_mm': round(float(beside.max(initial=0)), 2),
     }
 
@@ -166,7 +175,8 @@ def depth_contrast(fixed: nb.Nifti1Image, mask: nb.Nifti1Image, warped: nb.Nifti
     -------
     float or None
         Logarithm of the ratio of the two ratios of medians: above 0 for a T1w and a T2w, in which white matter is
-        bright and dark; what a bias field does to both cancels. None where a part is missing or not bright at all.
+        bright and dark; what a bias field does to both cancels. None where a part is missing or not bright at
+        all, or a scan does not count from zero.
     """
     depth = _depth(np.asarray(thinned(mask).dataobj) > 0.5, sizes(thinned(mask).affine))
     parts = depth > DEEP_MM, (depth > RIM_MM[0]) & (depth <= RIM_MM[1])
@@ -174,7 +184,7 @@ def depth_contrast(fixed: nb.Nifti1Image, mask: nb.Nifti1Image, warped: nb.Nifti
         return None
     values = [np.asarray(thinned(one).dataobj) for one in (fixed, warped)]
     medians = np.array([[np.median(one[part]) for part in parts] for one in values])
-    if medians.min() <= 0:
+    if medians.min() <= 0 or not all(counts_from_zero(one[parts[0] | parts[1]]) for one in values):
         return None
     (deep, rim), (deep2, rim2) = np.log(medians)
     return round(float(deep - rim - deep2 + rim2), 5)
@@ -195,12 +205,12 @@ def tissue_contrast(t1w: nb.Nifti1Image, mask: nb.Nifti1Image, other: nb.Nifti1I
     -------
     float or None
         Pearson's correlation, values beyond 1 and 99 % clipped; None where there is too little tissue, or one of the
-        scans is constant in it.
+        scans is constant in it or does not count from zero.
     """
     coarse, spacing = np.asarray(thinned(mask).dataobj) > 0.5, sizes(thinned(mask).affine)
     values = [np.asarray(thinned(one).dataobj) for one in (t1w, other)]
     deep = _depth(coarse, spacing) > TISSUE_MM
-    if deep.sum() < LEAST_VOXELS:
+    if deep.sum() < LEAST_VOXELS or not all(counts_from_zero(one[deep]) for one in values):
         return None
     tissue = deep & (values[0] > BRIGHT * np.percentile(values[0][coarse], 90))
     if tissue.sum() < LEAST_VOXELS:

@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from bidsreg.bids.images import load_image
 from bidsreg.frame import sizes
+from bidsreg.qc.brain import counts_from_zero
 from bidsreg.qc.symmetry import Midplane, thinned
 from bidsreg.registration.numerics.edges import gradient_magnitude
 from bidsreg.registration.numerics.information import binned_information, to_bins
@@ -96,7 +97,8 @@ def overlap(
     dict
         ``mask_dice`` and ``brain_in_view`` (share of the T1w's brain inside the T2w's field of view), each ``before``
         (by the headers) and after the ``affine``; ``brain_with_signal``, the share of the T1w's brain where the
-        registered T2w is brighter than :data:`SIGNAL` of its 95th percentile there. All in [0, 1].
+        registered T2w is brighter than :data:`SIGNAL` of its 95th percentile there (not zero, where its mean was taken
+        off). All in [0, 1].
 
     Raises
     ------
@@ -117,8 +119,11 @@ def overlap(
         there = other.sum() * abs(np.linalg.det(moving_mask.affine) / np.linalg.det(fixed_mask.affine))
         dice[stage] = _rounded(2 * shared.sum() / (inside.sum() + there / abs(np.linalg.det(way))))
         view[stage] = _rounded(seen.mean())
-    values = np.abs(_array(warped)[inside])
-    bright = (values > SIGNAL * np.percentile(values, 95)).mean()
+    values = _array(warped)[inside]
+    size = np.abs(values)
+    # of a scan whose mean was taken off, tissue may be close to zero, but for nothing else is it zero
+    least = SIGNAL * np.percentile(size, 95) if counts_from_zero(values) else 0.0
+    bright = (size > least).mean()
     return {'mask_dice': dice, 'brain_in_view': view, 'brain_with_signal': _rounded(bright)}
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from bidsreg.bids.nifti import MGH
+from bidsreg.bids.scans import EXTENSIONS
 from bidsreg.bids.spaces import EMBEDDED, Space
 from bidsreg.errors import InputError
 from bidsreg.validation import suggestion
@@ -35,6 +37,8 @@ class MissingTemplateError(InputError):
         self.problem = problem
 
 
+#: How the names of images end.
+ENDINGS = (*EXTENSIONS, *MGH)
 #: Contrasts of templates, the better first.
 CONTRASTS = ('T1w', 'T2w')
 #: The widest voxels of a grid that is made of a template's own, in voxels of it.
@@ -140,15 +144,23 @@ class OwnTemplate(TemplateSource):
             if not path.is_file():
                 raise InputError(f'--output-spaces {space.name}: there is no file {path}.')
         mask = space.mask or next((path for path in self._beside(image) if path.is_file()), None)
-        suffix = image.name.partition('.')[0].rpartition('_')[2]
+        suffix = _stem_and_ending(image)[0].rpartition('_')[2]
         contrast = suffix if suffix in CONTRASTS else ''
         return TemplateFiles(image, mask, contrast, 'given by the user', _made_grids(space))
 
     def _beside(self, image: Path) -> list[Path]:
-        stem, dot, extension = image.name.partition('.')
+        stem, own = _stem_and_ending(image)
         short = stem.rpartition('_')[0]
         names = [f'{start}_{mask}' for start in (stem, short) if start for mask in self.MASKS]
-        return [image.with_name(f'{name}{dot}{extension}') for name in names]
+        # either may be compressed and the other not
+        endings = dict.fromkeys((own, *ENDINGS))
+        return [image.with_name(name + ending) for ending in endings for name in names]
+
+
+def _stem_and_ending(path: Path) -> tuple[str, str]:
+    """Return the name of an image without its ending, and that; other dots belong to the name (``MNI_0.7mm.nii``)."""
+    ending = next((ending for ending in ENDINGS if path.name.endswith(ending)), path.suffix)
+    return path.name.removesuffix(ending), ending
 
 
 class TemplateFlow(TemplateSource):

@@ -65,6 +65,17 @@ def test_tables_are_in_ras_and_keep_their_other_columns(carry):
     assert outcome.notes == ()
 
 
+@pytest.mark.parametrize(
+    'names', [('"so called"', '"', '5" tip'), ('5" tip', 'plain', "it's"), ('"two\tcells"', '"""x"" said"', 'y')]
+)
+def test_quotes_of_other_columns_stay_as_they_are(carry, names):
+    """Whether they enclose a cell or are signs like others."""
+    text = 'name\tx\ty\tz\n' + ''.join(f'{name}\t1\t2\t3\n' for name in names)
+    found, _ = carry('points.tsv', text)
+    x, y, z = (f'{value:.5f}' for value in expected(np.array([[1, 2, 3]]))[0])
+    assert found == text.replace('\t1\t2\t3\n', f'\t{x}\t{y}\t{z}\n')
+
+
 def test_tables_of_ants_are_in_lps(carry):
     lps = POINTS * [-1, -1, 1]
     text = 'x,y,z,t,label\n' + ''.join(f'{x},{y},{z},0,{k}\n' for k, (x, y, z) in enumerate(lps))

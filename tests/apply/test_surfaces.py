@@ -189,3 +189,14 @@ def test_types_that_gifti_does_not_have_become_those_that_it_has(carry):
     np.testing.assert_array_equal(found.darrays[0].data, carry(surface())[0].darrays[0].data)
     np.testing.assert_array_equal(found.darrays[1].data, TRIANGLES)
     assert [array.data.dtype for array in found.darrays] == [np.float32, np.int32]
+
+
+def test_normals_are_left_out(carry):
+    """They would show where the surface was."""
+    image = surface(space=1)
+    image.add_gifti_data_array(nb.gifti.GiftiDataArray(WORLD, 'NIFTI_INTENT_VECTOR'))
+    image.add_gifti_data_array(nb.gifti.GiftiDataArray(WORLD[:, 0].copy(), 'NIFTI_INTENT_SHAPE'))
+    found, outcome = carry(image)
+    intents = [nb.nifti1.intent_codes.niistring[array.intent] for array in found.darrays]
+    assert intents == ['NIFTI_INTENT_POINTSET', 'NIFTI_INTENT_TRIANGLE', 'NIFTI_INTENT_SHAPE']
+    assert outcome.notes == ('its vectors, such as normals, were of the old places; left out',)

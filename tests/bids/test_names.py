@@ -17,6 +17,7 @@ from bidsreg.bids.names import (
     output_name,
     pair_outputs,
     ratio_path,
+    sidecar,
 )
 from bidsreg.preparation.ratio import RATIOS
 from bidsreg.settings import CHOICES
@@ -52,6 +53,24 @@ def test_only_what_is_of_the_t1w_is_shared(pairs, settings):
     for key in PRODUCTS:
         paths = {path for name, path in every if name == key}
         assert len(paths) == (len({p.fixed for p in pairs.values()}) if PRODUCTS[key].of == 'fixed' else len(pairs))
+
+
+@pytest.mark.parametrize(
+    ('name', 'beside'),
+    [
+        ('sub-01_T2w.nii.gz', 'sub-01_T2w.json'),
+        ('sub-01_T2w.nii', 'sub-01_T2w.json'),
+        ('sub-01_xfm.h5', 'sub-01_xfm.json'),
+        ('lesion.v2.nii.gz', 'lesion.v2.json'),
+        ('MNI_0.7mm.nii', 'MNI_0.7mm.json'),
+        ('lh.white.surf.gii', 'lh.white.json'),
+        ('F.v1.mrk.json', 'F.v1.json'),
+        ('points.json', 'points.json'),
+    ],
+)
+def test_dots_before_the_ending_belong_to_the_name(name, beside):
+    """Two files of a user would share a sidecar, or have that of a third one."""
+    assert sidecar(Path('a.b') / name) == Path('a.b') / beside
 
 
 def test_figure_names(pair):

@@ -53,6 +53,20 @@ def test_headers_that_are_moved_together_are_the_same_bits(pair, name):
     np.testing.assert_array_equal(plain_inputs['affine'], moved_inputs['affine'])
 
 
+def test_a_grid_that_is_turned_against_the_other_is_the_same_bits_in_any_world():
+    """Nine elements rounded one by one came out otherwise in five of these worlds."""
+    shape, grid = data.GRIDS['oblique-left-handed']
+    images = [data.image(np.zeros(shape, np.uint8), affine) for affine in (data.grid(shape), grid)]
+    rng = np.random.default_rng(1)
+    plain = Framing(*(loaded(image, np.eye(4)) for image in images)).moving.grid.affine
+    for _ in range(8):
+        world = np.eye(4)
+        world[:3, :3] = data.rotation(*rng.uniform(-20, 20, 3))
+        world[:3, 3] = rng.uniform(-100, 100, 3)
+        moved = Framing(*(loaded(image, world) for image in images)).moving.grid.affine
+        np.testing.assert_array_equal(moved, plain)
+
+
 def test_a_deformation_goes_into_the_frame_and_back(pair):
     world = np.eye(4)
     world[:3, :3], world[:3, 3] = data.rotation(14, -9, 7), (30, -200, 5)
@@ -62,7 +76,8 @@ def test_a_deformation_goes_into_the_frame_and_back(pair):
     forward, inverse = rng.normal(0, 1, (2, 8, 9, 7, 3)).astype(np.float32)
     start = Deformation(inputs['affine'], forward, inverse, grid)
     there = framing.inputs({'start': start})['start']
-    np.testing.assert_allclose(there.affine, given['affine'], atol=2e-4)
+    # rounded as one without a deformation is
+    np.testing.assert_array_equal(there.affine, given['affine'])
 
     @dataclasses.dataclass
     class Found:

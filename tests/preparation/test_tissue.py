@@ -27,6 +27,26 @@ def test_what_was_cut_away_from_the_scan_is_no_class(tissue):
     assert (found == truth)[values > 0].mean() > 0.98
 
 
+def test_classes_do_not_depend_on_the_unit_of_the_scan(tissue):
+    """Scans come in units of a millionth, and in millions."""
+    values, truth = tissue
+    inside = np.ones(truth.shape, bool)
+    grid = Grid(truth.shape, np.eye(4))
+    found = [tissue_classes(Image((values * 2.0**k).astype(np.float32), grid), inside).data for k in (-30, 0, 30)]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[2], found[1])
+
+
+def test_one_scan_has_always_the_same_classes(tissue):
+    """Also where voxels are undecided, and whatever the time is that Atropos would draw its numbers from."""
+    values, truth = tissue
+    noisy = values + np.random.default_rng(1).normal(0, 120, truth.shape)
+    image = Image(noisy.clip(1).astype(np.float32), Grid(truth.shape, np.eye(4)))
+    found = [tissue_classes(image, np.ones(truth.shape, bool)).data for _ in range(5)]
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
 @pytest.mark.parametrize('value', [0.0, 7.0])
 def test_a_brain_without_tissue_is_said(tissue, value):
     image = Image(np.full(tissue[0].shape, value, np.float32), Grid(tissue[0].shape, np.eye(4)))

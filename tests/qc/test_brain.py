@@ -151,6 +151,21 @@ def test_a_mask_too_thin_for_a_core_says_nothing(head):
     }
 
 
+@pytest.mark.parametrize('which', [0, 1])
+def test_a_scan_whose_mean_was_taken_off_says_nothing_that_is_relative_to_zero(head, which):
+    """The same scan, of which half of the brain would be as dark as bone."""
+    inside = np.asarray(head[1].dataobj) > 0
+    scans = [np.asarray(one.dataobj, np.float32) for one in (head[0], head[2])]
+    scans[which] = scans[which] - scans[which][inside].mean()
+    t1w, t2w = (data.image(values, head[0].affine) for values in scans)
+    found = brain.mask_tissues(t1w, head[1], t2w, t2w, np.eye(4))
+    before = told(head)
+    assert found['beside_mm'] == pytest.approx(before['beside_mm'], abs=0.1)
+    assert found['dark_inside'] == (before['dark_inside'] if which == 0 else None)
+    assert brain.depth_contrast(t1w, head[1], t2w) is None
+    assert brain.tissue_contrast(t1w, head[1], t2w) is None
+
+
 def test_tissues_do_not_depend_on_the_order_of_voxels_or_the_place_of_the_grid(head):
     """Left-handed, turned about and moved, mm stay mm."""
     scan, mask, t2w, *_ = head

@@ -37,6 +37,15 @@ def test_overlap_agrees_with_resampled_masks():
     assert found['brain_with_signal'] > 0.99
 
 
+def test_grey_that_is_the_mean_of_a_brain_is_signal_where_that_was_taken_off():
+    pair = scans(still=True)
+    inside = np.asarray(pair.fixed_mask.dataobj) > 0
+    values = np.asarray(pair.moving.dataobj, np.float32)
+    centred = np.where(np.arange(len(values))[:, None, None] < 18, 0, values - np.median(values[inside]))
+    found = numbers.overlap(pair.fixed_mask, pair.moving_mask, np.eye(4), data.image(centred, pair.fixed.affine))
+    assert found['brain_with_signal'] == pytest.approx(inside[18:].sum() / inside.sum(), abs=0.01)
+
+
 def test_overlap_of_a_cropped_field_of_view():
     pair = scans(still=True)
     mask = np.asarray(pair.fixed_mask.dataobj) > 0

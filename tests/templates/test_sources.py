@@ -120,6 +120,23 @@ def test_the_mask_of_an_own_template_lies_beside_it(tmp_path, name):
         find(f'{word}:{tmp_path / "nosuch.nii.gz"}', tmp_path)
 
 
+@pytest.mark.parametrize(
+    ('image', 'mask'),
+    [
+        ('study_T1w.nii', 'study_desc-brain_mask.nii.gz'),
+        ('study_T1w.nii.gz', 'study_T1w_mask.nii'),
+        ('study_0.7mm_T1w.nii.gz', 'study_0.7mm_T1w_mask.nii.gz'),
+        ('study_0.7mm_T1w.nii.gz', 'study_0.7mm_desc-brain_mask.nii'),
+    ],
+)
+def test_the_mask_of_an_own_template_is_found_compressed_or_not_and_with_dots_in_its_name(tmp_path, image, mask):
+    """A stripped template has a mask in it, which would take its place without a word."""
+    for name in (image, mask, 'study_desc-brain_mask.7mm_T1w.nii.gz'):
+        (tmp_path / name).write_bytes(b'')
+    found = find(f'mystudy:{tmp_path / image}', tmp_path)
+    assert (found.mask, found.contrast) == (tmp_path / mask, 'T1w')
+
+
 def test_the_folder_of_templateflow(tmp_path, monkeypatch):
     monkeypatch.setenv('TEMPLATEFLOW_HOME', str(tmp_path / 'a'))
     assert templateflow_home(None) == tmp_path / 'a'
