@@ -7,6 +7,9 @@ spacing and direction worked out here, so that what ANTs sees is what nibabel se
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import nibabel as nb
@@ -23,6 +26,18 @@ def load_ants() -> Any:
     import ants
 
     return ants
+
+
+@contextmanager
+def no_files_left() -> Iterator[None]:
+    """Give what ANTsPy writes on the way a folder that is removed in the end: some of its functions leave files."""
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix='bidsreg-ants-') as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def to_ants(image: nb.Nifti1Image, *, binary: bool = False) -> Any:

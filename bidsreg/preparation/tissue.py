@@ -5,7 +5,7 @@ from __future__ import annotations
 import nibabel as nb
 import numpy as np
 
-from bidsreg.preparation.ants import load_ants, to_ants
+from bidsreg.preparation.ants import load_ants, no_files_left, to_ants
 from bidsreg.registration.image import Image
 
 CLASSES = ('csf', 'grey', 'white')
@@ -41,8 +41,9 @@ def tissue_classes(image: Image, inside: np.ndarray) -> Image:
     clipped = (np.minimum(image.data / top, 1) * BRIGHTEST).astype(np.float32)
     scan, mask = (to_ants(nb.Nifti1Image(data, image.grid.affine)) for data in (clipped, inside.astype(np.float32)))
     try:
-        # r: the order in which it goes through the voxels is drawn from the same numbers each time
-        found = load_ants().atropos(a=scan, x=mask, i=f'kmeans[{len(CLASSES)}]', m='[0.1,1x1x1]', c='[8,0]', r=0)
+        with no_files_left():
+            # r: the order in which it goes through the voxels is drawn from the same numbers each time
+            found = load_ants().atropos(a=scan, x=mask, i=f'kmeans[{len(CLASSES)}]', m='[0.1,1x1x1]', c='[8,0]', r=0)
     except Exception as error:  # ANTsPy raises no narrower one
         raise ValueError(
             f'Atropos cannot divide {np.count_nonzero(inside)} voxels of the brain into {", ".join(CLASSES)}: look at '

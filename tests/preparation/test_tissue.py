@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+
 import numpy as np
 import pytest
 from scipy import ndimage as ndi
@@ -45,6 +48,18 @@ def test_one_scan_has_always_the_same_classes(tissue):
     found = [tissue_classes(image, np.ones(truth.shape, bool)).data for _ in range(5)]
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])
+
+
+@pytest.mark.parametrize('divided', [True, False])
+def test_no_files_are_left(tissue, tmp_path, monkeypatch, divided):
+    """ANTsPy leaves three images of every division."""
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    values = tissue[0].astype(np.float32) if divided else np.full(tissue[0].shape, 7, np.float32)
+    image = Image(values, Grid(values.shape, np.eye(4)))
+    with contextlib.nullcontext() if divided else pytest.raises(ValueError, match='cannot divide'):
+        tissue_classes(image, np.ones(values.shape, bool))
+    assert not list(tmp_path.iterdir())
+    assert tempfile.tempdir == str(tmp_path)
 
 
 @pytest.mark.parametrize('value', [0.0, 7.0])
