@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -316,3 +318,18 @@ def test_images_and_determinants_are_the_same_for_any_number_of_threads(monkeypa
     everywhere = np.ones(used.grid.shape, bool)
     one, many = (metrics.inverse_consistency(used.forward, used.inverse, used.grid, everywhere, n) for n in (1, 3))
     assert one == many
+
+
+def test_torch_is_not_needed_to_bring_images_and_for_determinants():
+    """Loading it takes several times as long as bringing an image."""
+    code = """
+import sys, numpy as np
+from bidsreg.registration import Deformation, Grid, Image
+grid = Grid((12, 12, 12), np.eye(4))
+field = np.random.default_rng(0).normal(0, .1, (*grid.shape, 3)).astype('f4')
+found, image = Deformation(np.eye(4), field, -field, grid), Image(np.ones(grid.shape, 'f4'), grid)
+found.apply(image, grid), found.apply(image, grid, order=0), found.jacobian(), found.log_jacobian()
+print('numba' in sys.modules, 'torch' in sys.modules)
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ['True', 'False']

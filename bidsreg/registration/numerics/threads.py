@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
-import torch
-
 from bidsreg.registration.numerics.pool import shared_out
+
+# torch is imported where it is asked: fields are brought along by kernels that do without, in a third of the time
 
 Item = TypeVar('Item')
 Answer = TypeVar('Answer')
@@ -49,6 +49,8 @@ def one_thread_an_operation() -> Iterator[int]:
     torch splits neither 3-D sampling of one image nor small operations well, and sums in an order that depends on its
     threads. Whole boxes in threads of their own (`in_threads`) are faster, and bit-identical for any number of them.
     """
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     mark = _GIVEN_UP.set(before)
@@ -76,6 +78,8 @@ def threads_given_back(size: int) -> Iterator[None]:
     if threads == 1 or size < LARGE:
         yield
         return
+    import torch
+
     torch.set_num_threads(threads)
     try:
         yield
