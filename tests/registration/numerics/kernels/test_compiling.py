@@ -149,7 +149,9 @@ import logging, os, sys
 from bidsreg.registration.numerics.kernels import regularity
 from bidsreg.registration.numerics.kernels.compiling import Kernel
 logging.basicConfig(level=logging.INFO)
-if sys.argv[1:]:  # the Python itself may lie where others cannot read it, so not before
+if sys.argv[1:]:  # the Python itself may lie where others cannot read it, so not before all of it is loaded
+    from numba.core.registry import cpu_target
+    cpu_target.target_context.refresh()
     os.setgroups([])
     os.setgid(int(sys.argv[1]))
     os.setuid(int(sys.argv[1]))
