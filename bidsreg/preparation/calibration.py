@@ -182,8 +182,8 @@ def calibrate(
             passed_over[name] = Unfit.NOT_FOUND
             continue
         levelled = calibration.levelled(scans, regions)
-        found = {point: values_at(levelled, regions[point]) for point in calibration.points}
-        points = {point: values for point, values in found.items() if values is not None}
+        read = ((point, values_at(levelled, regions[point])) for point in calibration.points)
+        points = {point: values for point, values in read if values is not None}
         goal = {point: reference()['Values'][point] for point in calibration.points}
         lines = {
             scan: _line(*((points[point][scan], goal[point][scan]) for point in points)) for scan in ('T1w', 'T2w')

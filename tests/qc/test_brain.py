@@ -8,6 +8,7 @@ from nibabel.affines import voxel_sizes
 from scipy import ndimage as ndi
 
 from bidsreg.bids.headers import head_of
+from bidsreg.preparation import bias
 from bidsreg.qc import brain
 from bidsreg.qc.symmetry import CoarseHead
 from bidsreg.qc.verdict import CHECKS, read_thresholds
@@ -279,3 +280,8 @@ def test_no_tissue_has_no_contrast(tissues):
     assert brain.tissue_contrast(t1w, mask, dark) is None
     assert brain.tissue_contrast(dark, mask, t1w) is None
     assert brain.tissue_contrast(t1w, small, t1w) is None
+
+
+def test_a_scan_counts_from_zero_for_the_verdict_as_for_the_bias_field():
+    """What N4 refuses, and what the verdict leaves out, are the same scans."""
+    assert brain.LARGEST_BELOW_ZERO == bias.LARGEST_BELOW_ZERO
