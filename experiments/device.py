@@ -8,7 +8,7 @@ PAIR is a folder that pairs.py has made ready: fixed, moving, their masks and la
 two images in memory to two fields in memory, the first time in a process (libraries set themselves up, kernels are
 loaded) and again; then bidsreg-pair as a command, on the device and on the CPU. Seconds are by the clock, medians of
 --repeats; memory is the largest that tensors took on the device. Fields are compared over the whole grid, in mm: those
-of two runs on the device, and of the device and the CPU. Dice is the mean over the labels of bidsreg.benchmark. Prints
+of two runs of `register` on the device, and of the command on the device and on the CPU. Dice is the mean over the labels of bidsreg.benchmark. Prints
 Markdown. Run it when nothing else runs, and once before it counts: from a cold disk libraries load slowly.
 """
 
@@ -109,11 +109,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         used = memory(result.get('peak_gpu_memory_mb'))
         print(row(name, f'{seconds:.2f} ({inner})', used, overlap(pair, found)))
     print()
-    print(
-        f'Fields apart, mean (99 %), mm: two runs on {args.device} {apart(again[0][0].deformation, commands[0][0])}, ',
-        end='',
-    )
-    print(f'{args.device} and cpu {apart(commands[0][0], on_cpu[0])}.')
+    # within one frame each: the command solves in a frame of its own
+    runs = apart(first[0].deformation, again[0][0].deformation)
+    devices = apart(commands[0][0], on_cpu[0])
+    print(f'Fields apart, mean (99 %), mm: two runs on {args.device} {runs}, {args.device} and cpu {devices}.')
 
 
 if __name__ == '__main__':

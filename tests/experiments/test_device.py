@@ -50,5 +50,4 @@ def test_a_row_for_each_way_to_run_it(ready, capsys):
     ]
     assert all(float(cells[1].split()[0]) > 0 for cells in rows)
     assert rows[2][3] == rows[3][3] != '-'  # the same bits every time
-    # the command solves in a frame of its own
-    assert lines[-1].endswith('cpu and cpu 0.000 (0.00).')
+    assert lines[-1].endswith('two runs on cpu 0.000 (0.00), cpu and cpu 0.000 (0.00).')
