@@ -8,8 +8,9 @@ PAIR is a folder that pairs.py has made ready: fixed, moving, their masks and la
 two images in memory to two fields in memory, the first time in a process (libraries set themselves up, kernels are
 loaded) and again; then bidsreg-pair as a command, on the device and on the CPU. Seconds are by the clock, medians of
 --repeats; memory is the largest that tensors took on the device. Fields are compared over the whole grid, in mm: those
-of two runs of `register` on the device, and of the command on the device and on the CPU. Dice is the mean over the labels of bidsreg.benchmark. Prints
-Markdown. Run it when nothing else runs, and once before it counts: from a cold disk libraries load slowly.
+of two runs of `register` on the device, and of the command on the device and on the CPU. Dice is the mean over the
+labels of bidsreg.benchmark. Prints Markdown. Run it when nothing else runs, and once before it counts: from a cold disk
+libraries load slowly.
 """
 
 from __future__ import annotations
