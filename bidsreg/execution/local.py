@@ -22,6 +22,7 @@ from bidsreg.execution import devices, lifeline
 from bidsreg.execution.batch import BATCH_PLUGINS
 from bidsreg.execution.cache import forget_damaged
 from bidsreg.execution.crashes import FailureRecorder
+from bidsreg.execution.hashing import remember_hashes
 from bidsreg.execution.machine import allowed_threads, usable_memory
 from bidsreg.execution.monitor import gather_samples
 from bidsreg.execution.plugins import DEFAULT, read_plugin
@@ -86,8 +87,24 @@ class PairsMultiProcPlugin(FailureRecorder, MultiProcPlugin):
             )
 
     def _sort_jobs(self, jobids: Iterable[int], scheduler: str = 'tsort') -> list[int]:
-        """Put the steps that run in this process first: they take no time, and longer ones wait for them."""
-        return sorted(jobids, key=lambda job: not self.procs[job].run_without_submitting)
+        """Put steps in the order in which they begin: those of this process, which take no time, then pair by pair.
+
+        Of a pair those with most threads and memory, which tend to take longest, go first: small ones fill what is
+        left beside them, while they themselves would wait until the last small one has ended.
+        """
+        return sorted(jobids, key=self._turn)
+
+    def _turn(self, job: int) -> tuple[bool, int, int, float]:
+        step = self.procs[job]
+        return not step.run_without_submitting, self._first_steps[_pair_of(step)], -step.n_procs, -step.mem_gb
+
+    @functools.cached_property
+    def _first_steps(self) -> Mapping[str, int]:
+        """The number of the first step of each pair, by which pairs have their turns."""
+        first: dict[str, int] = {}
+        for number, step in enumerate(self.procs):
+            first.setdefault(_pair_of(step), number)
+        return first
 
     def _get_result(self, taskid: int) -> Any:
         try:
@@ -164,6 +181,12 @@ class PairsMultiProcPlugin(FailureRecorder, MultiProcPlugin):
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _pair_of(step: Any) -> str:
+    """Return the name of the workflow in the graph that a step belongs to, its own where it is in none."""
+    parts: list[str] = step.fullname.split('.')
+    return parts[min(1, len(parts) - 1)]
+
+
 def configure(settings: ExecutionSettings, crash_dir: Path) -> None:
     """Set Nipype up for one run."""
     config.update_config(
@@ -183,6 +206,7 @@ def configure(settings: ExecutionSettings, crash_dir: Path) -> None:
         }
     )
     config.resource_monitor = settings.resource_monitor
+    remember_hashes()
 
 
 def plugin_arguments(settings: ExecutionSettings) -> dict[str, Any]:

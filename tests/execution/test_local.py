@@ -148,9 +148,29 @@ def test_the_first_failure_of_a_pair():
     assert end.failure_of('pair_2') is None
 
 
-def test_steps_of_this_process_go_first_and_the_others_keep_their_order():
+def procs(*steps: tuple[str, int, float, bool]) -> local.PairsMultiProcPlugin:
+    """A plugin with steps: path in the graph, threads, memory (GB), and whether they run in this process."""
     plugin = object.__new__(local.PairsMultiProcPlugin)
-    plugin.procs = [
-        pe.Node(OnGpu(), name=f'step{number}', run_without_submitting=number in (2, 4)) for number in range(6)
-    ]
+    plugin.procs = []
+    for path, threads, memory, here in steps:
+        *parts, name = path.split('.')
+        node = pe.Node(OnGpu(), name=name, n_procs=threads, mem_gb=memory, run_without_submitting=here)
+        node._hierarchy = '.'.join(parts) or None
+        plugin.procs.append(node)
+    return plugin
+
+
+def test_steps_of_this_process_go_first_and_the_others_keep_their_order():
+    plugin = procs(*((f'step{number}', 1, 0.2, number in (2, 4)) for number in range(6)))
     assert plugin._sort_jobs([0, 1, 2, 4, 5]) == [2, 4, 0, 1, 5]
+
+
+def test_pairs_have_their_turns_and_the_largest_steps_of_each_begin_first():
+    plugin = procs(
+        ('wf.b.quality.draw', 1, 0.3, False),
+        ('wf.b.quality.measure', 1, 0.9, False),
+        ('wf.a.register', 2, 2.0, False),
+        ('wf.b.apply', 2, 0.5, False),
+        ('wf.b.quality.figures', 1, 0.2, True),
+    )
+    assert plugin._sort_jobs([0, 1, 2, 3, 4]) == [4, 3, 1, 0, 2]
