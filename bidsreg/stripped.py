@@ -45,7 +45,13 @@ def nonzero_mask(data: np.ndarray) -> np.ndarray:
 
 
 def stripped_already(data: np.ndarray, affine: np.ndarray) -> tuple[bool, str]:
-    """Decide whether only the brain is left in an image, and say why.
+    """Decide as :func:`stripped_brain` whether only the brain is left in an image, and say why."""
+    brain, why = stripped_brain(data, affine)
+    return brain is not None, why
+
+
+def stripped_brain(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray | None, str]:
+    """Return the brain of an image in which nothing else is left, :func:`nonzero_mask`; else None; and say why.
 
     Four things must hold: at least a tenth of the voxels are about zero and quieter than the air of a scan; what is
     not zero is one region, which ends nowhere as a field of view does (a head has a neck; :data:`LARGEST_SIDE`); that
@@ -61,21 +67,21 @@ def stripped_already(data: np.ndarray, affine: np.ndarray) -> tuple[bool, str]:
     """
     bright, tissue = _brightness(data), _not_zero(data)
     if not tissue.any() or tissue.mean() > 0.9 or np.median(np.abs(data[~tissue])) > QUIET * bright:
-        return False, 'as the background is not zero'
+        return None, 'as the background is not zero'
     region = nonzero_mask(data)
     side = _largest_side(region)
     if side > LARGEST_SIDE:
-        return False, f'as what is not zero ends as a field of view does (flat over {100 * side:.0f} % of a side)'
+        return None, f'as what is not zero ends as a field of view does (flat over {100 * side:.0f} % of a side)'
     # by brightness: the lobes of ringing are many and dim
     if np.abs(data[region & tissue]).sum(dtype=float) < 0.95 * np.abs(data[tissue]).sum(dtype=float):
-        return False, 'as what is not zero lies in several places'
+        return None, 'as what is not zero lies in several places'
     volume = region_ml(region, affine)
     low, high = PLAUSIBLE_BRAIN_ML
     if not low <= volume <= high:
-        return False, f'as what is not zero has {volume:.0f} ml, which is no brain alone'
+        return None, f'as what is not zero has {volume:.0f} ml, which is no brain alone'
     if _shell(data, region, affine) > LARGEST_SHELL:
-        return False, 'as a dark shell, a skull, lies in what is not zero'
-    return True, f'as the image is stripped already (zero around one region of {volume:.0f} ml)'
+        return None, 'as a dark shell, a skull, lies in what is not zero'
+    return region, f'as the image is stripped already (zero around one region of {volume:.0f} ml)'
 
 
 def region_ml(region: np.ndarray, affine: np.ndarray) -> float:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bidsreg.registration.events import Event
-from bidsreg.stripped import nonzero_mask, region_ml, stripped_already
+from bidsreg.stripped import region_ml, stripped_brain
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bidsreg.registration import Image
 
 
@@ -50,17 +52,16 @@ def with_brains(
     """
     found, events = dict(inputs), []
     for name, image in (('fixed', fixed), ('moving', moving)):
-        if f'{name}_mask' in inputs or not stripped_already(image.data, image.grid.affine)[0]:
-            continue
-        found[f'{name}_mask'] = _brain(image)
-        volume = region_ml(found[f'{name}_mask'].data > 0, image.grid.affine)
-        events.append(TakenForBrain(name, round(volume, 1)))
+        brain = None if f'{name}_mask' in inputs else stripped_brain(image.data, image.grid.affine)[0]
+        if brain is not None:
+            found[f'{name}_mask'] = _image(brain, image)
+            events.append(TakenForBrain(name, round(region_ml(brain, image.grid.affine), 1)))
     return found, tuple(events)
 
 
-def _brain(image: Image) -> Image:
+def _image(mask: np.ndarray, like: Image) -> Image:
     import numpy as np
 
     from bidsreg.registration import Image
 
-    return Image(nonzero_mask(image.data).astype(np.float32), image.grid)
+    return Image(mask.astype(np.float32), like.grid)

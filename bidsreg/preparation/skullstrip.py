@@ -15,7 +15,7 @@ from bidsreg.errors import InputError
 from bidsreg.outcome import MEMORY_ADVICE, killed_error
 from bidsreg.preparation.deepbet import NO_BRAIN
 from bidsreg.preparation.masks import fit_mask
-from bidsreg.stripped import nonzero_mask, stripped_already
+from bidsreg.stripped import nonzero_mask, stripped_brain
 
 
 def brain_mask(
@@ -34,7 +34,7 @@ def brain_mask(
         Its suffix, for the words of errors.
     mode
         ``skip`` takes the non-zero voxels; ``force`` runs deepbet (Fisch et al. 2024) in a process of its own; ``auto``
-        does the one or the other by the rule of :func:`bidsreg.stripped.stripped_already`.
+        does the one or the other by the rule of :func:`bidsreg.stripped.stripped_brain`.
     user_mask
         A mask of the image; it wins over the mode, after :func:`bidsreg.preparation.masks.fit_mask`.
     threads
@@ -58,9 +58,9 @@ def brain_mask(
         method = f'mask given by the user: {Path(user_mask).name}' + (f', {done}' if done else '')
     else:
         data = np.asanyarray(image.dataobj)
-        stripped, why = stripped_already(data, image.affine)
-        if mode == 'skip' or (mode == 'auto' and stripped):
-            mask = nonzero_mask(data)
+        brain, why = stripped_brain(data, image.affine)
+        if mode == 'skip' or (mode == 'auto' and brain is not None):
+            mask = nonzero_mask(data) if brain is None else brain
             method = f'voxels that are not zero, {"as asked for" if mode == "skip" else why}'
         else:
             mask = run_deepbet(path, contrast=contrast, threads=threads)

@@ -20,7 +20,7 @@ from bidsreg.errors import InputError
 from bidsreg.preparation.masks import fit_mask
 from bidsreg.registration.atomic import write_atomic
 from bidsreg.registration.grid import Grid
-from bidsreg.stripped import nonzero_mask, stripped_already
+from bidsreg.stripped import stripped_brain
 from bidsreg.templates.sources import TemplateFiles, find_template
 
 
@@ -120,14 +120,13 @@ def _mask(files: TemplateFiles, image: nb.Nifti1Image) -> tuple[np.ndarray, str]
     if files.mask is not None:
         mask, done = fit_mask(str(files.mask), image, of=str(files.image))
         return mask, f'brain mask {files.mask.name}' + (f', {done}' if done else '')
-    data = np.asanyarray(image.dataobj)
-    stripped, why = stripped_already(data, image.affine)
-    if not stripped:
+    brain, why = stripped_brain(np.asanyarray(image.dataobj), image.affine)
+    if brain is None:
         raise InputError(
             f'{files.image} has no brain mask, and is not skull-stripped ({why}): give one as NAME:IMAGE:MASK, or lay '
             'it beside the image as NAME_desc-brain_mask.nii.gz.'
         )
-    return nonzero_mask(data), 'brain mask from the voxels that are not zero'
+    return brain, 'brain mask from the voxels that are not zero'
 
 
 def make_template(space: Space, home: Path, folder: Path) -> Template:

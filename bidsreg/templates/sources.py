@@ -11,6 +11,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
@@ -118,12 +119,17 @@ class EmbeddedTemplate(TemplateSource):
 
     def find(self, space: Space, home: Path) -> TemplateFiles:
         """Return nilearn's file; its mask is made of it."""
-        # here, since it takes a second
-        from nilearn.datasets.struct import MNI152_FILE_PATH
-
         if space.cohort is not None:
             raise InputError(f'--output-spaces {space.name}: it has no cohorts.')
-        return TemplateFiles(Path(MNI152_FILE_PATH), None, 'T1w', 'shipped with nilearn', _made_grids(space))
+        return TemplateFiles(_shipped(), None, 'T1w', 'shipped with nilearn', _made_grids(space))
+
+
+def _shipped() -> Path:
+    """Return nilearn's ``datasets.struct.MNI152_FILE_PATH``, whose import would take more than a second."""
+    found = find_spec('nilearn')
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / 'datasets' / 'data' / 'mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz'
 
 
 class OwnTemplate(TemplateSource):

@@ -19,7 +19,7 @@ from bidsreg.preparation.masks import fit_mask
 from bidsreg.preparation.skullstrip import brain_mask
 from bidsreg.registration.grid import Grid
 from bidsreg.registration.image import Image, resample
-from bidsreg.stripped import nonzero_mask, stripped_already
+from bidsreg.stripped import stripped_brain
 
 #: Voxels around a brain on the grids along the world axes.
 MARGIN = 2
@@ -92,8 +92,9 @@ def _inside(path: Path, image: nb.Nifti1Image, mask: Path | None, contrast: str,
     if mask is not None:
         return fit_mask(str(mask), image, of=str(path))[0]
     data = np.asanyarray(image.dataobj)
-    if stripped_already(data, image.affine)[0]:
-        return nonzero_mask(data)
+    brain, _ = stripped_brain(data, image.affine)
+    if brain is not None:
+        return brain
     if contrast != 'T1w':
         raise InputError(
             f'{path}: it is not known where the brain is, and deepbet finds it in a T1w alone. Give a brain mask: '

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nibabel as nib
 import pytest
+from nilearn.datasets.struct import MNI152_FILE_PATH
 
 from bidsreg.bids.spaces import EMBEDDED, parse_spaces
 from bidsreg.errors import InputError
@@ -23,6 +24,7 @@ def find(word: str, home: Path):
 
 def test_the_template_of_nilearn_needs_no_folder(tmp_path):
     found = find('MNI:res-1:res-2', tmp_path / 'none')
+    assert found.image == Path(MNI152_FILE_PATH)
     assert found.image.is_file()
     assert (found.contrast, found.mask, found.grids) == ('T1w', None, {2: None})
     with pytest.raises(InputError, match='resolutions 1'):
