@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from bidsreg import environment
-from bidsreg.environment import PASSIVE, THREAD_VARIABLES, for_threads, one_thread_each, wait_passively
+from bidsreg.environment import (
+    COLLECTED_AFTER,
+    PASSIVE,
+    THREAD_VARIABLES,
+    for_threads,
+    one_thread_each,
+    wait_passively,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['project']['scripts']
@@ -49,12 +56,12 @@ def test_a_program_is_told_its_threads(monkeypatch):
 
 
 WATCH = """
-import importlib, json, os, sys
+import gc, importlib, json, os, sys
 
 class Watch:
     def find_spec(self, name, path=None, target=None):
         if name in ('numpy', 'scipy', 'torch', 'numba', 'ants'):
-            print('at', name, json.dumps(dict(os.environ)))
+            print('at', name, json.dumps({**os.environ, 'GC': gc.get_threshold()}))
 
 sys.meta_path.insert(0, Watch())
 module, _, function = sys.argv[1].partition(':')
@@ -62,7 +69,7 @@ sys.argv[1:] = ['--help']
 try:
     getattr(importlib.import_module(module), function)()
 finally:  # a command that loads none to tell of itself
-    print('at end', json.dumps(dict(os.environ)))
+    print('at end', json.dumps({**os.environ, 'GC': gc.get_threshold()}))
 """
 
 
@@ -76,6 +83,7 @@ def test_commands_set_it_before_a_library_is_loaded(command):
     for found in seen:
         assert {name: found.get(name) for name in PASSIVE} == {**PASSIVE, 'GOMP_SPINCOUNT': '9'}
         assert found['OPENBLAS_NUM_THREADS'] == '1'
+        assert found['GC'] == list(COLLECTED_AFTER)
 
 
 def test_the_image_has_it():

@@ -365,14 +365,17 @@ def _read_part(group: h5py.Group) -> Part:
 
 
 def _field_of(fixed: np.ndarray, moving: np.ndarray) -> DisplacementField:
+    """Return the field of a file's parameters, of which the second are overwritten."""
     x, y, z = (int(n) for n in fixed[:3])
     lps = np.eye(4)
     lps[:3, :3] = fixed[9:].reshape(3, 3) * fixed[6:9]
     lps[:3, 3] = fixed[3:6]
     grid = Grid((x, y, z), FLIP @ lps)
     _check_field(moving, grid)
-    vectors = moving.reshape(z, y, x, 3).transpose(2, 1, 0, 3) * _LPS
-    return DisplacementField(np.ascontiguousarray(vectors, np.float32), grid)
+    vectors = moving.reshape(z, y, x, 3)
+    # in place, and in the order of the file: half the time of a product that is turned over
+    vectors[..., :2] *= -1
+    return DisplacementField(np.ascontiguousarray(vectors.transpose(2, 1, 0, 3), np.float32), grid)
 
 
 def _translation(parameters: np.ndarray, fixed: np.ndarray) -> np.ndarray:

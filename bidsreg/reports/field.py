@@ -202,12 +202,15 @@ def jacobian_map(
 
 def _in_mask(image: nib.spatialimages.SpatialImage, mask: nib.spatialimages.SpatialImage) -> np.ndarray:
     """Return the values of an image inside a mask that may lie on another grid."""
-    to_mask = np.linalg.inv(mask.affine) @ image.affine
-    inside = ndi.affine_transform(
-        (slicing.values(mask) > 0).astype(np.float32), to_mask[:3, :3], to_mask[:3, 3], image.shape, order=1
-    )
-    found = slicing.values(image)[inside > 0.5]
-    return found if found.size else slicing.values(image).ravel()
+    inside, data = slicing.values(mask) > 0, slicing.values(image)
+    if mask.shape != image.shape or not np.array_equal(mask.affine, image.affine):
+        to_mask = np.linalg.inv(mask.affine) @ image.affine
+        there = ndi.affine_transform(
+            inside.astype(np.float32), to_mask[:3, :3], to_mask[:3, 3], output_shape=image.shape, order=1
+        )
+        inside = there > 0.5
+    found = data[inside]
+    return found if found.size else data.ravel()
 
 
 def _limit(determinants: np.ndarray) -> float:

@@ -82,11 +82,15 @@ def foreground(image: nib.spatialimages.SpatialImage) -> np.ndarray:
 
 
 def brain(mask: Source | None, image: nib.spatialimages.SpatialImage) -> nib.spatialimages.SpatialImage:
-    """Return the mask that chooses the slices: the one given, or, where that is missing or empty, the foreground."""
+    """Return the mask that chooses the slices: the one given, or, where that is missing or empty, the foreground.
+
+    It is in memory: whoever draws reads it several times.
+    """
     found = None if mask is None else load(mask)
-    if found is None or not values(found).any():
+    data = None if found is None else np.asanyarray(found.dataobj)
+    if found is None or data is None or not np.nan_to_num(data).any():
         return nib.Nifti1Image(foreground(image).astype(np.uint8), image.affine)
-    return found
+    return nib.Nifti1Image(data, found.affine, dtype=data.dtype)
 
 
 def _extent(image: nib.spatialimages.SpatialImage) -> tuple[np.ndarray, np.ndarray]:
