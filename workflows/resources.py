@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import math
 import os
+import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bidsreg.bids.headers import check_header
+from bidsreg.execution.machine import allowed_threads, usable_memory
+
+if typing.TYPE_CHECKING:
+    from bidsreg.execution.settings import ExecutionSettings
 
 #: Shape taken for an image of which nothing is known.
 TYPICAL_SHAPE = (256, 256, 256)
@@ -120,3 +125,24 @@ def solver_gigabytes(fixed_shape: Sequence[int], moving_shape: Sequence[int], re
 def program_gigabytes(fixed_shape: Sequence[int], moving_shape: Sequence[int]) -> float:
     """Return the memory to declare for ``bidsreg-pair`` when another program does the work."""
     return _gigabytes(PROGRAM, fixed_shape, moving_shape)
+
+
+def threads_of_a_step(settings: ExecutionSettings, needs: Sequence[float]) -> int:
+    """Return how many threads a step gets: where nothing was asked for, fewer the more pairs keep all CPUs busy.
+
+    Threads of one step wait for each other wherever it is serial; pairs beside each other do not. How many there are
+    changes no result.
+
+    Parameters
+    ----------
+    settings
+        How many CPUs and how much memory there are. Threads that were asked for stay, and so do those of jobs on other
+        machines.
+    needs
+        Memory (GB) of the largest step of each piece of work.
+    """
+    if settings.threads_given or settings.use_plugin is not None or not needs:
+        return settings.omp_nthreads
+    room = (settings.mem_gb or usable_memory().gb) / max(needs)
+    at_once = max(1, min(len(needs), int(room)))
+    return max(1, min(settings.omp_nthreads, allowed_threads(settings.nprocs) // at_once))

@@ -289,10 +289,11 @@ def describe_resources(settings: Settings) -> str:
             f'Work goes where {settings.use_plugin} says; {settings.omp_nthreads} CPU(s) for one step, device {device}'
         )
     cpus, threads = allowed_threads(settings.nprocs), allowed_threads(settings.omp_nthreads)
+    most = '' if settings.threads_given else 'at most '
     found = usable_memory()
     memory = f'{found.gb:.1f} GB ({SHARE:.0%} of what {found.source})'
     memory = memory if settings.mem_gb is None else f'{settings.mem_gb:g} GB'
-    return f'{cpus} CPU(s), {threads} for one step; memory {memory}; device {device}'
+    return f'{cpus} CPU(s), {most}{threads} for one step; memory {memory}; device {device}'
 
 
 def report_or_warn(write: Callable[[], object]) -> bool:

@@ -64,9 +64,15 @@ class ExecutionSettings:
 
     def __post_init__(self) -> None:
         coerce_fields(self)
+        object.__setattr__(self, '_threads_given', self.omp_nthreads != 0)
         if self.omp_nthreads == 0:
             object.__setattr__(self, 'omp_nthreads', min(self.nprocs, MOST_THREADS))
         self._check_values()
+
+    @property
+    def threads_given(self) -> bool:
+        """Whether `omp_nthreads` was asked for; otherwise a graph of many pairs may give fewer to a step."""
+        return bool(vars(self)['_threads_given'])
 
     def _check_values(self) -> None:
         """Check ranges; a subclass checks its own fields, too."""
