@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bidsreg.environment import collect_rarely, ensure_utf8, one_thread_each, wait_passively
+from bidsreg.environment import ensure_utf8, one_thread_each, wait_passively
 from bidsreg.streams import outlive_readers
 
 
@@ -13,7 +13,6 @@ def main() -> int:
     ensure_utf8()
     outlive_readers()
     # before libraries of numbers are loaded, with the command line
-    collect_rarely()
     wait_passively()
     # steps with threads are processes of their own, which are told how many
     one_thread_each()

@@ -44,17 +44,20 @@ def ensure_utf8() -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-COLLECTED_AFTER = 100_000, 20, 50
-"""Thresholds of Python's garbage collection, see :func:`gc.set_threshold`."""
+def put_off_collecting() -> None:
+    """Let Python look for no garbage while libraries are loaded, until :func:`collect_again`.
 
-
-def collect_rarely() -> None:
-    """Let Python look for garbage seldom, and hardly ever through everything there is.
-
-    The libraries are some hundred thousand objects that are there to stay; to go through them again and again while
-    they are loaded takes a fifth of the time that it takes to load them.
+    They are some hundred thousand objects that are there to stay; to go through them again and again takes a fifth of
+    the time that it takes to load them.
     """
-    gc.set_threshold(*COLLECTED_AFTER)
+    gc.disable()
+
+
+def collect_again() -> None:
+    """Let Python look for garbage again where it was put off, but never among what is there now."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def wait_passively(environment: MutableMapping[str, str] = os.environ) -> None:

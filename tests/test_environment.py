@@ -13,14 +13,7 @@ from pathlib import Path
 import pytest
 
 from bidsreg import environment
-from bidsreg.environment import (
-    COLLECTED_AFTER,
-    PASSIVE,
-    THREAD_VARIABLES,
-    for_threads,
-    one_thread_each,
-    wait_passively,
-)
+from bidsreg.environment import PASSIVE, THREAD_VARIABLES, for_threads, one_thread_each, wait_passively
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['project']['scripts']
@@ -56,12 +49,12 @@ def test_a_program_is_told_its_threads(monkeypatch):
 
 
 WATCH = """
-import gc, importlib, json, os, sys
+import importlib, json, os, sys
 
 class Watch:
     def find_spec(self, name, path=None, target=None):
         if name in ('numpy', 'scipy', 'torch', 'numba', 'ants'):
-            print('at', name, json.dumps({**os.environ, 'GC': gc.get_threshold()}))
+            print('at', name, json.dumps(dict(os.environ)))
 
 sys.meta_path.insert(0, Watch())
 module, _, function = sys.argv[1].partition(':')
@@ -69,7 +62,7 @@ sys.argv[1:] = ['--help']
 try:
     getattr(importlib.import_module(module), function)()
 finally:  # a command that loads none to tell of itself
-    print('at end', json.dumps({**os.environ, 'GC': gc.get_threshold()}))
+    print('at end', json.dumps(dict(os.environ)))
 """
 
 
@@ -83,7 +76,29 @@ def test_commands_set_it_before_a_library_is_loaded(command):
     for found in seen:
         assert {name: found.get(name) for name in PASSIVE} == {**PASSIVE, 'GOMP_SPINCOUNT': '9'}
         assert found['OPENBLAS_NUM_THREADS'] == '1'
-        assert found['GC'] == list(COLLECTED_AFTER)
+
+
+GARBAGE = """
+import gc, sys
+from bidsreg.environment import collect_again, put_off_collecting
+
+collections = []
+gc.callbacks.append(lambda phase, info: collections.append(phase))
+put_off_collecting()
+here = [[] for _ in range(100_000)]
+assert not collections
+collect_again()
+assert gc.isenabled() and gc.get_freeze_count() > 100_000
+frozen = gc.get_freeze_count()
+collect_again()  # a second time, or where it was never put off, nothing is frozen
+assert gc.get_freeze_count() == frozen
+here = [[] for _ in range(100_000)]
+assert collections
+"""
+
+
+def test_what_is_loaded_is_no_garbage():
+    subprocess.run([sys.executable, '-c', GARBAGE], check=True, cwd=ROOT)
 
 
 def test_the_image_has_it():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bidsreg.environment import collect_rarely, ensure_utf8, one_thread_each, wait_passively
+from bidsreg.environment import ensure_utf8, one_thread_each, put_off_collecting, wait_passively
 from bidsreg.execution import lifeline
 from bidsreg.streams import outlive_readers
 
@@ -15,7 +15,7 @@ def main() -> int:
     outlive_readers()
     lifeline.follow()
     # before libraries of numbers are loaded, with the command line
-    collect_rarely()
+    put_off_collecting()
     wait_passively()
     # numpy's products are small, and their last bits depend on the threads; torch's threads are those of --threads
     one_thread_each(['OPENBLAS_NUM_THREADS'])

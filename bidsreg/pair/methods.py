@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
 
 from bidsreg import LARGEST_SEED, RESOLUTIONS
+from bidsreg.environment import collect_again
 from bidsreg.errors import InputError
 from bidsreg.execution import devices
 from bidsreg.execution.machine import allowed_threads
@@ -98,6 +99,7 @@ class PresetMethod(PairMethod['Result']):
         from bidsreg.pair.margins import without_margins
         from bidsreg.registration import register
 
+        collect_again()
         torch.set_num_threads(allowed_threads(self.request.threads))
         tell = teller(sys.stderr, self.request.quiet)
         seed = self.request.seed
@@ -167,6 +169,7 @@ class ProgramMethod(PairMethod['ProgramResult']):
         """Run the program."""
         import torch
 
+        collect_again()
         torch.set_num_threads(self.threads)
         # beside the results: what a killed run leaves lies in a folder that somebody clears
         scratch = self.request.out.absolute().parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bidsreg.environment import collect_rarely, ensure_utf8, one_thread_each, wait_passively
+from bidsreg.environment import ensure_utf8, one_thread_each, wait_passively
 from bidsreg.execution import lifeline
 from bidsreg.streams import outlive_readers
 
@@ -15,7 +15,6 @@ def main() -> int:
     outlive_readers()
     lifeline.follow()
     # before libraries of numbers are loaded, with the command line
-    collect_rarely()
     wait_passively()
     one_thread_each(['OPENBLAS_NUM_THREADS'])
     from bidsreg.translation import cli

@@ -63,3 +63,24 @@ def test_the_ends_of_a_large_mask_are_those_of_all_its_voxels(monkeypatch):
     monkeypatch.setattr(slicing, 'MOST_POINTS', np.asanyarray(mask.dataobj).sum() // 7)
     voxel = nib.affines.voxel_sizes(mask.affine).max()
     np.testing.assert_allclose(slicing._extent(mask), full, atol=voxel)
+
+
+@pytest.mark.parametrize('kind', [np.uint8, np.int16, np.int64, np.float32])
+def test_a_mask_chooses_as_it_stands_on_disk_and_is_read_once(kind, tmp_path):
+    head = scan_on('ras')
+    data_there = (np.asanyarray(head.mask.dataobj) > 0).astype(kind)
+    path = tmp_path / 'mask.nii.gz'
+    nib.save(nib.Nifti1Image(data_there, head.mask.affine, dtype=kind), path)
+    found = slicing.brain(path, head.scan)
+    path.unlink()
+    assert np.array_equal(np.asanyarray(found.dataobj), data_there)
+    assert np.array_equal(found.affine, head.mask.affine)
+
+
+@pytest.mark.parametrize('value', [0, np.nan])
+def test_without_a_mask_the_foreground_chooses(value):
+    head = scan_on('ras')
+    empty = nib.Nifti1Image(np.full(head.scan.shape, value, np.float32), head.scan.affine)
+    expected = slicing.foreground(head.scan)
+    for mask in (None, empty):
+        assert np.array_equal(np.asanyarray(slicing.brain(mask, head.scan).dataobj) > 0, expected)
