@@ -202,7 +202,7 @@ TABLES: Mapping[str, PageTable] = {
             'heads-1mm',
             'HEADS',
             f'{SIMULATED.format(1)} {TWO_PEOPLE}',
-            options=('--pairs', '4', '--seed', '1'),
+            options=('--pairs', '3', '--seed', '1'),
             methods=MAIN,
         ),
         PageTable(
@@ -227,7 +227,7 @@ TABLES: Mapping[str, PageTable] = {
             'HEADS',
             f'{SIMULATED.format(1)} {ONE_HEAD}',
             task='intra',
-            options=('--pairs', '3', '--seed', '1'),
+            options=('--pairs', '2', '--seed', '1'),
             methods=MAIN,
         ),
         PageTable(
