@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing
 from collections.abc import Iterable
 
 from nipype.pipeline import engine as pe
 
 from bidsreg.workflows.pair import init_pair_wf
-from bidsreg.workflows.resources import solver_gigabytes, threads_of_a_step, voxel_shape
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.pairs import Pair
@@ -19,8 +17,7 @@ if typing.TYPE_CHECKING:
 def init_bidsreg_wf(*, settings: Settings, pairs: Iterable[Pair], name: str = 'bidsreg_wf') -> pe.Workflow:
     """Build the graph of a whole run.
 
-    No edge leads from one pair to another, so a pair that fails cannot stop the rest. The more pairs there are, the
-    fewer threads each step has, see :func:`~bidsreg.workflows.resources.threads_of_a_step`.
+    No edge leads from one pair to another, so a pair that fails cannot stop the rest.
 
     Parameters
     ----------
@@ -31,12 +28,6 @@ def init_bidsreg_wf(*, settings: Settings, pairs: Iterable[Pair], name: str = 'b
     name
         Name of the workflow.
     """
-    pairs = tuple(pairs)
-    needs = [
-        solver_gigabytes(voxel_shape(pair.fixed), voxel_shape(pair.moving), settings.working_resolution)
-        for pair in pairs
-    ]
-    settings = dataclasses.replace(settings, omp_nthreads=threads_of_a_step(settings, needs))
     workflow = pe.Workflow(name=name)
     workflow.add_nodes([init_pair_wf(pair=pair, settings=settings) for pair in pairs])
     return workflow

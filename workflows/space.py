@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing
 from collections.abc import Sequence
 
@@ -14,7 +13,7 @@ from bidsreg.bids.normalisations import ratios_of
 from bidsreg.interfaces.publish_space import PublishSpace
 from bidsreg.workflows.masking import fit_lesions_node, init_masking_wf
 from bidsreg.workflows.normalisation import Along, init_normalisation_wf
-from bidsreg.workflows.resources import gigabytes, solver_gigabytes, threads_of_a_step, voxel_shape
+from bidsreg.workflows.resources import gigabytes, voxel_shape
 
 if typing.TYPE_CHECKING:
     from bidsreg.bids.normalisations import Normalisation
@@ -27,8 +26,6 @@ def init_spaces_wf(
 ) -> pe.Workflow:
     """Build the graph of all normalisations of a run, none of which can stop another.
 
-    The more there are, the fewer threads each step has, as in :func:`~bidsreg.workflows.init_bidsreg_wf`.
-
     Parameters
     ----------
     settings
@@ -38,13 +35,6 @@ def init_spaces_wf(
     name
         Name of the workflow.
     """
-    needs = [
-        solver_gigabytes(
-            voxel_shape(template.image), voxel_shape(unit.reference.scan.path), settings.working_resolution
-        )
-        for unit, template in units
-    ]
-    settings = dataclasses.replace(settings, omp_nthreads=threads_of_a_step(settings, needs))
     workflow = pe.Workflow(name=name)
     workflow.add_nodes([init_space_wf(unit=unit, template=template, settings=settings) for unit, template in units])
     return workflow

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bidsreg.app.summary import OutcomeTable
-from bidsreg.app.work import RunStage, compute
+from bidsreg.app.work import RunStage, compute, sharing_threads
 from bidsreg.bids.headers import check_header
 from bidsreg.bids.locks import PairLock, lock_pair
 from bidsreg.bids.normalisations import (
@@ -110,7 +110,10 @@ class Normalising:
             from bidsreg.workflows.space import init_spaces_wf
 
             found = [(unit, self._templates[unit.space.label]) for unit in units]
-            return init_spaces_wf(settings=self.settings, units=found, name=WORKFLOW)
+            shared = sharing_threads(
+                self.settings, [(template.image, unit.reference.scan.path) for unit, template in found]
+            )
+            return init_spaces_wf(settings=shared, units=found, name=WORKFLOW)
 
         return RunStage(WORKFLOW, build, lambda unit: why_not_normalised(unit, self.settings) is None)
 

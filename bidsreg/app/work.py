@@ -42,6 +42,22 @@ def graph_size(settings: Settings) -> int:
     return PAIRS_OF_A_CLUSTER if settings.use_plugin else max(PAIRS_OF_A_GRAPH, 4 * settings.nprocs)
 
 
+def sharing_threads(settings: Settings, work: Sequence[tuple[Path, Path]]) -> Settings:
+    """Return the settings with the threads that a step gets beside so many others.
+
+    Parameters
+    ----------
+    settings
+        Those of the run.
+    work
+        The fixed and the moving image of each piece of work.
+    """
+    from bidsreg.workflows.resources import solver_gigabytes, threads_of_a_step, voxel_shape
+
+    needs = [solver_gigabytes(*map(voxel_shape, pair), settings.working_resolution) for pair in work]
+    return replace(settings, omp_nthreads=threads_of_a_step(settings, needs))
+
+
 @dataclass(frozen=True)
 class RunStage:
     """One kind of work: pairs, or what comes after them.
@@ -70,7 +86,8 @@ def stage_of_pairs(settings: Settings) -> RunStage:
     def build(pairs: Sequence[Pair]) -> pe.Workflow:
         from bidsreg.workflows.app import init_bidsreg_wf
 
-        return init_bidsreg_wf(settings=settings, pairs=tuple(pairs), name=WORKFLOW)
+        shared = sharing_threads(settings, [(pair.fixed, pair.moving) for pair in pairs])
+        return init_bidsreg_wf(settings=shared, pairs=tuple(pairs), name=WORKFLOW)
 
     return RunStage(
         WORKFLOW, build, lambda pair: is_complete(pair, settings), lambda pair: _keep_partial(pair, settings)

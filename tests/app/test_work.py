@@ -10,6 +10,7 @@ import pytest
 from bidsreg.app import work
 from bidsreg.execution import local
 from bidsreg.outcome import SENTENCES, Cause
+from bidsreg.settings import Settings
 from tests import fake_app
 from tests.app_fixtures import begun, pairs_of, settings_of
 
@@ -153,3 +154,13 @@ def test_a_graph_keeps_all_cpus_busy():
     assert work.graph_size(many) == 128
     assert work.graph_size(settings_of('--use-plugin', 'slurm.yml')) == 200
     assert work.graph_size(settings_of('--resource-monitor')) > 10**6  # all in one table
+
+
+def test_pairs_share_the_threads_that_nobody_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr('bidsreg.workflows.resources.allowed_threads', lambda asked: asked)
+    pairs = [(tmp_path / 'one.nii', tmp_path / 'other.nii')] * 4  # not there: taken for typical ones
+    asked = {'bids_dir': tmp_path, 'output_dir': tmp_path / 'out', 'work_dir': tmp_path / 'work', 'mem_gb': 99}
+    assert work.sharing_threads(Settings(**asked, nprocs=8), pairs).omp_nthreads == 2
+    assert work.sharing_threads(Settings(**asked, nprocs=8), pairs[:1]).omp_nthreads == 8
+    settings = Settings(**asked, nprocs=8, omp_nthreads=5)
+    assert work.sharing_threads(settings, pairs) == settings
