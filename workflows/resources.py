@@ -131,7 +131,7 @@ def threads_of_a_step(settings: ExecutionSettings, needs: Sequence[float]) -> in
     """Return how many threads a step gets: where nothing was asked for, fewer the more pairs keep all CPUs busy.
 
     Threads of one step wait for each other wherever it is serial; pairs beside each other do not. How many there are
-    changes no result.
+    changes no result of a preset.
 
     Parameters
     ----------

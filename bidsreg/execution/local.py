@@ -96,7 +96,7 @@ class PairsMultiProcPlugin(FailureRecorder, MultiProcPlugin):
 
     def _turn(self, job: int) -> tuple[bool, int, int, float]:
         step = self.procs[job]
-        return not step.run_without_submitting, self._first_steps[_pair_of(step)], -step.n_procs, -step.mem_gb
+        return not step.run_without_submitting, self._first_steps.get(_pair_of(step), job), -step.n_procs, -step.mem_gb
 
     @functools.cached_property
     def _first_steps(self) -> Mapping[str, int]:

@@ -45,8 +45,7 @@ class Prealign(Step):
     coarse copies, and so are the 23 other ways in which the axes can lie
     (:data:`bidsreg.preparation.prealign.FAR_TURNS`); the scanner's own positions are left only for a clearly better
     one. ``rough`` is the same on coarse copies alone, for an affine to begin with. ``affine`` refines twelve parameters
-    inside brain masks, which grow by
-    :data:`bidsreg.preparation.compared.DILATION_MM` first.
+    inside brain masks, which grow by :data:`bidsreg.preparation.compared.DILATION_MM` first.
     """
 
     input_spec = _PrealignInputSpec
