@@ -102,7 +102,7 @@ def align() -> None:
     scaled = scaling(load_image('template_mask.nii.gz'), load_image('mask.nii.gz'))
     sized(load_image('scan_brain.nii'), scaled).to_filename('sized_brain.nii')
     if not Path('rigid.txt').exists():
-        write_affine('rigid.txt', prealign('template_brain.nii', 'sized_brain.nii', stage='rough')[0])
+        write_affine('rigid.txt', prealign('template_brain.nii', 'sized_brain.nii', stage='rigid')[0])
     write_affine('start.txt', scaled @ read_affine('rigid.txt'))
     masks: dict[str, Any] = {'fixed_mask': 'template_mask.nii.gz', 'moving_mask': 'mask.nii.gz'}
     found = prealign('template_brain.nii', 'scan_brain.nii', stage='affine', initial='start.txt', **masks)[0]

@@ -141,7 +141,7 @@ def init_normalisation_wf(
     scan_brain = pe.Node(CutOut(), name='scan_brain', mem_gb=gigabytes('cut_out', scan_shape))
     linear: dict[str, Any] = {'seed': random_seed, 'sloppy': sloppy}
     linear_gb = gigabytes('prealign', *shapes)
-    rigid = pe.Node(Prealign(stage='rough', **linear), name='rigid', mem_gb=linear_gb)
+    rigid = pe.Node(Prealign(stage='rigid', **linear), name='rigid', mem_gb=linear_gb)
     scaled_start = pe.Node(ScaledStart(), name='scaled_start', mem_gb=gigabytes('cut_out', template_shape))
     affine = pe.Node(Prealign(stage='affine', **linear), name='affine', mem_gb=linear_gb)
     register = pe.Node(

@@ -16,13 +16,7 @@ from bidsreg.registration.itk import write_affine
 class _PrealignInputSpec(StepInputSpec):
     fixed = File(exists=True, mandatory=True, desc='fixed scan, conformed')
     moving = File(exists=True, mandatory=True, desc='moving scan, conformed')
-    stage = traits.Enum(
-        'rigid',
-        'rough',
-        'affine',
-        mandatory=True,
-        desc='rigid: heads, any start; rough: the same, for an affine to begin with; affine: inside masks',
-    )
+    stage = traits.Enum('rigid', 'affine', mandatory=True, desc='rigid: heads, any start; affine: inside masks')
     fixed_mask = File(exists=True, desc='where to look in the fixed image; a little is added around it')
     moving_mask = File(exists=True, desc='where to look in the moving image; a little is added around it')
     fixed_lesion = File(exists=True, desc='where not to look in the fixed image')
@@ -44,8 +38,8 @@ class Prealign(Step):
     mass laid on each other, each with the turns of :data:`bidsreg.preparation.prealign.START_TURNS`) are tried on
     coarse copies, and so are the 23 other ways in which the axes can lie
     (:data:`bidsreg.preparation.prealign.FAR_TURNS`); the scanner's own positions are left only for a clearly better
-    one. ``rough`` is the same on coarse copies alone, for an affine to begin with. ``affine`` refines twelve parameters
-    inside brain masks, which grow by :data:`bidsreg.preparation.compared.DILATION_MM` first.
+    one. ``affine`` refines twelve parameters inside brain masks, which grow by
+    :data:`bidsreg.preparation.compared.DILATION_MM` first.
     """
 
     input_spec = _PrealignInputSpec

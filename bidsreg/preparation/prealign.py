@@ -29,19 +29,17 @@ START_MM = 6.0
 START_TURNS = ((0, 0, 0), (25, 0, 0), (-25, 0, 0), (0, 25, 0), (0, -25, 0), (0, 0, 25), (0, 0, -25))
 #: Points at which mutual information is sampled at each level, about: from all starts, on heads, inside masks. More
 #: points cost time, fewer make it noisy.
-SAMPLES = {'start': 8_000, 'rough': 30_000, 'rigid': 30_000, 'affine': 80_000}
+SAMPLES = {'start': 8_000, 'rigid': 30_000, 'affine': 80_000}
 #: Transforms and the voxel size (mm) of a level of each, one after the other.
 Plan = Sequence[tuple[str, float]]
 #: The levels of each stage, of several the cheapest that lose nothing: experiments/linear.py, on the simulated heads
-#: 03, 05, 07 and 09. A rough rigid is one from which an affine between two brains begins, which loses nothing by it.
+#: 03, 05, 07 and 09.
 PLANS: Mapping[str, Plan] = {
-    'rough': (('Rigid', 8.0),),
     'rigid': (('Rigid', 8.0), ('Rigid', 2.0)),
     'affine': (('Affine', 4.0), ('Affine', 1.0)),
 }
 #: Those of a sloppy run.
 SLOPPY_PLANS: Mapping[str, Plan] = {
-    'rough': (('Rigid', 8.0),),
     'rigid': (('Rigid', 8.0), ('Rigid', 4.0)),
     'affine': (('Affine', 4.0),),
 }
@@ -94,8 +92,7 @@ def prealign(
     fixed_path, moving_path
         The images, conformed.
     stage
-        ``rigid``: six parameters over whole heads, from several starts; ``rough``: the same, for an affine to begin
-        with; ``affine``: twelve parameters.
+        ``rigid``: six parameters over whole heads, from several starts; ``affine``: twelve parameters.
     fixed_mask, moving_mask
         Masks to look inside, grown by :data:`bidsreg.preparation.compared.DILATION_MM`.
     fixed_lesion, moving_lesion
@@ -132,10 +129,10 @@ def prealign(
     if initial is not None:
         given = there @ read_affine(initial) @ np.linalg.inv(here)
         start, why = rounded(given, *START_STEPS), 'the matrix given'
-    elif stage == 'affine':
-        start, why = np.eye(4), 'the positions of the scanner'
-    else:
+    elif stage == 'rigid':
         start, why = find_start(fixed_near[0], moving_near[0], seed=seed)
+    else:
+        start, why = np.eye(4), 'the positions of the scanner'
     found = start
     for transform, level in _levels((SLOPPY_PLANS if sloppy else PLANS)[stage], fixed, moving):
         # half of the level's voxels: its smoothing leaves nothing finer
