@@ -4,10 +4,9 @@
     python experiments/page.py OUT --data heads-2mm=DIR scans-2mm=DIR [--leave-out METHOD ...]
 
 Every table of :data:`TABLES` whose data are named is made by one command, in a folder of OUT, and takes its place
-between two marks of the page; the others stay as they stand there. heads-1mm are simulated heads with their truth,
-heads-2mm the same and scans-2mm raw scans of several people and sessions, both brought to voxels of 2 mm by coarsen.py.
-At 1 mm only :data:`MAIN` methods run, on fewer pairs and between people: SyN takes twenty minutes of one there. Methods
-that cannot be run here are left out, and so are those of --leave-out; the page says which.
+between two marks of the page; the others stay as they stand there. heads-2mm are simulated heads with their truth and
+scans-2mm raw scans of several people and sessions, both brought to voxels of 2 mm by coarsen.py. Methods that cannot be
+run here are left out, and so are those of --leave-out; the page says which.
 
 OUT belongs to one state of the package: it is refused where the package has changed since, or is not committed, so that
 all numbers of a page are of one commit. What is done there is not done again: run the same command to go on after an
@@ -45,8 +44,6 @@ PACKAGE = ('bidsreg', 'workflows')
 MARKER = 'page.json'
 #: Every method that takes scans of two contrasts; between people, presets take their form for it.
 METHODS = tuple(name for name in known_methods() if not name.endswith(INTER))
-#: What runs at 1 mm, too.
-MAIN = ('affine', 'node-mind', 'ants-syn', 'niftyreg', 'greedy', 'convexadam')
 #: Measures that the page leaves out: the percent tell folds, too, and by the clock a machine that does something else
 #: beside tells little.
 HIDDEN = [FOLDS.key, SECONDS.key]
@@ -176,7 +173,7 @@ class PageTable:
 
 
 SIMULATED = (
-    'Simulated, not scanned: heads made from the label maps of twelve people (see above), voxels of {} mm, 32 labels '
+    'Simulated, not scanned: heads made from the label maps of twelve people (see above), voxels of 2 mm, 32 labels '
     'that are the truth.'
 )
 TWO_PEOPLE = 'The T1w of one person and the T2w of another.'
@@ -193,23 +190,15 @@ TABLES: Mapping[str, PageTable] = {
             'inter',
             'heads-2mm',
             'HEADS',
-            f'{SIMULATED.format(2)} {TWO_PEOPLE}',
+            f'{SIMULATED} {TWO_PEOPLE}',
             options=DRAWN,
             figure='benchmark-dice.png',
-        ),
-        PageTable(
-            'inter-1mm',
-            'heads-1mm',
-            'HEADS1',
-            f'{SIMULATED.format(1)} {TWO_PEOPLE}',
-            options=('--pairs', '4', '--seed', '1'),
-            methods=MAIN,
         ),
         PageTable(
             'translations',
             'heads-2mm',
             'HEADS',
-            f'{SIMULATED.format(2)} {TWO_PEOPLE} Translations are trained on people who are not in the pair.',
+            f'{SIMULATED} {TWO_PEOPLE} Translations are trained on people who are not in the pair.',
             options=(*DRAWN, '--translation-steps', '300'),
             methods=('affine', 'node-lncc', 'node-mind', *known_translations()),
         ),
@@ -217,7 +206,7 @@ TABLES: Mapping[str, PageTable] = {
             'intra',
             'heads-2mm',
             'HEADS',
-            f'{SIMULATED.format(2)} {ONE_HEAD}',
+            f'{SIMULATED} {ONE_HEAD}',
             task='intra',
             options=('--pairs', '6', '--seed', '1'),
         ),
