@@ -79,7 +79,7 @@ def test_commands_set_it_before_a_library_is_loaded(command):
 
 
 GARBAGE = """
-import gc, sys
+import gc
 from bidsreg.environment import collect_again, put_off_collecting
 
 collections = []

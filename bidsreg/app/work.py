@@ -18,6 +18,7 @@ from bidsreg.bids.pairs import Pair
 from bidsreg.bids.publish import is_complete
 from bidsreg.execution.checks import is_full
 from bidsreg.outcome import ENDED_WITH_THE_RUN, RETRIED, SENTENCES, Cause, Failure
+from bidsreg.programs import PROGRAMS
 from bidsreg.settings import Settings
 
 if typing.TYPE_CHECKING:
@@ -43,7 +44,9 @@ def graph_size(settings: Settings) -> int:
 
 
 def sharing_threads(settings: Settings, work: Sequence[tuple[Path, Path]]) -> Settings:
-    """Return the settings with the threads that a step gets beside so many others.
+    """Return the settings with the threads that a step gets beside so many others; other programs keep theirs.
+
+    What those find may depend on their threads, and would then on how many pairs are left to do.
 
     Parameters
     ----------
@@ -54,6 +57,8 @@ def sharing_threads(settings: Settings, work: Sequence[tuple[Path, Path]]) -> Se
     """
     from bidsreg.workflows.resources import solver_gigabytes, threads_of_a_step, voxel_shape
 
+    if settings.method in PROGRAMS:
+        return settings
     needs = [solver_gigabytes(*map(voxel_shape, pair), settings.working_resolution) for pair in work]
     return replace(settings, omp_nthreads=threads_of_a_step(settings, needs))
 

@@ -86,11 +86,12 @@ def brain(mask: Source | None, image: nib.spatialimages.SpatialImage) -> nib.spa
 
     It is in memory: whoever draws reads it several times.
     """
-    found = None if mask is None else load(mask)
-    data = None if found is None else np.asanyarray(found.dataobj)
-    if found is None or data is None or not np.nan_to_num(data).any():
-        return nib.Nifti1Image(foreground(image).astype(np.uint8), image.affine)
-    return nib.Nifti1Image(data, found.affine, dtype=data.dtype)
+    if mask is not None:
+        found = load(mask)
+        data = np.asanyarray(found.dataobj)
+        if np.nan_to_num(data).any():
+            return nib.Nifti1Image(data, found.affine, dtype=data.dtype)
+    return nib.Nifti1Image(foreground(image).astype(np.uint8), image.affine)
 
 
 def _extent(image: nib.spatialimages.SpatialImage) -> tuple[np.ndarray, np.ndarray]:

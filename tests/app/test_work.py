@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -164,3 +165,15 @@ def test_pairs_share_the_threads_that_nobody_asked_for(tmp_path, monkeypatch):
     assert work.sharing_threads(Settings(**asked, nprocs=8), pairs[:1]).omp_nthreads == 8
     settings = Settings(**asked, nprocs=8, omp_nthreads=5)
     assert work.sharing_threads(settings, pairs) == settings
+    program = Settings(**asked, nprocs=8, method='ants-syn')  # what it finds may depend on its threads
+    assert work.sharing_threads(program, pairs).omp_nthreads == 8
+
+
+def test_the_graph_of_pairs_is_built_with_shared_threads(tmp_path, monkeypatch):
+    built = []
+    monkeypatch.setattr('bidsreg.workflows.app.init_bidsreg_wf', lambda settings, **rest: built.append(settings))
+    monkeypatch.setattr('bidsreg.workflows.resources.allowed_threads', lambda asked: asked)
+    places = {'bids_dir': tmp_path, 'output_dir': tmp_path / 'out', 'work_dir': tmp_path / 'work', 'mem_gb': 99}
+    pair = SimpleNamespace(fixed=tmp_path / 'one.nii', moving=tmp_path / 'other.nii')
+    work.stage_of_pairs(Settings(**places, nprocs=6)).build([pair] * 3)
+    assert [settings.omp_nthreads for settings in built] == [2]

@@ -9,7 +9,8 @@ from nipype.interfaces.base import specs
 from nipype.pipeline import engine as pe
 from nipype.utils.filemanip import hash_infile
 
-from bidsreg.execution import hashing
+from bidsreg.execution import hashing, local
+from bidsreg.execution.settings import ExecutionSettings
 from bidsreg.interfaces.spaces import CutOut
 
 
@@ -57,6 +58,6 @@ def test_a_node_has_the_hash_that_nipype_gives_it_and_reads_its_files_once(read,
 
     monkeypatch.setattr(specs, 'hash_infile', hash_infile)
     own = hashed()
-    hashing.remember_hashes()
+    local.configure(ExecutionSettings(work_dir=tmp_path), tmp_path)
     assert hashed() == hashed() == own
     assert sorted(read) == [str(tmp_path / 'image.nii'), str(tmp_path / 'mask.nii')]

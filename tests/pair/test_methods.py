@@ -1,6 +1,7 @@
 """What the options of bidsreg-pair make of a preset or a program, and what they hand to it."""
 
 import dataclasses
+import gc
 import io
 import subprocess
 from importlib.metadata import PackageNotFoundError
@@ -90,6 +91,16 @@ def test_without_options_register_decides(called):
     assert set(given) == {'fixed', 'moving', 'method', 'affine', 'device', 'seed', 'callback'}
     np.testing.assert_allclose(given['affine'], np.eye(4), atol=1e-6)
     assert (given['device'], given['seed']) == ('cpu', 2026)
+
+
+def test_garbage_is_looked_for_again_once_the_libraries_are_loaded(called):
+    gc.disable()
+    try:
+        called()
+        assert gc.isenabled()
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def test_masks_and_lesions_reach_register_each_as_itself(called, files):
